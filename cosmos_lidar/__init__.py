@@ -1,0 +1,6 @@
+"""Sensor world models for autonomous driving: tokenizers, diffusion, self-supervision.
+
+Importing the package costs nothing: torch, NeMo and Energon are loaded by the modules that use them.
+"""
+
+__version__ = "0.1.0"

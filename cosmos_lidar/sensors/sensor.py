@@ -1,0 +1,215 @@
+"""A spinning lidar as data: where each row and column of its range map looks.
+
+Frame: x forward, y left, z up, metres. Azimuth is measured from x towards y, elevation from the x-y plane upwards.
+Row 0 is the highest beam. Column 0 starts at ``first_azimuth_rad`` and columns advance clockwise (azimuth falls)
+unless the file says otherwise, so that with the usual start of pi the middle column looks forward.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from cosmos_lidar.errors import DataError, UserError
+
+
+@dataclass(frozen=True)
+class RangeMapFormat:
+    """How a sensor's range maps become pictures for a tokenizer (Cosmos lidar tokenizer, published values as defaults).
+
+    Attributes:
+        min_range_m: smaller ranges, and "no return" (0), are clipped to this and become -1.
+        max_range_m: larger ranges are clipped to this and become +1.
+        pair_columns: that many neighbouring columns are merged into one: the nearest return wins.
+        repeat_rows: each row is repeated that often, to bring the picture nearer to the aspect of a photograph.
+        crop_columns: width of the centre crop of wide maps for diffusion, in merged columns; 0 for none.
+    """
+
+    min_range_m: float = 5.0
+    max_range_m: float = 100.0
+    pair_columns: int = 2
+    repeat_rows: int = 4
+    crop_columns: int = 1792
+
+
+@dataclass(frozen=True, eq=False)
+class Sensor:
+    """One spinning lidar model. Load it with :func:`load_sensor`.
+
+    Attributes:
+        name: short name, as in the file.
+        row_elevations_rad: (rows,) float64, descending.
+        row_azimuth_offsets_rad: (rows,) float64, added to the column azimuth: beam (r, c) looks at
+            ``first_azimuth_rad -/+ (c + 0.5) * 2 pi / columns + row_azimuth_offsets_rad[r]``.
+        columns: columns per revolution.
+        first_azimuth_rad: azimuth of the leading edge of column 0 (before the row offset).
+        clockwise: azimuth falls from column to column.
+        max_range_m: farther returns are not placed in a range map.
+        elevation_slack_rad: points that far above the top or below the bottom beam still count to that beam.
+        spin_hz: revolutions per second.
+        range_step_m: step in which ranges are stored (uint16, so 65535 steps is the farthest that can be stored).
+        format: how maps of this sensor are prepared for a tokenizer.
+    """
+
+    name: str
+    row_elevations_rad: np.ndarray
+    row_azimuth_offsets_rad: np.ndarray
+    columns: int
+    first_azimuth_rad: float = math.pi
+    clockwise: bool = True
+    max_range_m: float = 105.0
+    elevation_slack_rad: float = math.radians(0.1)
+    spin_hz: float = 10.0
+    range_step_m: float = 0.002
+    format: RangeMapFormat = RangeMapFormat()
+
+    @property
+    def rows(self) -> int:
+        """Number of beams."""
+        return len(self.row_elevations_rad)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of a range map of this sensor."""
+        return self.rows, self.columns
+
+    def column_azimuths_rad(self, position: float = 0.5) -> np.ndarray:
+        """Return (columns,) azimuths inside each column: 0 leading edge (as the published code casts rays), 0.5 centre."""
+        step = (-1.0 if self.clockwise else 1.0) * 2.0 * math.pi / self.columns
+        return self.first_azimuth_rad + (np.arange(self.columns) + position) * step
+
+    def fingerprint(self) -> str:
+        """Return 12 hexadecimal digits that change with anything that changes the geometry or the storage."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+        return digest.hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """Return the text of a sensor file that :func:`load_sensor` reads back to the same sensor."""
+        document = {
+            "name": self.name,
+            "columns": self.columns,
+            "first_azimuth_rad": self.first_azimuth_rad,
+            "clockwise": self.clockwise,
+            "max_range_m": self.max_range_m,
+            "elevation_slack_rad": self.elevation_slack_rad,
+            "spin_hz": self.spin_hz,
+            "range_step_m": self.range_step_m,
+            "format": {f.name: getattr(self.format, f.name) for f in fields(self.format)},
+            "row_elevations_rad": [float(v) for v in self.row_elevations_rad],
+            "row_azimuth_offsets_rad": [float(v) for v in self.row_azimuth_offsets_rad],
+        }
+        return yaml.safe_dump(document, sort_keys=False)
+
+    def with_rows(self, row_elevations_rad: np.ndarray, row_azimuth_offsets_rad: np.ndarray | None = None) -> Sensor:
+        """Return this sensor with the beam angles of one calibrated unit; same number of rows."""
+        offsets = self.row_azimuth_offsets_rad if row_azimuth_offsets_rad is None else row_azimuth_offsets_rad
+        elevations = np.asarray(row_elevations_rad, np.float64)
+        return replace(self, row_elevations_rad=elevations, row_azimuth_offsets_rad=np.asarray(offsets, np.float64))
+
+
+def uniform_sensor(
+    rows: int,
+    columns: int,
+    elevation_top_deg: float = 15.0,
+    elevation_bottom_deg: float = -25.0,
+    name: str = "uniform",
+    max_range_m: float = 105.0,
+    format: RangeMapFormat = RangeMapFormat(),
+) -> Sensor:
+    """Return a sensor of ``rows`` evenly spaced beams without azimuth offsets."""
+    elevations = np.radians(np.linspace(elevation_top_deg, elevation_bottom_deg, rows))
+    slack = abs(elevations[0] - elevations[-1]) / max(rows - 1, 1) / 2.0 if rows > 1 else math.radians(0.1)
+    return Sensor(name, elevations, np.zeros(rows), columns, max_range_m=max_range_m, elevation_slack_rad=slack, format=format)
+
+
+def sensor_names() -> list[str]:
+    """Return the names of the sensors that ship with the package."""
+    folder = resources.files("cosmos_lidar.sensors") / "data"
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+@lru_cache(maxsize=64)
+def load_sensor(name_or_path: str | Path) -> Sensor:
+    """Return the sensor of a shipped name (see :func:`sensor_names`) or of a sensor file (YAML).
+
+    Angles may be given in degrees or radians (``row_elevations_deg`` or ``row_elevations_rad``, likewise the offsets,
+    ``first_azimuth_*`` and ``elevation_slack_*``); offsets default to zero.
+
+    Raises:
+        UserError: the name is not known and no such file exists.
+        DataError: the file is not a sensor description; the message names the key.
+    """
+    path = Path(name_or_path)
+    shipped = resources.files("cosmos_lidar.sensors") / "data" / f"{name_or_path}.yaml"
+    if str(name_or_path) in sensor_names():
+        return _parse(shipped.read_text(encoding="utf-8"), str(shipped))
+    if not path.is_file():
+        raise UserError(
+            f"unknown sensor {str(name_or_path)!r}: shipped are {', '.join(sensor_names())}; "
+            "or give the path of a sensor file (docs/lidar_tokenizer.md, 'Bring your own sensor')"
+        )
+    return _parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+
+
+def _parse(text: str, file: str) -> Sensor:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"not a YAML file: {error}", file=file, wanted="a sensor file") from error
+    if not isinstance(document, dict):
+        raise DataError("not a sensor file", file=file, wanted="a mapping with name, columns, row_elevations_deg, …")
+    document = {_to_radians_key(key): _to_radians(key, value, file) for key, value in document.items()}
+    known = {field.name for field in fields(Sensor)}
+    unknown = sorted(set(document) - known - {"description", "source"})
+    missing = sorted({"name", "columns", "row_elevations_rad"} - set(document))
+    if unknown or missing:
+        key = (missing or unknown)[0]
+        problem = "missing key" if missing else "unknown key"
+        raise DataError(problem, file=file, key=key, wanted=f"the keys {', '.join(sorted(known))}")
+    return _build(document, file)
+
+
+def _to_radians_key(key: str) -> str:
+    return key[:-4] + "_rad" if key.endswith("_deg") else key
+
+
+def _to_radians(key: str, value: object, file: str) -> object:
+    if not key.endswith(("_deg", "_rad")):
+        return value
+    try:
+        angle = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"not a number or list of numbers: {value!r}", file=file, key=key, wanted="angles") from error
+    angle = np.radians(angle) if key.endswith("_deg") else angle
+    return float(angle) if angle.ndim == 0 else angle
+
+
+def _build(document: dict, file: str) -> Sensor:
+    values = {key: value for key, value in document.items() if key not in ("description", "source")}
+    elevations = np.atleast_1d(values.pop("row_elevations_rad"))
+    offsets = np.atleast_1d(values.pop("row_azimuth_offsets_rad", np.zeros(len(elevations))))
+    if not np.all(np.isfinite(elevations)) or np.any(np.diff(elevations) >= 0):
+        raise DataError("not finite and descending", file=file, key="row_elevations", wanted="row 0 = highest beam")
+    if offsets.shape != elevations.shape:
+        raise DataError(
+            f"{len(offsets)} azimuth offsets for {len(elevations)} rows", file=file, key="row_azimuth_offsets", wanted="one per row"
+        )
+    try:
+        picture = RangeMapFormat(**values.pop("format", {}))
+        columns = int(values.pop("columns"))
+    except (TypeError, ValueError) as error:
+        raise DataError(str(error), file=file, key="format or columns", wanted="see RangeMapFormat") from error
+    if columns < 1:
+        raise DataError(f"{columns} columns", file=file, key="columns", wanted="at least one")
+    name = values.pop("name")
+    return Sensor(name, elevations, offsets, columns, format=picture, **values)
