@@ -1,0 +1,43 @@
+"""How much a pooled result would change with other clips of the same kind: bootstrap over clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosmos_lidar.metrics.lidar import RangeErrors
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Central interval of a statistic over resampled sets of clips."""
+
+    low: float
+    high: float
+
+
+def bootstrap_over_clips(
+    clips: Sequence[RangeErrors], samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """Return intervals of the pooled RMSE, MAE and relative error (``rmse_m``, ``mae_m``, ``relative``).
+
+    Whole clips are drawn with replacement, because frames of one drive resemble each other: an interval over pixels or
+    frames would be far too narrow.
+
+    Args:
+        clips: one accumulator per clip; fewer than two give no interval (an empty dictionary).
+        samples: number of resampled sets.
+        level: share of the sets inside the interval.
+        seed: of the resampling.
+    """
+    if len(clips) < 2:
+        return {}
+    sums = np.stack([clip.published_sums() for clip in clips])
+    draws = np.random.default_rng(seed).multinomial(len(clips), np.full(len(clips), 1.0 / len(clips)), size=samples)
+    count, squared, absolute, relative = (draws @ sums).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = {"rmse_m": np.sqrt(squared / count), "mae_m": absolute / count, "relative": relative / count}
+    tail = (1.0 - level) / 2.0
+    return {name: Interval(*np.nanquantile(value, (tail, 1.0 - tail)).tolist()) for name, value in values.items()}

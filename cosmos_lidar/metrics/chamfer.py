@@ -1,0 +1,77 @@
+"""Distance between two point clouds that need not have the same number of points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+DEFINITION = (
+    "points whose distance from the sensor is inside the window; for each point the distance to the nearest point of "
+    "the other cloud (exact search); mean over each cloud; chamfer_m = sum of the two means; squared: the same with "
+    "squared distances"
+)
+
+
+@dataclass(frozen=True)
+class Chamfer:
+    """Symmetric Chamfer distance; every number is NaN when one of the clouds is empty.
+
+    Attributes:
+        forward_m: mean distance from a reference point to the nearest reconstructed one (grows with what is missing).
+        backward_m: mean distance from a reconstructed point to the nearest reference one (grows with what is invented).
+        forward_squared_m2: mean squared distance, reference to reconstruction.
+        backward_squared_m2: mean squared distance, reconstruction to reference.
+        reference_points: points of the reference inside the window.
+        reconstructed_points: points of the reconstruction inside the window.
+    """
+
+    forward_m: float
+    backward_m: float
+    forward_squared_m2: float
+    backward_squared_m2: float
+    reference_points: int
+    reconstructed_points: int
+
+    @property
+    def chamfer_m(self) -> float:
+        """Sum of both mean distances."""
+        return self.forward_m + self.backward_m
+
+    @property
+    def chamfer_squared_m2(self) -> float:
+        """Sum of both mean squared distances."""
+        return self.forward_squared_m2 + self.backward_squared_m2
+
+
+def chamfer_distance(
+    reference: np.ndarray, reconstruction: np.ndarray, window_m: tuple[float, float] | None = (5.0, 65.0)
+) -> Chamfer:
+    """Compare two point clouds in the sensor frame.
+
+    Args:
+        reference: (N, >=3) metres.
+        reconstruction: (M, >=3) metres.
+        window_m: only points with a distance from the sensor in this closed interval are compared; None for all.
+
+    Returns:
+        Mean nearest-neighbour distances in both directions, plain and squared; see :data:`DEFINITION`.
+    """
+    from scipy.spatial import cKDTree
+
+    first, second = _inside(reference, window_m), _inside(reconstruction, window_m)
+    if not len(first) or not len(second):
+        return Chamfer(math.nan, math.nan, math.nan, math.nan, len(first), len(second))
+    forward, _ = cKDTree(second).query(first)
+    backward, _ = cKDTree(first).query(second)
+    means = [float(values.mean()) for values in (forward, backward, forward**2, backward**2)]
+    return Chamfer(*means, len(first), len(second))
+
+
+def _inside(points: np.ndarray, window_m: tuple[float, float] | None) -> np.ndarray:
+    points = np.asarray(points, np.float64).reshape(-1, np.shape(points)[-1])[:, :3]
+    if window_m is None:
+        return points
+    distance = np.linalg.norm(points, axis=1)
+    return points[(distance >= window_m[0]) & (distance <= window_m[1])]
