@@ -1,0 +1,114 @@
+"""Pictures as arrays: stacking, captions, PNG."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cosmos_lidar.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import ImageFont
+
+
+def to_uint8(picture: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3) uint8 of a picture: uint8 as it is, floats in [0, 1] rounded to 0..255.
+
+    Raises:
+        UserError: the array is not (H, W, 3).
+    """
+    picture = np.asarray(picture)
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise UserError(f"a picture has the shape (height, width, 3), this array {picture.shape}")
+    if picture.dtype == np.uint8:
+        return picture
+    return (np.clip(np.nan_to_num(picture), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def stack_pictures(
+    pictures: Sequence[np.ndarray], gap_px: int = 0, background: tuple[int, int, int] = (0, 0, 0)
+) -> np.ndarray:
+    """Return the (H, W, 3) uint8 pictures one above the other, left-aligned, narrower ones filled up on the right.
+
+    Raises:
+        UserError: there are no pictures.
+    """
+    if not len(pictures):
+        raise UserError("no pictures to stack")
+    pictures = [to_uint8(picture) for picture in pictures]
+    width = max(picture.shape[1] for picture in pictures)
+    height = sum(picture.shape[0] for picture in pictures) + gap_px * (len(pictures) - 1)
+    out = np.empty((height, width, 3), np.uint8)
+    out[:] = background
+    top = 0
+    for picture in pictures:
+        out[top : top + picture.shape[0], : picture.shape[1]] = picture
+        top += picture.shape[0] + gap_px
+    return out
+
+
+@lru_cache(maxsize=16)
+def font(size_px: int) -> ImageFont:
+    """Return a font of ``size_px`` that comes with Pillow: the same on every machine, no font files needed."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size_px)
+
+
+def text_width(text: str, size_px: int) -> int:
+    """Return the width of ``text`` in pixels."""
+    return int(np.ceil(font(size_px).getlength(text)))
+
+
+def draw_text(
+    picture: np.ndarray,
+    text: str,
+    left_top: tuple[float, float],
+    size_px: int = 14,
+    color: tuple[int, int, int] = (255, 255, 255),
+    anchor: str = "la",
+) -> np.ndarray:
+    """Return the (H, W, 3) uint8 picture with ``text`` on it; ``anchor`` as in Pillow, such as "la" (left, top)."""
+    from PIL import Image, ImageDraw
+
+    canvas = Image.fromarray(to_uint8(picture))
+    ImageDraw.Draw(canvas).text(left_top, text, fill=tuple(color), font=font(size_px), anchor=anchor)
+    return np.array(canvas)
+
+
+def caption_picture(picture: np.ndarray, text: str, size_px: int = 24, margin_px: int = 10) -> np.ndarray:
+    """Return the picture with a caption in its upper left corner: white on a box that darkens what is below by half."""
+    picture = to_uint8(picture).copy()
+    pad = max(size_px // 4, 2)
+    bottom, right = margin_px + size_px + 2 * pad, margin_px + text_width(text, size_px) + 2 * pad
+    picture[margin_px:bottom, margin_px:right] //= 2
+    return draw_text(picture, text, (margin_px + pad, margin_px + pad), size_px)
+
+
+def resize_rows(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Return the picture with every row repeated ``factor`` times."""
+    return np.repeat(picture, factor, axis=0) if factor > 1 else picture
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """Return the picture as the bytes of a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(to_uint8(picture)).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def write_png(path: str | Path, picture: np.ndarray) -> None:
+    """Write the picture as a PNG file, whole or not at all; missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(png_bytes(picture))
+    os.replace(partial, path)

@@ -1,0 +1,81 @@
+"""Videos through PyAV, which brings its own codecs: no ffmpeg on the path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.viz.pictures import to_uint8
+
+
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.0, crf: int = 18) -> int:
+    """Write an H.264 MP4 file (yuv420p), whole or not at all, and return the number of frames.
+
+    Frames are taken one at a time, so a generator needs memory for one. Odd sizes are padded by repeating the last
+    row or column, as the format wants even ones. Missing folders are made.
+
+    Args:
+        path: file to write.
+        frames: (H, W, 3) pictures of one size, uint8 or floats in [0, 1].
+        fps: frames per second.
+        crf: quality, 0 (lossless) to 51; 18 is visually clean.
+
+    Raises:
+        UserError: there are no frames, or one has another size.
+    """
+    import av
+
+    path, frames = Path(path), iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise UserError(f"no frames for {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+            count = _encode(container, chain([first], frames), to_uint8(first).shape, fps, crf)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _encode(container: object, frames: Iterable[np.ndarray], shape: tuple[int, ...], fps: float, crf: int) -> int:
+    import av
+
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+    stream.height, stream.width = (side + side % 2 for side in shape[:2])
+    stream.pix_fmt = "yuv420p"
+    stream.options = {"crf": str(crf), "preset": "fast"}
+    count = 0
+    for picture in frames:
+        picture = to_uint8(picture)
+        if picture.shape != shape:
+            raise UserError(f"frame {count} has the shape {picture.shape}, the first one {shape}")
+        padded = np.pad(picture, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")))
+        count += 1
+    container.mux(stream.encode())
+    return count
+
+
+def read_video(path: str | Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a video, (H, W, 3) uint8, one after the other.
+
+    Raises:
+        DataError: the file is missing, or is not a video.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format="rgb24")
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, wanted="a video file") from error
