@@ -43,6 +43,8 @@ class CameraStream:
         read: picture number -> (H, W, 3) uint8 RGB.
         model: lens; None where the recording has no calibration.
         world_SE3_camera: (M, 4, 4) float64, camera axes x right, y down, z forward; None where unknown.
+        lidar_SE3_camera: (4, 4) float64, the mounting: camera axes to lidar axes of a vehicle that stands still; None
+            where the recording has poses per picture only.
     """
 
     name: str
@@ -50,6 +52,7 @@ class CameraStream:
     read: Callable[[int], np.ndarray]
     model: PinholeCamera | FThetaCamera | None = None
     world_SE3_camera: np.ndarray | None = None
+    lidar_SE3_camera: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps_us)
@@ -67,7 +70,7 @@ class Clip:
         read_sweep: sweep number -> :class:`Sweep`.
         source: file or folder the clip comes from, for messages.
         format: name of the reader.
-        world_SE3_lidar: (N, 2, 4, 4) float64, lidar to world at the start and the end of each sweep; None where unknown.
+        world_SE3_lidar: (N, 2, 4, 4) float64, lidar to world at start and end of each sweep; None where unknown.
         motion_compensated: the points of each sweep have been moved to where they lay at its start.
         cameras: by name.
         notes: remarks of the reader that `inspect` shows, such as poses that were not found.
@@ -100,14 +103,14 @@ class Clip:
         return self.project(sweep, index).range_m
 
     def points(self, index: int) -> np.ndarray:
-        """Return (N, 3) float32 metres of sweep ``index`` in the sensor frame: the recorded points, else the range map's."""
+        """Return (N, 3) float32 metres of sweep ``index``, sensor frame: recorded points, else the range map's."""
         from cosmos_lidar.sensors import range_map_to_points
 
         sweep = self.read_sweep(index)
         return sweep.points if sweep.points is not None else range_map_to_points(sweep.range_m, self.sensor)
 
     def project(self, sweep: Sweep, index: int):  # noqa: ANN201 - Projection, imported lazily
-        """Return the :class:`~cosmos_lidar.sensors.Projection` of a sweep of points (which point fell into which pixel)."""
+        """Return the :class:`~cosmos_lidar.sensors.Projection` of a sweep of points: which point is in which pixel."""
         from cosmos_lidar.sensors import decompensate_motion, project_points
 
         points = sweep.points

@@ -128,7 +128,7 @@ def uniform_sensor(
 ) -> Sensor:
     """Return a sensor of ``rows`` evenly spaced beams without azimuth offsets."""
     elevations = np.radians(np.linspace(elevation_top_deg, elevation_bottom_deg, rows))
-    slack = abs(elevations[0] - elevations[-1]) / max(rows - 1, 1) / 2.0 if rows > 1 else math.radians(0.1)
+    slack = float(abs(elevations[0] - elevations[-1])) / (rows - 1) / 2.0 if rows > 1 else math.radians(0.1)
     return Sensor(name, elevations, np.zeros(rows), columns, max_range_m=max_range_m, elevation_slack_rad=slack, format=format)
 
 

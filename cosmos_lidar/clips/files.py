@@ -1,0 +1,156 @@
+"""Files of points, of labels and of pictures, checked while they are read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import Sweep
+from cosmos_lidar.errors import DataError
+
+_PICTURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG picture",
+    b"\xff\xd8\xff": "JPEG picture",
+    b"GIF8": "GIF picture",
+    b"BM": "BMP picture",
+}
+_FARTHEST_M = 1e5
+
+
+def clean_id(text: str) -> str:
+    """Return ``text`` fit for a clip id: dots, slashes and white space become ``_``."""
+    return re.sub(r"[./\\\s]+", "_", text).strip("_") or "clip"
+
+
+def refuse_picture(path: Path, clip: str | None = None) -> None:
+    """Raise a DataError where a file that should hold points starts like a picture."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    kind = next((name for magic, name in _PICTURES.items() if head.startswith(magic)), None)
+    # Two letters are little evidence: a BMP also states its own size in the next four bytes.
+    if kind == "BMP picture" and int.from_bytes(head[2:6], "little") != path.stat().st_size:
+        kind = None
+    if kind:
+        raise DataError(
+            f"this is a {kind}, not points", file=path, clip=clip, wanted="a file of lidar points or a dataset folder"
+        )
+
+
+def read_float_points(path: Path, columns: int, clip: str | None = None) -> np.ndarray:
+    """Return (N, columns) float32 of a headerless little-endian float32 file; columns 0 to 2 are x, y, z in metres.
+
+    Raises:
+        DataError: a picture, a size that is no whole number of points, coordinates that are not finite or beyond 100 km
+            (both mean that the file holds something else).
+    """
+    try:
+        refuse_picture(path, clip)
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=path, clip=clip) from error
+    if len(raw) % (4 * columns):
+        wanted = f"a multiple of {4 * columns} ({columns} float32 per point): a complete copy of the file"
+        raise DataError(f"{len(raw)} bytes are no whole number of points", file=path, clip=clip, wanted=wanted)
+    points = np.frombuffer(raw, "<f4").reshape(-1, columns).astype(np.float32, copy=False)
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(points[:, :3]) < _FARTHEST_M).all(1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        found = " ".join(f"{value:g}" for value in points[row, :3])
+        raise DataError(
+            f"{int(wrong.sum())} of {len(points)} points have impossible coordinates, the first is {found}",
+            file=path,
+            clip=clip,
+            key=f"point {row}",
+            wanted=f"float32, {columns} per point, metres",
+        )
+    return points
+
+
+def read_class_labels(path: Path, dtype: str, count: int, clip: str | None = None) -> np.ndarray:
+    """Return (count,) uint16 classes of a headerless label file; of uint32 entries the low 16 bits (SemanticKITTI).
+
+    Raises:
+        DataError: the number of labels is not the number of points.
+    """
+    raw = path.read_bytes()
+    size = np.dtype(dtype).itemsize
+    if len(raw) != size * count:
+        raise DataError(
+            f"{len(raw)} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{size * count} bytes"
+        )
+    return (np.frombuffer(raw, dtype).astype(np.uint32) & 0xFFFF).astype(np.uint16)
+
+
+@dataclass(frozen=True)
+class PointSweeps:
+    """``read_sweep`` of a clip whose sweeps are float32 point files.
+
+    Attributes:
+        clip_id: for messages.
+        files: one per sweep.
+        columns: float32 values per point: x y z intensity and what else there may be.
+        labels: one file or None per sweep; None where there are no labels at all.
+        label_dtype: of an entry of a label file.
+        sensor_R_file: (3, 3) turns the axes of the file into x forward, y left, z up; None where they are those.
+        reference_SE3_points: (N, 4, 4) moves compensated points to where they lay at the start of the sweep; None: it need
+            not or cannot be done.
+    """
+
+    clip_id: str
+    files: tuple[Path, ...]
+    columns: int = 4
+    labels: tuple[Path | None, ...] | None = None
+    label_dtype: str = "<u4"
+    sensor_R_file: np.ndarray | None = None
+    reference_SE3_points: np.ndarray | None = None
+
+    def __call__(self, index: int) -> Sweep:
+        """Read sweep ``index``."""
+        values = read_float_points(self.files[index], self.columns, self.clip_id)
+        points = np.ascontiguousarray(values[:, :3])
+        if self.sensor_R_file is not None:
+            points = points @ self.sensor_R_file.T.astype(np.float32)
+        if self.reference_SE3_points is not None:
+            move = self.reference_SE3_points[index]
+            points = (points @ move[:3, :3].T + move[:3, 3]).astype(np.float32)
+        label_file = self.labels[index] if self.labels is not None else None
+        labels = None
+        if label_file is not None:
+            labels = read_class_labels(label_file, self.label_dtype, len(points), self.clip_id)
+        return Sweep(points=points, intensity=np.ascontiguousarray(values[:, 3]), labels=labels)
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """``read`` of a camera whose pictures are single files."""
+
+    files: tuple[Path, ...]
+    clip_id: str | None = None
+
+    def __call__(self, index: int) -> np.ndarray:
+        """Return picture ``index`` as (H, W, 3) uint8 RGB."""
+        from PIL import Image
+
+        path = self.files[index]
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            raise DataError(
+                f"not a readable picture: {error}", file=path, clip=self.clip_id, wanted="PNG or JPEG"
+            ) from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of a picture file without decoding it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except OSError as error:
+        raise DataError(f"not a readable picture: {error}", file=path, wanted="PNG or JPEG") from error

@@ -1,0 +1,80 @@
+"""Rigid poses (4, 4): interpolation in time, and whether a matrix is one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def interpolate_poses(world_SE3_body: np.ndarray, times_us: np.ndarray, wanted_us: np.ndarray) -> np.ndarray:
+    """Return the poses at ``wanted_us``: straight lines and constant turn rates between neighbours and beyond.
+
+    Args:
+        world_SE3_body: (K, 4, 4) rigid poses; K = 1 returns that pose for every time.
+        times_us: (K,) increasing times of them.
+        wanted_us: (...) times, any shape.
+
+    Returns:
+        (..., 4, 4) float64.
+    """
+    poses, times = np.asarray(world_SE3_body, np.float64), np.asarray(times_us, np.float64)
+    wanted = np.asarray(wanted_us, np.float64)
+    if len(poses) == 1:
+        return np.broadcast_to(poses[0], wanted.shape + (4, 4)).copy()
+    left = np.clip(np.searchsorted(times, wanted, side="right") - 1, 0, len(times) - 2)
+    share = ((wanted - times[left]) / np.maximum(times[left + 1] - times[left], 1e-9))[..., None]
+    before, after = poses[left], poses[left + 1]
+    result = before.copy()
+    turn = _rotation_vector(np.swapaxes(before[..., :3, :3], -1, -2) @ after[..., :3, :3])
+    result[..., :3, :3] = before[..., :3, :3] @ rotation_from_vector(turn * share)
+    result[..., :3, 3] += (after[..., :3, 3] - before[..., :3, 3]) * share
+    return result
+
+
+def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """Return axis times angle (..., 3) of rotations (..., 3, 3) of less than half a turn."""
+    axis = np.stack(
+        [
+            rotation[..., 2, 1] - rotation[..., 1, 2],
+            rotation[..., 0, 2] - rotation[..., 2, 0],
+            rotation[..., 1, 0] - rotation[..., 0, 1],
+        ],
+        axis=-1,
+    )
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, np.trace(rotation, axis1=-2, axis2=-1)[..., None] - 1.0)
+    return axis * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 0.5)
+
+
+def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
+    """Return the rotations (..., 3, 3) of axis-times-angle vectors (..., 3) in radians (Rodrigues' formula)."""
+    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(np.asarray(vector, np.float64), -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(x.shape + (3, 3))
+    first = np.sinc(angle / np.pi)
+    second = 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
+    return np.eye(3) + first * cross + second * (cross @ cross)
+
+
+def pose_from_quaternion(wxyz: list[float], translation_m: list[float]) -> np.ndarray:
+    """Return the (4, 4) pose of a quaternion (w, x, y, z; normalised here) and a translation."""
+    w, x, y, z = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz)
+    pose = np.eye(4)
+    pose[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    pose[:3, 3] = translation_m
+    return pose
+
+
+def rigid(poses: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
+    """Return (...) bool: which matrices (..., 4, 4) are finite, orthonormal, right-handed, with last row 0 0 0 1."""
+    poses = np.asarray(poses, np.float64)
+    good = np.isfinite(poses).all((-1, -2))
+    safe = np.where(good[..., None, None], poses, np.eye(4))
+    rotation = safe[..., :3, :3]
+    square = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max((-1, -2)) < tolerance
+    last = np.abs(safe[..., 3, :] - np.array([0.0, 0.0, 0.0, 1.0])).max(-1) < tolerance
+    return good & square & last & (np.linalg.det(rotation) > 0)

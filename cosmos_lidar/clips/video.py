@@ -1,0 +1,137 @@
+"""Pictures of a video file by number, and a writer of such files (PyAV; no ffmpeg program is needed)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.errors import DataError
+
+_KEPT = 8
+
+
+class VideoFile:
+    """``read`` of a camera whose pictures are the frames of a video file; any order, fastest forwards.
+
+    It opens the file when first asked, once per process, and keeps the last few decoded pictures.
+
+    Args:
+        path: the video.
+        clip_id: for messages.
+    """
+
+    def __init__(self, path: Path, clip_id: str | None = None) -> None:
+        self.path, self.clip_id = path, clip_id
+        self._forget()
+
+    def _forget(self) -> None:
+        self._container = self._decoder = self._times = None
+        self._next = 0
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __getstate__(self) -> dict:
+        """Leave the open file behind when this goes to another process."""
+        return {"path": self.path, "clip_id": self.clip_id}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(**state)
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def __call__(self, index: int) -> np.ndarray:
+        """Return picture ``index`` as (H, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: no such picture, or it cannot be decoded.
+        """
+        times = self._open()
+        if not 0 <= index < len(times):
+            raise DataError(
+                f"picture {index} of {len(times)}", file=self.path, clip=self.clip_id, wanted="a longer video"
+            )
+        if index not in self._kept:
+            self._decode(index)
+        return self._kept[index]
+
+    def _open(self) -> np.ndarray:
+        """Return (M,) presentation times in stream units; they are read from the packets, nothing is decoded."""
+        import av
+
+        if self._times is not None:
+            return self._times
+        try:
+            with av.open(str(self.path)) as container:
+                packets = container.demux(container.streams.video[0])
+                self._times = np.sort(
+                    np.array([p.pts for p in packets if p.pts is not None and not p.is_discard], np.int64)
+                )
+        except (OSError, ValueError, IndexError) as error:
+            raise self._broken(error) from error
+        return self._times
+
+    def _decode(self, index: int) -> None:
+        """Decode until picture ``index``, from the key frame before it unless it lies just ahead."""
+        try:
+            if self._decoder is None or not self._next <= index < self._next + 16:
+                self._seek(index)
+            for frame in self._decoder:
+                at = int(np.searchsorted(self._times, frame.pts))
+                self._next = at + 1
+                self._keep(at, frame.to_ndarray(format="rgb24"))
+                if at >= index:
+                    break
+        except (OSError, ValueError) as error:
+            raise self._broken(error) from error
+        if index not in self._kept:
+            raise self._broken(f"picture {index} is announced and not decodable")
+
+    def _seek(self, index: int) -> None:
+        import av
+
+        if self._container is None:
+            self._container = av.open(str(self.path))
+            self._container.streams.video[0].thread_count = 1
+        stream = self._container.streams.video[0]
+        self._container.seek(int(self._times[index]), stream=stream, backward=True)
+        self._decoder = self._container.decode(stream)
+
+    def _keep(self, index: int, picture: np.ndarray) -> None:
+        self._kept[index] = picture
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+    def _broken(self, error: Exception | str) -> DataError:
+        self._forget()
+        return DataError(f"not a readable video: {error}", file=self.path, clip=self.clip_id, wanted="a complete mp4")
+
+
+def write_mp4(path: Path, pictures: Iterable[np.ndarray], rate_hz: float) -> int:
+    """Write pictures as H.264 (yuv420p, plays anywhere) and return how many.
+
+    Args:
+        path: file to write; the container is mp4 whatever its name ends with.
+        pictures: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
+        rate_hz: pictures per second.
+    """
+    from fractions import Fraction
+
+    import av
+
+    count, stream = 0, None
+    with av.open(str(path), "w", format="mp4") as container:
+        for picture in pictures:
+            height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+            if stream is None:
+                stream = container.add_stream("libx264", rate=Fraction(rate_hz).limit_denominator(1001))
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                stream.options = {"crf": "18", "preset": "veryfast"}
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+            container.mux(stream.encode(frame))
+            count += 1
+        if stream is not None:
+            container.mux(stream.encode())
+    return count

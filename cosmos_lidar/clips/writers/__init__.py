@@ -1,0 +1,1 @@
+"""Writers of clips; one file per layout."""

@@ -1,0 +1,249 @@
+"""Write clips in the layout of the published Cosmos lidar release, with what it lacks (sensor, labels) beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep
+from cosmos_lidar.clips.video import write_mp4
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.sensors.ftheta import FThetaCamera
+from cosmos_lidar.sensors.sensor import Sensor, load_sensor
+
+
+def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None:
+    """Write one clip below ``root``; whole or not at all: files get their names when all of them are complete.
+
+    What is lost: ranges are float16 as published (step 62.5 mm from 64 m on), pictures are H.264, and of points only
+    those survive that are nearest in their pixel. Unlike the published files, which drop the last sweep for want of a
+    successor, every sweep has a metadata row: its start and its end, as the clip has them. Unknown poses are NaN.
+
+    Frame ids are the numbers of the pictures taken nearest to the start of each sweep, as published, where all cameras
+    agree on them; otherwise one picture per sweep and camera is written. Without cameras numeric frame ids are kept.
+
+    Args:
+        root: dataset folder; made where absent. All its clips are of one sensor (``sensor.yaml``), up to the
+            calibration of the unit (``lidar_sensor_config/<clip>.json``).
+        clip: what to write.
+        max_frames: write only that many sweeps (and all their pictures).
+
+    Raises:
+        UserError: ``root`` holds clips of another sensor.
+        DataError: the clip cannot be read or its sensor does not fit the format.
+    """
+    root = Path(root)
+    count = len(clip) if max_frames is None else min(max_frames, len(clip))
+    sensor_text = _shared_sensor(root, clip.sensor)
+    plan = _plan_pictures(clip, count)
+    with _Staged(root) as staged:
+        _write_sweeps(staged, clip, count, plan.frame_ids)
+        _write_cameras(staged, clip, plan)
+        angles = {key: getattr(clip.sensor, key).tolist() for key in ("row_elevations_rad", "row_azimuth_offsets_rad")}
+        staged.file(f"lidar_sensor_config/{clip.clip_id}.json").write_text(json.dumps(angles), encoding="utf-8")
+        if sensor_text is not None:
+            staged.file("sensor.yaml").write_text(sensor_text, encoding="utf-8")
+        # The last file to get its name: a clip without metadata is not whole.
+        _write_metadata(staged.file(f"metadata/{clip.clip_id}.npz"), clip, count, plan.frame_ids)
+
+
+class _Staged:
+    """Files under temporary names that get their real ones together, in the order they were asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._mark = root, f".part-{uuid.uuid4().hex[:8]}"
+        self._files: list[tuple[Path, Path]] = []
+
+    def __enter__(self) -> _Staged:
+        return self
+
+    def file(self, name: str) -> Path:
+        """Return the temporary path of ``name``."""
+        target = self._root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}{self._mark}")
+        self._files.append((part, target))
+        return part
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: object) -> None:
+        for part, target in self._files:
+            if kind is None:
+                os.replace(part, target)
+            else:
+                part.unlink(missing_ok=True)
+
+
+def _shared_sensor(root: Path, sensor: Sensor) -> str | None:
+    """Return the text of the ``sensor.yaml`` that ``root`` still needs; None where what it has will do."""
+    if sensor.rows > 256 or sensor.columns > 65536:
+        raise DataError(
+            f"{sensor.rows} rows and {sensor.columns} columns",
+            key=sensor.name,
+            wanted="at most 256 and 65536: uint8, uint16",
+        )
+    file = root / "sensor.yaml"
+    base = load_sensor(str(file)) if file.is_file() else load_sensor("pandar128")
+    if base.rows == sensor.rows:
+        unit = base.with_rows(sensor.row_elevations_rad, sensor.row_azimuth_offsets_rad)
+        if unit.fingerprint() == sensor.fingerprint():
+            return None
+    if file.is_file() or any((root / "lidar").glob("*.tar")):
+        raise UserError(f"{root} holds clips of the sensor {base.name}, not {sensor.name}: write to another folder")
+    return sensor.to_yaml()
+
+
+@dataclass(frozen=True)
+class _PicturePlan:
+    """Frame ids, and which pictures of each camera are written."""
+
+    frame_ids: list[str]
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _plan_pictures(clip: Clip, count: int) -> _PicturePlan:
+    starts = clip.timestamps_us[:count, 0]
+    nearest = {name: _nearest(camera, starts) for name, camera in clip.cameras.items() if len(camera)}
+    if not nearest:
+        numeric = all(frame.isdecimal() for frame in clip.frame_ids[:count])
+        numbers = [int(frame) for frame in clip.frame_ids[:count]] if numeric else list(range(count))
+        return _PicturePlan([f"{number:06d}" for number in numbers])
+    first = next(iter(nearest.values()))
+    if all(np.array_equal(numbers, first) for numbers in nearest.values()) and (np.diff(first) > 0).all():
+        end = int(first[-1]) + 1
+        if count == len(clip):  # pictures after the start of the last sweep belong to it
+            end = min(len(clip.cameras[name]) for name in nearest)
+        return _PicturePlan([f"{number:06d}" for number in first], {name: np.arange(end) for name in nearest})
+    return _PicturePlan([f"{number:06d}" for number in range(count)], nearest)
+
+
+def _nearest(camera: CameraStream, times_us: np.ndarray) -> np.ndarray:
+    right = np.clip(np.searchsorted(camera.timestamps_us, times_us), 1, max(len(camera) - 1, 1))
+    left = right - 1
+    right = np.minimum(right, len(camera) - 1)
+    nearer = np.abs(camera.timestamps_us[right] - times_us) < np.abs(camera.timestamps_us[left] - times_us)
+    return np.where(nearer, right, left)
+
+
+def _write_sweeps(staged: _Staged, clip: Clip, count: int, frame_ids: list[str]) -> None:
+    """Write ``lidar/<clip>.tar`` and, where sweeps have labels, ``labels/<clip>.tar``, in one pass over the sweeps."""
+    lidar_tar, labels_tar = tarfile.open(staged.file(f"lidar/{clip.clip_id}.tar"), "w"), None
+    try:
+        for index in range(count):
+            stem = f"{clip.clip_id}.{frame_ids[index]}"
+            range_m, intensity, labels = _dense(clip, index)
+            rows, columns = np.nonzero(range_m)
+            _add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows.astype(np.uint8))
+            _add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns.astype(np.uint16))
+            _add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[rows, columns], clip, stem))
+            if intensity is not None:
+                _add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity[rows, columns].astype(np.float16))
+            if labels is not None:
+                labels_tar = labels_tar or tarfile.open(staged.file(f"labels/{clip.clip_id}.tar"), "w")
+                _add_npz(labels_tar, f"{stem}.lidar_label.npz", labels[rows, columns].astype(np.uint16))
+    finally:
+        lidar_tar.close()
+        if labels_tar is not None:
+            labels_tar.close()
+
+
+def _half(ranges: np.ndarray, clip: Clip, stem: str) -> np.ndarray:
+    """Return ranges as float16; a return so near that it would round to 0 (none) keeps the smallest step."""
+    if not np.isfinite(ranges).all() or (len(ranges) and ranges.max() > 65000):
+        raise DataError(
+            "ranges that float16 cannot hold",
+            file=clip.source,
+            clip=clip.clip_id,
+            key=stem,
+            wanted="finite, below 65 km",
+        )
+    return np.maximum(ranges.astype(np.float16), np.finfo(np.float16).smallest_subnormal)
+
+
+def _dense(clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return range map, intensity and labels of a sweep, all (rows, columns); the latter two None where it has none."""
+    sweep: Sweep = clip.read_sweep(index)
+    if sweep.range_m is not None:
+        return sweep.range_m, sweep.intensity, sweep.labels
+    projection = clip.project(sweep, index)
+    chosen, seen = projection.point_index, projection.point_index >= 0
+
+    def pick(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None:
+            return None
+        dense = np.zeros(clip.sensor.shape, values.dtype)
+        dense[seen] = values[chosen[seen]]
+        return dense
+
+    return projection.range_m, pick(sweep.intensity), pick(sweep.labels)
+
+
+def _write_cameras(staged: _Staged, clip: Clip, plan: _PicturePlan) -> None:
+    poses, lenses = [], {"ftheta": [], "pinhole": []}
+    for name, numbers in plan.pictures.items():
+        camera = clip.cameras[name]
+        pinhole = camera.model is not None and not isinstance(camera.model, FThetaCamera)
+        kind = "pinhole" if pinhole else "ftheta"
+        video = staged.file(f"{kind}_{name}/{clip.clip_id}.mp4")
+        write_mp4(video, (camera.read(int(number)) for number in numbers), _rate_hz(camera.timestamps_us[numbers]))
+        if camera.world_SE3_camera is not None:
+            poses += [(f"{number:06d}.pose.{name}", camera.world_SE3_camera[k]) for number, k in enumerate(numbers)]
+        if camera.model is not None:
+            lenses[kind].append((f"{kind}_intrinsic.{name}", _lens_vector(camera)))
+    for folder, members in (
+        ("pose", poses),
+        ("ftheta_intrinsic", lenses["ftheta"]),
+        ("pinhole_intrinsic", lenses["pinhole"]),
+    ):
+        if members:
+            with tarfile.open(staged.file(f"{folder}/{clip.clip_id}.tar"), "w") as tar:
+                for name, array in members:
+                    _add(
+                        tar,
+                        f"{clip.clip_id}.{name}.npy",
+                        lambda file, array=array: np.save(file, np.asarray(array, np.float64)),
+                    )
+
+
+def _rate_hz(times_us: np.ndarray) -> float:
+    steps = np.diff(times_us)
+    return 1e6 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 10.0
+
+
+def _lens_vector(camera: CameraStream) -> np.ndarray:
+    lens = camera.model
+    if isinstance(lens, FThetaCamera):
+        return lens.to_vector()
+    return np.array([lens.fx, lens.fy, lens.cx, lens.cy, lens.width, lens.height])
+
+
+def _write_metadata(file: Path, clip: Clip, count: int, frame_ids: list[str]) -> None:
+    poses = clip.world_SE3_lidar[:count] if clip.world_SE3_lidar is not None else np.full((count, 2, 4, 4), np.nan)
+    with file.open("wb") as out:
+        np.savez(
+            out,
+            pose_list=np.asarray(poses, np.float64),
+            timestamps_list=clip.timestamps_us[:count].astype(np.int64),
+            frame_indices=np.array(frame_ids),
+        )
+
+
+def _add_npz(tar: tarfile.TarFile, name: str, array: np.ndarray) -> None:
+    _add(tar, name, lambda file: np.savez_compressed(file, array))
+
+
+def _add(tar: tarfile.TarFile, name: str, save: Callable[[io.BytesIO], None]) -> None:
+    """Add a member without times or owners, so that the same clip gives the same bytes."""
+    buffer = io.BytesIO()
+    save(buffer)
+    info = tarfile.TarInfo(name)
+    info.size = buffer.tell()
+    buffer.seek(0)
+    tar.addfile(info, buffer)
