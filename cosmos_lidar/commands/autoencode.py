@@ -1,0 +1,94 @@
+"""``cosmos-lidar autoencode``: drives through a tokenizer and back, with pictures, point clouds and metrics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_lidar.inference.arguments import (
+    add_data_arguments,
+    add_flag,
+    add_picture_arguments,
+    add_tokenizer_arguments,
+)
+
+if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
+    from cosmos_lidar.inference.autoencode import DecodedFrame
+    from cosmos_lidar.inference.setup import Tokenizer
+    from cosmos_lidar.progress import Meter
+
+HELP = "encode and decode lidar drives; write videos, range maps, point clouds and metrics"
+EXAMPLE = "cosmos-lidar autoencode --sample_path drives/lidar/CLIP.tar --checkpoint checkpoints/lidar --output_folder a"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; names and defaults of the published command, deviations in docs/autoencode.md."""
+    add_flag(parser, "sample_path", "--data", required=True, metavar="PATH", help="recording: file or folder")
+    add_tokenizer_arguments(parser)
+    add_data_arguments(parser, max_frames=20)
+    add_picture_arguments(parser)
+    add_flag(parser, "output_folder", default="", metavar="NAME", help="results go to OUTPUT_ROOT/NAME")
+    add_flag(parser, "output_root", default="dump_results/lidar_tokenizer", metavar="DIR", help="default %(default)s")
+    add_flag(parser, "vis_pcd", type=int, choices=(0, 1), default=1, help="1 (default): video of the point clouds")
+    add_flag(parser, "fps", type=float, default=10.0, help="of the videos (default 10)")
+    add_flag(parser, "colormap", default="Spectral", help="of the range maps: Spectral (default), turbo, viridis")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Autoencode every chosen clip and say where the results are."""
+    from cosmos_lidar.inference.autoencode import count_frames
+    from cosmos_lidar.inference.setup import choose_clips, open_tokenizer
+    from cosmos_lidar.progress import Meter
+    from cosmos_lidar.viz.colormap import colormap_table
+
+    colormap_table(args.colormap)
+    clips = choose_clips(args.sample_path, args)
+    tokenizer = open_tokenizer(args)
+    total = sum(count_frames(clip, args.max_frames) for clip in clips)
+    with Meter("autoencode", "frames", total) as meter:
+        for clip in clips:
+            _autoencode(clip, tokenizer, args, meter)
+    return 0
+
+
+def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, meter: Meter) -> None:
+    from cosmos_lidar.inference.autoencode import autoencode_clip, count_frames, full_directions
+    from cosmos_lidar.inference.outputs import OutputOptions, write_json, write_outputs
+    from cosmos_lidar.inference.score import ClipScore, describe_protocol
+    from cosmos_lidar.inference.setup import choose_options
+
+    options = choose_options(args, clip.sensor)
+    folder = Path(args.output_root) / args.output_folder
+    output = OutputOptions(folder, args.fps, args.colormap, bool(args.vis_pcd))
+    score = ClipScore(options, full_directions(clip.sensor, options))
+    frames = autoencode_clip(tokenizer.network, clip, options, args.max_frames, tokenizer.device, tokenizer.dtype)
+    middle = clip.range_map(count_frames(clip, args.max_frames) // 2)
+    written = write_outputs(clip.clip_id, _counted(frames, meter), score, middle, output)
+    metrics = folder / "metrics" / f"{clip.clip_id}.json"
+    document = {
+        "clip": clip.clip_id,
+        "source": str(clip.source),
+        "format": clip.format,
+        "tokenizer": tokenizer.description,
+        "sensor_fingerprint": clip.sensor.fingerprint(),
+        "device": str(tokenizer.device),
+        "metrics": score.to_dict(),
+        "protocol": describe_protocol(clip.sensor, options, args.tokenizer_dtype, args.max_frames),
+    }
+    write_json(metrics, document)
+    errors, rate = score.errors.result().published, score.frames / max(score.seconds, 1e-9)
+    sys.stdout.write(
+        f"{clip.clip_id}: {score.frames} frames, RMSE {errors.rmse_m:.4f} m, MAE {errors.mae_m:.4f} m, "
+        f"relative error {errors.relative:.5f}, {rate:.2f} frames/s encoded and decoded\n"
+    )
+    sys.stdout.write("".join(f"  {path}\n" for path in (*written, metrics)))
+
+
+def _counted(frames: Iterator[DecodedFrame], meter: Meter) -> Iterator[DecodedFrame]:
+    for frame in frames:
+        yield frame
+        meter.advance(1)

@@ -1,0 +1,162 @@
+"""``cosmos-lidar evaluate``: metrics of a tokenizer over many clips, as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_lidar.inference.arguments import (
+    add_data_arguments,
+    add_flag,
+    add_picture_arguments,
+    add_tokenizer_arguments,
+)
+
+if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
+    from cosmos_lidar.inference.evaluate import Evaluation
+    from cosmos_lidar.inference.score import ClipScore
+    from cosmos_lidar.inference.setup import Tokenizer
+
+_COLUMNS = ("clip", "frames", "RMSE m", "MAE m", "relative", "Chamfer m", "drop precision", "drop recall", "PSNR dB")
+HELP = "measure a tokenizer on lidar drives: range errors, ray drop, Chamfer; per clip and pooled"
+EXAMPLE = "cosmos-lidar evaluate --checkpoint checkpoints/lidar --data drives --max_clips 10 --output results.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_flag(parser, "data", "--sample_path", "--sample-path", required=True, metavar="PATH", help="recordings")
+    add_tokenizer_arguments(parser)
+    add_flag(
+        parser,
+        "baseline",
+        choices=("identity", "resize"),
+        help="instead of a tokenizer: the picture itself (identity), or 8 x 8 pixels averaged and interpolated (resize)",
+    )
+    add_data_arguments(parser, max_frames=-1)
+    add_flag(parser, "split", metavar="FILE", help="only the clips listed in this file, one per line")
+    add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
+    add_picture_arguments(parser)
+    add_flag(parser, "chamfer", type=int, choices=(0, 1), default=1, help="0 leaves out the point clouds (faster)")
+    add_flag(parser, "output", default="dump_results/evaluation.json", metavar="FILE", help="default %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print the tables, write the JSON file."""
+    import torch
+
+    from cosmos_lidar.inference.autoencode import count_frames
+    from cosmos_lidar.inference.evaluate import evaluate_clips, require_one_sensor
+    from cosmos_lidar.inference.outputs import write_json
+    from cosmos_lidar.inference.score import describe_protocol
+    from cosmos_lidar.inference.setup import choose_options
+    from cosmos_lidar.progress import Meter
+
+    clips = _clips(args)
+    require_one_sensor(clips)
+    options = choose_options(args, clips[0].sensor)
+    tokenizer = _tokenizer(args)
+    with Meter("evaluate", "frames", sum(count_frames(clip, args.max_frames) for clip in clips)) as meter:
+        evaluation = evaluate_clips(
+            tokenizer.network,
+            clips,
+            options,
+            max_frames=args.max_frames,
+            device=tokenizer.device,
+            dtype=tokenizer.dtype,
+            chamfer=bool(args.chamfer),
+            on_frame=meter.advance,
+        )
+    protocol = describe_protocol(clips[0].sensor, options, args.tokenizer_dtype, args.max_frames)
+    document = {
+        "data": str(args.data),
+        "tokenizer": tokenizer.description,
+        "device": str(tokenizer.device),
+        "torch": torch.__version__,
+        **evaluation.to_dict(),
+        "protocol": protocol,
+    }
+    write_json(Path(args.output), document)
+    _print_tables(evaluation, protocol["hash"])
+    sys.stdout.write(f"written to {args.output}\n")
+    return 0
+
+
+def _tokenizer(args: argparse.Namespace) -> Tokenizer:
+    import torch
+
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.inference import evaluate
+    from cosmos_lidar.inference.setup import Tokenizer, choose_device, open_tokenizer
+
+    if not args.baseline:
+        return open_tokenizer(args)
+    if args.checkpoint or args.enc_path or args.dec_path:
+        raise UserError("--baseline takes the place of a tokenizer: leave out --checkpoint, --enc_path and --dec_path")
+    network = evaluate.Identity() if args.baseline == "identity" else evaluate.Resize()
+    dtype = getattr(torch, args.tokenizer_dtype)
+    return Tokenizer(network, choose_device(args.device), dtype, {"baseline": args.baseline})
+
+
+def _clips(args: argparse.Namespace) -> list[Clip]:
+    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.inference.setup import choose_clips
+
+    clips = choose_clips(args.data, args)
+    if args.split:
+        wanted = _read_split(Path(args.split))
+        clips = [clip for clip in clips if clip.clip_id in wanted]
+        if not clips:
+            raise DataError("none of the listed clips is there", file=args.split, wanted=f"ids of clips in {args.data}")
+    return clips if args.max_clips < 0 else clips[: args.max_clips]
+
+
+def _read_split(file: Path) -> set[str]:
+    from cosmos_lidar.errors import DataError
+
+    if not file.is_file():
+        raise DataError("no such list of clips", file=file, wanted="a text file, one clip per line")
+    return {line.strip().split(".")[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
+
+
+def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150)
+    table = Table(title=f"protocol {protocol_hash}")
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "clip" else "right", overflow="fold")
+    for clip_id, score in evaluation.clips.items():
+        table.add_row(clip_id, *_cells(score))
+    table.add_section()
+    table.add_row("all pixels pooled", *_cells(evaluation.pooled))
+    if evaluation.intervals:
+        ends = [f"{value.low:.4f} .. {value.high:.4f}" for value in evaluation.intervals.values()]
+        table.add_row("95 % interval over clips", "", *ends)
+    console.print(table)
+    bands = Table(title="by measured range, pooled")
+    for name in ("from m", "to m", "pixels", "RMSE m", "MAE m", "relative"):
+        bands.add_column(name, justify="right")
+    for band in evaluation.pooled.errors.result().bands:
+        errors = band.errors
+        numbers = [_number(value) for value in (errors.rmse_m, errors.mae_m, errors.relative)]
+        bands.add_row(f"{band.near_m:g}", f"{band.far_m:g}", f"{errors.pixels:,}", *numbers)
+    console.print(bands)
+
+
+def _cells(score: ClipScore) -> list[str]:
+    from cosmos_lidar.inference.score import chamfer_statistics
+
+    result = score.errors.result()
+    errors, drop = result.published, result.ray_drop
+    chamfer = chamfer_statistics(score.chamfer)["mean_m"]
+    values = (errors.rmse_m, errors.mae_m, errors.relative, chamfer, drop.precision, drop.recall)
+    return [str(score.frames), *(_number(value) for value in values), _number(score.psnr_db(), 2)]
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"

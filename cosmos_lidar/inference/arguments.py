@@ -1,0 +1,98 @@
+"""Command-line options that ``autoencode`` and ``evaluate`` share; imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def add_flag(parser: argparse.ArgumentParser, name: str, *more: str, **options: Any) -> None:
+    """Add ``--some_name``, also spelled ``--some-name``; ``more`` are further spellings."""
+    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *more))
+    parser.add_argument(*spellings, dest=name, **options)
+
+
+def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which network is used, and where and how it computes."""
+    add_flag(
+        parser,
+        "checkpoint",
+        metavar="PATH",
+        help="tokenizer: autoencoder.pt, iter_*.pt, .jit, .safetensors, or a folder with encoder.jit and decoder.jit",
+    )
+    add_flag(parser, "enc_path", metavar="FILE", help="encoder.jit, together with --dec_path, instead of --checkpoint")
+    add_flag(parser, "dec_path", metavar="FILE", help="decoder.jit")
+    add_flag(
+        parser,
+        "tokenizer_dtype",
+        choices=_DTYPES,
+        default="float32",
+        help="in which the network computes (default %(default)s; published bfloat16, which networks traced in float32 "
+        "cannot do)",
+    )
+    add_flag(parser, "device", default="auto", help="cpu, cuda, cuda:1, or auto (default): cuda where there is one")
+    add_flag(parser, "batch_size", type=int, default=1, help="frames per step (default %(default)s)")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None:
+    """Add how the recordings are read; the path itself is named by each command."""
+    add_flag(parser, "format", metavar="NAME", help="reader of the recordings (default: recognised by their files)")
+    add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="lidar, instead of the one the reader chooses")
+    add_flag(parser, "clip", action="append", metavar="ID", help="only this clip; may be given again")
+    add_flag(
+        parser,
+        "max_frames",
+        type=int,
+        default=max_frames,
+        help="first frames of each clip, -1 for all (default %(default)s)",
+    )
+    add_flag(
+        parser,
+        "waymo_top",
+        action="store_true",
+        help="rows look along the 64 beams of the Waymo TOP lidar, interpolated to the rows of the maps",
+    )
+    add_flag(parser, "uniform_fov", action="store_true", help="rows are evenly spaced from --fov_max to --fov_min")
+    add_flag(parser, "fov_min", type=float, default=-17.72, metavar="DEG", help="lowest row (default %(default)s)")
+    add_flag(parser, "fov_max", type=float, default=2.21, metavar="DEG", help="highest row (default %(default)s)")
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how range maps become pictures; what is not given is the sensor's (published values for pandar128)."""
+    own = "(default: the sensor's; published {})"
+    add_flag(parser, "n_rows_repeat", type=int, help=f"each row is repeated that often {own.format(4)}")
+    add_flag(parser, "n_cols_repeat", type=int, default=1, help="each column is repeated that often (default 1)")
+    add_flag(parser, "downsample_factor_row", type=int, default=1, help="rows merged into one (default 1)")
+    add_flag(parser, "downsample_factor_col", type=int, help=f"columns merged into one {own.format(2)}")
+    add_flag(
+        parser,
+        "downsample_method",
+        choices=("scatter_min", "scatter_max", "every_n"),
+        default="scatter_min",
+        help="of merged pixels keep the nearest return (default), the farthest, or the first pixel",
+    )
+    add_flag(parser, "max_range", type=float, metavar="M", help=f"ranges are clipped to this {own.format(100)}")
+    add_flag(parser, "min_range", type=float, metavar="M", help=f"ranges are clipped to this {own.format(5)}")
+    add_flag(
+        parser,
+        "rows_taken",
+        choices=("published", "mean"),
+        default="published",
+        help="of the repeated rows take the one in the middle (default), or the mean of all",
+    )
+    add_flag(
+        parser,
+        "padding",
+        choices=("edge", "published"),
+        default="edge",
+        help="to a multiple of 8 by repeating the edge (default), or to one of 16 with zeros, which are 52.5 m",
+    )
+    add_flag(
+        parser,
+        "mask",
+        choices=("input", "decoded"),
+        default="input",
+        help="reconstructed pixels have a return where the input has one (default), or where the network says so",
+    )
