@@ -1,12 +1,12 @@
 """Range maps, intensities and labels as compact bytes whose frames decode one by one.
 
-Ranges are stored as unsigned 16-bit multiples of a step (2 mm unless the sensor file says otherwise: error at most 1 mm,
-farthest 131.07 m; 0 = no return), losslessly compressed. A 128 x 3600 frame of noisy synthetic planes takes 343 KB,
-where the published triple of npz members takes 426 KB with errors of 31 mm (``benchmarks/shards.py``).
+Ranges are stored as unsigned 16-bit multiples of a step (2 mm unless the sensor file says otherwise: error at most
+1 mm, farthest 131.07 m; 0 = no return), losslessly compressed. ``benchmarks/shards.py`` compares sizes and rates with
+the published layout, whose half floats lose up to 31 mm.
 
 How a frame is packed: pixels are taken row by row. A pixel without return repeats its left neighbour, differences to
-the left neighbour are folded to unsigned (zigzag: 0, -1, 1, -2, … become 0, 1, 2, 3, …), split into a plane of low and a
-plane of high bytes, and compressed by zstd together with one bit per pixel that tells returns from gaps.
+the left neighbour are folded to unsigned (zigzag: 0, -1, 1, -2, … become 0, 1, 2, 3, …), split into a plane of low and
+a plane of high bytes, and compressed by zstd together with one bit per pixel that tells returns from gaps.
 
 Layout, little-endian::
 
@@ -59,7 +59,8 @@ def encode_ranges(range_m: np.ndarray, step_m: float = 0.002) -> bytes:
     """Pack range maps.
 
     Args:
-        range_m: (N, rows, columns) floating point metres, 0 = no return. Returns nearer than half a step become one step.
+        range_m: (N, rows, columns) floating point metres, 0 = no return. Returns nearer than half a step
+            become one step.
         step_m: storage step; the error is at most half of it, the farthest range 65535 of it.
 
     Raises:
@@ -124,6 +125,22 @@ def decode_labels(data: bytes, frames: Sequence[int] | None = None) -> np.ndarra
     return _unpack_all(data, "labels", frames)
 
 
+def join_frames(parts: Sequence[bytes]) -> bytes:
+    """Return one piece of encoded frames that holds the frames of all ``parts``, in order, without coding them again.
+
+    Raises:
+        DataError: the parts differ in kind, rows, columns or step, or one of them is broken.
+    """
+    headers = [read_header(part) for part in parts]
+    forms = {(header.kind, header.shape[1:], header.step_m) for header in headers}
+    if len(forms) != 1:
+        raise DataError(f"frames of {len(forms)} forms: {sorted(forms)}", wanted="one kind, shape and step")
+    kind, (rows, columns), step_m = forms.pop()
+    code = {name: code for code, name in _KIND_NAMES.items()}[kind]
+    blocks = [part[a:b] for part, header in zip(parts, headers, strict=True) for a, b in _spans(header)]
+    return _assemble(code, (len(blocks), rows, columns), step_m, blocks)
+
+
 def read_header(data: bytes, kind: str | None = None) -> StoredFrames:
     """Read and verify the header of encoded frames; ``kind`` is what it is expected to hold.
 
@@ -142,14 +159,17 @@ def read_header(data: bytes, kind: str | None = None) -> StoredFrames:
         raise DataError("the header fails its checksum", wanted="an intact file")
     table = np.frombuffer(data, "<u4", 2 * frames, _HEADER.size).reshape(frames, 2)
     ends = start + np.cumsum(table[:, 0], dtype=np.int64)
-    header = StoredFrames(
-        _KIND_NAMES.get(code, str(code)), (frames, rows, columns), step_m, (start, *ends.tolist()), tuple(table[:, 1].tolist())
-    )
+    name, starts = _KIND_NAMES.get(code, str(code)), (start, *ends.tolist())
+    header = StoredFrames(name, (frames, rows, columns), step_m, starts, tuple(table[:, 1].tolist()))
     if kind is not None and header.kind != kind:
         raise DataError(f"encoded {header.kind}", wanted=f"encoded {kind}")
     if len(data) != header.starts[-1]:
         raise DataError(f"{len(data)} bytes of encoded frames", wanted=f"{header.starts[-1]} bytes: an intact file")
     return header
+
+
+def _spans(header: StoredFrames) -> list[tuple[int, int]]:
+    return list(zip(header.starts[:-1], header.starts[1:], strict=True))
 
 
 def _expect_frames(array: np.ndarray, dtype_kind: str, wanted: str) -> None:
@@ -164,7 +184,8 @@ def _refuse_unstorable(range_m: np.ndarray, step_m: float) -> None:
         return
     low, high = range_m.min(), range_m.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"{np.count_nonzero(~np.isfinite(range_m))} ranges are NaN or infinite", wanted="0 for no return")
+        count = np.count_nonzero(~np.isfinite(range_m))
+        raise DataError(f"{count} ranges are NaN or infinite", wanted="0 for no return")
     if low < 0:
         raise DataError(f"{np.count_nonzero(range_m < 0)} ranges are negative", wanted="0 for no return")
     if high > MAX_STEPS * step_m:
@@ -177,7 +198,11 @@ def _pack(code: int, frames: np.ndarray, step_m: float, pack_frame: Callable[[np
 
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
     blocks = [compressor.compress(pack_frame(frame.ravel())) for frame in frames]
-    header = _HEADER.pack(_MAGIC, _VERSION, code, 0, *frames.shape, step_m)
+    return _assemble(code, frames.shape, step_m, blocks)
+
+
+def _assemble(code: int, shape: tuple[int, ...], step_m: float, blocks: Sequence[bytes]) -> bytes:
+    header = _HEADER.pack(_MAGIC, _VERSION, code, 0, *shape, step_m)
     header += b"".join(struct.pack("<II", len(block), zlib.crc32(block)) for block in blocks)
     return b"".join([header, struct.pack("<I", zlib.crc32(header)), *blocks])
 
@@ -243,7 +268,7 @@ def _unpack_planes(raw: np.ndarray) -> np.ndarray:
 
 
 def _running_sum(values: np.ndarray) -> np.ndarray:
-    """Return the running sum modulo 2^16; torch adds up seven times faster than NumPy, and this is half of the decoding."""
+    """Return the running sum modulo 2^16, by torch: NumPy takes seven times as long, half of the whole decoding."""
     import torch
 
     return torch.cumsum(torch.from_numpy(values.view(np.int16)), 0, dtype=torch.int16).numpy().view(np.uint16)

@@ -1,0 +1,1 @@
+"""Energon shards of lidar clips: written, described and checked."""

@@ -1,0 +1,258 @@
+"""One Energon sample: the parts of a run of frames, packed and unpacked.
+
+Parts of sample ``KEY``, next to each other in the tar::
+
+    KEY.ranges.bin      range maps (cosmos_lidar.clips.range_codec)
+    KEY.intensity.bin   where every frame of the run has intensities
+    KEY.labels.bin      where every frame of the run has semantic labels
+    KEY.meta.json       clip, frames, times, poses, sensor, checksums of the other parts
+
+Further parts (cameras: ``KEY.NAME.mp4``) may be added without a new version; readers ignore parts they do not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from cosmos_lidar import __version__
+from cosmos_lidar.clips import range_codec
+from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.shards.plan import Run
+
+RANGES, INTENSITY, LABELS, META = "ranges.bin", "intensity.bin", "labels.bin", "meta.json"
+META_VERSION = 1
+
+# What readers of broken files raise: these make one frame bad, anything else is a fault of the program and goes up.
+UNREADABLE = (
+    DataError, OSError, ValueError, EOFError, LookupError, struct.error,
+    tarfile.TarError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that was left out: where it lies and why."""
+
+    clip: str
+    frame: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class PackedRun:
+    """A sample ready to be written.
+
+    Attributes:
+        key: of the sample.
+        parts: part name -> bytes, in the order of the tar; empty when no frame could be read.
+        frames: frames in it.
+        beyond_max_range: returns farther than the sensor's max_range_m, stored as "no return".
+    """
+
+    key: str
+    parts: dict[str, bytes]
+    frames: int
+    beyond_max_range: int
+
+
+@dataclass(frozen=True)
+class SampleMeta:
+    """What ``KEY.meta.json`` says about a sample.
+
+    Attributes:
+        clip_id: the clip the frames come from.
+        frame_ids: the dataset's names of the frames.
+        frame_numbers: places of the frames in the clip; gaps are frames that could not be read.
+        timestamps_us: start and end of each sweep, microseconds.
+        world_SE3_lidar: (frames, 2, 4, 4) nested lists, lidar to world at start and end of each sweep; or None.
+        sensor: name of the sensor.
+        sensor_fingerprint: of its geometry and storage.
+        sensor_file: sensor file, relative to the folder of the shards.
+        shape: rows, columns.
+        range_step_m: storage step.
+        returns: number of returns of each frame.
+        checksums: part name -> sha256.
+    """
+
+    clip_id: str
+    frame_ids: list[str]
+    frame_numbers: list[int]
+    timestamps_us: list[list[int]]
+    world_SE3_lidar: list | None
+    sensor: str
+    sensor_fingerprint: str
+    sensor_file: str
+    shape: list[int]
+    range_step_m: float
+    returns: list[int]
+    checksums: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    number: int
+    parts: dict[str, bytes]
+    returns: int
+    beyond_max_range: int
+
+
+def pack_run(clip: Clip, run: Run, sensor_file: str, on_frame: Callable[[BadFrame | None], None]) -> PackedRun:
+    """Read the frames of a run and pack them.
+
+    Args:
+        clip: the clip that ``run`` belongs to.
+        run: which frames, under which key.
+        sensor_file: where the sensor lies in the folder of the shards.
+        on_frame: called after each frame: with None, or with what was wrong with a frame that is left out.
+    """
+    frames = []
+    for number in range(run.start, run.stop):
+        bad = None
+        try:
+            frames.append(_read_frame(clip, number))
+        except UNREADABLE as error:
+            bad = BadFrame(clip.clip_id, str(clip.frame_ids[number]), _describe(error))
+        on_frame(bad)
+    parts = {}
+    if frames:
+        names = [name for name in (RANGES, INTENSITY, LABELS) if all(name in frame.parts for frame in frames)]
+        parts = {name: range_codec.join_frames([frame.parts[name] for frame in frames]) for name in names}
+        parts[META] = _encode_meta(_describe_run(clip, frames, parts, sensor_file))
+    return PackedRun(run.key, parts, len(frames), sum(frame.beyond_max_range for frame in frames))
+
+
+def read_meta(data: bytes) -> SampleMeta:
+    """Parse ``KEY.meta.json``.
+
+    Raises:
+        DataError: not JSON, of another version, or keys missing.
+    """
+    try:
+        document = json.loads(data)
+        version = document.pop("version")
+        document.pop("tool")
+        meta = SampleMeta(**document)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DataError(f"not the description of a sample: {error}", key=META, wanted="an intact shard") from error
+    if version != META_VERSION:
+        raise DataError(f"version {version}", key=META, wanted=f"version {META_VERSION}: prepare the shards again")
+    return meta
+
+
+def verify_parts(parts: Mapping[str, bytes]) -> SampleMeta:
+    """Check the parts of one sample against its description: all there, checksums right, every frame decodes.
+
+    Raises:
+        DataError: what is wrong; ``key`` is the name of the part.
+    """
+    if META not in parts:
+        raise DataError("part missing", key=META, wanted="every sample described")
+    meta = read_meta(parts[META])
+    for name, checksum in meta.checksums.items():
+        if name not in parts:
+            raise DataError("part missing", key=name, wanted="an intact shard")
+        if hashlib.sha256(parts[name]).hexdigest() != checksum:
+            raise DataError("sha256 differs from the one in meta.json", key=name, wanted="an intact shard")
+        _verify_frames(name, parts[name], meta)
+    return meta
+
+
+def _verify_frames(name: str, data: bytes, meta: SampleMeta) -> None:
+    decoders = {
+        RANGES: range_codec.decode_ranges,
+        INTENSITY: range_codec.decode_intensities,
+        LABELS: range_codec.decode_labels,
+    }
+    if name not in decoders:
+        return
+    try:
+        frames = decoders[name](data)
+    except DataError as error:
+        raise DataError(error.problem, key=name, wanted=error.wanted) from error
+    expected = (len(meta.frame_ids), *meta.shape)
+    if frames.shape != expected:
+        raise DataError(f"shape {frames.shape}", key=name, wanted=f"{expected}, as meta.json says")
+    returns = np.count_nonzero(frames, axis=(1, 2)).tolist()
+    if name == RANGES and returns != meta.returns:
+        raise DataError(f"{returns} returns", key=name, wanted=f"{meta.returns}, as meta.json says")
+
+
+def _read_frame(clip: Clip, number: int) -> _Frame:
+    sweep = clip.read_sweep(number)
+    if sweep.range_m is not None:
+        range_m, intensity, labels = sweep.range_m, sweep.intensity, sweep.labels
+    else:
+        if not np.isfinite(sweep.points).all():
+            count = np.count_nonzero(~np.isfinite(sweep.points).all(axis=1))
+            raise DataError(f"{count} points are NaN or infinite", file=clip.source, wanted="finite points")
+        projection = clip.project(sweep, number)
+        range_m, pixels = projection.range_m, projection.point_index
+        intensity, labels = _at_pixels(sweep.intensity, pixels), _at_pixels(sweep.labels, pixels)
+    for name, layer in (("range_m", range_m), ("intensity", intensity), ("labels", labels)):
+        if layer is not None and np.shape(layer) != clip.sensor.shape:
+            wanted = f"{clip.sensor.shape}, as sensor {clip.sensor.name}"
+            raise DataError(f"shape {np.shape(layer)}", file=clip.source, clip=clip.clip_id, key=name, wanted=wanted)
+    beyond = range_m > clip.sensor.max_range_m
+    beyond &= np.isfinite(range_m)
+    count = np.count_nonzero(beyond)
+    range_m = np.where(beyond, range_m.dtype.type(0), range_m) if count else range_m
+    parts = _encode_frame(range_m, intensity, labels, clip.sensor.range_step_m)
+    return _Frame(number, parts, int(np.count_nonzero(range_m)), count)
+
+
+def _at_pixels(values: np.ndarray | None, point_index: np.ndarray) -> np.ndarray | None:
+    """Spread values of points to the pixels they fell into; 0 where no point did."""
+    if values is None:
+        return None
+    if not len(values):
+        return np.zeros(point_index.shape, values.dtype)
+    return np.where(point_index >= 0, values[point_index], values.dtype.type(0))
+
+
+def _encode_frame(
+    range_m: np.ndarray, intensity: np.ndarray | None, labels: np.ndarray | None, step_m: float
+) -> dict[str, bytes]:
+    parts = {RANGES: range_codec.encode_ranges(range_m[None], step_m)}
+    if intensity is not None:
+        parts[INTENSITY] = range_codec.encode_intensities(intensity[None])
+    if labels is not None:
+        parts[LABELS] = range_codec.encode_labels(labels[None])
+    return parts
+
+
+def _describe_run(clip: Clip, frames: Sequence[_Frame], parts: Mapping[str, bytes], sensor_file: str) -> SampleMeta:
+    numbers = [frame.number for frame in frames]
+    poses = None if clip.world_SE3_lidar is None else np.asarray(clip.world_SE3_lidar, np.float64)[numbers].tolist()
+    return SampleMeta(
+        clip_id=clip.clip_id,
+        frame_ids=[str(clip.frame_ids[number]) for number in numbers],
+        frame_numbers=numbers,
+        timestamps_us=np.asarray(clip.timestamps_us, np.int64)[numbers].tolist(),
+        world_SE3_lidar=poses,
+        sensor=clip.sensor.name,
+        sensor_fingerprint=clip.sensor.fingerprint(),
+        sensor_file=sensor_file,
+        shape=list(clip.sensor.shape),
+        range_step_m=clip.sensor.range_step_m,
+        returns=[frame.returns for frame in frames],
+        checksums={name: hashlib.sha256(data).hexdigest() for name, data in parts.items()},
+    )
+
+
+def _encode_meta(meta: SampleMeta) -> bytes:
+    document = {"version": META_VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(meta)}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
