@@ -1,0 +1,178 @@
+"""The Cosmos-Predict1 general diffusion transformer, single-view and multi-view, with the published parameter names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.dit.config import SHAPES, DiTConfig
+from cosmos_lidar.models.dit.embeddings import absolute_positions, rotary_angles, sinusoid
+from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer
+
+
+class TimestepMLP(nn.Module):
+    """Sinusoid -> shift, scale and gate that all blocks share."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(channels, channels, bias=False)
+        self.linear_2 = nn.Linear(channels, 3 * channels, bias=False)
+
+    def forward(self, sinusoids: Tensor) -> Tensor:
+        """Map (B, C) to (B, 3 C)."""
+        return self.linear_2(nn.functional.silu(self.linear_1(sinusoids)))
+
+
+class PositionSequence(nn.Module):
+    """Holds the buffer ``pos_embedder.seq`` of published checkpoints: 0, 1, 2, …"""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.register_buffer("seq", torch.arange(length, dtype=torch.float32))
+
+
+class GeneralDiT(nn.Module):
+    """Denoising network on latents (B, C, views * T, H, W)."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.model_channels
+        self.x_embedder = nn.ModuleDict({"proj": nn.Sequential(nn.Identity(), _linear(config.patch_channels, width))})
+        patch = config.patch_spatial
+        longest = max(config.max_img_h // patch, config.max_img_w // patch, config.max_frames // config.patch_temporal)
+        self.pos_embedder = PositionSequence(longest)
+        self.t_embedder = nn.Sequential(nn.Identity(), TimestepMLP(width))
+        self.affline_norm = nn.RMSNorm(width, EPS)  # the published spelling
+        if config.view_condition_dim:
+            self.view_embeddings = nn.Embedding(config.n_views_emb, config.view_condition_dim)
+        self.blocks = nn.ModuleDict({f"block{i}": Block(config) for i in range(config.num_blocks)})
+        self.final_layer = FinalLayer(config)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise for training from scratch: Xavier projections, and every residual branch and the output start at 0."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if name.endswith("adaLN_modulation.2") or name == "final_layer.linear":
+                    nn.init.zeros_(module.weight)
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        text: Tensor | None = None,
+        condition_mask: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+        view_indices: Tensor | None = None,
+        fps: float | None = None,
+    ) -> Tensor:
+        """Return the raw network output, shaped as x.
+
+        Args:
+            x: (B, C, V * T, H, W) scaled noisy latents, view-major along time.
+            timesteps: (B,) noise conditioning, 0.25 ln sigma for EDM.
+            text: (B, V * M, D) text embedding per view; None skips cross-attention, which equals zero text exactly.
+            condition_mask: (B, 1, V * T, H, W), 1 where latents are given; zeros when None.
+            padding_mask: (B, 1, H, W) or (B, 1, H', W'), 1 where padded; zeros when None.
+            view_indices: (V,) index of each view's embedding; 0 … V-1 when None.
+            fps: frame rate of videos; ignored for one frame per view.
+
+        Raises:
+            UserError: the sizes do not divide into views and patches.
+        """
+        grid = self._token_grid(x)
+        tokens = self._embed(x, condition_mask, padding_mask, view_indices)
+        emb_sinusoid = sinusoid(timesteps, self.config.model_channels).to(x.dtype)
+        lora, emb = self.t_embedder[1](emb_sinusoid), self.affline_norm(emb_sinusoid)
+        rotary, positions = self._positions(grid, fps, x)
+        for block in self.blocks.values():
+            tokens = tokens if positions is None else tokens + positions
+            tokens = block(tokens, emb, lora, text, rotary, self.config.n_views)
+        return self._unpatchify(self.final_layer(tokens, emb, lora), grid)
+
+    def _token_grid(self, x: Tensor) -> tuple[int, int, int]:
+        """(frames per view, rows, columns) of tokens."""
+        c = self.config
+        frames, height, width = x.shape[2:]
+        divisors = (c.n_views * c.patch_temporal, c.patch_spatial, c.patch_spatial)
+        if any(size % d for size, d in zip((frames, height, width), divisors, strict=True)):
+            raise UserError(
+                f"latents of (views x time, height, width) {(frames, height, width)} do not divide by {divisors} "
+                f"({c.n_views} views, patches of {c.patch_temporal} x {c.patch_spatial} x {c.patch_spatial})"
+            )
+        return frames // divisors[0], height // divisors[1], width // divisors[2]
+
+    def _embed(self, x: Tensor, condition: Tensor | None, padding: Tensor | None, views: Tensor | None) -> Tensor:
+        """Stack the input channels (latent, condition, padding, view) and project patches to tokens (B, L, width)."""
+        c = self.config
+        batch, _, frames, height, width = x.shape
+        channels = [x]
+        if c.condition_mask:
+            channels.append(x.new_zeros(batch, 1, frames, height, width) if condition is None else condition.to(x))
+        if c.concat_padding_mask:
+            channels.append(_padding_channel(padding, x))
+        if c.view_condition_dim:
+            views = torch.arange(c.n_views, device=x.device) if views is None else views
+            embedding = self.view_embeddings(views).repeat_interleave(frames // c.n_views, dim=0).to(x.dtype)
+            channels.append(embedding.T[None, :, :, None, None].expand(batch, -1, -1, height, width))
+        stacked = torch.cat(channels, dim=1)
+        p, q = c.patch_spatial, c.patch_temporal
+        patches = stacked.unflatten(4, (-1, p)).unflatten(3, (-1, p)).unflatten(2, (-1, q))
+        # (B, C, T, q, H, p, W, p) -> tokens of channel-major patches
+        patches = patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+        return self.x_embedder["proj"][1](patches)
+
+    def _positions(self, grid: tuple[int, int, int], fps: float | None, x: Tensor) -> tuple:
+        """Rotary (cos, sin) and the extra embedding of one view, repeated for every view."""
+        c = self.config
+        step = c.base_fps / fps if fps and grid[0] > 1 else 1.0
+        angles = rotary_angles(*grid, c.head_dim, step, self.pos_embedder.seq).flatten(0, 2).repeat(c.n_views, 1)
+        rotary = (angles.cos(), angles.sin())
+        if not c.extra_per_block_abs_pos_emb:
+            return rotary, None
+        absolute = absolute_positions(*grid, c.model_channels, x.device).flatten(0, 2).repeat(c.n_views, 1)
+        return rotary, absolute.to(x.dtype)
+
+    def _unpatchify(self, patches: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """(B, L, p p q C), channel fastest -> (B, C, V * T, H, W)."""
+        c = self.config
+        frames, height, width = grid
+        p, q = c.patch_spatial, c.patch_temporal
+        shaped = patches.view(-1, frames * c.n_views, height, width, p, p, q, c.out_channels)
+        shaped = shaped.permute(0, 7, 1, 6, 2, 4, 3, 5)
+        return shaped.reshape(-1, c.out_channels, frames * c.n_views * q, height * p, width * p)
+
+
+def build_dit(name: str, **overrides: int | float | bool) -> GeneralDiT:
+    """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``faditv2_60m``, ``faditv2_debug``.
+
+    Args:
+        name: key of :data:`~cosmos_lidar.models.dit.config.SHAPES`.
+        **overrides: fields of :class:`DiTConfig`.
+
+    Raises:
+        UserError: unknown name or field.
+    """
+    if name not in SHAPES:
+        raise UserError(f"unknown diffusion transformer {name!r}: known are {', '.join(SHAPES)}")
+    unknown = sorted(set(overrides) - set(DiTConfig.__dataclass_fields__))
+    if unknown:
+        raise UserError(f"unknown field {unknown[0]!r}: fields are {', '.join(DiTConfig.__dataclass_fields__)}")
+    return GeneralDiT(replace(SHAPES[name], **overrides))
+
+
+def _padding_channel(padding: Tensor | None, x: Tensor) -> Tensor:
+    batch, _, frames, height, width = x.shape
+    if padding is None:
+        return x.new_zeros(batch, 1, frames, height, width)
+    resized = nn.functional.interpolate(padding.to(x), size=(height, width), mode="nearest")
+    return resized[:, :, None].expand(-1, -1, frames, -1, -1)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, bias=False)
