@@ -191,7 +191,7 @@ def _calibrate(base: Sensor, file: Path, clip: str) -> Sensor:
         ) from error
     for key, values in (("row_elevations_rad", elevations), ("row_azimuth_offsets_rad", offsets)):
         if values is not None and (values.shape != (base.rows,) or not np.isfinite(values).all()):
-            wanted = f"{base.rows} finite radians, as sensor {base.name} has; another sensor is given by sensor.yaml or --sensor"
+            wanted = f"{base.rows} finite radians, as sensor {base.name} has; another sensor: sensor.yaml or --sensor"
             raise DataError(f"shape {values.shape}", file=file, clip=clip, key=key, wanted=wanted)
     return base.with_rows(elevations, offsets)
 

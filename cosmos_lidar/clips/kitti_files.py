@@ -1,0 +1,142 @@
+"""The text files of the KITTI layouts: calibration, times, poses, navigation records."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.poses import rotation_from_vector
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.pinhole import PinholeCamera
+
+_EARTH_RADIUS_M = 6378137.0
+
+
+def read_calibration(file: Path, clip: str | None = None) -> dict[str, np.ndarray]:
+    """Return the rows ``name: numbers`` of a calibration file; rows that hold anything but numbers (dates) are left out.
+
+    Raises:
+        DataError: the file is absent or has no such row.
+    """
+    if not file.is_file():
+        raise DataError("missing calibration file", file=file, clip=clip, wanted="rows 'name: numbers'")
+    rows = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, values = line.partition(":")
+        try:
+            rows[name.strip()] = np.array([float(value) for value in values.split()])
+        except ValueError:
+            continue
+    rows = {name: values for name, values in rows.items() if len(values)}
+    if not rows:
+        raise DataError("no calibration row", file=file, clip=clip, wanted="rows 'name: numbers'")
+    return rows
+
+
+def calibration_row(
+    rows: dict[str, np.ndarray], names: tuple[str, ...], count: int, file: Path, clip: str | None
+) -> np.ndarray:
+    """Return the row of one of ``names`` (spellings differ between the layouts), which has to hold ``count`` numbers."""
+    name = next((name for name in names if name in rows), None)
+    if name is None:
+        raise DataError("row missing", file=file, clip=clip, key=names[0], wanted=f"one of {', '.join(names)}")
+    if len(rows[name]) != count or not np.isfinite(rows[name]).all():
+        raise DataError(f"{len(rows[name])} numbers", file=file, clip=clip, key=name, wanted=f"{count} finite numbers")
+    return rows[name]
+
+
+def pose_from_rows(rotation: np.ndarray, translation_m: np.ndarray | None = None) -> np.ndarray:
+    """Return the (4, 4) pose of 9 rotation numbers and 3 of translation, or of the 12 numbers of a 3 x 4 matrix."""
+    pose = np.eye(4)
+    if rotation.size == 12:
+        pose[:3] = rotation.reshape(3, 4)
+        return pose
+    pose[:3, :3] = rotation.reshape(3, 3)
+    if translation_m is not None:
+        pose[:3, 3] = translation_m
+    return pose
+
+
+def split_projection(projection: np.ndarray, width: int, height: int) -> tuple[PinholeCamera, np.ndarray]:
+    """Return lens and mounting (camera_SE3_rectified) of a 3 x 4 projection matrix ``K [I | t]``."""
+    matrix = projection.reshape(3, 4)
+    mounting = np.eye(4)
+    mounting[:3, 3] = np.linalg.solve(matrix[:, :3], matrix[:, 3])
+    lens = PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], width, height)
+    return lens, mounting
+
+
+def read_times_s(file: Path, clip: str) -> np.ndarray:
+    """Return (N,) microseconds of a file of seconds, one per line (``times.txt`` of the odometry layout)."""
+    return np.round(_numbers(file, clip, 1)[:, 0] * 1e6).astype(np.int64)
+
+
+def read_poses(file: Path, clip: str) -> np.ndarray:
+    """Return (N, 4, 4) poses of a file of 3 x 4 matrices, one per line."""
+    values = _numbers(file, clip, 12)
+    poses = np.tile(np.eye(4), (len(values), 1, 1))
+    poses[:, :3] = values.reshape(-1, 3, 4)
+    return poses
+
+
+def _numbers(file: Path, clip: str, columns: int) -> np.ndarray:
+    try:
+        values = np.array([[float(v) for v in line.split()] for line in _lines(file, clip)], np.float64)
+        if values.shape[1:] != (columns,):
+            raise ValueError(f"shape {values.shape}")
+    except ValueError as error:
+        raise DataError(f"not readable: {error}", file=file, clip=clip, wanted=f"{columns} numbers per line") from error
+    return values
+
+
+def _lines(file: Path, clip: str) -> list[str]:
+    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    if not lines:
+        raise DataError("the file is empty", file=file, clip=clip, wanted="one line per frame")
+    return lines
+
+
+def read_clock_times(file: Path, clip: str) -> np.ndarray:
+    """Return (N,) microseconds since 1970 of a file of ``2011-09-26 13:02:25.594360375`` lines (raw layout)."""
+    try:
+        return (
+            np.array([line.strip().replace(" ", "T") for line in _lines(file, clip)], "datetime64[ns]").astype(np.int64)
+            // 1000
+        )
+    except ValueError as error:
+        raise DataError(f"not readable: {error}", file=file, clip=clip, wanted="one date and time per line") from error
+
+
+def read_navigation(files: list[Path], clip: str) -> np.ndarray:
+    """Return (N, 4, 4) poses of the navigation unit in a local metric frame: x east, y north, z up, the first at the origin.
+
+    Each file is one record that starts with latitude, longitude (degrees), altitude (metres), roll, pitch, yaw (radians).
+    The map is Mercator's, scaled at the first latitude, as the dataset's own tools have it.
+    """
+    records = np.stack([_record(file, clip) for file in files])
+    latitude, longitude = np.radians(records[:, 0]), np.radians(records[:, 1])
+    scale = _EARTH_RADIUS_M * math.cos(latitude[0])
+    poses = np.tile(np.eye(4), (len(files), 1, 1))
+    poses[:, 0, 3] = scale * (longitude - longitude[0])
+    north = np.log(np.tan(np.pi / 4.0 + latitude / 2.0))
+    poses[:, 1, 3] = scale * (north - north[0])
+    poses[:, 2, 3] = records[:, 2] - records[0, 2]
+    roll, pitch, yaw = (rotation_from_vector(records[:, 3 + k, None] * np.eye(3)[k]) for k in range(3))
+    poses[:, :3, :3] = yaw @ pitch @ roll
+    return poses
+
+
+def _record(file: Path, clip: str) -> np.ndarray:
+    try:
+        values = np.array([float(v) for v in file.read_text(encoding="utf-8", errors="replace").split()[:6]])
+    except ValueError as error:
+        raise DataError(
+            f"not readable: {error}", file=file, clip=clip, wanted="latitude longitude altitude roll pitch yaw"
+        ) from error
+    if len(values) != 6 or not np.isfinite(values).all():
+        raise DataError(
+            f"{len(values)} numbers", file=file, clip=clip, wanted="latitude longitude altitude roll pitch yaw, finite"
+        )
+    return values
