@@ -1,5 +1,6 @@
 """Pictures, videos and reports of range maps and point clouds; nothing here needs a display."""
 
+from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.colormap import apply_colormap, colormap_table
 from cosmos_lidar.viz.pictures import caption_picture, stack_pictures, write_png
 from cosmos_lidar.viz.point_cloud import (
@@ -19,9 +20,16 @@ from cosmos_lidar.viz.range_map import (
     range_colours,
     range_map_image,
 )
+from cosmos_lidar.viz.report import Comparison, Report, comparison_clouds, write_report
 from cosmos_lidar.viz.video import read_video, write_video
 
 __all__ = [
+    "Cloud",
+    "CloudFrame",
+    "Comparison",
+    "Report",
+    "comparison_clouds",
+    "write_report",
     "ORIGINAL_COLOUR",
     "PUBLISHED_VIEW",
     "RECONSTRUCTION_COLOUR",

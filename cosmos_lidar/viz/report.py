@@ -1,0 +1,275 @@
+"""A report that people can look at: one HTML file that opens offline, in light and dark, on a screen or a phone."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar import __version__
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, colour_table_html, gradient_css
+from cosmos_lidar.viz.curve import Series, curve_html, read_metrics
+from cosmos_lidar.viz.pictures import png_bytes, to_uint8
+from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One frame, original beside reconstruction.
+
+    Attributes:
+        title: names the frame, such as ``"drive_0003 · frame 000012"``.
+        original_m: (rows, columns) metres, 0 = no return.
+        reconstruction_m: likewise.
+        original_points: (N, 3) metres; row-major points of the pixels with a return where errors are to be shown.
+        reconstruction_points: (M, 3) metres, row-major points of the pixels of ``reconstruction_m`` with a return.
+    """
+
+    title: str
+    original_m: np.ndarray
+    reconstruction_m: np.ndarray
+    original_points: np.ndarray | None = None
+    reconstruction_points: np.ndarray | None = None
+
+
+class Report:
+    """A report in the making: add sections from top to bottom, then :meth:`write` it."""
+
+    def __init__(self, title: str, subtitle: str = "") -> None:
+        self.title, self.subtitle = title, subtitle
+        self._parts: list[str] = []
+        self._headings: list[tuple[str, str]] = []
+        self._scripts: set[str] = set()
+
+    def heading(self, text: str) -> Report:
+        """Start a section; it gets a link at the top of the page."""
+        anchor = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") + f"-{len(self._headings) + 1}"
+        self._headings.append((anchor, text))
+        self._parts.append(f'<h2 id="{anchor}">{escape(text)}</h2>')
+        return self
+
+    def text(self, text: str) -> Report:
+        """Add paragraphs of plain text; an empty line starts a new one."""
+        self._parts += [f"<p>{escape(part.strip())}</p>" for part in re.split(r"\n\s*\n", text) if part.strip()]
+        return self
+
+    def tiles(self, tiles: Sequence[tuple[str, str, str]]) -> Report:
+        """Add large numbers: (name, number with its unit, small remark) each."""
+        cells = (
+            f"<div class='tile'><dt>{escape(name)}</dt><dd>{escape(number)}<small>{escape(remark)}</small></dd></div>"
+            for name, number, remark in tiles
+        )
+        self._parts.append(f'<dl class="tiles">{"".join(cells)}</dl>')
+        return self
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Report:
+        """Add a table: the first column names the row, numbers are right-aligned, floats get four digits.
+
+        Raises:
+            UserError: a row has another length than ``columns``.
+        """
+        for row in rows:
+            if len(row) != len(columns):
+                raise UserError(f"the table has {len(columns)} columns, this row {len(row)} fields: {list(row)}")
+        head = "".join(f"<th scope='col'>{escape(str(column))}</th>" for column in columns)
+        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+        note = f'<p class="note">{escape(caption)}</p>' if caption else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        self._parts.append(f'<div class="card"><div class="scroll">{table}</div>{note}</div>')
+        return self
+
+    def curve(
+        self,
+        source: str | Path | Mapping[str, Series | tuple[Sequence[float], Sequence[float]]],
+        names: Mapping[str, str] | None = None,
+        caption: str = "",
+        log: bool | None = None,
+    ) -> Report:
+        """Add a training curve.
+
+        Args:
+            source: a metrics.csv (see :func:`~cosmos_lidar.viz.curve.read_metrics`), or (steps, values) by name.
+            names: columns to draw and the names to show them by; all columns with "loss" in their name when None.
+            caption: text below.
+            log: logarithmic vertical axis; decided by the values when None.
+
+        Raises:
+            UserError: none of the wanted columns has a value; the message lists those that have.
+        """
+        series = read_metrics(source) if isinstance(source, (str, Path)) else _as_series(source)
+        if names is None and isinstance(source, (str, Path)):
+            names = {name: name for name in series if "loss" in name}
+        wanted = {names[key]: series[key] for key in names if key in series} if names is not None else series
+        if not wanted:
+            raise UserError(f"no values of {', '.join(names or ()) or 'a loss'} to draw: there are {', '.join(series)}")
+        self._scripts.add("curve.js")
+        self._parts.append(f"<figure>{curve_html(wanted, log)}{_caption(caption)}</figure>")
+        return self
+
+    def picture(self, picture: np.ndarray, caption: str = "", alt: str = "") -> Report:
+        """Add an (H, W, 3) picture, uint8 or floats in [0, 1]; wide ones scroll sideways on a phone."""
+        picture = to_uint8(picture)
+        kind = "picture wide" if picture.shape[1] > 2 * picture.shape[0] else "picture"
+        image = _image(picture, alt or caption or "picture")
+        box = f'<div class="scroll"><div class="{kind}">{image}</div></div>'
+        self._parts.append(f'<figure class="card">{box}{_caption(caption)}</figure>')
+        return self
+
+    def range_maps(
+        self, frames: Sequence[Comparison], near_m: float = 2.0, far_m: float = 100.0, max_error_m: float = 1.0
+    ) -> Report:
+        """Add, for each frame, the original range map above the reconstruction above the error, and what colours mean.
+
+        Args:
+            frames: what to show; point clouds are not used here.
+            near_m: range of the warm end of the colours.
+            far_m: range of the cold end.
+            max_error_m: error of the last colour of the error map.
+        """
+        for frame in frames:
+            pictures = (
+                ("Original", range_map_image(frame.original_m, near_m=near_m, far_m=far_m, bar=False)),
+                ("Reconstruction", range_map_image(frame.reconstruction_m, near_m=near_m, far_m=far_m, bar=False)),
+                ("Error", error_map_image(frame.original_m, frame.reconstruction_m, max_error_m=max_error_m)),
+            )
+            rows = "".join(
+                f'<div class="label">{name}</div>{_image(picture, f"{name} range map, {frame.title}")}'
+                for name, picture in pictures
+            )
+            self._parts.append(
+                f'<figure class="card"><div class="maps"><div class="scroll"><div class="rows">{rows}</div></div></div>'
+                f"{_range_legend(near_m, far_m, max_error_m)}{_caption(frame.title)}</figure>"
+            )
+        return self
+
+    def point_clouds(self, frames: Sequence[CloudFrame], caption: str = "", most_points: int = 60_000) -> Report:
+        """Add a figure of point clouds that can be turned; see :func:`~cosmos_lidar.viz.cloud_figure.clouds_html`."""
+        self._scripts.add("point_clouds.js")
+        self._parts.append(clouds_html(frames, caption, most_points))
+        return self
+
+    def html(self) -> str:
+        """Return the whole page."""
+        folder = resources.files("cosmos_lidar.viz")
+        scripts = [(folder / name).read_text(encoding="utf-8") for name in sorted(self._scripts)]
+        links = "".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in self._headings)
+        table = colour_table_html() if "point_clouds.js" in self._scripts else ""
+        fields = {
+            "title": escape(self.title),
+            "subtitle": f"<p>{escape(self.subtitle)}</p>" if self.subtitle else "",
+            "nav": f"<nav>{links}</nav>" if len(self._headings) > 1 else "",
+            "body": "\n".join(self._parts) + table,
+            "footer": f"Made by cosmos-lidar {__version__}. This file needs no network.",
+            "script": "\n".join(f"{{\n{script}}}" for script in scripts),
+        }
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        return re.sub(r"\{\{(\w+)\}\}", lambda match: fields[match[1]], page)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page, whole or not at all, and return its path; missing folders are made."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(self.html(), encoding="utf-8")
+        os.replace(partial, path)
+        return path
+
+
+def write_report(
+    path: str | Path,
+    title: str,
+    *,
+    subtitle: str = "",
+    summary: str = "",
+    tiles: Sequence[tuple[str, str, str]] = (),
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = (),
+    metrics_csv: str | Path | None = None,
+    frames: Sequence[Comparison] = (),
+) -> Path:
+    """Write the usual report of a tokenizer: numbers, training curve, range maps, point clouds.
+
+    Args:
+        path: HTML file to write.
+        title: of the page.
+        subtitle: one line below it.
+        summary: paragraphs before the numbers.
+        tiles: (name, number with its unit, small remark) of the numbers that count most.
+        tables: (caption, columns, rows) each.
+        metrics_csv: training log; its columns with "loss" in their name are drawn.
+        frames: what to compare; those with points also get point clouds.
+    """
+    report = Report(title, subtitle).text(summary)
+    if tiles or tables:
+        report.heading("Results").tiles(tiles)
+    for caption, columns, rows in tables:
+        report.table(columns, rows, caption)
+    if metrics_csv is not None:
+        report.heading("Training").curve(metrics_csv)
+    if frames:
+        report.heading("Range maps").range_maps(frames)
+    clouds = [comparison_clouds(frame) for frame in frames if frame.original_points is not None]
+    if clouds:
+        report.heading("Point clouds").point_clouds(clouds, "Both panels share one camera.")
+    return report.write(path)
+
+
+def comparison_clouds(frame: Comparison) -> CloudFrame:
+    """Return the two point clouds of a frame; where its points belong to pixels, with the range error of each."""
+    shared = (frame.original_m > 0) & (frame.reconstruction_m > 0)
+    error = np.where(shared, np.abs(np.asarray(frame.reconstruction_m, np.float32) - frame.original_m), np.nan)
+    pairs = (
+        ("Original", frame.original_points, None),
+        ("Reconstruction", frame.reconstruction_points, error[frame.reconstruction_m > 0]),
+    )
+    clouds = []
+    for name, points, point_error in pairs:
+        points = np.zeros((0, 3), np.float32) if points is None else points
+        fits = point_error is not None and len(point_error) == len(points)
+        clouds.append(Cloud(name, points, point_error if fits else None))
+    return CloudFrame(frame.title, clouds)
+
+
+def _as_series(source: Mapping) -> dict[str, Series]:
+    return {name: Series(*(np.asarray(part, np.float64) for part in one)) for name, one in source.items()}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, str) and len(value) > 40:
+        return f'<td class="words">{escape(value)}</td>'
+    text = f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
+    return f"<td>{escape(text)}</td>"
+
+
+def _caption(text: str) -> str:
+    return f"<figcaption>{escape(text)}</figcaption>" if text else ""
+
+
+def _image(picture: np.ndarray, alt: str) -> str:
+    data = base64.b64encode(png_bytes(picture)).decode("ascii")
+    height, width = picture.shape[:2]
+    return f'<img alt="{escape(alt)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
+
+
+def _range_legend(near_m: float, far_m: float, max_error_m: float) -> str:
+    swatches = (("lost return", MISSED), ("invented return", INVENTED))
+    ranges = [(np.log(tick / near_m) / np.log(far_m / near_m), f"{tick:g} m") for tick in bar_ticks_m(near_m, far_m)]
+    errors = [(share, f"{share * max_error_m:g} m") for share in (0.0, 0.5, 1.0)]
+    marks = "".join(
+        f'<span class="swatch"><i style="background:rgb{colour}"></i>{name}</span>' for name, colour in swatches
+    )
+    bars = _bar("Range", gradient_css("turbo_r"), ranges) + _bar("Error", gradient_css("viridis"), errors)
+    return f'<div class="legend">{bars}{marks}</div>'
+
+
+def _bar(name: str, gradient: str, ticks: Sequence[tuple[float, str]]) -> str:
+    spans = "".join(f'<span style="left:{100 * share:.2f}%">{text}</span>' for share, text in ticks)
+    bar = f'<div class="bar" style="background:{gradient}"></div>'
+    return f'<div class="scale">{name}{bar}<div class="ticks">{spans}</div></div>'
