@@ -1,0 +1,81 @@
+"""The command line of every recipe file: ``recipe=NAME``, ``key=value``, ``--config``, ``--dryrun``, ``--yes``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.overrides import apply_overrides, describe, load_config, to_yaml
+
+T = TypeVar("T")
+
+
+def choose(argv: list[str], recipes: Mapping[str, Callable[[], T]]) -> tuple[T, argparse.Namespace]:
+    """Return the configuration that a command line asks for, and its flags.
+
+    The order is: the variant of ``recipe=NAME`` (the first one of ``recipes`` when none is named) or the file of
+    ``--config``, then each ``key=value``.
+
+    Raises:
+        UserError: an unknown variant or option, or a value of the wrong type.
+    """
+    args = _parser(recipes).parse_args(argv)
+    chosen = [text.partition("=")[2] for text in args.overrides if text.startswith("recipe=")]
+    overrides = [text for text in args.overrides if not text.startswith("recipe=")]
+    name = chosen[-1] if chosen else next(iter(recipes))
+    if name not in recipes:
+        raise UserError(f"recipe={name}: choose {' or '.join(recipes)}")
+    run = recipes[name]()
+    if args.config is not None:
+        if chosen:
+            raise UserError(f"recipe={name} and --config {args.config} exclude each other: the file is complete")
+        run = load_config(type(run), args.config)
+    return apply_overrides(run, overrides), args
+
+
+def recipe_main(
+    recipes: Mapping[str, Callable[[], T]], train: Callable[[T], int], argv: list[str] | None = None
+) -> int:
+    """Run a recipe file as a program; returns its exit status.
+
+    0 done; 2 wrong option or unusable input; 130 stopped by Ctrl-C and 143 by SIGTERM, each after saving a checkpoint.
+
+    Args:
+        recipes: variants by name, the default one first.
+        train: does the work on one process and returns the number of the signal that stopped it, else 0.
+        argv: the command line, without the program.
+    """
+    from cosmos_lidar.log import configure
+
+    configure()
+    try:
+        run, args = choose(sys.argv[1:] if argv is None else argv, recipes)
+        if args.dryrun:
+            sys.stdout.write(to_yaml(run) if int(os.environ.get("RANK", 0)) == 0 else "")
+            return 0
+        signal = train(run)
+    except UserError as error:
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+        return 2
+    return 128 + signal if signal else 0
+
+
+def _parser(recipes: Mapping[str, Callable[[], T]]) -> argparse.ArgumentParser:
+    lines = [f"  recipe=NAME   {' | '.join(recipes)} (default {next(iter(recipes))})", ""]
+    for key, value, text in describe(next(iter(recipes.values()))()):
+        lines.append(f"  {key}={value}\n      {text}")
+    parser = argparse.ArgumentParser(
+        description="Train. Options are written key=value; the values shown are the defaults of the first variant.",
+        epilog="options:\n" + "\n".join(lines).replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options, see below")
+    parser.add_argument("--config", type=Path, help="start from the config.yaml of a run instead of a variant")
+    parser.add_argument("--dryrun", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--yes", "--no-confirm", action="store_true", help="accepted for scripts; nothing is asked")
+    return parser

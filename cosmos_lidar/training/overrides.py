@@ -1,0 +1,109 @@
+"""``key=value`` on the command line: typed, checked, and a hint where a key does not exist."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cosmos_lidar.errors import DataError, UserError
+
+T = TypeVar("T")
+
+
+def apply_overrides(run: T, overrides: Iterable[str]) -> T:
+    """Return a copy of the dataclass tree ``run`` with ``key=value`` texts applied, such as ``"optim.lr=1e-4"``.
+
+    Raises:
+        UserError: a text without ``=``, a key that does not exist (the nearest one is named), or a value of another
+            type (key, value and type are named).
+    """
+    config = OmegaConf.structured(run)
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise UserError(f"{text!r} is no option: write key=value, such as trainer.max_steps=100")
+        _set(config, key.strip(), value, where="")
+    return OmegaConf.to_object(config)
+
+
+def load_config(kind: type[T], path: Path) -> T:
+    """Return the dataclass tree of type ``kind`` that :func:`save_config` wrote to ``path``.
+
+    Raises:
+        DataError: the file is missing or no YAML mapping.
+        UserError: a key does not exist or has a value of another type.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, wanted="the config.yaml of a run folder") from error
+    if not isinstance(document, dict):
+        raise DataError("not a mapping", file=path, wanted="the config.yaml of a run folder")
+    config = OmegaConf.structured(kind())
+    for key, value in _leaves(document):
+        _set(config, key, value, where=f" in {path}")
+    return OmegaConf.to_object(config)
+
+
+def save_config(run: object, path: Path) -> None:
+    """Write the dataclass tree as YAML, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(to_yaml(run), encoding="utf-8")
+    partial.replace(path)
+
+
+def to_yaml(run: object) -> str:
+    """Return the dataclass tree as YAML text."""
+    return OmegaConf.to_yaml(OmegaConf.structured(run))
+
+
+def describe(run: object, prefix: str = "") -> Iterator[tuple[str, object, str]]:
+    """Yield (key, default, meaning) of every field of the tree, in the order of declaration."""
+    for field in fields(run):
+        key, value = prefix + field.name, getattr(run, field.name)
+        if is_dataclass(value):
+            yield from describe(value, f"{key}.")
+        else:
+            yield key, value, field.metadata.get("help", "")
+
+
+def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _set(config: DictConfig, key: str, value: object, where: str) -> None:
+    known = {name: kind for name, kind in _field_types(OmegaConf.get_type(config), "")}
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        raise UserError(f"unknown option {key!r}{where}; the nearest one is {near[0]!r} (--help lists all)")
+    kind = known[key]
+    try:
+        parsed = yaml.safe_load(value) if isinstance(value, str) and kind != "str" else value
+        if isinstance(parsed, (list, tuple)) != kind.startswith("list") and parsed is not None:
+            raise ValueError
+        if isinstance(parsed, bool) != (kind == "bool"):
+            raise ValueError
+        OmegaConf.update(config, key, parsed)
+    except (OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{key}={value}{where} is of the wrong type: {kind} is wanted") from error
+
+
+def _field_types(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
+    for field in fields(kind):
+        if isinstance(field.default_factory, type) and is_dataclass(field.default_factory):
+            yield from _field_types(field.default_factory, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, str(field.type)

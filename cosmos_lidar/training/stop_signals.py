@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM: finish the step, save a checkpoint, stop on all ranks at the same step."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cosmos_lidar.log import logger
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignals(Callback):
+    """Turn the first signal into a wish to stop, agreed between ranks after each step; a second Ctrl-C stops at once.
+
+    Attributes:
+        received: number of the signal that ended the run (on any rank), 0 if none did.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the two signals."""
+        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask all ranks whether one of them was signalled; if so, stop after this step."""
+        asked = self.received
+        if trainer.world_size > 1:
+            flag = torch.tensor(asked, device=pl_module.device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+            asked = int(flag)
+        if asked:
+            self.received = asked
+            trainer.should_stop = True
+            logger.warning("%s after step %d: saving, then stopping", signal.Signals(asked).name, trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number

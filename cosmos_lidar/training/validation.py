@@ -1,0 +1,78 @@
+"""Validation inside training: before the first step, every so many steps, and after the last."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import logger
+from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.exact_resume import gather_objects
+from cosmos_lidar.training.run_log import RunLog
+from cosmos_lidar.training.state_tree import random_state, set_random_state
+
+
+class Validate(Callback):
+    """Run ``model.validation_step`` over the validation loader and write the pooled result as a row of the log.
+
+    The loader restarts at its first batch each time, so that all validations of a run see the same frames. Random
+    numbers are put back afterwards: validating more or less often does not change the training.
+
+    Args:
+        loader: yields batches of the validation split.
+        every: steps between validations; 0 for the last step only.
+        batches: batches per validation; 0 for all.
+        at_start: validate before the first step of a fresh run, too.
+        log: where the result is written.
+        ema: when given, the averaged weights are validated instead of the raw ones.
+    """
+
+    def __init__(self, loader: Any, every: int, batches: int, at_start: bool, log: RunLog, ema: Ema | None) -> None:
+        self.loader, self.every, self.batches, self.at_start = loader, every, batches, at_start
+        self.log, self.ema = log, ema
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validate what training starts from."""
+        if self.at_start and trainer.global_step == 0:
+            self.run(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Validate when it is time."""
+        step = trainer.global_step
+        if step >= trainer.max_steps or (self.every and step % self.every == 0):
+            self.run(trainer, pl_module)
+
+    def run(self, trainer: Trainer, model: LightningModule) -> None:
+        """Validate now.
+
+        Raises:
+            DataError: the split has no batch for this rank.
+        """
+        before = random_state(with_cuda=model.device.type == "cuda")
+        weights = self.ema.swapped_in(model.network) if self.ema else nullcontext()
+        model.eval()
+        with weights, torch.no_grad(), trainer.precision_plugin.val_step_context():
+            batches = islice(self.loader, self.batches or None)
+            results = [self._step(trainer, model, batch, index) for index, batch in enumerate(batches)]
+        model.train()
+        set_random_state(before)
+        everyone = [result for rank in gather_objects(results, trainer) for result in rank]
+        if not everyone:
+            raise DataError("the validation split yields no batch", key="data.val_split", wanted="a split with frames")
+        values = model.pool_validation(everyone)
+        self.log.write(trainer, trainer.global_step, values)
+        if trainer.is_global_zero:
+            shown = ", ".join(f"{name[4:]} {value:.4g}" for name, value in values.items())
+            logger.info("validation after step %d: %s", trainer.global_step, shown)
+
+    @staticmethod
+    def _step(trainer: Trainer, model: LightningModule, batch: Any, index: int) -> dict[str, Any]:
+        batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+        return model.validation_step(batch, index)

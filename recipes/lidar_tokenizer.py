@@ -1,0 +1,61 @@
+"""Train the lidar tokenizer.
+
+``python recipes/lidar_tokenizer.py recipe=debug``
+``torchrun --nproc_per_node=8 recipes/lidar_tokenizer.py data.path=shards model.checkpoint=CI8x8 optim.lr=2e-5``
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from cosmos_lidar.training.command_line import recipe_main
+from cosmos_lidar.training.config import (
+    DataConfig,
+    LogConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    TokenizerRun,
+    TrainerConfig,
+)
+
+
+def ci8x8_512() -> TokenizerRun:
+    """Return the published fine-tuning: 10 frames of 512 x 896 per step and GPU, fp32, lr 4e-5, 10,000 steps."""
+    return TokenizerRun(
+        recipe="ci8x8_512",
+        model=ModelConfig(name="CI8x8", resolution=512),
+        log=LogConfig(name="Cosmos-LidarTokenizer-CI8x8"),
+    )
+
+
+def debug() -> TokenizerRun:
+    """Return a run of under a minute on one CPU core: two synthetic drives of a small sensor, a small network."""
+    trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
+    return replace(
+        ci8x8_512(),
+        recipe="debug",
+        synthetic_drives=3,
+        model=ModelConfig(
+            channels=32, channels_mult=[1, 2, 2], num_res_blocks=1, resolution=64, loss=LossConfig(perceptual=0.0)
+        ),
+        data=DataConfig(batch_size=2, crop_columns=64, val_batch_size=2, workers=0, shuffle_frames=8),
+        optim=OptimConfig(lr=1e-3, warmup_steps=5),
+        trainer=trainer,
+        log=LogConfig(name="debug"),
+    )
+
+
+RECIPES = {"ci8x8_512": ci8x8_512, "debug": debug}
+
+
+def train(run: TokenizerRun) -> int:
+    """Train on this process; returns the number of the signal that ended the run early, else 0."""
+    from cosmos_lidar.training.run import train_tokenizer
+
+    return train_tokenizer(run).signal
+
+
+if __name__ == "__main__":
+    sys.exit(recipe_main(RECIPES, train))
