@@ -61,8 +61,8 @@ class DiTConfig:
             raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
         if self.head_dim % 2 or self.head_dim < 6:
             raise UserError(
-                f"{self.head_dim} channels per head (model_channels {self.model_channels} / num_heads {self.num_heads}): "
-                "the 3-D rotary embedding needs an even number of at least 6"
+                f"{self.head_dim} channels per head (model_channels {self.model_channels} / num_heads {self.num_heads}): the "
+                " 3-D rotary embedding needs an even number of at least 6"
             )
 
     @property
@@ -73,7 +73,8 @@ class DiTConfig:
     @property
     def patch_channels(self) -> int:
         """Numbers that go into one token: latents, condition mask, padding mask and view embedding of one patch."""
-        per_pixel = self.in_channels + self.condition_mask + self.concat_padding_mask + self.view_condition_dim
+        masks = self.condition_mask + self.concat_padding_mask
+        per_pixel = self.in_channels + masks + self.view_condition_dim
         return per_pixel * self.patch_spatial**2 * self.patch_temporal
 
 

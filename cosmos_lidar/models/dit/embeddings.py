@@ -17,7 +17,8 @@ def split_three(channels: int) -> tuple[int, int, int]:
 def sinusoid(timesteps: Tensor, channels: int) -> Tensor:
     """Return (B, channels) ``[cos(t f), sin(t f)]`` with f_i = 10000^(-i / (channels / 2)); timesteps (B,) float32."""
     half = channels // 2
-    frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half)
+    index = torch.arange(half, dtype=torch.float32, device=timesteps.device)
+    frequencies = torch.exp(-math.log(10000.0) * index / half)
     angles = timesteps.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
@@ -51,7 +52,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def absolute_positions(frames: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Return (frames, height, width, channels) float32: ``[sin, cos]`` tables of time, height and width side by side."""
+    """Return (frames, height, width, channels) float32: ``[sin, cos]`` tables of time, height, width side by side."""
     tables = []
     for size, dim in zip((frames, height, width), split_three(channels), strict=True):
         omega = 10000.0 ** -(torch.arange(dim // 2, dtype=torch.float64, device=device) / (dim / 2))

@@ -114,7 +114,7 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, emb: Tensor, lora: Tensor, text: Tensor | None, rotary: tuple[Tensor, Tensor], views: int
     ) -> Tensor:
-        """Arguments as :meth:`SubBlock.forward`; without text the cross-attention is left out, which is exact for zeros."""
+        """Arguments as :meth:`SubBlock.forward`; no text leaves cross-attention out, exact for zeros."""
         for block in self.blocks:
             if block.kind != "CA" or text is not None:
                 x = block(x, emb, lora, text, rotary, views)

@@ -14,7 +14,7 @@ from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer
 
 
 class TimestepMLP(nn.Module):
-    """Sinusoid -> shift, scale and gate that all blocks share."""
+    """Maps a sinusoid to the shift, scale and gate that all blocks share."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class GeneralDiT(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise for training from scratch: Xavier projections, and every residual branch and the output start at 0."""
+        """Initialise for training: Xavier projections; every residual branch and the output start at 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -149,7 +149,7 @@ class GeneralDiT(nn.Module):
 
 
 def build_dit(name: str, **overrides: int | float | bool) -> GeneralDiT:
-    """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``faditv2_60m``, ``faditv2_debug``.
+    """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…debug``.
 
     Args:
         name: key of :data:`~cosmos_lidar.models.dit.config.SHAPES`.
