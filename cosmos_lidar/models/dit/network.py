@@ -27,7 +27,7 @@ class TimestepMLP(nn.Module):
 
 
 class PositionSequence(nn.Module):
-    """Holds the buffer ``pos_embedder.seq`` of published checkpoints: 0, 1, 2, …"""
+    """Holds the buffer ``pos_embedder.seq`` of published checkpoints: 0, 1, 2 and so on."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
