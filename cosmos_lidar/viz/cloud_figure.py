@@ -129,8 +129,8 @@ def _stage(xyz: np.ndarray) -> dict:
     ground = float(np.quantile(near, 0.1))
     ring = next((step for step in (1.0, 2.0, 5.0, 10.0) if 5 * step >= reach), 20.0)
     top = float(np.quantile(xyz[:, 2], 0.99))
-    heights = [round(ground - 0.3, 1), round(max(min(top, ground + 8.0), ground + 1.0), 1)]
-    return {"ground": ground, "ring": ring, "distance": float(np.clip(1.5 * reach, 5.0, 70.0)), "heights": heights}
+    heights = [round(ground - 1.0, 1), round(max(min(top, ground + 8.0), ground + 1.0), 1)]
+    return {"ground": ground, "ring": ring, "distance": float(np.clip(1.6 * reach, 5.0, 80.0)), "heights": heights}
 
 
 def _describe(rows: list[list[np.ndarray]], frames: list[CloudFrame]) -> list[dict]:

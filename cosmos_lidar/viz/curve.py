@@ -55,13 +55,16 @@ def _to_series(pairs: list[tuple[str, str]], name: str, path: str | Path) -> Ser
     return Series(numbers[:, 0], numbers[:, 1])
 
 
-def smooth(values: np.ndarray, weight: float = 0.95) -> np.ndarray:
-    """Return (N,) the exponential moving average of (N,) values, corrected for its start."""
-    out, mean, mass = np.empty(len(values)), 0.0, 0.0
-    for index, value in enumerate(values):
-        mean, mass = weight * mean + (1 - weight) * value, weight * mass + (1 - weight)
-        out[index] = mean / mass
-    return out
+def smooth(values: np.ndarray, half_width: int) -> np.ndarray:
+    """Return (N,) the mean of each of (N,) values and its ``half_width`` neighbours on either side.
+
+    The steep start keeps symmetric, smaller windows; the end, where one reads off the result, gets a trailing one.
+    """
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    at = np.arange(len(values))
+    before = np.minimum(at, half_width)
+    after = np.minimum(before, at[::-1])
+    return (total[at + after + 1] - total[at - before]) / (before + after + 1)
 
 
 def thin(series: Series, most: int = _MOST_VERTICES) -> Series:
@@ -106,7 +109,7 @@ def curve_html(series: Mapping[str, Series], log: bool | None = None) -> str:
     frame = _Frame(float(steps.min()), float(steps.max()), *_limits(values, log), log)
     lines, shown, keys = [], [], []
     for (name, one), colour in zip(series.items(), COLOURS, strict=False):
-        soft = Series(one.steps, smooth(one.values)) if len(one.steps) > 60 else None
+        soft = Series(one.steps, smooth(one.values, len(one.steps) // 50)) if len(one.steps) > 60 else None
         if soft is not None:
             lines.append(_path(frame, thin(one), colour, "faint"))
         main = thin(soft if soft is not None else one)

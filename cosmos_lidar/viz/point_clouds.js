@@ -105,7 +105,7 @@ class CloudFigure {
   }
 
   resetView() {
-    this.view = { yaw: Math.PI, pitch: 0.5, distance: this.about.distance, target: [this.about.distance * 0.12, 0, this.about.ground] };
+    this.view = { yaw: Math.PI, pitch: 0.45, distance: this.about.distance, target: [this.about.distance * 0.12, 0, this.about.ground] };
   }
 
   startGl() {
@@ -292,7 +292,7 @@ class CloudFigure {
     const middle = kind === "range" ? Math.sqrt(low * high) : (low + high) / 2;
     const word = { height: "height", range: "range", error: "range error", plain: "" }[kind];
     [low, middle, high].forEach((value, i) => {
-      scale.querySelectorAll(".ticks span")[i].textContent = (i === 0 ? word + " " : "") + Number(value.toPrecision(2)) + " m";
+      scale.querySelectorAll(".ticks span")[i].textContent = (i === 0 ? word + " " : "") + String(Number(value.toPrecision(2))).replace("-", "\u2212") + " m";
     });
     this.ask();
   }

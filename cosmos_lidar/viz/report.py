@@ -71,7 +71,7 @@ class Report:
         return self
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Report:
-        """Add a table: the first column names the row, numbers are right-aligned, floats get four digits.
+        """Add a table: the first column names the row, floats get four digits, whole numbers commas.
 
         Raises:
             UserError: a row has another length than ``columns``.
@@ -144,10 +144,10 @@ class Report:
                 f'<div class="label">{name}</div>{_image(picture, f"{name} range map, {frame.title}")}'
                 for name, picture in pictures
             )
-            self._parts.append(
-                f'<figure class="card"><div class="maps"><div class="scroll"><div class="rows">{rows}</div></div></div>'
-                f"{_range_legend(near_m, far_m, max_error_m)}{_caption(frame.title)}</figure>"
-            )
+            title = f'<figcaption class="title">{escape(frame.title)}</figcaption>'
+            box = f'<div class="maps">{title}<div class="scroll"><div class="rows">{rows}</div></div></div>'
+            legend = _range_legend(near_m, far_m, max_error_m)
+            self._parts.append(f'<figure class="card">{box}{legend}</figure>')
         return self
 
     def point_clouds(self, frames: Sequence[CloudFrame], caption: str = "", most_points: int = 60_000) -> Report:
@@ -244,7 +244,10 @@ def _as_series(source: Mapping) -> dict[str, Series]:
 def _cell(value: object) -> str:
     if isinstance(value, str) and len(value) > 40:
         return f'<td class="words">{escape(value)}</td>'
-    text = f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        text = f"{value:,}"
+    else:
+        text = f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
     return f"<td>{escape(text)}</td>"
 
 
