@@ -25,7 +25,7 @@ class PrepareOptions:
         split: shares of the clips for train, val and test.
         split_lists: files of clip ids, one per split in the same order; replaces ``split``.
         drive_pattern: regular expression found in clip ids; clips with the same match are one drive, never divided.
-        frames_per_sample: longest run of consecutive frames in one Energon sample; runs of a clip differ by at most one.
+        frames_per_sample: longest run of consecutive frames in one Energon sample; runs of a clip are nearly equal.
         samples_per_shard: samples in one tar.
         seed: of the order in which drives are dealt to the splits.
         bad_budget: largest tolerated share of frames that cannot be read.

@@ -202,12 +202,18 @@ def _read_frame(clip: Clip, number: int) -> _Frame:
         if layer is not None and np.shape(layer) != clip.sensor.shape:
             wanted = f"{clip.sensor.shape}, as sensor {clip.sensor.name}"
             raise DataError(f"shape {np.shape(layer)}", file=clip.source, clip=clip.clip_id, key=name, wanted=wanted)
-    beyond = range_m > clip.sensor.max_range_m
-    beyond &= np.isfinite(range_m)
-    count = np.count_nonzero(beyond)
-    range_m = np.where(beyond, range_m.dtype.type(0), range_m) if count else range_m
-    parts = _encode_frame(range_m, intensity, labels, clip.sensor.range_step_m)
-    return _Frame(number, parts, int(np.count_nonzero(range_m)), count)
+    near_m, beyond = _drop_beyond(range_m, clip.sensor.max_range_m)
+    parts = _encode_frame(clip, {RANGES: near_m, INTENSITY: intensity, LABELS: labels})
+    return _Frame(number, parts, int(np.count_nonzero(near_m)), beyond)
+
+
+def _drop_beyond(range_m: np.ndarray, max_range_m: float) -> tuple[np.ndarray, int]:
+    """Return the map with 0 for returns beyond the sensor's reach, and their number; NaN and infinity stay in it."""
+    if range_m.dtype.kind != "f":
+        return range_m, 0
+    beyond = (range_m > max_range_m) & np.isfinite(range_m)
+    count = int(np.count_nonzero(beyond))
+    return (np.where(beyond, range_m.dtype.type(0), range_m) if count else range_m), count
 
 
 def _at_pixels(values: np.ndarray | None, point_index: np.ndarray) -> np.ndarray | None:
@@ -219,15 +225,16 @@ def _at_pixels(values: np.ndarray | None, point_index: np.ndarray) -> np.ndarray
     return np.where(point_index >= 0, values[point_index], values.dtype.type(0))
 
 
-def _encode_frame(
-    range_m: np.ndarray, intensity: np.ndarray | None, labels: np.ndarray | None, step_m: float
-) -> dict[str, bytes]:
-    parts = {RANGES: range_codec.encode_ranges(range_m[None], step_m)}
-    if intensity is not None:
-        parts[INTENSITY] = range_codec.encode_intensities(intensity[None])
-    if labels is not None:
-        parts[LABELS] = range_codec.encode_labels(labels[None])
-    return parts
+def _encode_frame(clip: Clip, layers: Mapping[str, np.ndarray | None]) -> dict[str, bytes]:
+    encoders = {
+        RANGES: lambda frames: range_codec.encode_ranges(frames, clip.sensor.range_step_m),
+        INTENSITY: range_codec.encode_intensities,
+        LABELS: range_codec.encode_labels,
+    }
+    try:
+        return {name: encoders[name](layer[None]) for name, layer in layers.items() if layer is not None}
+    except DataError as error:
+        raise DataError(error.problem, file=clip.source, clip=clip.clip_id, wanted=error.wanted) from error
 
 
 def _describe_run(clip: Clip, frames: Sequence[_Frame], parts: Mapping[str, bytes], sensor_file: str) -> SampleMeta:

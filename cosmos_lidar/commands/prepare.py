@@ -1,0 +1,88 @@
+"""``cosmos-lidar prepare``: recordings into Energon shards."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosmos_lidar.shards.manifest import Manifest
+    from cosmos_lidar.shards.plan import PrepareOptions
+
+HELP = "convert recordings to Energon (webdataset) shards, split by drive, resumable"
+EXAMPLE = "cosmos-lidar prepare recordings/ shards/ --format kitti --split 0.9,0.1,0 --jobs 4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("source", metavar="SRC", type=Path, help="the recordings: what `inspect` recognises")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the shards; the same command continues in it")
+    parser.add_argument("--format", help="reader to use (default: recognised from the files)")
+    parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
+    parser.add_argument(
+        "--split", type=_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
+        help="shares of the drives for train, val and test (default 0.9,0.1,0); every share above 0 gets a drive",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split-list", type=_paths, default=(), metavar="TRAIN.lst,VAL.lst[,TEST.lst]",
+        help="files of clip ids, one per line, instead of --split",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drive-pattern", default="^.*$", metavar="REGEX",
+        help="clips whose ids match in the same text are one drive and stay together (default: each clip by itself)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
+    parser.add_argument("--frames-per-sample", type=int, default=10, metavar="N", help="frames a sample (default 10)")
+    parser.add_argument("--samples-per-shard", type=int, default=64, metavar="N", help="samples a tar (default 64)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--resume", action="store_true", help="insist on continuing what was begun in OUT")
+    parser.add_argument(
+        "--bad-budget", type=float, default=0.001, metavar="SHARE",
+        help="stop when more than this share of the frames cannot be used (default 0.001)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert; returns the exit status."""
+    from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.shards.prepare import prepare_shards
+
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor)
+    manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
+    sys.stdout.write(_summary(manifest, args.out))
+    return 0
+
+
+def _options(args: argparse.Namespace) -> PrepareOptions:
+    from cosmos_lidar.shards.plan import PrepareOptions
+
+    return PrepareOptions(
+        split=args.split,
+        split_lists=args.split_list,
+        drive_pattern=args.drive_pattern,
+        frames_per_sample=args.frames_per_sample,
+        samples_per_shard=args.samples_per_shard,
+        seed=args.seed,
+        bad_budget=args.bad_budget,
+    )
+
+
+def _summary(manifest: Manifest, out: Path) -> str:
+    lines = []
+    for split, clips in manifest.splits.items():
+        shards = manifest.of_split(split)
+        frames, size = sum(shard.frames for shard in shards), sum(shard.bytes for shard in shards)
+        lines.append(f"{split}: {len(clips)} clips, {frames} frames, {len(shards)} shards, {size / 1e6:.1f} MB")
+    bad = sum(len(shard.bad_frames) for shard in manifest.shards)
+    lines.append(f"{bad} frames left out (see {out / 'report.json'})" if bad else "no frame left out")
+    return "\n".join(lines) + "\n"
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    return tuple(float(share) for share in text.split(","))
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in text.split(","))

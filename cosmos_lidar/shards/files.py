@@ -1,0 +1,177 @@
+"""Files that are there whole or not at all: shards, small documents, and the journal of a run that may be killed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.shards.sample import BadFrame, PackedRun
+
+UNFINISHED = ".part"
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A finished shard as the journal and the manifest know it.
+
+    Attributes:
+        name: file name; a shard of which no frame could be read has no file and 0 bytes.
+        split: train, val or test.
+        bytes: size of the file.
+        sha256: of the file.
+        samples: samples in it.
+        frames: frames in it.
+        clips: clip id -> frames in this shard.
+        beyond_max_range: returns farther than the sensor's reach, stored as "no return".
+        bad_frames: frames left out.
+    """
+
+    name: str
+    split: str
+    bytes: int
+    sha256: str
+    samples: int
+    frames: int
+    clips: dict[str, int]
+    beyond_max_range: int = 0
+    bad_frames: list[BadFrame] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, document: dict) -> ShardRecord:
+        """Build the record from what ``dataclasses.asdict`` gave."""
+        return cls(**{**document, "bad_frames": [BadFrame(**bad) for bad in document["bad_frames"]]})
+
+
+class _Hashing:
+    """A file that knows the sha256 and the size of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest, self.size = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        return self.file.write(data)
+
+    def tell(self) -> int:
+        return self.size
+
+
+def write_tar(path: Path, samples: Iterable[PackedRun]) -> tuple[int, str]:
+    """Write samples to a tar that appears under its name only when it is whole and on disk.
+
+    The bytes depend on the samples alone: no times, owners or rights of this machine.
+
+    Returns:
+        Size in bytes and sha256.
+
+    Raises:
+        DataError: the disk is full, or another failure to write.
+    """
+    with _whole_or_nothing(path) as file:
+        hashing = _Hashing(file)
+        with tarfile.open(fileobj=hashing, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for sample in samples:
+                for part, data in sample.parts.items():
+                    info = tarfile.TarInfo(f"{sample.key}.{part}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    return hashing.size, hashing.digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file that is there whole or not at all; raises DataError as :func:`write_tar`."""
+    with _whole_or_nothing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def _whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _cannot_write(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cannot_write(error: OSError, path: Path) -> DataError:
+    wanted = "free space and the right to write there; then run the same command again: finished shards are kept"
+    return DataError(f"cannot write: {error.strerror or error}", file=path, wanted=wanted)
+
+
+class Journal:
+    """Which shards are finished, one JSON line each, on disk before the next begins.
+
+    Args:
+        path: the journal; made when absent.
+        fingerprint: of the plan that is carried out.
+
+    Raises:
+        DataError: the journal is of another plan, or not a journal.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path = path
+        self.finished: dict[str, ShardRecord] = {}
+        lines = self._read()
+        if not lines:
+            write_text(path, json.dumps({"plan": fingerprint}) + "\n")
+            return
+        if lines[0].get("plan") != fingerprint:
+            raise DataError(
+                "the folder holds shards of other clips or other options",
+                file=path,
+                wanted="an empty folder, or the command that was begun here",
+            )
+        self.finished = {line["name"]: ShardRecord.from_json(line) for line in lines[1:]}
+
+    def _read(self) -> list[dict]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        complete = text[: text.rfind("\n") + 1]
+        if complete != text:  # the machine stopped while a line was written
+            write_text(self.path, complete)
+        try:
+            return [json.loads(line) for line in complete.splitlines()]
+        except ValueError as error:
+            raise DataError(f"not a journal: {error}", file=self.path, wanted="an empty folder") from error
+
+    def add(self, record: ShardRecord) -> None:
+        """Note that a shard is finished.
+
+        Raises:
+            DataError: the disk is full, or another failure to write.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(record)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _cannot_write(error, self.path) from error
+        self.finished[record.name] = record

@@ -1,0 +1,116 @@
+"""The description of a finished folder of shards, and what Energon needs beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cosmos_lidar import __version__
+from cosmos_lidar.errors import DataError, require
+from cosmos_lidar.sensors.sensor import Sensor
+from cosmos_lidar.shards.files import ShardRecord, write_text
+
+MANIFEST = "manifest.json"
+SENSORS = "sensors"
+ENERGON = ".nv-meta"
+_VERSION = 1
+_DATASET_YAML = """\
+__module__: megatron.energon
+__class__: CrudeWebdataset
+subflavors:
+  sample_type: lidar
+"""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a finished folder of shards holds.
+
+    Attributes:
+        fingerprint: of the plan that was carried out.
+        splits: split name -> clip ids.
+        sensors: sensor files, relative to the folder.
+        shards: in the order of writing, without those that hold no frame.
+        frames_per_sample: longest run of frames in one sample.
+    """
+
+    fingerprint: str
+    splits: dict[str, list[str]]
+    sensors: list[str]
+    shards: list[ShardRecord]
+    frames_per_sample: int
+
+    def of_split(self, split: str) -> list[ShardRecord]:
+        """Return the shards of one split."""
+        return [shard for shard in self.shards if shard.split == split]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``: the last file of a finished folder."""
+    document = {"version": _VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(manifest)}
+    write_text(folder / MANIFEST, json.dumps(document, indent=1) + "\n")
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read the description of a folder of shards.
+
+    Raises:
+        DataError: no such folder, not a finished folder of shards, or a broken or newer manifest.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise DataError("no such folder", file=folder, wanted="a folder made by `cosmos-lidar prepare`")
+    if not path.is_file():
+        begun = any(folder.glob("*.journal.jsonl"))
+        problem = "`cosmos-lidar prepare` was not finished here" if begun else f"no {MANIFEST} in it"
+        wanted = "run the same command again" if begun else "a folder made by `cosmos-lidar prepare SRC OUT`"
+        raise DataError(problem, file=folder, wanted=wanted)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version = document.pop("version")
+        document.pop("tool")
+        document["shards"] = [ShardRecord.from_json(shard) for shard in document["shards"]]
+        manifest = Manifest(**document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"not a readable manifest: {error}", file=path, wanted="prepare the shards again") from error
+    if version != _VERSION:
+        raise DataError(f"manifest of version {version}", file=path, wanted=f"version {_VERSION}")
+    return manifest
+
+
+def name_sensors(sensors: Sequence[Sensor]) -> dict[str, str]:
+    """Return fingerprint -> ``sensors/NAME.yaml``; ``sensors/NAME-FINGERPRINT.yaml`` where units of a name differ."""
+    kinds = {sensor.fingerprint(): sensor.name for sensor in sensors}
+    names = list(kinds.values())
+    files = {print_: name if names.count(name) == 1 else f"{name}-{print_}" for print_, name in kinds.items()}
+    return {print_: f"{SENSORS}/{file.replace('/', '_')}.yaml" for print_, file in files.items()}
+
+
+def index_with_energon(folder: Path, shards: Sequence[ShardRecord], workers: int = 1) -> None:
+    """Let Energon index the shards, with the splits of their names, as crude samples for a cooker.
+
+    Raises:
+        UserError: Energon is not installed.
+        DataError: Energon could not index them, or the disk is full.
+    """
+    flavors = require("megatron.energon.flavors", "train")
+    patterns = [(split, f"{split}-[0-9]+[.]tar$") for split in dict.fromkeys(shard.split for shard in shards)]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            flavors.BaseWebdatasetFactory.prepare_dataset(
+                folder,
+                [shard.name for shard in shards],
+                split_parts_patterns=patterns,
+                shuffle_seed=None,
+                workers=workers,
+            )
+    except (OSError, sqlite3.Error, AssertionError) as error:
+        wanted = "free space and intact shards (`cosmos-lidar check`); then run the same command again"
+        raise DataError(f"Energon could not index the shards: {error}", file=folder, wanted=wanted) from error
+    write_text(folder / ENERGON / "dataset.yaml", _DATASET_YAML)

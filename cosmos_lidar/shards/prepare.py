@@ -1,0 +1,278 @@
+"""Clips into a folder of Energon shards; stopped at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.progress import Meter
+from cosmos_lidar.shards.files import UNFINISHED, Journal, ShardRecord, write_tar, write_text
+from cosmos_lidar.shards.manifest import (
+    MANIFEST,
+    SENSORS,
+    Manifest,
+    index_with_energon,
+    name_sensors,
+    read_manifest,
+    write_manifest,
+)
+from cosmos_lidar.shards.plan import Plan, PrepareOptions, ShardPlan, make_plan
+from cosmos_lidar.shards.sample import BadFrame, PackedRun, pack_run
+
+JOURNAL = "prepare.journal.jsonl"
+REPORT = "report.json"
+
+
+class _TooManyBadFrames(Exception):
+    """More frames of a shard are bad than the budget allows; ``args[0]`` holds them."""
+
+
+class _Counters:
+    """Frames done and frames bad, seen by all processes."""
+
+    def __init__(self, bad: int, allowed: float) -> None:
+        context = multiprocessing.get_context("fork")
+        self.frames, self.bad, self.allowed = context.Value("q", 0), context.Value("q", bad), allowed
+
+    def count(self, bad: BadFrame | None) -> bool:
+        """Count a frame; True while the budget holds."""
+        with self.frames.get_lock():
+            self.frames.value += 1
+        if bad is not None:
+            with self.bad.get_lock():
+                self.bad.value += 1
+        return self.bad.value <= self.allowed
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is needed to write any shard of the plan."""
+
+    clips: Sequence[Clip]
+    folder: Path
+    sensor_files: dict[str, str]
+    counters: _Counters
+
+
+_work: _Work | None = None  # inherited by forked workers: clips hold open readers that cannot be pickled
+
+
+def prepare_shards(
+    clips: Sequence[Clip], folder: Path, options: PrepareOptions | None = None, jobs: int = 1, resume: bool = False
+) -> Manifest:
+    """Write ``clips`` as Energon shards and index them.
+
+    Stopped by a signal or a full disk, the same call goes on with the first shard that is not finished; the files come
+    out the same, byte for byte, as without the stop.
+
+    Args:
+        clips: what to write.
+        folder: where to; empty or not there, or one in which the same call was begun.
+        options: splits, lengths, budget for frames that cannot be read.
+        jobs: processes.
+        resume: insist that the call was begun there before.
+
+    Returns:
+        The description that ``folder/manifest.json`` holds; ``folder/report.json`` tells what was left out.
+
+    Raises:
+        DataError: the folder holds something else, the disk is full, a split is empty, or too many bad frames.
+        UserError: impossible options, or ``resume`` without anything begun.
+    """
+    options = options or PrepareOptions()
+    plan = make_plan(clips, options)
+    journal = _open_folder(folder, plan, resume)
+    if (folder / MANIFEST).exists():
+        logger.info("%s is complete: nothing to do", folder)
+        return read_manifest(folder)
+    sensor_files = _write_sensors(clips, folder)
+    allowed = options.bad_budget * plan.frames
+    counters = _Counters(sum(len(record.bad_frames) for record in journal.finished.values()), allowed)
+    _write_missing(plan, journal, _Work(clips, folder, sensor_files, counters), jobs)
+    records = [journal.finished[shard.name] for shard in plan.shards]
+    _refuse_empty_splits(plan, records, folder)
+    _write_report(folder, records)
+    manifest = Manifest(
+        fingerprint=plan.fingerprint,
+        splits=plan.splits,
+        sensors=sorted(set(sensor_files.values())),
+        shards=[record for record in records if record.samples],
+        frames_per_sample=max(run.stop - run.start for shard in plan.shards for run in shard.runs),
+    )
+    index_with_energon(folder, manifest.shards, jobs)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _open_folder(folder: Path, plan: Plan, resume: bool) -> Journal:
+    path = folder / JOURNAL
+    if not path.exists():
+        if folder.exists() and not folder.is_dir():
+            raise DataError("this is a file", file=folder, wanted="a folder to write to")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
+        if resume:
+            raise UserError(f"--resume: nothing was begun in {folder}: leave --resume out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot be made: {error.strerror}", file=folder, wanted="a folder to write to") from error
+    journal = Journal(path, plan.fingerprint)
+    for leftover in folder.glob(f"*{UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
+    for record in list(journal.finished.values()):
+        shard = folder / record.name
+        if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):
+            logger.warning("%s is not as it was written: writing it again", shard)
+            (folder / MANIFEST).unlink(missing_ok=True)
+            del journal.finished[record.name]
+    return journal
+
+
+def _write_sensors(clips: Sequence[Clip], folder: Path) -> dict[str, str]:
+    sensors = {clip.sensor.fingerprint(): clip.sensor for clip in clips}
+    files = name_sensors(list(sensors.values()))
+    (folder / SENSORS).mkdir(exist_ok=True)
+    for fingerprint, file in files.items():
+        write_text(folder / file, sensors[fingerprint].to_yaml())
+    return files
+
+
+def _write_missing(plan: Plan, journal: Journal, work: _Work, jobs: int) -> None:
+    missing = [shard for shard in plan.shards if shard.name not in journal.finished]
+    done = plan.frames - sum(shard.frames for shard in missing)
+    if done:
+        logger.info("going on: %d of %d frames are in finished shards", done, plan.frames)
+    try:
+        with Meter("prepare", "frames", plan.frames - done) as meter:
+            for record in _write_all(missing, work, min(jobs, len(missing)), meter):
+                journal.add(record)
+    except _TooManyBadFrames as error:
+        _write_report(work.folder, list(journal.finished.values()), error.args[0])
+        raise _budget_error(work, error.args[0], plan.frames) from error
+
+
+def _write_all(shards: Sequence[ShardPlan], work: _Work, jobs: int, meter: Meter) -> Iterator[ShardRecord]:
+    if jobs <= 1:
+        for shard in shards:
+            yield _ShardWriter(work, meter).write(shard)
+        return
+    global _work
+    _work = work
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    try:
+        waiting: set[Future[ShardRecord]] = {pool.submit(_write_shard_here, shard) for shard in shards}
+        while waiting:
+            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            meter.advance(work.counters.frames.value - meter.done)
+            yield from (future.result() for future in finished)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process was ended from outside, perhaps for lack of memory: use fewer --jobs and run the same "
+            "command again; finished shards are kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+        _work = None
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the parent does, even if it is killed, so that nothing writes beside a second run."""
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _write_shard_here(shard: ShardPlan) -> ShardRecord:
+    return _ShardWriter(_work).write(shard)
+
+
+class _ShardWriter:
+    """Writes one shard and keeps its counts."""
+
+    def __init__(self, work: _Work, meter: Meter | None = None) -> None:
+        self.work, self.meter = work, meter
+        self.bad_frames: list[BadFrame] = []
+        self.clips: dict[str, int] = {}
+        self.samples = self.beyond_max_range = 0
+
+    def write(self, shard: ShardPlan) -> ShardRecord:
+        """Write the tar; no tar where no frame can be read."""
+        samples = self._pack(shard)
+        first = next(samples, None)
+        size, checksum = 0, ""
+        if first is not None:
+            size, checksum = write_tar(self.work.folder / shard.name, itertools.chain([first], samples))
+        return ShardRecord(
+            name=shard.name,
+            split=shard.split,
+            bytes=size,
+            sha256=checksum,
+            samples=self.samples,
+            frames=sum(self.clips.values()),
+            clips=self.clips,
+            beyond_max_range=self.beyond_max_range,
+            bad_frames=self.bad_frames,
+        )
+
+    def _pack(self, shard: ShardPlan) -> Iterator[PackedRun]:
+        for run in shard.runs:
+            clip = self.work.clips[run.clip]
+            sensor_file = self.work.sensor_files[clip.sensor.fingerprint()]
+            sample = pack_run(clip, run, sensor_file, self._count)
+            if sample.frames:
+                self.clips[clip.clip_id] = self.clips.get(clip.clip_id, 0) + sample.frames
+                self.samples += 1
+                self.beyond_max_range += sample.beyond_max_range
+                yield sample
+
+    def _count(self, bad: BadFrame | None) -> None:
+        if bad is not None:
+            logger.warning("frame %s of clip %s is left out: %s", bad.frame, bad.clip, bad.problem)
+            self.bad_frames.append(bad)
+        if not self.work.counters.count(bad):
+            raise _TooManyBadFrames(self.bad_frames)
+        if self.meter is not None:
+            self.meter.advance(1)
+
+
+def _budget_error(work: _Work, bad_frames: Sequence[BadFrame], frames: int) -> DataError:
+    last = bad_frames[-1]
+    return DataError(
+        f"{work.counters.bad.value} of {frames} frames cannot be used; the last was frame {last.frame}: {last.problem}",
+        file=work.folder / REPORT,
+        clip=last.clip,
+        key=last.frame,
+        wanted=f"at most {work.counters.allowed:.0f}: mend the recording, or raise --bad-budget; the report lists them",
+    )
+
+
+def _refuse_empty_splits(plan: Plan, records: Sequence[ShardRecord], folder: Path) -> None:
+    for split in plan.splits:
+        if not any(record.samples for record in records if record.split == split):
+            wanted = "at least one frame that can be read in every split"
+            raise DataError(f"split {split} is empty: none of its frames could be read", file=folder, wanted=wanted)
+
+
+def _write_report(folder: Path, records: Sequence[ShardRecord], more_bad: Sequence[BadFrame] = ()) -> None:
+    bad_frames = [bad for record in records for bad in record.bad_frames] + list(more_bad)
+    report = {
+        "frames": sum(record.frames for record in records),
+        "samples": sum(record.samples for record in records),
+        "shards": sum(record.samples > 0 for record in records),
+        "bytes": sum(record.bytes for record in records),
+        "returns_beyond_max_range": sum(record.beyond_max_range for record in records),
+        "bad_frames": [asdict(bad) for bad in bad_frames],
+    }
+    write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
