@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "baseline",
         choices=("identity", "resize"),
-        help="instead of a tokenizer: the picture itself (identity), or 8 x 8 pixels averaged and interpolated (resize)",
+        help="instead of a tokenizer: the picture itself (identity), or 8 x 8 pixels averaged and enlarged (resize)",
     )
     add_data_arguments(parser, max_frames=-1)
     add_flag(parser, "split", metavar="FILE", help="only the clips listed in this file, one per line")

@@ -17,7 +17,7 @@ from cosmos_lidar.sensors import Sensor
 
 FORMULAS = {
     "pixels": "measured range inside the limits by more than margin_m, after merging columns; all frames pooled",
-    "rmse_m": "sqrt(mean d^2), d = measured range clipped to the limits - decoded range",
+    "rmse_m": "sqrt(mean d^2), d = measured range - decoded range",
     "mae_m": "mean |d|",
     "relative": "mean(|d| / (measured range + epsilon_m))",
     "both_valid": "the same where measured and decoded range are both inside the limits by more than buffer_m",

@@ -26,8 +26,8 @@ class RangeProtocol:
     """Every constant that the range metrics depend on.
 
     Attributes:
-        min_range_m: ranges are clipped to this from below before they are compared.
-        max_range_m: ranges are clipped to this from above.
+        min_range_m: nearest range that a picture can hold.
+        max_range_m: farthest range that a picture can hold.
         margin_m: a pixel counts when its measured range is inside the limits by more than this.
         buffer_m: a decoded range this near to a limit means "no return"; also the mask of the training callback.
         epsilon_m: added to the measured range in the relative error.
@@ -139,15 +139,17 @@ class RangeErrors:
         Args:
             reference_m: (...) metres as measured, 0 = no return, not clipped.
             reconstruction_m: same shape, metres as decoded, *before* pixels are set to "no return".
-            valid: same shape, bool: pixels that count; by default those inside the limits by more than ``margin_m``.
+            valid: same shape, bool: only these pixels are compared, and of them only those inside the limits by more
+                than ``margin_m``; all by default.
 
         Raises:
             ValueError: the shapes differ.
         """
+        shapes = {np.shape(reference_m), np.shape(reconstruction_m), np.shape(reference_m if valid is None else valid)}
+        if len(shapes) > 1:
+            raise ValueError(f"shapes differ: {', '.join(map(str, sorted(shapes)))}")
         reference, decoded = _flat(reference_m), _flat(reconstruction_m)
-        counts = self.in_window(reference) if valid is None else _flat(valid).astype(bool)
-        if not reference.shape == decoded.shape == counts.shape or np.shape(reference_m) != np.shape(reconstruction_m):
-            raise ValueError(f"shapes differ: {np.shape(reference_m)}, {np.shape(reconstruction_m)}, {np.shape(valid)}")
+        counts = self.in_window(reference) & (True if valid is None else _flat(valid).astype(bool))
         self._add_errors(reference, decoded, counts)
         self._add_drop(reference, decoded)
 
@@ -160,11 +162,10 @@ class RangeErrors:
         return (range_m > low) & (range_m < high)
 
     def _add_errors(self, reference: np.ndarray, decoded: np.ndarray, counts: np.ndarray) -> None:
-        reference, decoded = reference[counts], decoded[counts]
-        measured = np.clip(reference, self.protocol.min_range_m, self.protocol.max_range_m)
+        measured, decoded = reference[counts], decoded[counts]
         error = np.abs(measured - decoded)
         terms = np.stack((np.ones_like(error), error**2, error, error / (measured + self.protocol.epsilon_m)), axis=1)
-        both = self._inside(reference, self.protocol.buffer_m) & self._inside(decoded, self.protocol.buffer_m)
+        both = self._inside(measured, self.protocol.buffer_m) & self._inside(decoded, self.protocol.buffer_m)
         self._errors[0] += terms.sum(axis=0)
         self._errors[1] += terms[both].sum(axis=0)
         band = np.digitize(measured, self.protocol.band_edges_m) - 1

@@ -49,10 +49,11 @@ def test_margin_is_open_and_drops_are_not_compared():
     assert errors.result().published.pixels == 2
 
 
-def test_ranges_are_clipped_before_they_are_compared():
+def test_valid_narrows_the_window_and_never_widens_it():
     errors = RangeErrors()
-    errors.add(np.array([3.0, 120.0]), np.array([6.0, 98.0]), valid=np.array([True, True]))
-    assert errors.result().published.mae_m == pytest.approx(1.5)
+    errors.add(np.array([3.0, 20.0, 30.0, 120.0]), np.full(4, 25.0), valid=np.array([True, False, True, True]))
+    assert errors.result().published.pixels == 1
+    assert errors.result().published.mae_m == pytest.approx(5.0)
 
 
 def test_training_callback_needs_both_valid():

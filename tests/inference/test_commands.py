@@ -1,0 +1,182 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.clips.writers.release import write_release
+from cosmos_lidar.sensors import Sensor
+from cosmos_lidar.viz.point_files import read_ply
+from cosmos_lidar.viz.video import read_video
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory, small_sensor: Sensor, make_clip) -> Path:
+    root = tmp_path_factory.mktemp("release")
+    for clip_id in ("a1", "b2"):
+        write_release(root, make_clip(small_sensor, 3, clip_id))
+    return root
+
+
+@pytest.fixture(scope="module")
+def jit_pair(tokenizer_folder: Path) -> list[str]:
+    return ["--enc_path", str(tokenizer_folder / "encoder.jit"), "--dec_path", str(tokenizer_folder / "decoder.jit")]
+
+
+def _finite(document: object) -> bool:
+    if isinstance(document, dict):
+        return all(_finite(value) for value in document.values())
+    if isinstance(document, list):
+        return all(_finite(value) for value in document)
+    return document is not None and (not isinstance(document, float) or np.isfinite(document))
+
+
+def test_autoencode_writes_everything(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
+    tar = release / "lidar" / "a1.tar"
+    command = ["autoencode", "--sample_path", str(tar), *jit_pair, "--max_frames", "2", "--device", "cpu"]
+    assert main([*command, "--output-root", str(tmp_path), "--output_folder", "run"]) == 0
+    out = tmp_path / "run"
+    assert "a1: 2 frames, RMSE" in capsys.readouterr().out
+    videos = {name: list(read_video(out / name / "a1.mp4")) for name in ("range_map_video", "point_cloud")}
+    assert [frame.shape for frame in videos["range_map_video"]] == [(32, 32, 3)] * 2
+    assert [frame.shape for frame in videos["point_cloud"]] == [(1440, 1280, 3)] * 2
+    assert Image.open(out / "histogram" / "a1.png").size == (800, 480)
+    frames = sorted(path.stem for path in (out / "range_map" / "a1").iterdir())
+    assert len(frames) == 2
+    for frame in frames:
+        for kind in ("original", "reconstructed"):
+            points = np.load(out / "points" / "a1" / f"{frame}_{kind}.npz")["points"]
+            assert points.ndim == 2
+            assert len(points)
+            np.testing.assert_array_equal(read_ply(out / "points" / "a1" / f"{frame}_{kind}.ply").points, points)
+    document = json.loads((out / "metrics" / "a1.json").read_text())
+    assert document["metrics"]["frames"] == 2
+    assert _finite(document["metrics"]["published"])
+    assert len(document["protocol"]["hash"]) == 12
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_autoencode_without_point_video_all_clips(release: Path, jit_pair: list[str], tmp_path: Path):
+    command = ["autoencode", "--data", str(release), *jit_pair, "--output_root", str(tmp_path), "--vis_pcd", "0"]
+    choices = ["--padding", "published", "--rows-taken", "mean", "--mask", "decoded"]
+    assert main([*command, "--max-frames", "1", *choices]) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"range_map_video", "range_map", "histogram", "points", "metrics"}
+    assert {path.stem for path in (tmp_path / "metrics").iterdir()} == {"a1", "b2"}
+
+
+def test_evaluate_writes_table_and_json(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
+    output = tmp_path / "deep" / "results.json"
+    assert main(["evaluate", "--data", str(release), *jit_pair, "--max_frames", "2", "--output", str(output)]) == 0
+    text, document = capsys.readouterr().out, json.loads(output.read_text())
+    assert set(document["clips"]) == {"a1", "b2"}
+    pooled = document["pooled"]
+    assert f"{pooled['published']['rmse_m']:.4f}" in text
+    assert document["protocol"]["hash"] in text
+    assert pooled["frames"] == 4
+    assert pooled["published"]["pixels"] == sum(clip["published"]["pixels"] for clip in document["clips"].values())
+    assert pooled["chamfer"]["mean_m"] > 0
+    interval = document["intervals_95_percent"]["rmse_m"]
+    assert interval["low"] <= pooled["published"]["rmse_m"] <= interval["high"]
+    assert len(document["tokenizer"]["sha256"]) == 2
+
+
+def test_evaluate_agrees_with_autoencode(release: Path, jit_pair: list[str], tmp_path: Path):
+    common = ["--data", str(release), *jit_pair, "--clip", "b2", "--max_frames", "2"]
+    assert main(["autoencode", *common, "--output_root", str(tmp_path), "--vis_pcd", "0"]) == 0
+    assert main(["evaluate", *common, "--output", str(tmp_path / "results.json")]) == 0
+    one = json.loads((tmp_path / "metrics" / "b2.json").read_text())
+    many = json.loads((tmp_path / "results.json").read_text())
+    assert one["metrics"]["published"] == many["clips"]["b2"]["published"] == many["pooled"]["published"]
+    assert one["protocol"] == many["protocol"]
+
+
+def test_baselines_and_split(release: Path, tmp_path: Path):
+    split = tmp_path / "val.lst"
+    split.write_text("a1.tar\n\n")
+    results = {}
+    for baseline in ("identity", "resize"):
+        output = tmp_path / f"{baseline}.json"
+        command = ["evaluate", "--data", str(release), "--baseline", baseline, "--split", str(split), "--chamfer", "0"]
+        assert main([*command, "--output", str(output)]) == 0
+        results[baseline] = json.loads(output.read_text())
+    assert list(results["identity"]["clips"]) == ["a1"]
+    assert results["identity"]["pooled"]["published"]["rmse_m"] < 1e-4
+    assert results["resize"]["pooled"]["published"]["rmse_m"] > 1
+    assert results["resize"]["pooled"]["chamfer"] is None
+
+
+def test_rows_of_the_waymo_lidar_and_of_an_even_fan(release: Path, tmp_path: Path):
+    def highest_elevation(*options: str) -> float:
+        command = ["autoencode", "--data", str(release), "--clip", "a1", "--max_frames", "1", "--vis_pcd", "0"]
+        folder = tmp_path / "_".join(options)
+        tokenizer = ["--checkpoint", str(tmp_path / "identity.jit")]
+        assert main([*command, *tokenizer, *options, "--output_root", str(folder)]) == 0
+        points = np.load(next((folder / "points" / "a1").glob("*_original.npz")))["points"]
+        return float(np.degrees(np.arcsin(points[:, 2] / np.linalg.norm(points, axis=1))).max())
+
+    _save_small(tmp_path / "identity.jit")
+    assert highest_elevation("--waymo_top") == pytest.approx(np.degrees(0.03849), abs=0.05)
+    assert highest_elevation("--uniform_fov", "--fov_max", "7.5") == pytest.approx(7.5, abs=0.05)
+
+
+def _save_small(path: Path) -> None:
+    import torch
+
+    from cosmos_lidar.models.tokenizer import build_tokenizer
+
+    network = build_tokenizer("CI8x8", channels=32, channels_mult=(1, 1, 1), num_res_blocks=1).eval()
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 32, 32), strict=False), str(path))
+
+
+@pytest.mark.parametrize(("name", "format"), [("kitti_velodyne", "kitti"), ("nuscenes", "nuscenes")])
+def test_real_sweeps(test_data: Path, name: str, format: str, jit_pair: list[str], tmp_path: Path):
+    command = ["autoencode", "--data", str(test_data / name), "--format", format, *jit_pair, "--max_frames", "1"]
+    assert main([*command, "--output_root", str(tmp_path)]) == 0
+    (file,) = (tmp_path / "metrics").iterdir()
+    metrics = json.loads(file.read_text())["metrics"]
+    assert metrics["published"]["pixels"] > 5000
+    assert _finite(metrics["published"])
+    assert _finite(metrics["chamfer"])
+    for folder in ("range_map_video", "histogram", "point_cloud"):
+        assert len(list((tmp_path / folder).iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "no tokenizer: give --checkpoint, or both --enc_path and --dec_path"),
+        (["--enc_path", "encoder.jit"], "no tokenizer: give --checkpoint, or both"),
+        (["--checkpoint", "nowhere.pt"], "no such tokenizer [file nowhere.pt]"),
+        (["--checkpoint", "x", "--enc_path", "y"], "give one of them"),
+        (["--clip", "zz"], "no such clip [file {release}, clip zz] Wanted: one of a1, b2"),
+        (["--waymo_top", "--uniform_fov"], "--waymo_top and --uniform_fov both choose the rows"),
+        (["--uniform_fov", "--fov_min", "5"], "--fov_min 5.0 is not below --fov_max 2.21"),
+        (["--sensor", "nonsense"], "unknown sensor 'nonsense'"),
+        (["--sensor", "waymo_top", "--baseline", "identity"], "clip a1"),
+        (["--format", "nonsense"], "unknown format 'nonsense'"),
+        (["--baseline", "identity", "--max_frames", "0"], "max_frames is 0"),
+        (["--baseline", "identity", "--checkpoint", "x"], "--baseline takes the place of a tokenizer"),
+        (["--baseline", "identity", "--device", "cuda:99"], "--device cuda:99: there are"),
+        (["--baseline", "identity", "--device", "gpu"], "--device gpu: not a device"),
+        (["--baseline", "identity", "--min_range", "200"], "range limits 200.0 to 100.0 m"),
+        (["--baseline", "identity", "--split", "nowhere.lst"], "no such list of clips [file nowhere.lst]"),
+        (["--baseline", "identity", "--downsample_factor_col", "7"], "cannot be merged by 1 x 7"),
+    ],
+)
+def test_wrong_input_is_explained(release: Path, tmp_path: Path, capsys, options: list[str], message: str):
+    assert main(["evaluate", "--data", str(release), *options, "--output", str(tmp_path / "out.json")]) == 2
+    assert message.format(release=release) in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_unknown_colours_and_missing_data_stop_first(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    command = ["autoencode", *jit_pair, "--output_root", str(out)]
+    assert main([*command, "--data", str(release), "--colormap", "plaid"]) == 2
+    assert "unknown colour map 'plaid'" in capsys.readouterr().err
+    assert main([*command, "--data", str(tmp_path / "nothing")]) == 2
+    assert "nothing is there" in capsys.readouterr().err
+    assert not out.exists()
