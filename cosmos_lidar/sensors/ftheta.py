@@ -1,4 +1,4 @@
-"""The f-theta (fisheye) camera of the published recordings: pixel radius and viewing angle are polynomials of each other."""
+"""The f-theta (fisheye) camera of the published recordings: pixel radius and viewing angle as polynomials."""
 
 from __future__ import annotations
 
@@ -39,10 +39,12 @@ class FThetaCamera:
     def __post_init__(self) -> None:
         c, d, e = self.linear
         if self.width <= 0 or self.height <= 0 or abs(c - e * d) < 1e-9:
-            raise DataError(f"not a camera: {self}", key="ftheta_intrinsic", wanted="positive size, invertible linear part")
+            raise DataError(
+                f"not a camera: {self}", key="ftheta_intrinsic", wanted="positive size, invertible linear part"
+            )
         if self._slope_px(self.max_angle_rad) < 0:
             raise DataError(
-                f"the pixel radius falls with the angle at the corner of the picture ({math.degrees(self.max_angle_rad):.1f} deg)",
+                f"the pixel radius falls at the picture's corner ({math.degrees(self.max_angle_rad):.1f} deg)",
                 key="ftheta_intrinsic", wanted="a polynomial that grows over the whole picture",
             )  # fmt: skip
 
@@ -60,11 +62,14 @@ class FThetaCamera:
         if len(vector) not in (11, 14) or not np.all(np.isfinite(vector)):
             raise DataError(
                 f"{len(vector)} intrinsics" + ("" if np.all(np.isfinite(vector)) else ", some not finite"),
-                key="ftheta_intrinsic", wanted="11 or 14 finite numbers: cx, cy, width, height, k0..k5, is_backward[, c, d, e]",
+                key="ftheta_intrinsic",
+                wanted="11 or 14 finite numbers: cx, cy, width, height, k0..k5, is_backward[, c, d, e]",
             )  # fmt: skip
         linear = tuple(float(v) for v in vector[11:14]) or (1.0, 0.0, 0.0)
         polynomial = tuple(float(v) for v in vector[4:10])
-        return cls(float(vector[0]), float(vector[1]), int(vector[2]), int(vector[3]), polynomial, bool(vector[10] > 0), linear)
+        return cls(
+            float(vector[0]), float(vector[1]), int(vector[2]), int(vector[3]), polynomial, bool(vector[10] > 0), linear
+        )
 
     def to_vector(self) -> np.ndarray:
         """Return the (11,) float64 intrinsics, or (14,) where the linear part is not the identity."""
@@ -147,7 +152,7 @@ class FThetaCamera:
         return np.concatenate(([0.0], fitted)).astype(np.float32).astype(np.float64)
 
     def _largest_argument(self) -> float:
-        """Largest radius (backward) or angle (forward) that a pixel of the picture can have and the polynomial grows up to."""
+        """Largest radius (backward) or angle (forward) that a pixel can have and the polynomial grows up to."""
         corners = np.array([(u, v) for u in (0.0, self.width) for v in (0.0, self.height)])
         farthest = float(np.hypot(*self._radial(corners)).max())
         if self.is_backward:

@@ -1,0 +1,141 @@
+"""Make a dataset of synthetic drives in the published release layout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_lidar.errors import UserError
+
+if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
+
+HELP = "make synthetic drives (lidar, cameras, poses, labels) in the published release layout"
+EXAMPLE = "cosmos-lidar synth drives --drives 8 --frames 50 --sensor pandar128 --cameras front,left,right --seed 1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options to ``parser``."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder; drives already whole in it are kept")
+    parser.add_argument("--drives", type=int, default=8, help="number of drives (default 8)")
+    parser.add_argument("--frames", type=int, default=50, help="sweeps per drive, 10 per second (default 50)")
+    parser.add_argument(
+        "--sensor", default="pandar128", help="name of a shipped sensor, or a sensor file (default pandar128)"
+    )
+    parser.add_argument("--cameras", default="", help="comma-separated: front, left, right (default: none)")
+    parser.add_argument(
+        "--lens", choices=("ftheta", "pinhole"), default="ftheta", help="kind of the cameras (default ftheta)"
+    )
+    parser.add_argument(
+        "--width", type=int, default=960, help="width of the pictures, 16:9 (default 960; published 1920)"
+    )
+    parser.add_argument(
+        "--pictures-per-sweep", type=int, default=1, help="pictures per camera and sweep (default 1; published 3)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="number of the first drive; each drive has its own (default 0)"
+    )
+    parser.add_argument("--exact", action="store_true", help="no range noise and no lost returns")
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes (default 1; 0: one per core)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the drives; returns 0."""
+    from cosmos_lidar.progress import Meter
+
+    _check(args)
+    seeds = range(args.seed, args.seed + args.drives)
+    missing = [seed for seed in seeds if not _is_whole(args, seed)]
+    args.out.mkdir(parents=True, exist_ok=True)
+    with Meter("synth", "frames", len(missing) * args.frames) as meter:
+        jobs = min(args.jobs or len(os.sched_getaffinity(0)), max(len(missing), 1))
+        if jobs == 1:
+            for seed in missing:
+                write_drive(args, seed, meter.advance)
+        else:
+            _in_processes(args, missing, jobs, meter.advance)
+    kept = args.drives - len(missing)
+    sys.stdout.write(f"{len(missing)} drives written to {args.out}" + (f", {kept} were there\n" if kept else "\n"))
+    return 0
+
+
+def make_drive(args: argparse.Namespace, seed: int) -> Clip:
+    """Return the drive that the options ask for.
+
+    Raises:
+        UserError: a sensor or camera that does not exist.
+    """
+    from cosmos_lidar.sensors.sensor import load_sensor
+    from cosmos_lidar.synth import Noise, ftheta_rig, pinhole_rig, synthesize_drive
+
+    views = tuple(view.strip() for view in args.cameras.split(",") if view.strip())
+    rig = ftheta_rig(views, args.width) if args.lens == "ftheta" else pinhole_rig(views, args.width)
+    noise = None if args.exact else Noise()
+    sensor = load_sensor(args.sensor)
+    return synthesize_drive(
+        seed, sensor, args.frames, cameras=rig, noise=noise, pictures_per_sweep=args.pictures_per_sweep
+    )
+
+
+def write_drive(args: argparse.Namespace, seed: int, advance: object = None) -> int:
+    """Write drive ``seed`` and return it; ``advance(1)`` is called after each sweep."""
+    from dataclasses import replace
+
+    from cosmos_lidar.clips.writers.release import write_release
+
+    clip = make_drive(args, seed)
+
+    def read_sweep(index: int) -> object:
+        sweep = clip.read_sweep(index)
+        if advance is not None:
+            advance(1)
+        return sweep
+
+    try:
+        write_release(args.out, replace(clip, read_sweep=read_sweep))
+    except OSError as error:
+        raise UserError(f"cannot write drive {seed} to {args.out}: {error.strerror or error}") from error
+    return seed
+
+
+def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance: object) -> None:
+    import multiprocessing
+
+    write_drive(args, seeds[0], advance)  # alone first: it settles which sensor the folder is of
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(write_drive, args, seed) for seed in seeds[1:]]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                advance(args.frames)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed (out of memory?): use fewer --jobs; finished drives are kept"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_whole(args: argparse.Namespace, seed: int) -> bool:
+    """Whether this drive is there: its metadata, which is written last, and its videos."""
+    clip = make_drive(args, seed)
+    wanted = [args.out / "metadata" / f"{clip.clip_id}.npz"]
+    wanted += [args.out / f"{args.lens}_{name}" / f"{clip.clip_id}.mp4" for name in clip.cameras]
+    return all(file.is_file() for file in wanted)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for option in ("drives", "frames", "pictures_per_sweep"):
+        if getattr(args, option) < 1:
+            raise UserError(f"--{option.replace('_', '-')} {getattr(args, option)}: must be at least 1")
+    if args.seed < 0 or args.jobs < 0:
+        raise UserError(f"--seed {args.seed} --jobs {args.jobs}: must not be negative")
+    if args.width < 64 or args.width > 7680:
+        raise UserError(f"--width {args.width}: from 64 to 7680 pixels")
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"{args.out} is a file: give a folder")

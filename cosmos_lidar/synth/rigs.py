@@ -1,0 +1,88 @@
+"""Cameras on the ego vehicle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.sensors.ftheta import FThetaCamera
+from cosmos_lidar.sensors.pinhole import PinholeCamera
+
+# Published example intrinsics of the three views of the release, at 1920 x 1080.
+_FTHETA = {
+    "camera_front_wide_120fov": [954.2063, 757.15415, 1920, 1080, 0, 0.00105758628, 8.2116208e-09, -3.3945008e-11,
+                                 8.0734208e-14, -2.94602496e-17, 1],
+    "camera_rear_left_70fov": [933.82935, 557.2074, 1920, 1080, 0,
+                               1571.27855, 96.98752, -255.40837, 150.845965, 97.98543, 0],
+    "camera_rear_right_70fov": [968.8991, 553.86615, 1920, 1080, 0,
+                                1564.0829, 100.93601, -264.07915, 149.67691, 100.501725, 0],
+}  # fmt: skip
+# Where they sit on the vehicle: position (metres: forward, left, up), yaw (degrees, left), pitch (degrees, down).
+_MOUNTS = {
+    "front": ("camera_front_wide_120fov", (1.75, 0.0, 1.45), 0.0, 0.0),
+    "left": ("camera_rear_left_70fov", (2.2, 0.95, 0.95), 150.0, 0.0),
+    "right": ("camera_rear_right_70fov", (2.2, -0.95, 0.95), -150.0, 0.0),
+}
+
+
+@dataclass(frozen=True)
+class RigCamera:
+    """One camera of a vehicle.
+
+    Attributes:
+        name: as its folder is named, such as ``camera_front_wide_120fov``.
+        model: the lens.
+        vehicle_SE3_camera: (4, 4); vehicle axes x forward, y left, z up from the ground below the lidar.
+    """
+
+    name: str
+    model: FThetaCamera | PinholeCamera
+    vehicle_SE3_camera: np.ndarray
+
+
+def mount(position_m: tuple[float, float, float], yaw_deg: float, pitch_down_deg: float = 0.0) -> np.ndarray:
+    """Return vehicle_SE3_camera (4, 4) of a camera looking along ``yaw_deg`` (to the left of forward), tilted down."""
+    yaw, pitch = np.radians(yaw_deg), np.radians(pitch_down_deg)
+    forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])
+    right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack((right, np.cross(forward, right), forward), 1)
+    pose[:3, 3] = position_m
+    return pose
+
+
+def ftheta_rig(views: tuple[str, ...] = ("front", "left", "right"), width: int = 1920) -> tuple[RigCamera, ...]:
+    """Return the published layout's cameras ``front``, ``left`` and ``right`` (rear views), pictures ``width`` wide.
+
+    Raises:
+        UserError: an unknown view.
+    """
+    height = round(width * 1080 / 1920 / 2) * 2
+    cameras = []
+    for view in views:
+        name, position, yaw, pitch = _mount_of(view)
+        lens = FThetaCamera.from_vector(np.array(_FTHETA[name]))
+        cameras.append(
+            RigCamera(name, lens if width == 1920 else lens.resized(width, height), mount(position, yaw, pitch))
+        )
+    return tuple(cameras)
+
+
+def pinhole_rig(
+    views: tuple[str, ...] = ("front", "left", "right"), width: int = 960, height: int = 540, fov_deg: float = 80.0
+) -> tuple[RigCamera, ...]:
+    """Return pinhole cameras at the places of :func:`ftheta_rig`.
+
+    Raises:
+        UserError: an unknown view.
+    """
+    lens = PinholeCamera.from_fov(width, height, np.radians(fov_deg))
+    return tuple(RigCamera(f"camera_{view}", lens, mount(*_mount_of(view)[1:])) for view in views)
+
+
+def _mount_of(view: str) -> tuple[str, tuple[float, float, float], float, float]:
+    if view not in _MOUNTS:
+        raise UserError(f"unknown camera {view!r}: there are {', '.join(_MOUNTS)}")
+    return _MOUNTS[view]
