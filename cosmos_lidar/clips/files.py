@@ -96,8 +96,7 @@ class PointSweeps:
         labels: one file or None per sweep; None where there are no labels at all.
         label_dtype: of an entry of a label file.
         sensor_R_file: (3, 3) turns the axes of the file into x forward, y left, z up; None where they are those.
-        reference_SE3_points: (N, 4, 4) moves compensated points to where they lay at the start of the sweep; None: it need
-            not or cannot be done.
+        reference_SE3_points: (N, 4, 4) moves points to where they lay at the start of the sweep; None: not moved.
     """
 
     clip_id: str

@@ -15,7 +15,7 @@ _EARTH_RADIUS_M = 6378137.0
 
 
 def read_calibration(file: Path, clip: str | None = None) -> dict[str, np.ndarray]:
-    """Return the rows ``name: numbers`` of a calibration file; rows that hold anything but numbers (dates) are left out.
+    """Return the rows ``name: numbers`` of a calibration file; rows of anything but numbers (dates) are left out.
 
     Raises:
         DataError: the file is absent or has no such row.
@@ -38,7 +38,7 @@ def read_calibration(file: Path, clip: str | None = None) -> dict[str, np.ndarra
 def calibration_row(
     rows: dict[str, np.ndarray], names: tuple[str, ...], count: int, file: Path, clip: str | None
 ) -> np.ndarray:
-    """Return the row of one of ``names`` (spellings differ between the layouts), which has to hold ``count`` numbers."""
+    """Return the row of one of ``names`` (spellings differ between layouts), which has to hold ``count`` numbers."""
     name = next((name for name in names if name in rows), None)
     if name is None:
         raise DataError("row missing", file=file, clip=clip, key=names[0], wanted=f"one of {', '.join(names)}")
@@ -110,9 +110,9 @@ def read_clock_times(file: Path, clip: str) -> np.ndarray:
 
 
 def read_navigation(files: list[Path], clip: str) -> np.ndarray:
-    """Return (N, 4, 4) poses of the navigation unit in a local metric frame: x east, y north, z up, the first at the origin.
+    """Return (N, 4, 4) poses of the navigation unit in a local metric frame: x east, y north, z up, first at the origin.
 
-    Each file is one record that starts with latitude, longitude (degrees), altitude (metres), roll, pitch, yaw (radians).
+    Each file is one record that starts with latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad).
     The map is Mercator's, scaled at the first latitude, as the dataset's own tools have it.
     """
     records = np.stack([_record(file, clip) for file in files])

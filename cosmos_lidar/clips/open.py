@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,13 +21,19 @@ def find_readers() -> dict[str, ModuleType]:
     return {name: importlib.import_module(f"cosmos_lidar.clips.readers.{name}") for name in names}
 
 
-def open_clips(path: str | Path, format: str | None = None, sensor: str | Path | Sensor | None = None) -> list[Clip]:
+def open_clips(
+    path: str | Path,
+    format: str | None = None,
+    sensor: str | Path | Sensor | None = None,
+    on_error: Callable[[DataError], None] | None = None,
+) -> list[Clip]:
     """Return the clips at ``path``, in a stable order.
 
     Args:
         path: file or folder of a dataset.
         format: name of the reader (see :func:`find_readers`); None to recognise it by the names of the files.
         sensor: sensor, shipped name or sensor file that replaces the one the reader would choose.
+        on_error: takes the error of each clip that cannot be opened, which is left out; None: the first one is raised.
 
     Raises:
         DataError: nothing is there, or it is not recognised, or by more than one reader, or it is broken.
@@ -39,8 +46,8 @@ def open_clips(path: str | Path, format: str | None = None, sensor: str | Path |
         refuse_picture(path)
     reader = _choose(path, format)
     chosen = load_sensor(sensor) if isinstance(sensor, (str, Path)) else sensor
-    clips = reader.open_clips(path, sensor=chosen)
-    if not clips:
+    clips = reader.open_clips(path, sensor=chosen, on_error=on_error)
+    if not clips and on_error is None:
         raise DataError("no clip in it", file=path, wanted=_layout(reader))
     _refuse_doubles(clips, path)
     return clips

@@ -9,9 +9,10 @@ A reader ``readers/NAME.py`` becomes ``open_clips(path, format="NAME")`` and ``-
 ``recognise(path) -> bool``
     True where ``path`` (a file or a folder) holds this layout. It looks at names only, and at few of them: every
     reader is asked about every path. Two readers that both say True make the user choose with ``--format``.
-``open_clips(path, sensor=None) -> list[Clip]``
+``open_clips(path, sensor=None, on_error=None) -> list[Clip]``
     the clips, cheap to make: nothing of the size of a sweep is read before ``Clip.read_sweep`` or
     ``CameraStream.read`` asks for it. ``sensor`` replaces the sensor that the reader would have chosen.
+    ``open_each(openers, on_error)`` of ``readers/_each.py`` passes over broken clips where the caller wants that.
 
 What a reader has to bring into the project's conventions, and nothing more:
 

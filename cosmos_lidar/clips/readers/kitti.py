@@ -1,9 +1,9 @@
 """KITTI: odometry sequences (with SemanticKITTI labels), raw drives, object frames, any folder of such ``.bin`` files.
 
 Points are float32 x y z reflectance in the axes of the lidar, x forward, y left, z up. In all published layouts
-(odometry, object, synchronised raw) they have been moved to where the vehicle was when the scanner looked forward, which
-is the middle of the sweep and the moment of the pictures. Where poses are known this reader moves them on to the start of
-the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants motion-compensated points.
+(odometry, object, synchronised raw) they have been moved to where the vehicle was when the scanner looked forward,
+which is the middle of the sweep and the moment of the pictures. Where poses are known this reader moves them on to the
+start of the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants motion-compensated points.
 
 The world frame is that of the lidar at the first sweep (odometry) or east-north-up (raw).
 The frames of the object set are random moments: each is a clip of its own, also because pictures differ in size.
@@ -11,8 +11,9 @@ The frames of the object set are random moments: each is a clip of its own, also
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from cosmos_lidar.clips import kitti_files as text
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import PictureFiles, PointSweeps, clean_id, picture_size
 from cosmos_lidar.clips.poses import interpolate_poses
+from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
@@ -43,24 +45,23 @@ def recognise(path: Path) -> bool:
     return bool(_find(path))
 
 
-def open_clips(path: Path, sensor: Sensor | None = None) -> list[Clip]:
+def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
     """Return the clips at ``path``: one per sequence, drive or folder; one per frame of the object set.
 
     Raises:
         DataError: no scan where one is expected, calibration or poses or times that cannot be read.
     """
     sensor = sensor or load_sensor("kitti_hdl64e")
-    clips: list[Clip] = []
+    openers: list[Callable[[], Clip]] = []
     for folder, kind in _find(path):
         if kind == "object":
-            clips += _open_object(folder, sensor)
-        elif kind == "raw":
-            clips.append(_open_raw(folder, sensor))
-        elif kind == "sequence":
-            clips.append(_open_sequence(folder, sensor))
+            openers += [
+                partial(_open_object, folder, file, sensor) for file in _scans(folder / "velodyne", folder.name)
+            ]
         else:
-            clips.append(_open_bare(folder, sensor))
-    return clips
+            open_one = {"raw": _open_raw, "sequence": _open_sequence, "bare": _open_bare}[kind]
+            openers.append(partial(open_one, folder, sensor))
+    return open_each(openers, on_error)
 
 
 def _find(path: Path) -> list[tuple[Path, str]]:
@@ -177,7 +178,7 @@ def _open_sequence(folder: Path, sensor: Sensor) -> Clip:
     clip = _with_track(clip, track, middle, "no poses" if rows is not None else "no poses without calib.txt")
     if rows is None:
         return clip
-    return replace(clip, cameras=dict(_sequence_cameras(folder, name, rows, camera_SE3_lidar, all_times, track)))
+    return replace(clip, cameras=_by_name(_sequence_cameras(folder, name, rows, camera_SE3_lidar, all_times, track)))
 
 
 def _if_there(file: Path) -> Path | None:
@@ -214,13 +215,17 @@ def _sequence_track(folder: Path, name: str, times: np.ndarray, camera_SE3_lidar
 
 def _sequence_cameras(
     folder: Path, name: str, rows: dict, camera0_SE3_lidar: np.ndarray, times: np.ndarray, track: _Track | None
-) -> Iterator[tuple[str, CameraStream]]:
+) -> Iterator[CameraStream]:
     for index in range(4):
         pictures = sorted((folder / f"image_{index}").glob("*.png"))
         if pictures and int(_numbers(pictures).max()) < len(times):
             projection = text.calibration_row(rows, (f"P{index}",), 12, folder / "calib.txt", name)
             moments = times[_numbers(pictures)]
             yield _camera(f"image_{index}", pictures, projection, camera0_SE3_lidar, moments, track, name)
+
+
+def _by_name(cameras: Iterator[CameraStream]) -> dict[str, CameraStream]:
+    return {camera.name: camera for camera in cameras}
 
 
 def _camera(
@@ -231,38 +236,34 @@ def _camera(
     times_us: np.ndarray,
     track: _Track | None,
     clip: str,
-) -> tuple[str, CameraStream]:
+) -> CameraStream:
     lens, camera_SE3_rectified = text.split_projection(projection, *picture_size(pictures[0]))
     lidar_SE3_camera = np.linalg.inv(camera_SE3_rectified @ rectified_SE3_lidar)
     poses = None if track is None else track.at(times_us) @ lidar_SE3_camera
-    return camera, CameraStream(camera, times_us, PictureFiles(tuple(pictures), clip), lens, poses, lidar_SE3_camera)
+    return CameraStream(camera, times_us, PictureFiles(tuple(pictures), clip), lens, poses, lidar_SE3_camera)
 
 
-def _open_object(folder: Path, sensor: Sensor) -> list[Clip]:
-    """Open the frames of an object folder, one clip each."""
-    clips = []
-    for file in _scans(folder / "velodyne", folder.name):
-        name = clean_id(f"{folder.name}_{file.stem}")
-        calibration = folder / "calib" / f"{file.stem}.txt"
-        rows = text.read_calibration(calibration, name)
-        rectify = text.pose_from_rows(text.calibration_row(rows, ("R0_rect", "R_rect"), 9, calibration, name))
-        mount = text.pose_from_rows(
-            text.calibration_row(rows, ("Tr_velo_to_cam", "Tr_velo_cam"), 12, calibration, name)
-        )
-        middle = np.array([0.5e6 / sensor.spin_hz])
-        cameras = {}
-        for index in (2, 3):
-            picture = folder / f"image_{index}" / f"{file.stem}.png"
-            if picture.is_file():
-                projection = text.calibration_row(rows, (f"P{index}",), 12, calibration, name)
-                key, camera = _camera(
-                    f"image_{index}", [picture], projection, rectify @ mount, middle.astype(np.int64), None, name
-                )
-                cameras[key] = camera
-        notes = ("a single frame of the object set: no times, no poses",)
-        clips.append(Clip(name, sensor, (file.stem,), _around(middle, sensor), PointSweeps(name, (file,)), file, "kitti",
-                          motion_compensated=True, cameras=cameras, notes=notes))  # fmt: skip
-    return clips
+def _open_object(folder: Path, file: Path, sensor: Sensor) -> Clip:
+    """Open one frame of an object folder."""
+    name = clean_id(f"{folder.name}_{file.stem}")
+    calibration = folder / "calib" / f"{file.stem}.txt"
+    rows = text.read_calibration(calibration, name)
+    rectify = text.pose_from_rows(text.calibration_row(rows, ("R0_rect", "R_rect"), 9, calibration, name))
+    mount = text.pose_from_rows(text.calibration_row(rows, ("Tr_velo_to_cam", "Tr_velo_cam"), 12, calibration, name))
+    middle = np.array([500_000 / sensor.spin_hz]).astype(np.int64)
+    cameras = {}
+    for index in (2, 3):
+        picture = folder / f"image_{index}" / f"{file.stem}.png"
+        if picture.is_file():
+            projection = text.calibration_row(rows, (f"P{index}",), 12, calibration, name)
+            camera = _camera(f"image_{index}", [picture], projection, rectify @ mount, middle, None, name)
+            cameras[camera.name] = camera
+    notes = ("a single frame of the object set: no times, no poses",)
+    sweeps = PointSweeps(name, (file,))
+    return Clip(
+        name, sensor, (file.stem,), _around(middle, sensor), sweeps, file, "kitti",
+        motion_compensated=True, cameras=cameras, notes=notes,
+    )  # fmt: skip
 
 
 def _open_raw(folder: Path, sensor: Sensor) -> Clip:
@@ -274,13 +275,14 @@ def _open_raw(folder: Path, sensor: Sensor) -> Clip:
     track = _raw_track(folder, name)
     # Only the synchronised drives (…_sync) have been motion compensated; the others (…_extract) are as measured.
     compensated = not name.endswith("_extract")
-    clip = Clip(name, sensor, tuple(file.stem for file in files), ends, PointSweeps(name, tuple(files)), folder, "kitti",
+    frames, sweeps = tuple(file.stem for file in files), PointSweeps(name, tuple(files))
+    clip = Clip(name, sensor, frames, ends, sweeps, folder, "kitti",
                 motion_compensated=compensated, notes=notes)  # fmt: skip
     if compensated or track is None:
         clip = _with_track(clip, track, middle, "no poses: oxts or calib_imu_to_velo.txt is missing")
     else:
         clip = replace(clip, world_SE3_lidar=track.at(ends))
-    return replace(clip, cameras=dict(_raw_cameras(folder, name, track)))
+    return replace(clip, cameras=_by_name(_raw_cameras(folder, name, track)))
 
 
 def _raw_times(
@@ -320,7 +322,7 @@ def _rigid_rows(rows: dict, rotation: str, translation: str, file: Path, clip: s
     return text.pose_from_rows(turn, text.calibration_row(rows, (translation,), 3, file, clip))
 
 
-def _raw_cameras(folder: Path, name: str, track: _Track | None) -> Iterator[tuple[str, CameraStream]]:
+def _raw_cameras(folder: Path, name: str, track: _Track | None) -> Iterator[CameraStream]:
     lidar_file, camera_file = folder.parent / "calib_velo_to_cam.txt", folder.parent / "calib_cam_to_cam.txt"
     if not lidar_file.is_file() or not camera_file.is_file():
         return

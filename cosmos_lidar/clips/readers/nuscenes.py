@@ -1,15 +1,15 @@
 """nuScenes: the scenes of the ``v1.0-*`` tables, or any folder of ``LIDAR_TOP`` ``.pcd.bin`` files.
 
-Points are float32 x y z intensity ring (despite the name no PCD files) in axes x **right**, y **forward**, z up. They are
-turned here into x forward, y left, z up: (x, y, z) becomes (y, -x, z), and poses are turned along.
+Points are float32 x y z intensity ring (despite the name no PCD files) in axes x **right**, y **forward**, z up. They
+are turned here into x forward, y left, z up: (x, y, z) becomes (y, -x, z), and poses are turned along.
 
 The stamp of a sweep is its end (20 Hz: the start is 50 ms earlier, or the end of the sweep before), and its points have
 been moved to where the vehicle was at that stamp: points of the first firing shift with their range, those of the last
 do not. This reader moves them on to the start of the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants
 motion-compensated points. Without tables there are no poses, and points stay as they are.
 
-Key frames (``samples``, 2 Hz) and the sweeps between them (``sweeps``) make one sequence; sweeps whose files have not been
-downloaded are left out and counted in the notes. Pickled info files of other projects are not read.
+Key frames (``samples``, 2 Hz) and the sweeps between them (``sweeps``) make one sequence; sweeps whose files have not
+been downloaded are left out and counted in the notes. Pickled info files of other projects are not read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import PictureFiles, PointSweeps, clean_id
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
+from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
@@ -50,7 +52,7 @@ def recognise(path: Path) -> bool:
     return bool(_table_folders(path)) or bool(_point_files(path))
 
 
-def open_clips(path: Path, sensor: Sensor | None = None) -> list[Clip]:
+def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
     """Return one clip per scene of the tables; without tables one per log and uninterrupted stretch of file stamps.
 
     Raises:
@@ -61,7 +63,7 @@ def open_clips(path: Path, sensor: Sensor | None = None) -> list[Clip]:
     if len(tables) > 1:
         names = ", ".join(folder.name for folder in tables)
         raise DataError(f"more than one set of tables: {names}", file=path, wanted="the path of one of them")
-    return _open_tables(tables[0], sensor) if tables else _open_bare(path, sensor)
+    return _open_tables(tables[0], sensor, on_error) if tables else _open_bare(path, sensor)
 
 
 def _table_folders(path: Path) -> list[Path]:
@@ -121,7 +123,7 @@ def _sweep_times(end_us: np.ndarray, sensor: Sensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The records that clips are made of; ``data`` maps scene token -> channel -> records of sample_data in time order."""
+    """The records that clips are made of; ``data``: scene token -> channel -> records of sample_data in time order."""
 
     root: Path
     folder: Path
@@ -132,13 +134,22 @@ class _Tables:
     labels: dict[str, str]
 
 
-def _open_tables(folder: Path, sensor: Sensor) -> list[Clip]:
+def _open_tables(folder: Path, sensor: Sensor, on_error: OnError | None) -> list[Clip]:
     tables = _read_tables(folder)
-    clips = [clip for scene in tables.scenes if (clip := _open_scene(tables, scene, sensor)) is not None]
-    if not clips:
-        raise DataError("none of the sweeps in the tables is on disk", file=tables.root / "sweeps" / _LIDAR, key="sample_data",
+    scenes = [scene for scene in tables.scenes if any(_there(tables, row) for row in _sweeps(tables, scene))]
+    if not scenes:
+        file = tables.root / "sweeps" / _LIDAR
+        raise DataError("none of the sweeps in the tables is on disk", file=file, key="sample_data",
                         wanted="the sensor files beside the tables: samples/ and sweeps/")  # fmt: skip
-    return clips
+    return open_each([partial(_open_scene, tables, scene, sensor) for scene in scenes], on_error)
+
+
+def _sweeps(tables: _Tables, scene: dict) -> list[dict]:
+    return tables.data.get(scene["token"], {}).get(_LIDAR, [])
+
+
+def _there(tables: _Tables, row: dict) -> bool:
+    return (tables.root / row["filename"]).is_file()
 
 
 def _read_tables(folder: Path) -> _Tables:
@@ -169,7 +180,7 @@ def _read_tables(folder: Path) -> _Tables:
 
 
 def _records(folder: Path, table: str, keys: tuple[str, ...]) -> Iterator[dict]:
-    """Yield the records of a table one by one: sample_data of the full set has 2.6 million, too many to hold at once."""
+    """Yield the records of a table one by one: sample_data of the full set has 2.6 million, too many to hold."""
     file = folder / f"{table}.json"
     if not file.is_file():
         raise DataError("missing table", file=file, wanted=f"{table}.json of the v1.0 tables")
@@ -204,12 +215,10 @@ def _follow(table: dict, token: str, folder: Path, name: str) -> dict | str:
     return table[token]
 
 
-def _open_scene(tables: _Tables, scene: dict, sensor: Sensor) -> Clip | None:
-    """Return the clip of a scene; None where none of its sweeps is on disk."""
-    rows = tables.data[scene["token"]][_LIDAR]
-    there = [k for k, row in enumerate(rows) if (tables.root / row["filename"]).is_file()]
-    if not there:
-        return None
+def _open_scene(tables: _Tables, scene: dict, sensor: Sensor) -> Clip:
+    """Return the clip of a scene: its sweeps that are on disk."""
+    rows = _sweeps(tables, scene)
+    there = [k for k, row in enumerate(rows) if _there(tables, row)]
     name = clean_id(scene["name"])
     stamps = np.array([row["timestamp"] for row in rows], np.int64)
     times = _sweep_times(stamps, sensor)[there]
@@ -219,8 +228,8 @@ def _open_scene(tables: _Tables, scene: dict, sensor: Sensor) -> Clip | None:
     ends = interpolate_poses(poses[first], known, times)
     chosen = [rows[k] for k in there]
     labels = tuple(tables.root / tables.labels[r["token"]] if r["token"] in tables.labels else None for r in chosen)
-    sweeps = PointSweeps(name, tuple(tables.root / row["filename"] for row in chosen), _COLUMNS,
-                         labels if any(labels) else None, "u1", _OURS_R_THEIRS, np.linalg.inv(ends[:, 0]) @ ends[:, 1])  # fmt: skip
+    files, to_start = tuple(tables.root / row["filename"] for row in chosen), np.linalg.inv(ends[:, 0]) @ ends[:, 1]
+    sweeps = PointSweeps(name, files, _COLUMNS, labels if any(labels) else None, "u1", _OURS_R_THEIRS, to_start)
     missing = len(rows) - len(there)
     notes = (f"{missing} of {len(rows)} sweeps of the tables are not on disk",) if missing else ()
     lidar = _mount(tables, chosen[0], name)
@@ -255,7 +264,7 @@ def _transform(record: dict, file: Path, clip: str) -> np.ndarray:
 
 def _cameras(tables: _Tables, scene: str, clip: str, ego_SE3_lidar: np.ndarray) -> Iterator[tuple[str, CameraStream]]:
     for channel, rows in sorted(tables.data[scene].items()):
-        rows = [row for row in rows if channel != _LIDAR and (tables.root / row["filename"]).is_file()]
+        rows = [row for row in rows if channel != _LIDAR and _there(tables, row)]
         if rows:
             times = np.array([row["timestamp"] for row in rows], np.int64)
             pictures = PictureFiles(tuple(tables.root / row["filename"] for row in rows), clip)
@@ -271,5 +280,6 @@ def _lens(tables: _Tables, row: dict, clip: str) -> PinholeCamera:
         size = int(row["width"]), int(row["height"])
         return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *size)
     except (KeyError, ValueError, TypeError, DataError) as error:
-        raise DataError(f"no lens: {error}", file=tables.folder / "calibrated_sensor.json", clip=clip, key=record["token"],
+        file = tables.folder / "calibrated_sensor.json"
+        raise DataError(f"no lens: {error}", file=file, clip=clip, key=record["token"],
                         wanted="camera_intrinsic of 3 x 3 numbers") from error  # fmt: skip

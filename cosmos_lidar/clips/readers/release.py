@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, Sweep
 from cosmos_lidar.clips.files import clean_id
+from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.release_cameras import open_cameras
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError
@@ -38,7 +40,7 @@ def recognise(path: Path) -> bool:
     return (path / "lidar").is_dir() and (any((path / "lidar").glob("*.tar")) or (path / "metadata").is_dir())
 
 
-def open_clips(path: Path, sensor: Sensor | None = None) -> list[Clip]:
+def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
     """Return the clips of a release folder (those that ``lidar_split.lst`` names, where it exists), or that of one tar.
 
     Raises:
@@ -47,7 +49,7 @@ def open_clips(path: Path, sensor: Sensor | None = None) -> list[Clip]:
     root = path.parent.parent if path.is_file() else path
     base = sensor or _root_sensor(root)
     names = [path.name.removesuffix(".tar")] if path.is_file() else _clip_names(root)
-    return [_open_clip(root, name, base, calibrated=sensor is None) for name in names]
+    return open_each([partial(_open_clip, root, name, base, sensor is None) for name in names], on_error)
 
 
 def _root_sensor(root: Path) -> Sensor:

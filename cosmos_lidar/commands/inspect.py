@@ -1,0 +1,92 @@
+"""`cosmos-lidar inspect`: what a dataset holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosmos_lidar.clips.health import ClipHealth
+
+HELP = "show what a dataset holds: clips, frames, sensors, cameras, gaps, wrong poses and timestamps"
+EXAMPLE = "cosmos-lidar inspect ~/data/kitti/dataset"
+_SHOWN = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("path", help="file or folder of a dataset")
+    parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
+    parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
+    parser.add_argument("--fast", action="store_true", help="read no sweeps and no pictures, only their lists, times and poses")
+    parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per clip (default 3)")
+    parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspect; 1 where a clip has a problem."""
+    from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.clips.health import check_clip
+    from cosmos_lidar.progress import track
+
+    broken: list[str] = []
+    clips = open_clips(args.path, args.format, args.sensor, on_error=lambda error: broken.append(str(error)))
+    sweeps = 0 if args.fast else args.sweeps
+    found = [check_clip(clip, sweeps) for clip in track(clips, "inspect", "clips")]
+    if args.json:
+        sys.stdout.write(json.dumps({"clips": [one.to_dict() for one in found], "not_opened": broken}, indent=1) + "\n")
+    else:
+        _show(found, broken)
+    return 1 if broken or any(one.problems for one in found) else 0
+
+
+def _show(found: list[ClipHealth], broken: list[str]) -> None:
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
+    if found:
+        console.print(_table(found[:_SHOWN]))
+    if len(found) > _SHOWN:
+        console.print(f"… and {len(found) - _SHOWN} more clips (--json has all)")
+    for note in dict.fromkeys(note for one in found for note in one.notes):
+        of = [one.clip_id for one in found if note in one.notes]
+        console.print(f"note: {note} ({of[0] if len(of) == 1 else f'{len(of)} clips'})")
+    for one in found:
+        for problem in one.problems:
+            console.print(f"PROBLEM {one.clip_id}: {problem}")
+    for text in broken:
+        console.print(f"NOT OPENED: {text}")
+    bad = sum(bool(one.problems) for one in found) + len(broken)
+    frames = sum(one.frames for one in found)
+    console.print(f"{len(found)} clips, {frames} frames, {bad or 'no'} clip{'' if bad == 1 else 's'} with problems")
+
+
+def _table(found: list[ClipHealth]) -> object:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (
+        ("clip", "left"), ("format", "left"), ("frames", "right"), ("s", "right"), ("Hz", "right"), ("sensor", "left"),
+        ("returns", "right"), ("1/50/99 % range m", "right"), ("outside", "right"), ("poses", "left"), ("labels", "left"),
+        ("cameras", "left"),
+    ):  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=name != "cameras")
+    for one in found:
+        table.add_row(*_row(one))
+    return table
+
+
+def _row(one: ClipHealth) -> tuple[str, ...]:
+    statistics = one.statistics
+    valid = quantiles = outside = "-"
+    if statistics is not None:
+        valid = f"{statistics.valid_share:.1%}"
+        quantiles = "/".join(f"{v:.1f}" for v in statistics.range_quantiles_m or ()) or "-"
+        outside = "-" if statistics.dropped_share is None else f"{statistics.dropped_share:.2%}"
+    cameras = ", ".join(f"{name} ({count})" for name, count in one.cameras.items()) or "-"
+    sensor = f"{one.sensor} {one.shape[0]}x{one.shape[1]}"
+    rate = "-" if one.rate_hz is None else f"{one.rate_hz:.1f}"
+    return (one.clip_id, one.format, str(one.frames), f"{one.duration_s:.1f}", rate, sensor, valid, quantiles, outside,
+            "yes" if one.poses else "no", "yes" if one.labels else "no", cameras)  # fmt: skip
