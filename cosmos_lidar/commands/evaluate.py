@@ -16,7 +16,6 @@ from cosmos_lidar.inference.arguments import (
 )
 
 if TYPE_CHECKING:
-    from cosmos_lidar.clips import Clip
     from cosmos_lidar.inference.evaluate import Evaluation
     from cosmos_lidar.inference.score import ClipScore
     from cosmos_lidar.inference.setup import Tokenizer
@@ -37,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of a tokenizer: the picture itself (identity), or 8 x 8 pixels averaged and enlarged (resize)",
     )
     add_data_arguments(parser, max_frames=-1)
-    add_flag(parser, "split", metavar="FILE", help="only the clips listed in this file, one per line")
     add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
     add_picture_arguments(parser)
     add_flag(parser, "chamfer", type=int, choices=(0, 1), default=1, help="0 leaves out the point clouds (faster)")
@@ -52,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.inference.evaluate import evaluate_clips, require_one_sensor
     from cosmos_lidar.inference.outputs import write_json
     from cosmos_lidar.inference.score import describe_protocol
-    from cosmos_lidar.inference.setup import choose_options
+    from cosmos_lidar.inference.setup import choose_clips, choose_options
     from cosmos_lidar.progress import Meter
 
-    clips = _clips(args)
+    clips = choose_clips(args.data, args)
+    clips = clips if args.max_clips < 0 else clips[: args.max_clips]
     require_one_sensor(clips)
     options = choose_options(args, clips[0].sensor)
     tokenizer = _tokenizer(args)
@@ -99,27 +98,6 @@ def _tokenizer(args: argparse.Namespace) -> Tokenizer:
     network = evaluate.Identity() if args.baseline == "identity" else evaluate.Resize()
     dtype = getattr(torch, args.tokenizer_dtype)
     return Tokenizer(network, choose_device(args.device), dtype, {"baseline": args.baseline})
-
-
-def _clips(args: argparse.Namespace) -> list[Clip]:
-    from cosmos_lidar.errors import DataError
-    from cosmos_lidar.inference.setup import choose_clips
-
-    clips = choose_clips(args.data, args)
-    if args.split:
-        wanted = _read_split(Path(args.split))
-        clips = [clip for clip in clips if clip.clip_id in wanted]
-        if not clips:
-            raise DataError("none of the listed clips is there", file=args.split, wanted=f"ids of clips in {args.data}")
-    return clips if args.max_clips < 0 else clips[: args.max_clips]
-
-
-def _read_split(file: Path) -> set[str]:
-    from cosmos_lidar.errors import DataError
-
-    if not file.is_file():
-        raise DataError("no such list of clips", file=file, wanted="a text file, one clip per line")
-    return {line.strip().split(".")[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
 
 
 def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:

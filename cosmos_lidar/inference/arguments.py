@@ -40,6 +40,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None
     """Add how the recordings are read; the path itself is named by each command."""
     add_flag(parser, "format", metavar="NAME", help="reader of the recordings (default: recognised by their files)")
     add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="lidar, instead of the one the reader chooses")
+    add_flag(parser, "split", metavar="NAME_OR_FILE", help="split of prepared shards, or a file with one clip per line")
     add_flag(parser, "clip", action="append", metavar="ID", help="only this clip; may be given again")
     add_flag(
         parser,

@@ -60,5 +60,5 @@ def _draw_bars(pen: ImageDraw, counts: Sequence[int], decades: float) -> None:
         if count:
             # log(1 + n) instead of log(n): a bin of one pixel is still seen.
             height = max(np.log10(count + 1.0) / decades * (_BOTTOM - _TOP), 1.0)
-            left = _LEFT + index * width
-            pen.rectangle((left, _BOTTOM - height, left + width - 1, _BOTTOM - 1), fill=_BAR)
+            left, right = round(_LEFT + index * width), round(_LEFT + (index + 1) * width)
+            pen.rectangle((left, _BOTTOM - height, right - 1, _BOTTOM - 1), fill=_BAR)

@@ -14,6 +14,7 @@ import torch
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.autoencode import AutoencodeOptions
+from cosmos_lidar.inference.shards import is_shards, open_shards
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.sensors import Sensor, load_sensor
 
@@ -96,18 +97,45 @@ def choose_device(name: str) -> torch.device:
 def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
     """Return the clips that the options ask for, with the sensor that they ask for.
 
+    Args:
+        path: recordings, or a folder of prepared shards.
+        args: parsed options; ``split`` is a split of the shards, or a file that lists clips.
+
     Raises:
-        UserError: nothing is recognised at ``path``, or a clip is not there.
+        UserError: nothing is recognised at ``path``, or a clip, split or list is not there.
     """
-    clips = open_clips(path, format=args.format, sensor=args.sensor)
+    path, split = Path(path), args.split
+    if is_shards(path) and args.format in (None, "shards"):
+        if args.sensor:
+            raise UserError(f"--sensor cannot be changed for prepared shards: {path} has its own sensor files")
+        named = split if split and not Path(split).is_file() else None
+        clips, split = open_shards(path, named), None if named else split
+    else:
+        clips = open_clips(path, format=args.format, sensor=args.sensor)
+    if split:
+        listed = _read_list(Path(split))
+        clips = [clip for clip in clips if clip.clip_id in listed]
+        if not clips:
+            raise DataError("none of the listed clips is there", file=split, wanted=f"ids of clips in {path}")
     if args.clip:
-        known = {clip.clip_id: clip for clip in clips}
-        for clip_id in args.clip:
-            if clip_id not in known:
-                shown = ", ".join(list(known)[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-                raise DataError("no such clip", file=path, clip=clip_id, wanted=f"one of {shown}")
-        clips = [known[clip_id] for clip_id in dict.fromkeys(args.clip)]
+        clips = _named(clips, args.clip, path)
     return [replace(clip, sensor=choose_rows(clip.sensor, args)) for clip in clips]
+
+
+def _read_list(file: Path) -> set[str]:
+    """Return the clip ids of a list: one per line, what follows a dot is ignored."""
+    if not file.is_file():
+        raise DataError("no such list of clips", file=file, wanted="a text file, one clip per line")
+    return {line.strip().split(".")[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
+
+
+def _named(clips: list[Clip], names: list[str], path: Path) -> list[Clip]:
+    known = {clip.clip_id: clip for clip in clips}
+    for name in names:
+        if name not in known:
+            shown = ", ".join(list(known)[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+            raise DataError("no such clip", file=path, clip=name, wanted=f"one of {shown}")
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def choose_rows(sensor: Sensor, args: argparse.Namespace) -> Sensor:
