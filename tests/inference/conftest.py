@@ -17,7 +17,7 @@ def build_clip(sensor: Sensor, frames: int = 3, clip_id: str = "drive") -> Clip:
     def read_sweep(index: int) -> Sweep:
         row, column = np.mgrid[0:rows, 0:columns]
         range_m = 25.0 + 15.0 * np.sin(column * 2 * np.pi / columns + index) + 0.5 * row
-        range_m[(row + 3 * column + index) % 11 == 0] = 0.0
+        range_m[(row + 3 * (column // 2) + index) % 11 == 0] = 0.0
         return Sweep(range_m=range_m.astype(np.float32))
 
     times = np.stack((np.arange(frames), np.arange(frames) + 1), axis=1).astype(np.int64) * 100_000

@@ -7,7 +7,7 @@ from PIL import Image
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips.writers.release import write_release
-from cosmos_lidar.sensors import Sensor
+from cosmos_lidar.sensors import Sensor, uniform_sensor
 from cosmos_lidar.viz.point_files import read_ply
 from cosmos_lidar.viz.video import read_video
 
@@ -155,7 +155,6 @@ def test_real_sweeps(test_data: Path, name: str, format: str, jit_pair: list[str
         (["--waymo_top", "--uniform_fov"], "--waymo_top and --uniform_fov both choose the rows"),
         (["--uniform_fov", "--fov_min", "5"], "--fov_min 5.0 is not below --fov_max 2.21"),
         (["--sensor", "nonsense"], "unknown sensor 'nonsense'"),
-        (["--sensor", "waymo_top", "--baseline", "identity"], "clip a1"),
         (["--format", "nonsense"], "unknown format 'nonsense'"),
         (["--baseline", "identity", "--max_frames", "0"], "max_frames is 0"),
         (["--baseline", "identity", "--checkpoint", "x"], "--baseline takes the place of a tokenizer"),
@@ -170,6 +169,36 @@ def test_wrong_input_is_explained(release: Path, tmp_path: Path, capsys, options
     assert main(["evaluate", "--data", str(release), *options, "--output", str(tmp_path / "out.json")]) == 2
     assert message.format(release=release) in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_sensor_with_too_few_rows_is_refused(release: Path, tmp_path: Path, capsys):
+    sensor = tmp_path / "few_rows.yaml"
+    sensor.write_text(uniform_sensor(8, 64, name="few").to_yaml())
+    command = ["evaluate", "--data", str(release), "--baseline", "identity", "--sensor", str(sensor)]
+    assert main([*command, "--output", str(tmp_path / "out.json")]) == 2
+    message = capsys.readouterr().err
+    assert "clip a1" in message
+    assert "row" in message
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_prepared_shards_give_the_numbers_of_the_clips(release: Path, tmp_path: Path, capsys):
+    shards = tmp_path / "shards"
+    assert main(["prepare", str(release), str(shards), "--split", "0.5,0.5,0"]) == 0
+    common = ["evaluate", "--baseline", "resize", "--output"]
+    assert main([*common, str(tmp_path / "clips.json"), "--data", str(release)]) == 0
+    assert main([*common, str(tmp_path / "shards.json"), "--data", str(shards)]) == 0
+    assert main([*common, str(tmp_path / "val.json"), "--data", str(shards), "--split", "val"]) == 0
+    clips, both, val = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("clips", "shards", "val"))
+    assert set(both["clips"]) == {"a1", "b2"}
+    assert len(val["clips"]) == 1
+    assert both["protocol"]["hash"] == clips["protocol"]["hash"]
+    for clip_id, metrics in both["clips"].items():
+        assert metrics["published"]["pixels"] == clips["clips"][clip_id]["published"]["pixels"]
+        assert metrics["published"]["rmse_m"] == pytest.approx(clips["clips"][clip_id]["published"]["rmse_m"], rel=1e-3)
+    capsys.readouterr()
+    assert main([*common, str(tmp_path / "x.json"), "--data", str(shards), "--split", "holiday"]) == 2
+    assert "no split 'holiday'" in capsys.readouterr().err
 
 
 def test_unknown_colours_and_missing_data_stop_first(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
