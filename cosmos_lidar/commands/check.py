@@ -1,0 +1,42 @@
+"""``cosmos-lidar check``: are the shards what was written?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosmos_lidar.shards.check import CheckResult
+
+HELP = "decode every part of a folder of shards and compare counts, checksums, splits and Energon's index"
+EXAMPLE = "cosmos-lidar check shards/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("shards", metavar="SHARDS", type=Path, help="folder made by `cosmos-lidar prepare`")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; returns 0 when all is well, 1 when something is not."""
+    from cosmos_lidar.shards.check import check_shards
+
+    result = check_shards(args.shards)
+    sys.stdout.write(json.dumps(asdict(result), indent=1) + "\n" if args.json else _as_text(result))
+    return 1 if result.problems else 0
+
+
+def _as_text(result: CheckResult) -> str:
+    lines = []
+    for problem in result.problems:
+        places = (("shard", problem.shard), ("clip", problem.clip), ("key", problem.key))
+        where = ", ".join(f"{name} {value}" for name, value in places if value)
+        lines.append(f"{problem.problem} [{where}]" if where else problem.problem)
+    counts = f"{result.shards} shards, {result.samples} samples, {result.frames} frames, {result.bytes / 1e6:.1f} MB"
+    lines.append(f"{counts}: {len(result.problems) or 'no'} problem(s)")
+    return "\n".join(lines) + "\n"

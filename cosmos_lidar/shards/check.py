@@ -1,0 +1,218 @@
+"""Damage that Energon does not see: every part of every sample is decoded and compared with what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.progress import Meter
+from cosmos_lidar.shards.energon_index import EnergonIndex, SamplePlace, read_energon_index, read_tar_index
+from cosmos_lidar.shards.files import ShardRecord
+from cosmos_lidar.shards.manifest import Manifest, read_manifest
+from cosmos_lidar.shards.sample import META, SampleMeta, read_meta, verify_parts
+
+_MEMBER = re.compile(r"([^./]+)\.([^/]+)")  # key, part: Energon ends the key at the first dot
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: in which shard, clip and key, as far as known."""
+
+    problem: str
+    shard: str | None = None
+    clip: str | None = None
+    key: str | None = None
+
+
+@dataclass
+class CheckResult:
+    """What was looked at, and what was wrong with it."""
+
+    shards: int = 0
+    samples: int = 0
+    frames: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check_shards(folder: Path) -> CheckResult:
+    """Check a folder made by `cosmos-lidar prepare`; nothing is written.
+
+    Raises:
+        DataError: it is not a finished folder of shards.
+    """
+    checker = _Checker(folder, read_manifest(folder))
+    checker.check_folder()
+    with Meter("check", "frames", sum(shard.frames for shard in checker.manifest.shards)) as meter:
+        for shard in checker.manifest.shards:
+            _ShardChecker(checker, shard).check(meter)
+    checker.check_between_shards()
+    return checker.result
+
+
+class _Checker:
+    """The folder as a whole, and what must be compared between shards."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest, self.result = folder, manifest, CheckResult()
+        self.shards_of_key: dict[str, list[str]] = defaultdict(list)
+        self.splits_of_clip: dict[str, set[str]] = defaultdict(set)
+        self.index: EnergonIndex | None = None
+
+    def report(self, problem: str, shard: str | None = None, clip: str | None = None, key: str | None = None) -> None:
+        self.result.problems.append(Problem(problem, shard, clip, key))
+
+    def check_folder(self) -> None:
+        """Compare the tars that are there, and the splits of Energon's index, with the manifest."""
+        known = {shard.name for shard in self.manifest.shards}
+        for path in sorted(self.folder.rglob("*.tar")):
+            if path.name not in known or path.parent != self.folder:
+                self.report("this tar is not in the manifest, but Energon would read it", path.name)
+        for file in self.manifest.sensors:
+            if not (self.folder / file).is_file():
+                self.report(f"sensor file {file} missing")
+        try:
+            self.index = read_energon_index(self.folder)
+        except DataError as error:
+            self.report(str(error))
+            return
+        for split in self.manifest.splits:
+            mine = {shard.name for shard in self.manifest.of_split(split)}
+            indexed = set(self.index.splits.get(split, ()))
+            for name in sorted(mine ^ indexed):
+                where = "does not count" if name in mine else "counts"
+                self.report(f"Energon's split.yaml {where} this shard among {split}", name)
+
+    def check_between_shards(self) -> None:
+        """Look for keys and clips that occur where they must not."""
+        for key, shards in self.shards_of_key.items():
+            if len(shards) > 1:
+                self.report(f"the key occurs {len(shards)} times, in {', '.join(shards)}", shards[0], key=key)
+        for clip, splits in self.splits_of_clip.items():
+            if len(splits) > 1:
+                self.report(f"frames of one clip are in the splits {' and '.join(sorted(splits))}", clip=clip)
+
+
+class _ShardChecker:
+    """One shard."""
+
+    def __init__(self, checker: _Checker, shard: ShardRecord) -> None:
+        self.checker, self.shard, self.path = checker, shard, checker.folder / shard.name
+        self.places: list[SamplePlace] = []
+        self.frames: Counter[str] = Counter()
+
+    def report(self, problem: str, clip: str | None = None, key: str | None = None) -> None:
+        self.checker.report(problem, self.shard.name, clip, key)
+
+    def check(self, meter: Meter) -> None:
+        if not self.path.is_file():
+            self.report("shard missing")
+            return
+        size = self.path.stat().st_size
+        self.checker.result.shards += 1
+        self.checker.result.bytes += size
+        if size != self.shard.bytes:
+            self.report(f"{size} bytes instead of {self.shard.bytes}")
+        elif _sha256(self.path) != self.shard.sha256:
+            self.report("sha256 differs from the one in the manifest")
+        try:
+            for place, parts in _read_samples(self.path):
+                self.places.append(place)
+                meter.advance(self.check_sample(place.key, parts))
+        except (tarfile.TarError, OSError, EOFError) as error:
+            self.report(f"the tar is cut or damaged after {len(self.places)} samples: {error}")
+        self.check_counts()
+        self.check_index()
+
+    def check_sample(self, key: str, parts: dict[str, bytes]) -> int:
+        """Verify one sample; returns its frames."""
+        self.checker.shards_of_key[key].append(self.shard.name)
+        meta = _try_meta(parts)
+        clip = meta.clip_id if meta else None
+        try:
+            verify_parts(parts)
+        except DataError as error:
+            self.report(f"{error.problem}. Wanted: {error.wanted}", clip, f"{key}.{error.key}")
+        if meta is None:
+            return 0
+        self.checker.result.samples += 1
+        self.checker.result.frames += len(meta.frame_ids)
+        self.checker.splits_of_clip[meta.clip_id].add(self.shard.split)
+        self.frames[meta.clip_id] += len(meta.frame_ids)
+        if meta.sensor_file not in self.checker.manifest.sensors:
+            self.report(f"sensor file {meta.sensor_file} is not in the manifest", clip, f"{key}.{META}")
+        return len(meta.frame_ids)
+
+    def check_counts(self) -> None:
+        """Compare samples and frames with the manifest."""
+        if len(self.places) != self.shard.samples:
+            self.report(f"{len(self.places)} samples instead of {self.shard.samples}")
+        for clip in sorted(set(self.frames) | set(self.shard.clips)):
+            found, wanted = self.frames.get(clip, 0), self.shard.clips.get(clip, 0)
+            if found != wanted:
+                self.report(f"{found} frames instead of {wanted}", clip)
+
+    def check_index(self) -> None:
+        """Compare what lies in the tar with what Energon's index says."""
+        if self.checker.index is None:
+            return
+        indexed = self.checker.index.samples.get(self.shard.name, [])
+        if len(indexed) != len(self.places):
+            self.report(f"Energon's index has {len(indexed)} samples, the tar {len(self.places)}")
+        for mine, theirs in zip(self.places, indexed, strict=False):
+            if mine != theirs:
+                self.report("Energon's index has this sample elsewhere, or with other parts", key=mine.key)
+                break
+        try:
+            offsets = read_tar_index(self.path)
+        except DataError as error:
+            self.report(str(error))
+            return
+        if offsets != [place.start for place in self.places] + [place.stop for place in self.places[-1:]]:
+            self.report(f"{self.path.name}.idx does not fit the tar")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _try_meta(parts: dict[str, bytes]) -> SampleMeta | None:
+    try:
+        return read_meta(parts[META])
+    except (KeyError, DataError):
+        return None
+
+
+def _read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
+    """Yield the samples of a tar, as Energon groups them: neighbouring members of one key."""
+    place, parts = None, {}
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            match = _MEMBER.fullmatch(member.name)
+            if not member.isreg() or match is None:
+                raise tarfile.TarError(f"member {member.name!r} is not a file named KEY.PART")
+            key, part = match.groups()
+            if place is None or place.key != key:
+                if place is not None:
+                    yield _ended(place, member.offset), parts
+                place, parts = SamplePlace(key, member.offset, 0, {}), {}
+            if part in parts:
+                raise tarfile.TarError(f"two members {member.name!r}")
+            parts[part] = tar.extractfile(member).read()
+            place.parts[part] = (member.offset_data, member.size)
+        if place is not None:
+            yield _ended(place, tar.offset), parts
+
+
+def _ended(place: SamplePlace, stop: int) -> SamplePlace:
+    return SamplePlace(place.key, place.start, stop, place.parts)
