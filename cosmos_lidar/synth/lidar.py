@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from cosmos_lidar.clips.clip import Sweep
-from cosmos_lidar.sensors.sensor import Sensor
+from cosmos_lidar.sensors import Sensor, ray_directions
 from cosmos_lidar.synth.labels import DEPTH_M, GLASS, REFLECTIVITY
 from cosmos_lidar.synth.primitives import Primitives
 from cosmos_lidar.synth.rays import RayTiles, cast, patches
@@ -100,17 +100,13 @@ def _layout(sensor: Sensor) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _beam_directions(sensor: Sensor) -> np.ndarray:
-    """Return (T, 3, K) float64 unit vectors in the sensor frame, through the pixel centres."""
-    row, column = np.divmod(_layout(sensor), sensor.columns)
-    azimuth = sensor.column_azimuths_rad(0.5)[column] + sensor.row_azimuth_offsets_rad[row]
-    elevation = sensor.row_elevations_rad[row]
-    flat = np.cos(elevation)
-    return np.stack((np.cos(azimuth) * flat, np.sin(azimuth) * flat, np.sin(elevation)), 1)
+    """Return (T, 3, K) unit vectors in the sensor frame, through the pixel centres."""
+    return ray_directions(sensor).reshape(-1, 3)[_layout(sensor)].transpose(0, 2, 1)
 
 
 def _sweep_rays(sensor: Sensor, world_SE3_lidar: np.ndarray, duration_s: float) -> RayTiles:
     pixels = _layout(sensor)
-    fraction = np.linspace(0.0, 1.0, sensor.columns) if sensor.columns > 1 else np.zeros(1)
+    fraction = (np.arange(sensor.columns) + 0.5) / sensor.columns
     start, end = world_SE3_lidar
     anchor = 0.5 * (start[:3, 3] + end[:3, 3])
     position = (start[:3, 3] - anchor) + fraction[:, None] * (end[:3, 3] - start[:3, 3])

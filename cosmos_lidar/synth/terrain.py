@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 _MARCH_STEPS = 40
+_NEAR_M = 0.004
 _NEWTON_STEPS = 4
 
 
@@ -112,7 +113,8 @@ class Terrain:
         return pose
 
     def intersect(self, origin: np.ndarray, direction: np.ndarray, max_range_m: float) -> np.ndarray:
-        """Return (N,) distances at which rays meet the ground, inf where they do not within ``max_range_m``.
+        """Return (N,) distances at which rays meet the ground, inf where they do not within ``max_range_m``;
+        rays from below the ground miss it.
 
         Args:
             origin: (3, N) start points above the ground.
@@ -135,20 +137,26 @@ class Terrain:
         flat = np.hypot(direction[0], direction[1])
         rate = np.maximum(self.steepest * flat - direction[2], 1e-9)
         gap = origin[2] - self.base(origin[0], origin[1]) - lift_m
-        alive = np.flatnonzero(gap < rate * max_range_m)
+        alive = np.flatnonzero((gap > 0) & (gap < rate * max_range_m))
         o, d, rate, gap = origin[:, alive], direction[:, alive], rate[alive], gap[alive]
         t = gap / rate
         for _ in range(_MARCH_STEPS):
-            gap = o[2] + t * d[2] - self.base(o[0] + t * d[0], o[1] + t * d[1]) - lift_m
-            t = t + gap / rate
-            near, going = np.abs(gap) < 0.02, t < max_range_m
+            gap = self._gap(o, d, t, lift_m)
+            near, going = np.abs(gap) < _NEAR_M, t < max_range_m
             done = near & going
-            result[alive[done]] = self._newton(o[:, done], d[:, done], t[done], lift_m)
+            polished = self._newton(o[:, done], d[:, done], t[done], lift_m)
+            better = np.abs(self._gap(o[:, done], d[:, done], polished, lift_m)) < np.abs(gap[done])
+            result[alive[done]] = np.where(better, polished, t[done])  # a ray may graze a crest without ever crossing
             keep = going & ~near
-            alive, o, d, rate, t = alive[keep], o[:, keep], d[:, keep], rate[keep], t[keep]
+            alive, o, d, rate = alive[keep], o[:, keep], d[:, keep], rate[keep]
+            t = t[keep] + gap[keep] / rate
             if not len(alive):
                 break
         return result
+
+    def _gap(self, o: np.ndarray, d: np.ndarray, t: np.ndarray, lift_m: float) -> np.ndarray:
+        """Return how far above the surface the rays are at ``t``."""
+        return o[2] + t * d[2] - self.base(o[0] + t * d[0], o[1] + t * d[1]) - lift_m
 
     def _newton(self, o: np.ndarray, d: np.ndarray, t: np.ndarray, lift_m: float) -> np.ndarray:
         """Polish ``t``; where the ray all but grazes the ground the Newton step is limited to 1 m."""
@@ -164,8 +172,11 @@ class Terrain:
         gx, gy = self.gradient(o[0] + upper * d[0], o[1] + upper * d[1])
         fall = np.maximum(gx * d[0] + gy * d[1] - d[2], 1e-3)
         lower = self._newton(o, d, upper + self.kerb_m / fall, 0.0)
-        past = np.flatnonzero(self.beyond_kerb(o[0] + lower * d[0], o[1] + lower * d[1]) > 0)
-        near, far = upper[past].copy(), lower[past].copy()
+        astray = np.flatnonzero(~(np.abs(self._gap(o, d, lower, 0.0)) < 1e-3))  # along a crest
+        lower[astray] = self._meet(o[:, astray], d[:, astray], max_range_m, 0.0)
+        end = np.minimum(lower, max_range_m)
+        past = np.flatnonzero(self.beyond_kerb(o[0] + end * d[0], o[1] + end * d[1]) > 0)
+        near, far = upper[past], end[past]
         for _ in range(18):
             middle = 0.5 * (near + far)
             beyond = self.beyond_kerb(o[0, past] + middle * d[0, past], o[1, past] + middle * d[1, past]) > 0

@@ -1,0 +1,194 @@
+"""Whole drives: the same every time, one world seen from many places, by lidar and cameras alike."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.sensors import PinholeCamera, compensate_motion, range_map_to_points, uniform_sensor
+from cosmos_lidar.synth import CLASS_NAMES, Noise, build_scene, ftheta_rig, pinhole_rig, render, synthesize_drive
+
+SENSOR = uniform_sensor(64, 720, 8, -24)
+MOVING = (252, 253, 254, 258)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return synthesize_drive(11, SENSOR, 8, noise=None)
+
+
+def world_points(clip, index):
+    """(N, 3) points of a sweep in the world, each column through its own pose, and their (N,) labels."""
+    sweep = clip.read_sweep(index)
+    start, end = clip.world_SE3_lidar[index]
+    seen = range_map_to_points(sweep.range_m, clip.sensor).astype(np.float64)
+    at_start = compensate_motion(seen, clip.sensor, np.linalg.inv(end) @ start)
+    return at_start @ start[:3, :3].T + start[:3, 3], sweep.labels[sweep.range_m > 0]
+
+
+def test_same_seed_same_bits():
+    cameras = pinhole_rig(("front",), 96, 54)
+    a, b = (synthesize_drive(3, SENSOR, 2, cameras=cameras) for _ in range(2))
+    for index in (1, 0):
+        for name in ("range_m", "intensity", "labels"):
+            assert np.array_equal(getattr(a.read_sweep(index), name), getattr(b.read_sweep(index), name))
+    assert np.array_equal(a.cameras["camera_front"].read(1), b.cameras["camera_front"].read(1))
+    assert np.array_equal(a.world_SE3_lidar, b.world_SE3_lidar)
+    assert a.clip_id == b.clip_id
+    other = synthesize_drive(4, SENSOR, 2)
+    assert other.clip_id != a.clip_id
+    assert not np.array_equal(other.read_sweep(0).range_m, a.read_sweep(0).range_m)
+
+
+def test_sweeps_survive_the_trip_to_another_process(exact):
+    copy = pickle.loads(pickle.dumps(exact))
+    assert np.array_equal(copy.read_sweep(2).range_m, exact.read_sweep(2).range_m)
+
+
+def test_clip_is_consistent(exact):
+    assert len(exact) == 8
+    assert exact.frame_ids[:2] == ("000000", "000001")
+    assert np.array_equal(exact.timestamps_us[:-1, 1], exact.timestamps_us[1:, 0])
+    assert (np.diff(exact.timestamps_us, axis=1) == 100_000).all()
+    assert np.array_equal(exact.world_SE3_lidar[:-1, 1], exact.world_SE3_lidar[1:, 0])
+    turns = exact.world_SE3_lidar[:, 0, :3, :3]
+    assert np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < 1e-12
+    speed = np.linalg.norm(np.diff(exact.world_SE3_lidar[:, :, :3, 3], axis=1), axis=2) / 0.1
+    assert 5 < speed.min() < speed.max() < 17
+    assert str(exact.clip_id).count("_") == 2
+    assert "." not in exact.clip_id
+
+
+def test_labels_are_known_and_plentiful(exact):
+    sweep = exact.read_sweep(0)
+    assert np.array_equal(sweep.labels > 0, sweep.range_m > 0)
+    assert set(np.unique(sweep.labels)) <= set(CLASS_NAMES)
+    share = {label: (sweep.labels == label).mean() for label in (40, 50, 48, 10, 70)}
+    assert min(share.values()) > 0.005, share
+    assert {60, 80} <= set(np.unique(sweep.labels))
+    assert set(np.unique(sweep.labels)) & set(MOVING)
+
+
+def test_ground_points_of_every_frame_lie_on_the_ground(exact):
+    terrain = exact.read_sweep.__self__.scene.terrain
+    for index in (0, 4, 7):
+        points, labels = world_points(exact, index)
+        ground = np.isin(labels, (40, 60, 48, 72))
+        off = np.abs(points[ground, 2] - terrain.height(points[ground, 0], points[ground, 1]))
+        kerb = np.abs(terrain.beyond_kerb(points[ground, 0], points[ground, 1])) < 0.01
+        assert off[~kerb].max() < 4e-3
+        on_road = terrain.beyond_kerb(points[:, 0], points[:, 1]) < 0.01
+        assert on_road[np.isin(labels, (40, 60))].all()
+
+
+def test_still_things_stay_where_they_are(exact):
+    first, first_labels = world_points(exact, 0)
+    later, later_labels = world_points(exact, 7)
+    tree = cKDTree(first[first_labels == 50])
+    start = exact.world_SE3_lidar[:, 0, :3, 3]
+    near = (np.linalg.norm(later - start[7], axis=1) < 18) & (later_labels == 50)
+    assert near.sum() > 500
+    gap = tree.query(later[near])[0]
+    moved = tree.query(later[near] + [0, 1.0, 0])[0]
+    assert np.median(gap) < 0.12
+    assert np.median(moved) > 3 * np.median(gap)
+
+
+def test_noise_drop_and_intensity(exact):
+    noisy = synthesize_drive(11, SENSOR, 8)
+    a, b = exact.read_sweep(3), noisy.read_sweep(3)
+    both = (a.range_m > 0) & (b.range_m > 0)
+    assert ((b.range_m > 0) <= (a.range_m > 0)).all()
+    road = both & (a.labels == 40) & (a.range_m < 20)
+    assert np.std(b.range_m[road] - a.range_m[road]) == pytest.approx(0.015 * 1.08, rel=0.15)
+    leaves = both & (a.labels == 70)
+    assert 0.15 < np.mean(b.range_m[leaves] - a.range_m[leaves]) < 0.6
+    lost = (a.range_m > 0) & (b.range_m == 0)
+    assert lost[(a.labels == 40) & (a.range_m < 15)].mean() < 0.05
+    assert lost[(a.labels == 40) & (a.range_m > 50)].mean() > 0.15
+    walls = (a.labels == 50) & (a.range_m < 30)
+    glass = walls & (a.intensity < 0.1201) & (a.intensity > 0.08)
+    assert lost[glass].mean() > 0.4 > 0.1 > lost[walls & (a.intensity > 0.2)].mean()
+    assert 0 < b.intensity[b.range_m > 0].min() <= b.intensity.max() <= 1
+    assert not b.intensity[b.range_m == 0].any()
+    quiet = synthesize_drive(11, SENSOR, 8, noise=Noise(range_m=0.0, drop=0.0, weakest=0.0)).read_sweep(3)
+    solid = np.isin(a.labels, (40, 48, 60, 80, 252)) & (quiet.range_m > 0)
+    assert np.array_equal(quiet.range_m[solid], a.range_m[solid])
+
+
+@pytest.mark.parametrize("lens", ["ftheta", "pinhole"])
+def test_cameras_agree_with_the_lidar(exact, lens):
+    """A camera at the place of the lidar sees every point of the lidar at the same depth, and of the same class."""
+    rig = ftheta_rig(("front",), 640)[0] if lens == "ftheta" else pinhole_rig(("front",), 640, 360)[0]
+    scene = exact.read_sweep.__self__.scene
+    points, labels = world_points(exact, 2)
+    middle = exact.world_SE3_lidar[2].mean(0)
+    world_SE3_camera = scene.world_SE3_vehicle(0.25) @ rig.vehicle_SE3_camera
+    world_SE3_camera[:3, 3] = middle[:3, 3]
+    image = render(scene, rig.model, world_SE3_camera, 0.25, shadows=False)
+    inside = np.linalg.inv(world_SE3_camera)
+    uv, depth = rig.model.project(points @ inside[:3, :3].T + inside[:3, 3])
+    with np.errstate(invalid="ignore"):
+        pixel = np.rint(uv)
+        seen = (depth > 0.5) & (pixel >= 0).all(1) & (pixel < [rig.model.width, rig.model.height]).all(1)
+    seen &= ~np.isin(labels, MOVING)
+    column, row = pixel[seen].astype(int).T
+    assert seen.sum() > 4000
+    error = np.abs(image.depth_m[row, column] - depth[seen]) / depth[seen]
+    assert (error < 0.03).mean() > 0.93
+    assert (image.labels[row, column] == labels[seen]).mean() > 0.93
+
+
+def test_picture_has_sky_above_and_road_below():
+    scene = build_scene(2, 1.0)
+    rig = pinhole_rig(("front",), 160, 90)[0]
+    image = render(scene, rig.model, scene.world_SE3_vehicle(0.0) @ rig.vehicle_SE3_camera, 0.0)
+    assert image.rgb.shape == (90, 160, 3)
+    assert image.rgb.dtype == np.uint8
+    assert np.array_equal(image.labels == 0, np.isinf(image.depth_m))
+    sky = image.rgb[image.labels == 0].astype(float).mean(0)
+    assert sky[2] > sky[0] + 20
+    assert (image.labels[-1] == 40).mean() > 0.5
+    bright = render(scene, rig.model, scene.world_SE3_vehicle(0.0) @ rig.vehicle_SE3_camera, 0.0, shadows=False)
+    assert (bright.rgb.astype(int) >= image.rgb).all()
+    assert (bright.rgb > image.rgb).any()
+
+
+def test_pictures_are_taken_at_the_start_of_sweeps():
+    clip = synthesize_drive(1, SENSOR, 3, cameras=ftheta_rig(("left", "right"), 128), pictures_per_sweep=3)
+    assert clip.frame_ids == ("000000", "000003", "000006")
+    assert list(clip.cameras) == ["camera_rear_left_70fov", "camera_rear_right_70fov"]
+    for stream in clip.cameras.values():
+        assert len(stream) == 9
+        assert np.array_equal(stream.timestamps_us[::3], clip.timestamps_us[:, 0])
+        assert stream.world_SE3_camera.shape == (9, 4, 4)
+        assert stream.read(4).shape == (72, 128, 3)
+    left, right = (s.world_SE3_camera[0] for s in clip.cameras.values())
+    lidar = np.linalg.inv(clip.world_SE3_lidar[0, 0])
+    assert (lidar @ left)[1, 2] > 0.3 > -0.3 > (lidar @ right)[1, 2]
+    assert (lidar @ left)[0, 2] < -0.5
+    assert (lidar @ left)[2, 1] < -0.99
+
+
+def test_a_narrow_camera_at_full_size():
+    lens = PinholeCamera.from_fov(200, 120, np.radians(20))
+    scene = build_scene(2, 1.0)
+    pose = scene.world_SE3_vehicle(0.0) @ pinhole_rig(("front",))[0].vehicle_SE3_camera
+    narrow, wide = render(scene, lens, pose, 0.0), render(scene, lens.resized(100, 60), pose, 0.0)
+    same = narrow.labels[1::2, 1::2] == wide.labels
+    assert same.mean() > 0.9
+
+
+@pytest.mark.parametrize("wrong", [{"frames": 0}, {"seed": -1}, {"pictures_per_sweep": 0}])
+def test_wrong_arguments(wrong):
+    arguments = {"seed": 0, "sensor": SENSOR, "frames": 1, **wrong}
+    with pytest.raises(UserError, match="must be at least 1"):
+        synthesize_drive(**arguments)
+
+
+def test_unknown_view():
+    for rig in (ftheta_rig, pinhole_rig):
+        with pytest.raises(UserError, match="unknown camera 'top': there are front, left, right"):
+            rig(("front", "top"))
