@@ -18,16 +18,17 @@ import torch.nn.functional as F
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.inference.merge import METHODS, Merged, merge_pixels
+from cosmos_lidar.inference.merge import Merged, merge_pixels
 from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.sensors import Sensor, prepare_range_map, ray_directions, restore_range_map
+from cosmos_lidar.sensors.range_picture import PAIR_METHODS
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 
 if TYPE_CHECKING:
     from torch import nn
 
 _CHOICES = {
-    "merge_method": METHODS,
+    "merge_method": PAIR_METHODS,
     "rows_taken": ("published", "mean"),
     "padding": ("edge", "published"),
     "mask": ("input", "decoded"),
@@ -211,12 +212,9 @@ def to_picture(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tenso
 
 def from_picture(picture: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
     """Return (B, rows, columns) metres between the range limits of decoded pictures (B, 3, H, W)."""
-    format = replace(options.format, pair_columns=1)
-    picture = picture.clamp(-1.0, 1.0)[..., options.repeat_columns // 2 :: options.repeat_columns]
-    if options.rows_taken == "mean":
-        picture = picture.unflatten(-2, (-1, format.repeat_rows)).mean(dim=-2)
-        format = replace(format, repeat_rows=1)
-    return restore_range_map(picture, format)
+    picture = picture[..., options.repeat_columns // 2 :: options.repeat_columns]
+    every_pixel = torch.ones((), dtype=torch.bool, device=picture.device)
+    return restore_range_map(picture, options.format, valid=every_pixel, row=options.rows_taken)
 
 
 def pad_picture(picture: torch.Tensor, padding: str) -> tuple[torch.Tensor, tuple[int, int]]:

@@ -3,7 +3,6 @@ import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.inference.merge import merge_pixels
-from cosmos_lidar.sensors import pair_columns
 
 ROWS = [
     ([0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 4, 6]),
@@ -27,10 +26,13 @@ def test_source_is_the_kept_pixel_of_the_full_map():
         np.testing.assert_array_equal(range_m.reshape(-1)[merged.source], merged.range_m)
 
 
-def test_as_the_training_data_are_merged():
+def test_nearest_of_each_block_by_hand():
     generator = np.random.default_rng(1)
-    range_m = generator.uniform(1, 50, (5, 16)).astype(np.float32) * (generator.random((5, 16)) > 0.4)
-    np.testing.assert_array_equal(merge_pixels(range_m).range_m, pair_columns(range_m, 2)[0])
+    range_m = generator.uniform(1, 50, (6, 16)).astype(np.float32) * (generator.random((6, 16)) > 0.4)
+    merged = merge_pixels(range_m, 3, 4)
+    for row, column in np.ndindex(2, 4):
+        block = range_m[3 * row : 3 * row + 3, 4 * column : 4 * column + 4]
+        assert merged.range_m[row, column] == block[block > 0].min()
 
 
 def test_other_methods_and_rows():
@@ -44,5 +46,5 @@ def test_other_methods_and_rows():
 def test_refuses_what_does_not_divide_and_unknown_methods():
     with pytest.raises(UserError, match="a range map of 4 x 9 pixels cannot be merged by 1 x 2"):
         merge_pixels(np.ones((4, 9), np.float32))
-    with pytest.raises(UserError, match="unknown merging 'median': choose scatter_min or scatter_max or every_n"):
+    with pytest.raises(UserError, match="'median': known are scatter_min, scatter_max, every_n"):
         merge_pixels(np.ones((4, 8), np.float32), method="median")
