@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.viz.whole_file import whole_file
 
 if TYPE_CHECKING:
     from PIL.ImageFont import ImageFont
@@ -115,8 +115,5 @@ def png_bytes(picture: np.ndarray) -> bytes:
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
     """Write the picture as a PNG file, whole or not at all; missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(png_bytes(picture))
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(png_bytes(picture))

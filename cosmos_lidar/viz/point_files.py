@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.viz.point_cloud import point_colours
+from cosmos_lidar.viz.whole_file import whole_file
 
 _XYZ = [(name, "<f4") for name in "xyz"]
 _RGB = [(name, "u1") for name in ("red", "green", "blue")]
@@ -44,11 +44,8 @@ def write_ply(
         records[name] = point_colours(points, colors)[:, column]
     properties = "".join(f"property {_TYPES[kind]} {name}\n" for name, kind in fields)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}end_header\n"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(header.encode("ascii") + records.tobytes())
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(header.encode("ascii") + records.tobytes())
 
 
 def read_ply(path: str | Path) -> PointFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, colour
 from cosmos_lidar.viz.curve import Series, curve_html, read_metrics
 from cosmos_lidar.viz.pictures import png_bytes, to_uint8
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
+from cosmos_lidar.viz.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -135,19 +135,20 @@ class Report:
             max_error_m: error of the last colour of the error map.
         """
         for frame in frames:
-            pictures = (
+            pictures = [
                 ("Original", range_map_image(frame.original_m, near_m=near_m, far_m=far_m, bar=False)),
                 ("Reconstruction", range_map_image(frame.reconstruction_m, near_m=near_m, far_m=far_m, bar=False)),
                 ("Error", error_map_image(frame.original_m, frame.reconstruction_m, max_error_m=max_error_m)),
-            )
-            rows = "".join(
-                f'<div class="label">{name}</div>{_image(picture, f"{name} range map, {frame.title}")}'
-                for name, picture in pictures
-            )
-            title = f'<figcaption class="title">{escape(frame.title)}</figcaption>'
-            box = f'<div class="maps">{title}<div class="scroll"><div class="rows">{rows}</div></div></div>'
-            legend = _range_legend(near_m, far_m, max_error_m)
-            self._parts.append(f'<figure class="card">{box}{legend}</figure>')
+            ]
+            self._parts.append(_maps(frame.title, pictures, _range_bar(near_m, far_m) + _error_legend(max_error_m)))
+        return self
+
+    def recorded_maps(
+        self, title: str, maps_m: Sequence[tuple[str, np.ndarray]], near_m: float = 2.0, far_m: float = 100.0
+    ) -> Report:
+        """Add (label, (rows, columns) range map in metres) pairs one above the other, such as frames of a recording."""
+        pictures = [(label, range_map_image(one, near_m=near_m, far_m=far_m, bar=False)) for label, one in maps_m]
+        self._parts.append(_maps(title, pictures, _range_bar(near_m, far_m)))
         return self
 
     def point_clouds(self, frames: Sequence[CloudFrame], caption: str = "", most_points: int = 60_000) -> Report:
@@ -175,12 +176,9 @@ class Report:
 
     def write(self, path: str | Path) -> Path:
         """Write the page, whole or not at all, and return its path; missing folders are made."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(self.html(), encoding="utf-8")
-        os.replace(partial, path)
-        return path
+        with whole_file(path) as partial:
+            partial.write_text(self.html(), encoding="utf-8")
+        return Path(path)
 
 
 def write_report(
@@ -261,15 +259,29 @@ def _image(picture: np.ndarray, alt: str) -> str:
     return f'<img alt="{escape(alt)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
 
 
-def _range_legend(near_m: float, far_m: float, max_error_m: float) -> str:
+def _maps(title: str, pictures: Sequence[tuple[str, np.ndarray]], legend: str) -> str:
+    """Return a card of wide pictures that scroll sideways together."""
+    rows = "".join(
+        f'<div class="label">{escape(name)}</div>{_image(picture, f"{name} range map, {title}")}'
+        for name, picture in pictures
+    )
+    head = f'<figcaption class="title">{escape(title)}</figcaption>'
+    box = f'<div class="maps">{head}<div class="scroll"><div class="rows">{rows}</div></div></div>'
+    return f'<figure class="card">{box}<div class="legend">{legend}</div></figure>'
+
+
+def _range_bar(near_m: float, far_m: float) -> str:
+    ticks = [(np.log(tick / near_m) / np.log(far_m / near_m), f"{tick:g} m") for tick in bar_ticks_m(near_m, far_m)]
+    return _bar("Range", gradient_css("turbo_r"), ticks)
+
+
+def _error_legend(max_error_m: float) -> str:
+    ticks = [(share, f"{share * max_error_m:g} m") for share in (0.0, 0.5, 1.0)]
     swatches = (("lost return", MISSED), ("invented return", INVENTED))
-    ranges = [(np.log(tick / near_m) / np.log(far_m / near_m), f"{tick:g} m") for tick in bar_ticks_m(near_m, far_m)]
-    errors = [(share, f"{share * max_error_m:g} m") for share in (0.0, 0.5, 1.0)]
     marks = "".join(
         f'<span class="swatch"><i style="background:rgb{colour}"></i>{name}</span>' for name, colour in swatches
     )
-    bars = _bar("Range", gradient_css("turbo_r"), ranges) + _bar("Error", gradient_css("viridis"), errors)
-    return f'<div class="legend">{bars}{marks}</div>'
+    return _bar("Error", gradient_css("viridis"), ticks) + marks
 
 
 def _bar(name: str, gradient: str, ticks: Sequence[tuple[float, str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -12,6 +11,7 @@ import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.viz.pictures import to_uint8
+from cosmos_lidar.viz.whole_file import whole_file
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.0, crf: int = 18) -> int:
@@ -35,15 +35,9 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.
     first = next(frames, None)
     if first is None:
         raise UserError(f"no frames for {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            count = _encode(container, chain([first], frames), to_uint8(first).shape, fps, crf)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
+            return _encode(container, chain([first], frames), to_uint8(first).shape, fps, crf)
 
 
 def _encode(container: object, frames: Iterable[np.ndarray], shape: tuple[int, ...], fps: float, crf: int) -> int:

@@ -1,0 +1,58 @@
+"""Look at a recording: one HTML file, or a Rerun file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_lidar.errors import UserError
+
+if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
+
+HELP = "make a page (or a Rerun file) that shows the sweeps of a dataset: range maps, point clouds, cameras"
+EXAMPLE = "cosmos-lidar view ~/data/kitti/raw --html kitti.html --frames 5"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options to ``parser``."""
+    parser.add_argument("path", type=Path, help="file or folder of a dataset")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="page to write; opens offline in any browser")
+    parser.add_argument("--rrd", type=Path, metavar="OUT.rrd", help="Rerun file to write, of the first clip shown")
+    parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
+    parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
+    parser.add_argument("--clip", metavar="ID", help="the clip whose id begins so (default: the first clips)")
+    parser.add_argument("--clips", type=int, default=1, metavar="N", help="number of clips on the page (default 1)")
+    parser.add_argument("--frames", type=int, default=5, metavar="N", help="sweeps per clip on the page (default 5)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what was asked for; returns 0."""
+    from cosmos_lidar.clips import open_clips
+
+    if args.html is None and args.rrd is None:
+        raise UserError("nothing to write: give --html OUT.html or --rrd OUT.rrd")
+    if args.clips < 1 or args.frames < 1:
+        raise UserError(f"--clips {args.clips} --frames {args.frames}: must be at least 1")
+    clips = _choose(open_clips(args.path, args.format, args.sensor), args)
+    if args.html is not None:
+        from cosmos_lidar.viz.recording import write_recording_report
+
+        sys.stdout.write(f"{write_recording_report(args.html, clips, args.frames)}\n")
+    if args.rrd is not None:
+        from cosmos_lidar.viz.rerun_export import write_rrd
+
+        sys.stdout.write(f"{write_rrd(args.rrd, clips[0])}\n")
+    return 0
+
+
+def _choose(clips: list[Clip], args: argparse.Namespace) -> list[Clip]:
+    if args.clip is None:
+        return clips[: args.clips]
+    chosen = [clip for clip in clips if clip.clip_id.startswith(args.clip)]
+    if not chosen:
+        names = ", ".join(clip.clip_id for clip in clips[:10])
+        raise UserError(f"no clip begins with {args.clip!r}; there are {names}{' …' if len(clips) > 10 else ''}")
+    return chosen[: args.clips]

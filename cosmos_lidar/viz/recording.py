@@ -1,0 +1,71 @@
+"""A report of a recording: what the sensors saw, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.progress import track
+from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
+from cosmos_lidar.viz.report import Report
+
+_PICTURE_WIDTH = 960
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Return up to ``wanted`` of the numbers 0..count-1, evenly spread, the first and the last among them."""
+    return sorted({int(at) for at in np.round(np.linspace(0, count - 1, min(wanted, count)))}) if count else []
+
+
+def write_recording_report(path: str | Path, clips: Sequence[Clip], frames_per_clip: int = 5) -> Path:
+    """Write an HTML report of clips: facts, range maps, point clouds that turn, and pictures of the cameras.
+
+    Args:
+        path: HTML file to write.
+        clips: what to show.
+        frames_per_clip: that many sweeps of each clip, evenly spread.
+    """
+    frames = sum(len(clip) for clip in clips)
+    plural = "" if len(clips) == 1 else "s"
+    report = Report(f"{clips[0].source.name} ({clips[0].format})", f"{len(clips)} clip{plural}, {frames} sweeps")
+    for clip in track(clips, "view", "clips"):
+        _add_clip(report, clip, spread(len(clip), frames_per_clip))
+    return report.write(path)
+
+
+def _add_clip(report: Report, clip: Clip, shown: list[int]) -> None:
+    report.heading(clip.clip_id).table(("Recording", ""), _facts(clip))
+    maps, clouds = [], []
+    for index in shown:
+        name = f"sweep {index} · {clip.frame_ids[index]}"
+        maps.append((name, clip.range_map(index)))
+        clouds.append(CloudFrame(name, [Cloud(clip.sensor.name, clip.points(index))]))
+    report.recorded_maps("Range maps", maps)
+    report.point_clouds(clouds)
+    for camera in clip.cameras.values():
+        if len(camera):
+            middle = len(camera) // 2
+            report.picture(_small(camera.read(middle)), f"{camera.name}, picture {middle} of {len(camera)}")
+
+
+def _facts(clip: Clip) -> list[tuple[str, str]]:
+    seconds = (int(clip.timestamps_us[-1][1]) - int(clip.timestamps_us[0][0])) / 1e6 if len(clip) else 0.0
+    rows, columns = clip.sensor.shape
+    facts = [
+        ("Sweeps", f"{len(clip)} in {seconds:.1f} s"),
+        ("Lidar", f"{clip.sensor.name}, {rows} × {columns}"),
+        ("Poses", "yes" if clip.world_SE3_lidar is not None else "no"),
+        ("Cameras", ", ".join(f"{name} ({len(camera)})" for name, camera in clip.cameras.items()) or "none"),
+    ]
+    return facts + [("Note", note) for note in clip.notes]
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
+    return np.asarray(image)
