@@ -40,7 +40,7 @@ def debug() -> TokenizerRun:
         model=ModelConfig(
             channels=32, channels_mult=[1, 2, 2], num_res_blocks=1, resolution=64, loss=LossConfig(perceptual=0.0)
         ),
-        data=DataConfig(batch_size=2, crop_columns=64, val_batch_size=2, workers=0, shuffle_frames=8),
+        data=DataConfig(batch_size=2, crop_columns=64, val_batch_size=2, workers=0, frames_per_clip=1, shuffle_runs=4),
         optim=OptimConfig(lr=1e-3, warmup_steps=5),
         trainer=trainer,
         log=LogConfig(name="debug"),

@@ -6,8 +6,6 @@ newest.
 
 from __future__ import annotations
 
-import os
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,40 +15,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
+from cosmos_lidar.training.files import read_tensors, write_whole
 
 LATEST = "latest_checkpoint.txt"
 _NAME = re.compile(r"iter_(\d{9})\.ckpt")
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a temporary path in the same folder, flush the file to disk, rename it to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(partial)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_tensors(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Return what ``torch.save`` wrote, without running any code that the file may hold.
-
-    Raises:
-        DataError: the file is missing, cut short, or holds anything but plain values and tensors.
-    """
-    wanted = "a .ckpt or .pt file written by this program"
-    try:
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError as error:
-        raise DataError("no such file", file=path, wanted=wanted) from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        problem = f"cannot be read as a checkpoint: {str(error).splitlines()[0]}"
-        raise DataError(problem, file=path, wanted=wanted) from error
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

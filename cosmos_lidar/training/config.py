@@ -63,10 +63,12 @@ class DataConfig:
     train_split: str = setting("train", "split that is trained on")
     val_split: str = setting("val", "split that is validated on")
     batch_size: int = setting(10, "frames per step and process")
-    crop_columns: int = setting(896, "width of the random crop in merged columns; 0 for whole maps")
-    val_batch_size: int = setting(3, "frames per validation batch, whole maps")
+    frames_per_clip: int = setting(10, "frames drawn (with replacement) from a run of frames each time it is met")
+    crop_columns: int = setting(896, "width of the random crop in merged columns, a multiple of 8; 0 for whole maps")
+    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each run of frames")
     workers: int = setting(4, "reader processes per training process; 0 reads in the training process")
-    shuffle_frames: int = setting(100, "frames kept in memory to be drawn from at random; 0 or 1 keeps the order")
+    shuffle_runs: int = setting(16, "runs of frames kept in memory to be drawn from at random")
+    bad_sample_budget: float = setting(0.001, "share of unusable samples that stops the run")
 
 
 @dataclass
@@ -92,7 +94,7 @@ class TrainerConfig:
     deterministic: bool = setting(False, "use deterministic kernels only (GPU; the CPU ones are)")
     log_every: int = setting(100, "steps between lines of metrics.csv")
     val_every: int = setting(500, "steps between validations; 0 validates only at the end")
-    val_batches: int = setting(1, "batches per validation and process; 0 for the whole split")
+    val_batches: int = setting(10, "batches per validation and process (published: 1); 0 for the whole split")
     val_at_start: bool = setting(True, "validate before the first step, too")
     save_every: int = setting(2000, "steps between checkpoints; 0 saves only at the end")
     keep_last: int = setting(3, "full checkpoints to keep; 0 for all. Exports are always kept")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -46,10 +47,28 @@ class ExactResume(Callback):
         self.loader.restore_state_rank(from_plain(own["loader"]))
         self._random = own["random"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the random numbers back, last of all: setting up may have drawn some."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Set the random numbers back, last of all: setting up and starting the loader draw some."""
         if self._random is not None:
             set_random_state(self._random)
+            self._random = None
+
+
+class Steps:
+    """The training loader as a sized iterable.
+
+    Lightning draws one batch ahead from loaders without a length; the state in a checkpoint would then be one batch
+    further than the training.
+    """
+
+    def __init__(self, loader: Any, steps: int) -> None:
+        self.loader, self.steps = loader, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
 
 
 def gather_objects(own: Any, trainer: Trainer) -> list[Any]:

@@ -5,7 +5,7 @@ The network itself (``cosmos_lidar.models.tokenizer``) knows nothing of this mod
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -76,6 +76,11 @@ class LidarTokenizerModel(ModelPT):
         if self._perceptual[0] is not None:
             perceptual = self._perceptual[0](reconstruction.float(), images.float(), mask).mean()
         return {"loss": config.color * color + weight * perceptual, "color": color, "perceptual": perceptual}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move the two tensors of a batch; Lightning by itself walks into the loader's bookkeeping and fails."""
+        images, valid = (tensor.to(device, non_blocking=True) for tensor in (batch.images, batch.valid))
+        return replace(batch, images=images, valid=valid)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         """Return the loss of one batch."""
@@ -159,8 +164,10 @@ class LidarTokenizerModel(ModelPT):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep plain values only: the file is read back without unpickling."""
-        checkpoint.pop("hyper_parameters", None)
-        checkpoint.pop("hparams_name", None)
+        for key in (
+            self.CHECKPOINT_HYPER_PARAMS_KEY, self.CHECKPOINT_HYPER_PARAMS_NAME, self.CHECKPOINT_HYPER_PARAMS_TYPE
+        ):  # fmt: skip
+            checkpoint.pop(key, None)
         checkpoint["run"] = asdict(self.run)
 
     def setup_training_data(self, train_data_config: Any) -> None:

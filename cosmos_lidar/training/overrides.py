@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -55,10 +54,9 @@ def load_config(kind: type[T], path: Path) -> T:
 
 def save_config(run: object, path: Path) -> None:
     """Write the dataclass tree as YAML, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(to_yaml(run), encoding="utf-8")
-    partial.replace(path)
+    from cosmos_lidar.training.files import write_whole
+
+    write_whole(path, lambda partial: partial.write_text(to_yaml(run), encoding="utf-8"))
 
 
 def to_yaml(run: object) -> str:

@@ -20,7 +20,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.training.checkpoints import SaveCheckpoints, WholeFiles, checkpoint_step, find_resume
 from cosmos_lidar.training.config import LogConfig, TokenizerRun, check
 from cosmos_lidar.training.ema import Ema
-from cosmos_lidar.training.exact_resume import ExactResume
+from cosmos_lidar.training.exact_resume import ExactResume, Steps
 from cosmos_lidar.training.export import export_tokenizer
 from cosmos_lidar.training.lidar_tokenizer import LidarTokenizerModel
 from cosmos_lidar.training.overrides import save_config
@@ -73,9 +73,9 @@ def train_tokenizer(run: TokenizerRun) -> RunResult:
     model = LidarTokenizerModel(run, network, _make_perceptual(run), data.picture)
     stop = StopSignals()
     trainer = _make_trainer(run, _make_callbacks(run, data, folder, stop))
-    _start_loggers(trainer, run, folder)
+    _start_loggers(trainer, run, folder / "logs" / f"from_{checkpoint_step(resume) if resume else 0:09d}")
     _announce(run, network, resume, folder)
-    trainer.fit(model, train_dataloaders=data.train, ckpt_path=resume)
+    trainer.fit(model, train_dataloaders=Steps(data.train, run.trainer.max_steps), ckpt_path=resume)
     return RunResult(folder, trainer.global_step, stop.received)
 
 
@@ -102,7 +102,7 @@ def _make_callbacks(run: TokenizerRun, data: TokenizerData, folder: Path, stop: 
     every = run.trainer
     ema = Ema(run.model.ema.decay) if run.model.ema.enabled else None
     log = RunLog(folder / "metrics.csv", every.log_every, run.data.batch_size)
-    validate = Validate(data.val, every.val_every, every.val_batches, every.val_at_start, log, ema)
+    validate = Validate(data.val, every.val_every, every.val_at_start, log, ema)
 
     def export(model: LightningModule, step: int) -> None:
         averaged = None
@@ -144,7 +144,7 @@ def _make_trainer(run: TokenizerRun, callbacks: list[Any]) -> Trainer:
 
 
 def _start_loggers(trainer: Trainer, run: TokenizerRun, folder: Path) -> None:
-    """Let NeMo's experiment manager make the folder and the loggers; checkpoints and resume are ours."""
+    """Let NeMo's experiment manager make the loggers, in a folder of their own: it moves away what it finds in it."""
     from nemo.utils.exp_manager import exp_manager
 
     log = run.log
@@ -165,7 +165,7 @@ def _start_loggers(trainer: Trainer, run: TokenizerRun, folder: Path) -> None:
     if log.wandb:
         settings["wandb_logger_kwargs"] = {"name": log.name, "project": log.project, "group": log.group}
     if log.mlflow:
-        uri = log.mlflow_uri or (folder / "mlruns").resolve().as_uri()
+        uri = log.mlflow_uri or (folder.parent / "mlruns").resolve().as_uri()
         settings["mlflow_logger_kwargs"] = {"experiment_name": log.project, "run_name": log.name, "tracking_uri": uri}
     exp_manager(trainer, settings)
 

@@ -10,8 +10,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.training.checkpoints import write_whole
 from cosmos_lidar.training.exact_resume import gather_objects
+from cosmos_lidar.training.files import write_whole
 
 COLUMNS = (
     "step", "loss", "color", "perceptual", "lr", "grad_norm", "samples/s",
@@ -49,7 +49,7 @@ class RunLog(Callback):
         """Write a training row when it is time."""
         step = trainer.global_step
         values = pl_module.step_values
-        if step % self.every == 0 or step == trainer.max_steps or trainer.should_stop:
+        if step % self.every == 0 or step == trainer.max_steps:
             values = _mean_over_ranks(values, trainer)
             now = time.monotonic()
             done = (step - self._since_step) * self.batch_size * trainer.world_size

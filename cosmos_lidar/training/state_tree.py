@@ -27,7 +27,7 @@ def to_plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return {_KIND: "ndarray", "items": [torch.from_numpy(value.copy())]}
+        return {_KIND: "ndarray", "items": [value.tobytes(), value.dtype.str, list(value.shape)]}
     if type(value) is list:
         return [to_plain(item) for item in value]
     if type(value) is tuple:
@@ -52,7 +52,7 @@ def from_plain(tree: object) -> object:
         return tree
     kind, items = tree[_KIND], tree["items"]
     if kind == "ndarray":
-        return items[0].numpy()
+        return np.frombuffer(items[0], items[1]).reshape(items[2]).copy()
     if kind == "tuple":
         return tuple(from_plain(item) for item in items)
     values = {from_plain(key): from_plain(value) for key, value in items}
@@ -83,9 +83,10 @@ def set_random_state(tree: object) -> None:
 
 
 def _loader_classes() -> dict[str, type]:
+    from megatron.energon.flavors.webdataset.sample_loader import SliceState
     from megatron.energon.rng import SystemRngState
     from megatron.energon.savable_loader import SavableDataLoaderState, SavableDatasetCheckpoint, SavableDatasetState
     from megatron.energon.state import FlexState
 
-    known = (SystemRngState, SavableDataLoaderState, SavableDatasetCheckpoint, SavableDatasetState, FlexState)
-    return {kind.__name__: kind for kind in known}
+    loader = (SavableDataLoaderState, SavableDatasetCheckpoint, SavableDatasetState)
+    return {kind.__name__: kind for kind in (*loader, SliceState, SystemRngState, FlexState)}

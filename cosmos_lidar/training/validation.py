@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from itertools import islice
 from typing import Any
 
 import torch
@@ -26,15 +25,14 @@ class Validate(Callback):
     Args:
         loader: yields batches of the validation split.
         every: steps between validations; 0 for the last step only.
-        batches: batches per validation; 0 for all.
         at_start: validate before the first step of a fresh run, too.
-        log: where the result is written.
+        run_log: where the result is written.
         ema: when given, the averaged weights are validated instead of the raw ones.
     """
 
-    def __init__(self, loader: Any, every: int, batches: int, at_start: bool, log: RunLog, ema: Ema | None) -> None:
-        self.loader, self.every, self.batches, self.at_start = loader, every, batches, at_start
-        self.log, self.ema = log, ema
+    def __init__(self, loader: Any, every: int, at_start: bool, run_log: RunLog, ema: Ema | None) -> None:
+        self.loader, self.every, self.at_start = loader, every, at_start
+        self.run_log, self.ema = run_log, ema
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate what training starts from."""
@@ -59,15 +57,14 @@ class Validate(Callback):
         weights = self.ema.swapped_in(model.network) if self.ema else nullcontext()
         model.eval()
         with weights, torch.no_grad(), trainer.precision_plugin.val_step_context():
-            batches = islice(self.loader, self.batches or None)
-            results = [self._step(trainer, model, batch, index) for index, batch in enumerate(batches)]
+            results = [self._step(trainer, model, batch, index) for index, batch in enumerate(self.loader)]
         model.train()
         set_random_state(before)
         everyone = [result for rank in gather_objects(results, trainer) for result in rank]
         if not everyone:
             raise DataError("the validation split yields no batch", key="data.val_split", wanted="a split with frames")
         values = model.pool_validation(everyone)
-        self.log.write(trainer, trainer.global_step, values)
+        self.run_log.write(trainer, trainer.global_step, values)
         if trainer.is_global_zero:
             shown = ", ".join(f"{name[4:]} {value:.4g}" for name, value in values.items())
             logger.info("validation after step %d: %s", trainer.global_step, shown)

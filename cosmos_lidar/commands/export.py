@@ -1,0 +1,25 @@
+"""``cosmos-lidar export``: the weights of a checkpoint as files for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "write the weights of a checkpoint as .pt, .safetensors and TorchScript (_enc.jit, _dec.jit, _ema.jit)"
+EXAMPLE = "cosmos-lidar export checkpoints/posttraining/tokenizer/debug/checkpoints/iter_000000030.ckpt --out exported"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="iter_N.ckpt of a run, or iter_N.pt")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export; returns the exit status."""
+    from cosmos_lidar.training.export import export_checkpoint
+
+    for path in export_checkpoint(args.checkpoint, args.out):
+        sys.stdout.write(f"{path}\n")
+    return 0

@@ -1,0 +1,39 @@
+"""``cosmos-lidar train``: a recipe without ``torchrun``, on one process."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "train a recipe on one process (many processes: torchrun recipes/RECIPE.py)"
+EXAMPLE = "cosmos-lidar train lidar_tokenizer recipe=debug trainer.max_steps=20"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a file of recipes/, such as lidar_tokenizer")
+    parser.add_argument(
+        "options",
+        nargs=argparse.REMAINDER,
+        metavar="key=value",
+        help="what the recipe file itself takes: recipe=NAME, key=value, --config FILE, --dryrun, --help",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns the exit status.
+
+    Raises:
+        UserError: no such recipe, or an option that it does not have.
+    """
+    import importlib
+    import pkgutil
+
+    import recipes
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.training.command_line import recipe_main
+
+    names = sorted(info.name for info in pkgutil.iter_modules(recipes.__path__))
+    if args.recipe not in names:
+        raise UserError(f"unknown recipe {args.recipe!r}: choose {' or '.join(names)}")
+    module = importlib.import_module(f"recipes.{args.recipe}")
+    return recipe_main(module.RECIPES, module.train, args.options)

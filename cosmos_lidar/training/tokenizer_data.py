@@ -1,0 +1,119 @@
+"""The two loaders of a tokenizer run, from the options in ``data``."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.sensors import RangeMapFormat, Sensor, load_sensor, uniform_sensor
+from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
+from cosmos_lidar.training.config import TokenizerRun
+
+_COMPRESSION = 8  # the network wants heights and widths that are multiples of it
+_WAIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class TokenizerData:
+    """What training and validation read.
+
+    Attributes:
+        train: Energon's savable loader, endless.
+        val: loader of the validation split, the same batches each time it is gone through.
+        picture: how the ranges of this dataset became pictures.
+    """
+
+    train: Any
+    val: Any
+    picture: RangeMapFormat
+
+
+def make_data(run: TokenizerRun, folder: Path) -> TokenizerData:
+    """Return the loaders of this rank; make synthetic drives below ``folder`` first where the recipe asks for them.
+
+    Raises:
+        DataError: no shards there, damaged ones, or an empty split.
+        UserError: options that do not fit the data.
+    """
+    from energon_tasks.lidar import lidar_loader
+
+    data, trainer = run.data, run.trainer
+    path = Path(data.path) if data.path else synthetic_shards(folder / "synthetic", run.synthetic_drives, trainer.seed)
+    sensor = load_sensor(path / read_manifest(path).sensors[0])
+    merged = sensor.columns // sensor.format.pair_columns
+    _check_sizes(data.crop_columns, merged, sensor)
+    ranks = {"rank": int(os.environ.get("RANK", 0)), "world_size": int(os.environ.get("WORLD_SIZE", 1))}
+    train = lidar_loader(
+        path,
+        data.train_split,
+        batch_size=data.batch_size,
+        training=True,
+        frames_per_clip=data.frames_per_clip,
+        crop_width=data.crop_columns or merged // _COMPRESSION * _COMPRESSION,
+        num_workers=data.workers,
+        shuffle_buffer=data.shuffle_runs,
+        bad_sample_budget=data.bad_sample_budget,
+        seed=trainer.seed,
+        **ranks,
+    )
+    val = lidar_loader(
+        path,
+        data.val_split,
+        batch_size=data.val_batch_size,
+        training=False,
+        frame_mode="random",
+        crop_width=merged // _COMPRESSION * _COMPRESSION,
+        limit=trainer.val_batches or None,
+        bad_sample_budget=data.bad_sample_budget,
+        seed=trainer.seed,
+        **ranks,
+    )
+    return TokenizerData(train, val, sensor.format)
+
+
+def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
+    """Return a folder of shards of short synthetic drives of a small sensor; rank 0 makes it, the others wait."""
+    if int(os.environ.get("RANK", 0)) != 0:
+        return _wait_for(folder / MANIFEST)
+    from cosmos_lidar.shards.plan import PrepareOptions
+    from cosmos_lidar.shards.prepare import prepare_shards
+    from cosmos_lidar.synth import synthesize_drive
+
+    if not (folder / MANIFEST).exists():
+        sensor = uniform_sensor(16, 256, name="debug")
+        logger.info("making %d synthetic drives in %s", drives, folder)
+        clips = [synthesize_drive(seed + number, sensor, frames=10) for number in range(drives)]
+        shares = (1.0 - 1.0 / drives, 1.0 / drives, 0.0)
+        options = PrepareOptions(split=shares, frames_per_sample=2, samples_per_shard=5)
+        prepare_shards(clips, folder, options)
+    return folder
+
+
+def _wait_for(file: Path) -> Path:
+    """Wait until another process has written ``file``, the last one of its folder; returns the folder."""
+    started = time.monotonic()
+    while not file.exists():
+        if time.monotonic() - started > _WAIT_S:
+            raise UserError(f"{file} was not written within {_WAIT_S:.0f} s by the process of rank 0")
+        time.sleep(0.2)
+    return file.parent
+
+
+def _check_sizes(crop_columns: int, merged: int, sensor: Sensor) -> None:
+    most = merged // _COMPRESSION * _COMPRESSION
+    if crop_columns % _COMPRESSION or crop_columns > merged:
+        raise UserError(
+            f"data.crop_columns={crop_columns}: a multiple of {_COMPRESSION} up to {most} is wanted, as maps of sensor "
+            f"{sensor.name} have {merged} merged columns; 0 takes {most}"
+        )
+    height = sensor.rows * sensor.format.repeat_rows
+    if height % _COMPRESSION:
+        raise UserError(
+            f"sensor {sensor.name}: {sensor.rows} rows repeated {sensor.format.repeat_rows} times are {height}, and "
+            f"the network wants a multiple of {_COMPRESSION}: change format.repeat_rows in the sensor file"
+        )
