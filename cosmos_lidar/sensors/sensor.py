@@ -81,7 +81,7 @@ class Sensor:
         return self.rows, self.columns
 
     def column_azimuths_rad(self, position: float = 0.5) -> np.ndarray:
-        """Return (columns,) azimuths inside each column: 0 leading edge (as the published code casts rays), 0.5 centre."""
+        """Return (columns,) azimuths inside each column: 0 leading edge (published code), 0.5 centre."""
         step = (-1.0 if self.clockwise else 1.0) * 2.0 * math.pi / self.columns
         return self.first_azimuth_rad + (np.arange(self.columns) + position) * step
 
@@ -129,7 +129,8 @@ def uniform_sensor(
     """Return a sensor of ``rows`` evenly spaced beams without azimuth offsets."""
     elevations = np.radians(np.linspace(elevation_top_deg, elevation_bottom_deg, rows))
     slack = float(abs(elevations[0] - elevations[-1])) / (rows - 1) / 2.0 if rows > 1 else math.radians(0.1)
-    return Sensor(name, elevations, np.zeros(rows), columns, max_range_m=max_range_m, elevation_slack_rad=slack, format=format)
+    limits = {"max_range_m": max_range_m, "elevation_slack_rad": slack}
+    return Sensor(name, elevations, np.zeros(rows), columns, **limits, format=format)
 
 
 def sensor_names() -> list[str]:
@@ -201,9 +202,8 @@ def _build(document: dict, file: str) -> Sensor:
     if not np.all(np.isfinite(elevations)) or np.any(np.diff(elevations) >= 0):
         raise DataError("not finite and descending", file=file, key="row_elevations", wanted="row 0 = highest beam")
     if offsets.shape != elevations.shape:
-        raise DataError(
-            f"{len(offsets)} azimuth offsets for {len(elevations)} rows", file=file, key="row_azimuth_offsets", wanted="one per row"
-        )
+        problem = f"{len(offsets)} azimuth offsets for {len(elevations)} rows"
+        raise DataError(problem, file=file, key="row_azimuth_offsets", wanted="one per row")
     try:
         picture = RangeMapFormat(**values.pop("format", {}))
         columns = int(values.pop("columns"))

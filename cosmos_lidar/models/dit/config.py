@@ -61,7 +61,7 @@ class DiTConfig:
             raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
         if self.head_dim % 2 or self.head_dim < 6:
             raise UserError(
-                f"model_channels {self.model_channels} / num_heads {self.num_heads} = {self.head_dim} channels per head: "
+                f"model_channels {self.model_channels} / num_heads {self.num_heads} is {self.head_dim} per head: "
                 "the 3-D rotary embedding needs an even number of at least 6"
             )
 

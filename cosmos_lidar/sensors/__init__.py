@@ -1,0 +1,42 @@
+"""Spinning lidars and cameras: geometry only, no files of recordings. Importing it does not import torch."""
+
+from cosmos_lidar.sensors.ftheta import FThetaCamera
+from cosmos_lidar.sensors.motion import compensate_motion, decompensate_motion
+from cosmos_lidar.sensors.pinhole import PinholeCamera
+from cosmos_lidar.sensors.range_maps import (
+    Projection,
+    points_to_range_map,
+    project_points,
+    range_map_to_points,
+    ray_directions,
+)
+from cosmos_lidar.sensors.range_picture import (
+    denormalise,
+    normalise,
+    pair_columns,
+    prepare_range_map,
+    restore_range_map,
+)
+from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor, load_sensor, sensor_names, uniform_sensor
+
+__all__ = [
+    "FThetaCamera",
+    "PinholeCamera",
+    "Projection",
+    "RangeMapFormat",
+    "Sensor",
+    "compensate_motion",
+    "decompensate_motion",
+    "denormalise",
+    "load_sensor",
+    "normalise",
+    "pair_columns",
+    "points_to_range_map",
+    "prepare_range_map",
+    "project_points",
+    "range_map_to_points",
+    "ray_directions",
+    "restore_range_map",
+    "sensor_names",
+    "uniform_sensor",
+]

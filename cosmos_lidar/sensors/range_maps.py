@@ -1,0 +1,212 @@
+"""Points to range maps and back, for any :class:`Sensor`; numpy arrays and torch tensors, one cloud or many."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.arrays import Array, is_tensor, like
+from cosmos_lidar.sensors.rows import row_table
+from cosmos_lidar.sensors.sensor import Sensor
+
+if TYPE_CHECKING:
+    import torch
+
+_BLOCK = 1 << 16  # points worked on at once: the intermediate results of a block stay in the cache
+_NOTHING = (1 << 63) - 1  # key of an empty pixel, larger than that of any point
+_RAYS = {"centre": 0.5, "edge": 0.0}
+
+
+class Projection(NamedTuple):
+    """A range map and where it came from.
+
+    Attributes:
+        range_m: (rows, columns) float32 metres, 0 = no return.
+        point_index: (rows, columns) int64 index of the point that filled the pixel, -1 = none.
+        n_dropped: points that fell into no pixel: outside the field of view or range, at the origin, NaN or infinite.
+            Points hidden behind a nearer one in the same pixel are not counted.
+    """
+
+    range_m: Array
+    point_index: Array
+    n_dropped: int
+
+
+def project_points(points: Array, sensor: Sensor) -> Projection:
+    """Put one cloud into the sensor's range map; the nearest point of a pixel wins, the first of equally near ones.
+
+    Row: the beam nearest in elevation, within ``elevation_slack_rad`` of the outer beams. Column: the azimuth bin,
+    counted from ``first_azimuth_rad`` with the row's own offset, wrapped at the ends. Angles are computed in float64.
+
+    Args:
+        points: (N, 3 or more) metres, sensor frame; columns after the third are ignored.
+        sensor: the lidar.
+
+    Raises:
+        DataError: not an array of that shape, or not of floating point type.
+    """
+    tensor = _points_tensor(points)
+    keys, placed = _scatter(tensor, sensor)
+    filled = keys != _NOTHING
+    ranges = (keys >> 32).int().view(_torch().float32)
+    range_m = ranges.where(filled, ranges.new_zeros(())).view(sensor.shape)
+    index = (keys & 0xFFFFFFFF).where(filled, keys.new_full((), -1)).view(sensor.shape)
+    dropped = len(tensor) - placed
+    if is_tensor(points):
+        return Projection(range_m, index, dropped)
+    return Projection(range_m.numpy(), index.numpy(), dropped)
+
+
+def points_to_range_map(points: Array | list[Array], sensor: Sensor) -> Array:
+    """Return the range map(s) of one cloud or of several.
+
+    Args:
+        points: (N, 3 or more), or a batch: (B, N, 3 or more) or a list of (N_i, 3 or more); metres, sensor frame.
+        sensor: the lidar.
+
+    Returns:
+        (rows, columns) float32 metres, 0 = no return; (B, rows, columns) for a batch. As :func:`project_points`.
+    """
+    if isinstance(points, list | tuple) or getattr(points, "ndim", 0) == 3:
+        if len(points) == 0:
+            return np.zeros((0, *sensor.shape), np.float32)
+        maps = [project_points(cloud, sensor).range_m for cloud in points]
+        return _torch().stack(maps) if is_tensor(maps[0]) else np.stack(maps)
+    return project_points(points, sensor).range_m
+
+
+def range_map_to_points(
+    range_m: Array, sensor: Sensor, ray_at: str = "centre", first_column: int = 0, full_columns: int | None = None
+) -> Array | list[Array]:
+    """Return the points of a range map in the sensor frame, not motion-compensated.
+
+    Args:
+        range_m: (rows, W) metres, 0 = no return; a batch (B, rows, W) gives a list of clouds.
+        sensor: the lidar; its number of rows must be that of the map.
+        ray_at: "centre" of the column (error at most half a column) or its leading "edge", as the published code does.
+        first_column: column of a full revolution that column 0 of this map shows, for crops.
+        full_columns: columns of a full revolution at this map's resolution; W when not given. A map of 1792 columns
+            cropped from 1800 wants first_column=4, full_columns=1800; the published code un-projects it without either.
+
+    Returns:
+        (N, 3) float32 metres for the pixels above 0, in row-major order.
+
+    Raises:
+        DataError: wrong number of rows, or NaN, infinite or negative ranges.
+    """
+    if range_m.ndim == 3:
+        return [range_map_to_points(one, sensor, ray_at, first_column, full_columns) for one in range_m]
+    _check_map(range_m, sensor)
+    directions = ray_directions(sensor, range_m.shape[-1], ray_at, first_column, full_columns)
+    valid = range_m > 0
+    points = range_m[valid][:, None] * like(directions, range_m)[valid]
+    return points.float() if is_tensor(points) else points.astype(np.float32)
+
+
+def ray_directions(
+    sensor: Sensor,
+    columns: int | None = None,
+    ray_at: str = "centre",
+    first_column: int = 0,
+    full_columns: int | None = None,
+) -> np.ndarray:
+    """Return (rows, columns, 3) float64 unit vectors; arguments as :func:`range_map_to_points`.
+
+    The direction of elevation e and azimuth a is (cos e cos a, cos e sin a, sin e).
+    """
+    if ray_at not in _RAYS:
+        raise DataError(f"ray_at={ray_at!r}", wanted=f"one of {', '.join(_RAYS)}")
+    columns = sensor.columns if columns is None else columns
+    return _directions(sensor, columns, _RAYS[ray_at] + first_column, full_columns or columns)
+
+
+@lru_cache(maxsize=8)
+def _directions(sensor: Sensor, columns: int, offset: float, full: int) -> np.ndarray:
+    turn = (-1.0 if sensor.clockwise else 1.0) * 2.0 * math.pi / full
+    azimuth = sensor.first_azimuth_rad + (np.arange(columns) + offset) * turn
+    azimuth = azimuth[None] + sensor.row_azimuth_offsets_rad[:, None]
+    elevation = sensor.row_elevations_rad[:, None]
+    flat = np.cos(elevation)
+    rays = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation) + 0.0 * azimuth], axis=-1)
+    rays.flags.writeable = False
+    return rays
+
+
+def _scatter(points: torch.Tensor, sensor: Sensor) -> tuple[torch.Tensor, int]:
+    """Return (rows * columns,) int64 keys, range bits above the point's index, and how many points were placed."""
+    torch = _torch()
+    table = row_table(sensor)
+    tensors = [torch.from_numpy(a).to(points.device) for a in (table.row_above, table.switch, _offsets(sensor))]
+    keys = torch.full((sensor.rows * sensor.columns,), _NOTHING, dtype=torch.int64, device=points.device)
+    placed = 0
+    block = _BLOCK if points.device.type == "cpu" else max(len(points), 1)
+    for start in range(0, len(points), block):
+        pixel, key = _pixels(points[start : start + block], start, sensor, table, *tensors)
+        keys.scatter_reduce_(0, pixel, key, "amin")
+        placed += len(pixel)
+    return keys, placed
+
+
+def _pixels(
+    points: torch.Tensor,
+    start: int,
+    sensor: Sensor,
+    table: tuple,
+    row_above: torch.Tensor,
+    switch: torch.Tensor,
+    offsets: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return pixel number and key of those points of a block that fall into the field of view."""
+    torch = _torch()
+    x, y, z = (points[:, axis].double() for axis in range(3))
+    distance = (x * x + y * y + z * z).sqrt_()
+    s = z / distance
+    inside = (distance > 0) & (distance < sensor.max_range_m) & (s >= table.lowest) & (s <= table.highest)
+    kept = inside.nonzero().squeeze(1)  # NaN and infinity fail every comparison
+    if len(kept) < len(points):
+        x, y, s, distance = x[kept], y[kept], s[kept], distance[kept]
+    which = ((s + 1.0) * table.scale).long().clamp_(0, len(switch) - 1)
+    row = row_above[which] + (s < switch[which])
+    column = _columns(torch.atan2(y, x), offsets[row], sensor)
+    bits = distance.float().view(torch.int32).long()
+    return row * sensor.columns + column, (bits << 32) | (kept + start)
+
+
+def _columns(azimuth: torch.Tensor, offset: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    turned = sensor.first_azimuth_rad - azimuth + offset
+    turned = turned if sensor.clockwise else -turned
+    # The order of operations is the published one: points exactly on a bin's edge fall on the same side.
+    return (turned / (2.0 * math.pi) * sensor.columns).floor_().long().remainder_(sensor.columns)
+
+
+def _offsets(sensor: Sensor) -> np.ndarray:
+    return np.ascontiguousarray(sensor.row_azimuth_offsets_rad, np.float64)
+
+
+def _points_tensor(points: Array) -> torch.Tensor:
+    shape = tuple(getattr(points, "shape", ()))
+    floating = points.is_floating_point() if is_tensor(points) else getattr(points, "dtype", np.dtype(int)).kind == "f"
+    if len(shape) != 2 or shape[1] < 3 or not floating:
+        raise DataError(
+            f"points of shape {shape} and type {getattr(points, 'dtype', type(points).__name__)}",
+            wanted="a floating-point array (N, 3 or more) of x, y, z in metres",
+        )
+    return points if is_tensor(points) else _torch().from_numpy(np.ascontiguousarray(points))
+
+
+def _check_map(range_m: Array, sensor: Sensor) -> None:
+    if range_m.ndim != 2 or range_m.shape[0] != sensor.rows:
+        wanted = f"({sensor.rows} rows, W columns) for sensor {sensor.name}"
+        raise DataError(f"range map of shape {tuple(range_m.shape)}", wanted=wanted)
+    if not bool((range_m >= 0).all()) or not bool((range_m < math.inf).all()):
+        raise DataError("range map with NaN, infinite or negative values", wanted="metres, 0 = no return")
+
+
+def _torch():  # noqa: ANN202 - the module
+    import torch
+
+    return torch

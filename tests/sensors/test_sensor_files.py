@@ -1,0 +1,67 @@
+"""Sensors are data files: what ships, what a file may say, what is refused."""
+
+import numpy as np
+import pytest
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.sensors import load_sensor, sensor_names, uniform_sensor
+
+
+def test_shipped_sensors():
+    shapes = {name: load_sensor(name).shape for name in sensor_names()}
+    assert shapes["pandar128"] == (128, 3600)
+    assert shapes["pandar128_row_offset"] == (128, 3600)
+    assert shapes["waymo_top"] == (64, 2650)
+    assert shapes["nuscenes_hdl32e"][0] == 32
+    assert shapes["kitti_hdl64e"][0] == 64
+    assert {load_sensor(name).rows * load_sensor(name).format.repeat_rows for name in shapes} == {512}
+
+
+def test_published_angles():
+    pandar = np.degrees(load_sensor("pandar128").row_elevations_rad)
+    assert (pandar[0], pandar[41], pandar[-1]) == pytest.approx((14.436, 0.0, -25.016))
+    physical = load_sensor("pandar128_row_offset")
+    assert physical.row_elevations_rad[[0, -1]] == pytest.approx((0.25220007, -0.43565163), abs=1e-8)
+    assert physical.row_azimuth_offsets_rad[[0, 1, -1]] == pytest.approx((0.0, 0.00017443672, 0.11658786), abs=1e-8)
+
+
+def test_yaml_round_trip(tmp_path):
+    for name in sensor_names():
+        sensor = load_sensor(name)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(sensor.to_yaml())
+        assert load_sensor(path).fingerprint() == sensor.fingerprint()
+
+
+def test_fingerprint_tells_sensors_apart():
+    prints = {load_sensor(name).fingerprint() for name in sensor_names()}
+    assert len(prints) == len(sensor_names())
+    sensor = uniform_sensor(4, 8)
+    assert sensor.with_rows(sensor.row_elevations_rad + 1e-9).fingerprint() != sensor.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\ncolumns: 8\n", "missing key.*row_elevations_rad"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nbeams: 3\n", "unknown key.*beams"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [0, 1]\n", "descending"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nrow_azimuth_offsets_deg: [1]\n", "1 azimuth offsets for 2 rows"),
+        ("name: x\ncolumns: 0\nrow_elevations_deg: [1, 0]\n", "0 columns"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [a, b]\n", "not a number"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nformat: {widths: 3}\n", "widths"),
+        ("[1, 2]", "not a sensor file"),
+        ("a: [", "not a YAML file"),
+    ],
+)
+def test_wrong_files_name_file_and_key(tmp_path, text, message):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        load_sensor(path)
+    assert str(path) in str(error.value)
+
+
+def test_unknown_name_lists_the_known():
+    with pytest.raises(UserError, match="unknown sensor 'velodyne'.*pandar128"):
+        load_sensor("velodyne")
