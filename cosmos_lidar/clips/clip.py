@@ -104,10 +104,12 @@ class Clip:
 
     def points(self, index: int) -> np.ndarray:
         """Return (N, 3) float32 metres of sweep ``index``, sensor frame: recorded points, else the range map's."""
+        sweep = self.read_sweep(index)
+        if sweep.points is not None:
+            return sweep.points
         from cosmos_lidar.sensors import range_map_to_points
 
-        sweep = self.read_sweep(index)
-        return sweep.points if sweep.points is not None else range_map_to_points(sweep.range_m, self.sensor)
+        return range_map_to_points(sweep.range_m, self.sensor)
 
     def project(self, sweep: Sweep, index: int):  # noqa: ANN201 - Projection, imported lazily
         """Return the :class:`~cosmos_lidar.sensors.Projection` of a sweep of points: which point is in which pixel."""

@@ -110,7 +110,7 @@ class PointSweeps:
     def __call__(self, index: int) -> Sweep:
         """Read sweep ``index``."""
         values = read_float_points(self.files[index], self.columns, self.clip_id)
-        points = np.ascontiguousarray(values[:, :3])
+        points = values[:, :3].copy()  # the file's bytes are read-only
         if self.sensor_R_file is not None:
             points = points @ self.sensor_R_file.T.astype(np.float32)
         if self.reference_SE3_points is not None:
@@ -120,7 +120,7 @@ class PointSweeps:
         labels = None
         if label_file is not None:
             labels = read_class_labels(label_file, self.label_dtype, len(points), self.clip_id)
-        return Sweep(points=points, intensity=np.ascontiguousarray(values[:, 3]), labels=labels)
+        return Sweep(points=points, intensity=values[:, 3].copy(), labels=labels)
 
 
 @dataclass(frozen=True)

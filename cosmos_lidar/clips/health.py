@@ -82,8 +82,9 @@ def check_clip(clip: Clip, sweeps: int = 3) -> ClipHealth:
         clip: the clip.
         sweeps: so many sweeps, evenly spread, and the first picture of each camera are read; 0 reads nothing.
     """
-    problems = [*time_problems(clip.timestamps_us), *_count_problems(clip)]
-    if clip.world_SE3_lidar is not None:
+    counts = _count_problems(clip)
+    problems = [*time_problems(clip.timestamps_us), *counts]
+    if clip.world_SE3_lidar is not None and not counts:
         problems += pose_problems(clip.world_SE3_lidar, clip.timestamps_us)
     for camera in clip.cameras.values():
         problems += _camera_problems(camera, read=sweeps > 0)
@@ -112,9 +113,8 @@ def _count_problems(clip: Clip) -> list[str]:
     shapes = {"timestamps": clip.timestamps_us.shape[:1]}
     if clip.world_SE3_lidar is not None:
         shapes["poses"] = clip.world_SE3_lidar.shape[:1]
-    return problems + [
-        f"{shape[0]} {name} for {len(clip)} frames" for name, shape in shapes.items() if shape[0] != len(clip)
-    ]
+    wrong = {name: shape[0] for name, shape in shapes.items() if shape[0] != len(clip)}
+    return problems + [f"{count} {name} for {len(clip)} frames" for name, count in wrong.items()]
 
 
 def time_problems(timestamps_us: np.ndarray) -> list[str]:
@@ -140,7 +140,7 @@ def time_problems(timestamps_us: np.ndarray) -> list[str]:
 
 
 def pose_problems(world_SE3_lidar: np.ndarray, timestamps_us: np.ndarray) -> list[str]:
-    """Return sentences on poses (N, 2, 4, 4) at these times (N, 2): NaN, no rigid matrix, jumps, ends that do not meet."""
+    """Return sentences on poses (N, 2, 4, 4) at times (N, 2): NaN, no rigid matrix, jumps, ends that do not meet."""
     poses = np.asarray(world_SE3_lidar, np.float64)
     finite = np.isfinite(poses).all((-1, -2, -3))
     good = rigid(poses).all(-1)

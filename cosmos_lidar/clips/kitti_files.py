@@ -110,9 +110,9 @@ def read_clock_times(file: Path, clip: str) -> np.ndarray:
 
 
 def read_navigation(files: list[Path], clip: str) -> np.ndarray:
-    """Return (N, 4, 4) poses of the navigation unit in a local metric frame: x east, y north, z up, first at the origin.
+    """Return (N, 4, 4) poses of the navigation unit in a local metric frame: east, north, up, first at the origin.
 
-    Each file is one record that starts with latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad).
+    Each file is one record that starts with latitude, longitude (degrees), altitude (m), roll, pitch, yaw.
     The map is Mercator's, scaled at the first latitude, as the dataset's own tools have it.
     """
     records = np.stack([_record(file, clip) for file in files])

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", help="file or folder of a dataset")
     parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
     parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
-    parser.add_argument("--fast", action="store_true", help="read no sweeps and no pictures, only their lists, times and poses")
+    parser.add_argument("--fast", action="store_true", help="read no sweeps and pictures, only times and poses")
     parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per clip (default 3)")
     parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")
 
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
 def _show(found: list[ClipHealth], broken: list[str]) -> None:
     from rich.console import Console
 
-    console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else 250  # a file or a pipe has room
+    console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True, width=width)
     if found:
         console.print(_table(found[:_SHOWN]))
     if len(found) > _SHOWN:
@@ -69,10 +70,10 @@ def _table(found: list[ClipHealth]) -> object:
     table = Table(box=None, pad_edge=False)
     for name, justify in (
         ("clip", "left"), ("format", "left"), ("frames", "right"), ("s", "right"), ("Hz", "right"), ("sensor", "left"),
-        ("returns", "right"), ("1/50/99 % range m", "right"), ("outside", "right"), ("poses", "left"), ("labels", "left"),
-        ("cameras", "left"),
+        ("returns", "right"), ("1/50/99 % range m", "right"), ("outside", "right"), ("poses", "left"),
+        ("labels", "left"), ("cameras", "left"),
     ):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=name != "cameras")
+        table.add_column(name, justify=justify, overflow="fold")
     for one in found:
         table.add_row(*_row(one))
     return table
@@ -88,5 +89,7 @@ def _row(one: ClipHealth) -> tuple[str, ...]:
     cameras = ", ".join(f"{name} ({count})" for name, count in one.cameras.items()) or "-"
     sensor = f"{one.sensor} {one.shape[0]}x{one.shape[1]}"
     rate = "-" if one.rate_hz is None else f"{one.rate_hz:.1f}"
-    return (one.clip_id, one.format, str(one.frames), f"{one.duration_s:.1f}", rate, sensor, valid, quantiles, outside,
-            "yes" if one.poses else "no", "yes" if one.labels else "no", cameras)  # fmt: skip
+    poses, labels = ("yes" if held else "no" for held in (one.poses, one.labels))
+    seconds = f"{one.duration_s:.1f}"
+    return (one.clip_id, one.format, str(one.frames), seconds, rate, sensor, valid, quantiles, outside,
+            poses, labels, cameras)  # fmt: skip

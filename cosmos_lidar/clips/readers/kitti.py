@@ -110,11 +110,11 @@ def _numbers(files: list[Path]) -> np.ndarray:
 
 
 def _around(middle_us: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """Return (N, 2) start and end of sweeps from their middles; half a usual step on both sides."""
+    """Return (N, 2) start and end of sweeps from their middles: half a revolution, as long as most of them took."""
+    spin = 1e6 / sensor.spin_hz
     steps = np.diff(middle_us)
-    steps = steps[steps > 0]
-    half = (float(np.median(steps)) if len(steps) >= 2 else 1e6 / sensor.spin_hz) / 2.0
-    half = min(half, 0.55e6 / sensor.spin_hz)
+    steps = steps[np.abs(steps - spin) < 0.2 * spin]  # the others are gaps
+    half = float(np.median(steps) if len(steps) else spin) / 2.0
     return np.round(np.stack([middle_us - half, middle_us + half], -1)).astype(np.int64)
 
 

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.clips import Sweep
+from cosmos_lidar.clips.health import check_clip, pose_problems, time_problems
+from cosmos_lidar.clips.writers.release import write_release
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.pinhole import PinholeCamera
+
+
+def lens_of_the_pictures(clip):
+    camera = next(iter(clip.cameras.values()))
+    return {camera.name: replace(camera, model=PinholeCamera(50, 50, 31.5, 23.5, 64, 48))}
+
+
+@pytest.fixture
+def good(make_clip):
+    clip = make_clip(frames=6)
+    return replace(clip, cameras=lens_of_the_pictures(clip))
+
+
+def test_a_good_clip(good):
+    health = check_clip(good)
+    assert health.problems == ()
+    assert (health.frames, health.duration_s, health.rate_hz) == (6, 0.6, 10.0)
+    assert health.cameras == {"camera_front_wide_120fov": 18}
+    assert health.labels
+    assert health.poses
+    assert health.statistics.sweeps == 3
+    assert 0.75 < health.statistics.valid_share < 0.85
+    low, middle, high = health.statistics.range_quantiles_m
+    assert 1 < low < 5 < 40 < middle < 60 < 95 < high < 100
+    assert health.statistics.dropped_share is None
+    json.dumps(health.to_dict())
+
+
+def test_nothing_is_read_when_nothing_is_wanted(good):
+    def refuse(index: int) -> Sweep:
+        raise AssertionError("read")
+
+    health = check_clip(replace(good, read_sweep=refuse), sweeps=0)
+    assert health.statistics is None
+    assert health.problems == ()
+
+
+def test_points_outside_the_sensor(good):
+    points = np.array([[10, 0, 0], [20, 0, 0], [0, 0, 10], [0, 0, 20], [0, 1, 20]], np.float32)
+    health = check_clip(replace(good, read_sweep=lambda index: Sweep(points=points)))
+    assert health.statistics.dropped_share == pytest.approx(0.6)
+    assert health.statistics.hidden_share == pytest.approx(0.2)
+    assert [p for p in health.problems if "60% of the points lie outside the field of view of uniform" in p]
+
+
+def test_sweeps_that_cannot_be_read_or_are_empty(good):
+    def read(index: int) -> Sweep:
+        raise DataError("broken", file="somewhere.bin", clip="a_drive")
+
+    health = check_clip(replace(good, read_sweep=read))
+    assert health.problems == ("broken [file somewhere.bin, clip a_drive]",) * 3
+    empty = Sweep(range_m=np.zeros(good.sensor.shape, np.float32))
+    assert check_clip(replace(good, read_sweep=lambda index: empty)).problems == (
+        "no return in any of the sweeps read",
+    )
+
+
+def test_times():
+    times = np.stack([np.arange(8), np.arange(8) + 1], 1) * 100_000
+    assert time_problems(times) == []
+    assert time_problems(times[:1]) == []
+    gap = times.copy()
+    gap[5:] += 350_000
+    assert time_problems(gap) == ["1 gaps in time, the longest 0.450 s after sweep 4 (usual step 0.100 s)"]
+    back = times.copy()
+    back[3] -= 150_000
+    assert any("timestamps do not increase 1 times, first from sweep 2 to 3" in text for text in time_problems(back))
+    short = times.copy()
+    short[2, 1] = short[2, 0]
+    assert time_problems(short) == ["1 sweeps end before they start, the first is sweep 2"]
+
+
+def test_poses(good):
+    poses, times = good.world_SE3_lidar, good.timestamps_us
+    assert pose_problems(poses, times) == []
+
+    def changed(index: tuple, value: float) -> list[str]:
+        copy = poses.copy()
+        copy[index] = value
+        return pose_problems(copy, times)
+
+    assert changed((2, 0, 1, 3), np.nan) == ["1 poses are NaN or infinite, the first is of sweep 2"]
+    assert changed((3, 1, 0, 0), 2.0) == ["1 poses are no rigid motion, the first is of sweep 3"]
+    jump = poses.copy()
+    jump[4:, :, 1, 3] += 30.0
+    problems = pose_problems(jump, times)
+    assert "1 jumps of the pose, first from sweep 3 to 4: 300 m/s" in problems
+    assert "the pose at the end of sweep 3 is 30.00 m from that at the start of the next" in problems
+    inside = poses.copy()
+    inside[2, 1, 0, 3] += 20
+    assert any("jumps within sweep 2: 210 m/s" in text for text in pose_problems(inside, times))
+
+
+def test_poses_and_times_of_other_lengths(good):
+    health = check_clip(replace(good, world_SE3_lidar=good.world_SE3_lidar[:5]))
+    assert health.problems == ("5 poses for 6 frames",)
+
+
+def test_cameras(good):
+    (camera,) = good.cameras.values()
+    poses = camera.world_SE3_camera.copy()
+    poses[4, 0, 0] = 5.0
+    stamps = camera.timestamps_us.copy()
+    stamps[7] = 0
+    wrong = replace(
+        camera, world_SE3_camera=poses, timestamps_us=stamps, model=PinholeCamera(50, 50, 31.5, 23.5, 640, 480)
+    )
+    name = camera.name
+    assert check_clip(replace(good, cameras={name: wrong})).problems == (
+        f"{name}: timestamps do not increase after picture 6",
+        f"{name}: the pose of picture 4 is no rigid motion",
+        f"{name}: pictures are 64 x 48, the calibration is for 640 x 480",
+    )
+
+
+def test_inspect_command(good, tmp_path, capsys):
+    write_release(tmp_path, good)
+    assert main(["inspect", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        "a_drive",
+        "release",
+        "uniform 16x90",
+        "camera_front_wide_120fov (18)",
+        "1 clips, 6 frames, no clips with problems",
+    ):
+        assert part in shown
+
+
+def test_inspect_finds_problems(good, tmp_path, capsys):
+    write_release(tmp_path, good)
+    times = good.timestamps_us.copy()
+    times[4:] += 900_000
+    write_release(tmp_path, replace(good, clip_id="gap", timestamps_us=times, cameras={}))
+    write_release(tmp_path, replace(good, clip_id="cut", cameras={}))
+    tar = tmp_path / "lidar" / "cut.tar"
+    tar.write_bytes(tar.read_bytes()[:3000])
+    assert main(["inspect", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "PROBLEM gap: 1 gaps in time, the longest 1.000 s after sweep 3" in shown
+    assert "NOT OPENED: " in shown
+    assert "lidar/cut.tar, clip cut" in shown
+    assert "2 clips, 12 frames, 2 clips with problems" in shown
+    assert main(["inspect", str(tmp_path), "--json", "--fast"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [one["clip_id"] for one in document["clips"]] == ["a_drive", "gap"]
+    assert document["clips"][0]["statistics"] is None
+    assert len(document["not_opened"]) == 1
+
+
+def test_inspect_of_something_else(tmp_path, capsys):
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "not recognised as a dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("folder", "clips"), [("kitti_velodyne", 1), ("kitti_object", 2), ("semantickitti", 1), ("nuscenes", 1)]
+)
+def test_inspect_of_real_recordings(test_data, folder, clips, capsys):
+    assert main(["inspect", str(test_data / folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["clips"]
+    assert len(found) == clips
+    for one in found:
+        assert one["problems"] == []
+        assert one["statistics"]["valid_share"] > 0.5
+        assert one["statistics"]["dropped_share"] < 0.1
