@@ -81,7 +81,7 @@ class AutoencodeOptions:
 
     def range_protocol(self) -> RangeProtocol:
         """Return the metric constants that belong to these range limits."""
-        near, far = self.format.min_range_m, self.format.max_range_m
+        near, far = float(self.format.min_range_m), float(self.format.max_range_m)
         inner = tuple(edge for edge in RangeProtocol().band_edges_m if near < edge < far)
         return RangeProtocol(min_range_m=near, max_range_m=far, band_edges_m=(near, *inner, far))
 

@@ -120,10 +120,14 @@ def describe_protocol(
 
     Two results may be compared when their hashes are equal.
     """
-    picture = {key: value for key, value in asdict(options).items() if key != "batch_size"}
+    picture = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "format")}
     document: dict[str, Any] = {
         "sensor": {"name": sensor.name, "shape": list(sensor.shape)},
-        "picture": picture,
+        "picture": {
+            "merge_columns": options.format.pair_columns,
+            "repeat_rows": options.format.repeat_rows,
+            **picture,
+        },
         "tokenizer_dtype": dtype,
         "max_frames": max_frames,
         "metrics": asdict(options.range_protocol()),

@@ -52,10 +52,8 @@ def open_tokenizer(args: argparse.Namespace) -> Tokenizer:
     device = choose_device(args.device)
     network = load_tokenizer(files[0] if len(files) == 1 else tuple(files))
     dtype = getattr(torch, args.tokenizer_dtype)
-    network = network.eval().to(device=device, dtype=dtype)
-    digests = [_sha256(file) for file in files if file.is_file()]
-    description = {"files": [str(file) for file in files], "sha256": digests}
-    return Tokenizer(network, device, dtype, description)
+    description = {"files": [str(file) for file in files], "weights_sha256": _weights_sha256(network)}
+    return Tokenizer(network.eval().to(device=device, dtype=dtype), device, dtype, description)
 
 
 def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
@@ -69,11 +67,12 @@ def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
     return [Path(path) for path in pair]
 
 
-def _sha256(file: Path) -> str:
+def _weights_sha256(network: nn.Module) -> str:
+    """Return a hash of names and values of the weights: the same for any kind of file that holds them."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

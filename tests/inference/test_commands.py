@@ -80,7 +80,19 @@ def test_evaluate_writes_table_and_json(release: Path, jit_pair: list[str], tmp_
     assert pooled["chamfer"]["mean_m"] > 0
     interval = document["intervals_95_percent"]["rmse_m"]
     assert interval["low"] <= pooled["published"]["rmse_m"] <= interval["high"]
-    assert len(document["tokenizer"]["sha256"]) == 2
+    assert len(document["tokenizer"]["weights_sha256"]) == 64
+
+
+def test_protocol_hash_changes_with_what_the_numbers_depend_on(release: Path, tmp_path: Path):
+    def protocol_hash(*options: str) -> str:
+        command = ["evaluate", "--data", str(release), "--baseline", "resize", "--chamfer", "0", "--max_clips", "1"]
+        assert main([*command, *options, "--output", str(tmp_path / "results.json")]) == 0
+        return json.loads((tmp_path / "results.json").read_text())["protocol"]["hash"]
+
+    plain = protocol_hash()
+    assert protocol_hash("--min_range", "5", "--batch_size", "2") == plain
+    changed = [["--mask", "decoded"], ["--max_range", "80"], ["--padding", "published"], ["--max_frames", "2"]]
+    assert len({plain, *(protocol_hash(*options) for options in changed)}) == 5
 
 
 def test_evaluate_agrees_with_autoencode(release: Path, jit_pair: list[str], tmp_path: Path):
