@@ -35,7 +35,7 @@ REPORT = "report.json"
 
 
 class _TooManyBadFrames(Exception):
-    """More frames of a shard are bad than the budget allows; ``args[0]`` holds them."""
+    """More frames are bad than the budget allows; ``args[0]`` holds those of unfinished shards."""
 
 
 class _Counters:
@@ -172,12 +172,19 @@ def _write_all(shards: Sequence[ShardPlan], work: _Work, jobs: int, meter: Meter
     _work = work
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    futures = [pool.submit(_write_shard_here, shard) for shard in shards]
     try:
-        waiting: set[Future[ShardRecord]] = {pool.submit(_write_shard_here, shard) for shard in shards}
+        waiting: set[Future[ShardRecord]] = set(futures)
         while waiting:
             finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             meter.advance(work.counters.frames.value - meter.done)
             yield from (future.result() for future in finished)
+    except _TooManyBadFrames as error:
+        pool.shutdown(cancel_futures=True)
+        stopped = [future.exception() for future in futures if not future.cancelled()]
+        raise _TooManyBadFrames(
+            [bad for other in stopped if isinstance(other, _TooManyBadFrames) for bad in other.args[0]]
+        ) from error
     except BrokenProcessPool as error:
         raise UserError(
             "a worker process was ended from outside, perhaps for lack of memory: use fewer --jobs and run the same "

@@ -74,7 +74,8 @@ class SampleMeta:
         frame_ids: the dataset's names of the frames.
         frame_numbers: places of the frames in the clip; gaps are frames that could not be read.
         timestamps_us: start and end of each sweep, microseconds.
-        world_SE3_lidar: (frames, 2, 4, 4) nested lists, lidar to world at start and end of each sweep; or None.
+        world_SE3_lidar: of each frame (2, 4, 4) nested lists, lidar to world at the start and the end of the sweep, or
+            None where unknown; None for a clip without poses.
         sensor: name of the sensor.
         sensor_fingerprint: of its geometry and storage.
         sensor_file: sensor file, relative to the folder of the shards.
@@ -239,13 +240,12 @@ def _encode_frame(clip: Clip, layers: Mapping[str, np.ndarray | None]) -> dict[s
 
 def _describe_run(clip: Clip, frames: Sequence[_Frame], parts: Mapping[str, bytes], sensor_file: str) -> SampleMeta:
     numbers = [frame.number for frame in frames]
-    poses = None if clip.world_SE3_lidar is None else np.asarray(clip.world_SE3_lidar, np.float64)[numbers].tolist()
     return SampleMeta(
         clip_id=clip.clip_id,
         frame_ids=[str(clip.frame_ids[number]) for number in numbers],
         frame_numbers=numbers,
         timestamps_us=np.asarray(clip.timestamps_us, np.int64)[numbers].tolist(),
-        world_SE3_lidar=poses,
+        world_SE3_lidar=_known_poses(clip, numbers),
         sensor=clip.sensor.name,
         sensor_fingerprint=clip.sensor.fingerprint(),
         sensor_file=sensor_file,
@@ -256,9 +256,16 @@ def _describe_run(clip: Clip, frames: Sequence[_Frame], parts: Mapping[str, byte
     )
 
 
+def _known_poses(clip: Clip, numbers: Sequence[int]) -> list | None:
+    if clip.world_SE3_lidar is None:
+        return None
+    poses = np.asarray(clip.world_SE3_lidar, np.float64)[numbers]
+    return [pose.tolist() if np.isfinite(pose).all() else None for pose in poses]
+
+
 def _encode_meta(meta: SampleMeta) -> bytes:
     document = {"version": META_VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(meta)}
-    return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _describe(error: Exception) -> str:
