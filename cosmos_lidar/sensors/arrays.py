@@ -32,4 +32,4 @@ def float64(value: Array) -> Array:
 
 def like(value: np.ndarray, template: Array) -> Array:
     """Return the numpy array as whatever ``template`` is, on the same device."""
-    return namespace(template).from_numpy(value).to(template.device) if is_tensor(template) else value
+    return namespace(template).tensor(value, device=template.device) if is_tensor(template) else value
