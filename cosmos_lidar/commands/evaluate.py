@@ -16,6 +16,8 @@ from cosmos_lidar.inference.arguments import (
 )
 
 if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
+    from cosmos_lidar.inference.autoencode import AutoencodeOptions
     from cosmos_lidar.inference.evaluate import Evaluation
     from cosmos_lidar.inference.score import ClipScore
     from cosmos_lidar.inference.setup import Tokenizer
@@ -32,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser,
         "baseline",
-        choices=("identity", "resize"),
-        help="instead of a tokenizer: the picture itself (identity), or 8 x 8 pixels averaged and enlarged (resize)",
+        choices=("identity", "resize", "mean"),
+        help="instead of a tokenizer: the picture itself (identity), 8 x 8 pixels averaged and enlarged (resize), or "
+        "the mean of all pictures (mean)",
     )
     add_data_arguments(parser, max_frames=-1)
     add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     clips = clips if args.max_clips < 0 else clips[: args.max_clips]
     require_one_sensor(clips)
     options = choose_options(args, clips[0].sensor)
-    tokenizer = _tokenizer(args)
+    tokenizer = _tokenizer(args, clips, options)
     with Meter("evaluate", "frames", sum(count_frames(clip, args.max_frames) for clip in clips)) as meter:
         evaluation = evaluate_clips(
             tokenizer.network,
@@ -84,20 +87,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tokenizer(args: argparse.Namespace) -> Tokenizer:
+def _tokenizer(args: argparse.Namespace, clips: list[Clip], options: AutoencodeOptions) -> Tokenizer:
     import torch
 
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference import evaluate
+    from cosmos_lidar.inference.evaluate import build_baseline
     from cosmos_lidar.inference.setup import Tokenizer, choose_device, open_tokenizer
 
     if not args.baseline:
         return open_tokenizer(args)
     if args.checkpoint or args.enc_path or args.dec_path:
         raise UserError("--baseline takes the place of a tokenizer: leave out --checkpoint, --enc_path and --dec_path")
-    network = evaluate.Identity() if args.baseline == "identity" else evaluate.Resize()
-    dtype = getattr(torch, args.tokenizer_dtype)
-    return Tokenizer(network, choose_device(args.device), dtype, {"baseline": args.baseline})
+    device, dtype = choose_device(args.device), getattr(torch, args.tokenizer_dtype)
+    network = build_baseline(args.baseline, clips, options, args.max_frames).to(device=device, dtype=dtype)
+    return Tokenizer(network, device, dtype, {"baseline": args.baseline})
 
 
 def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:

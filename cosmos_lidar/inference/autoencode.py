@@ -132,7 +132,7 @@ def autoencode_clip(
     count = count_frames(clip, max_frames)
     for first in range(0, count, options.batch_size):
         numbers = range(first, min(first + options.batch_size, count))
-        merged = [_merged_frame(clip, number, options) for number in numbers]
+        merged = [read_merged(clip, number, options) for number in numbers]
         started = time.perf_counter()
         ranges = torch.from_numpy(np.stack([frame.range_m for frame in merged]))
         decoded = reconstruct(tokenizer, ranges.to(device), options, dtype).cpu().numpy()
@@ -156,7 +156,12 @@ def count_frames(clip: Clip, max_frames: int) -> int:
     return len(clip) if max_frames < 0 else min(max_frames, len(clip))
 
 
-def _merged_frame(clip: Clip, number: int, options: AutoencodeOptions) -> Merged:
+def read_merged(clip: Clip, number: int, options: AutoencodeOptions) -> Merged:
+    """Read the range map of frame ``number``, check it, and merge its pixels.
+
+    Raises:
+        DataError: it is not of the sensor's shape, or not finite.
+    """
     range_m, sensor = np.asarray(clip.range_map(number), np.float32), clip.sensor
     problem, wanted = None, None
     if range_m.shape != sensor.shape:

@@ -12,11 +12,17 @@ from torch import nn
 
 from cosmos_lidar.clips import Clip
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.inference.autoencode import AutoencodeOptions, autoencode_clip, full_directions
+from cosmos_lidar.inference.autoencode import (
+    AutoencodeOptions,
+    autoencode_clip,
+    count_frames,
+    full_directions,
+    pad_picture,
+    read_merged,
+    to_picture,
+)
 from cosmos_lidar.inference.score import ClipScore
 from cosmos_lidar.metrics.bootstrap import Interval, bootstrap_over_clips
-
-BASELINES = ("identity", "resize")
 
 
 class Identity(nn.Module):
@@ -41,6 +47,44 @@ class Resize(nn.Module):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return (B, 3, H, W), bilinear."""
         return F.interpolate(latents, scale_factor=8, mode="bilinear", align_corners=False)
+
+
+class MeanPicture(nn.Module):
+    """Baseline that decodes the same picture for every frame: what remains when nothing is known about a frame.
+
+    Args:
+        picture: (1, 3, H, W), padded as the frames will be.
+    """
+
+    def __init__(self, picture: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("picture", picture)
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> MeanPicture:
+        """Average the pictures of all frames; "no return" counts as the nearest range, as in the pictures."""
+        total, count = torch.zeros(()), 0
+        for clip in clips:
+            for number in range(count_frames(clip, max_frames)):
+                range_m = torch.from_numpy(read_merged(clip, number, options).range_m)
+                total = total + to_picture(range_m[None], options).double()
+                count += 1
+        return cls(pad_picture((total / count).float(), options.padding)[0])
+
+    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return (B, 0): nothing."""
+        return picture.new_zeros(len(picture), 0)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, H, W)."""
+        return self.picture.expand(len(latents), -1, -1, -1)
+
+
+def build_baseline(name: str, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> nn.Module:
+    """Return the baseline ``identity``, ``resize`` or ``mean``; the last one reads all frames of the clips first."""
+    if name == "mean":
+        return MeanPicture.of(clips, options, max_frames)
+    return Identity() if name == "identity" else Resize()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cosmos_lidar.inference.autoencode import (
     reconstruct,
     to_picture,
 )
-from cosmos_lidar.inference.evaluate import Identity, Resize, evaluate_clips
+from cosmos_lidar.inference.evaluate import Identity, Resize, build_baseline, evaluate_clips
 from cosmos_lidar.metrics.lidar import RangeErrors
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.sensors.sensor import RangeMapFormat
@@ -131,6 +131,16 @@ def test_identity_reproduces_everything(small_sensor, make_clip):
     assert document["published"]["rmse_m"] < 1e-5
     assert document["chamfer"]["mean_m"] < 1e-5
     assert (document["ray_drop"]["precision"], document["ray_drop"]["recall"]) == (1.0, 1.0)
+
+
+def test_mean_baseline_is_the_mean_of_the_pictures(small_sensor, make_clip):
+    options = AutoencodeOptions(format=small_sensor.format, batch_size=2)
+    clip = make_clip(small_sensor, 3)
+    network = build_baseline("mean", [clip], options)
+    frames = list(autoencode_clip(network, clip, options))
+    mean = np.mean([np.clip(frame.reference_m, 5, 100) for frame in frames], axis=0)
+    for frame in frames:
+        np.testing.assert_allclose(frame.decoded_m, mean, atol=1e-4)
 
 
 def test_different_sensors_are_not_pooled(small_sensor, make_clip):
