@@ -70,7 +70,7 @@ def write_small(path: Path, picture: np.ndarray) -> None:
     image = Image.fromarray(to_uint8(picture))
     for colours in (256, 128, 64, 32):
         with whole_file(path) as partial:
-            image.quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(partial, "PNG", optimize=True)
+            image.quantize(colours, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
         if path.stat().st_size < MOST_BYTES:
             return
     raise SystemExit(f"{path} is larger than {MOST_BYTES} bytes: make the picture smaller")
