@@ -8,6 +8,7 @@ import pytest
 
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors import decompensate_motion
 
 # Lidar axes (x forward, y left, z up) to camera axes (x right, y down, z forward), and a mounting 0.3 m behind.
 TURN = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]], float)
@@ -290,3 +291,29 @@ def test_real_object_frames(test_data):
         uv, _ = camera.model.project(in_camera)
         inside = (uv[:, 0] >= 0) & (uv[:, 0] < size[1]) & (uv[:, 1] >= 0) & (uv[:, 1] < size[0])
         assert 0.2 < inside.mean() < 0.9
+
+
+def test_real_scans_refer_to_the_middle_of_a_clockwise_sweep(test_data, tmp_path):
+    """As measured, azimuth advances in equal steps; compensation bends them where the range jumps, to the sides."""
+    folder = odometry(tmp_path, frames=5, step_m=0.7)  # the motion that registration of these scans gives
+    for file in (folder / "velodyne").iterdir():
+        shutil.copy(test_data / "kitti_velodyne" / "velodyne" / file.name, file)
+    (clip,) = open_clips(tmp_path)
+    start, end = clip.world_SE3_lidar[2]
+    points = clip.read_sweep(2).points.astype(np.float64)
+    stored = points - [0.35, 0, 0]
+    seen = decompensate_motion(points, clip.sensor, np.linalg.inv(end) @ start)
+
+    ranges, azimuth = np.hypot(stored[:, 0], stored[:, 1]), np.arctan2(stored[:, 1], stored[:, 0])
+    nearer = np.minimum(ranges[1:], ranges[:-1])
+    edge = (np.abs(np.diff(ranges)) > 0.25 * nearer) & (nearer < 15) & (np.abs(np.sin(azimuth[1:])) > 0.7)
+    edge &= np.abs(np.degrees(np.diff(azimuth))) < 0.6
+
+    def unevenness_deg(points: np.ndarray) -> float:
+        steps = np.degrees(np.diff(np.unwrap(np.arctan2(points[:, 1], points[:, 0]))))
+        usual = np.median(steps)
+        return float(np.mean(np.abs(steps[edge] - np.maximum(np.round(steps[edge] / usual), 1) * usual)))
+
+    assert edge.sum() > 200
+    assert unevenness_deg(stored) > 0.2
+    assert unevenness_deg(seen) < 0.08  # 0.19 and more for references a quarter of a sweep off, or the other direction

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 from dataclasses import replace
@@ -38,6 +39,24 @@ def test_one_tar_is_a_path_too(published):
     root = published()
     published(clip="other")
     assert [clip.clip_id for clip in open_clips(root / "lidar" / "other.tar")] == ["other"]
+
+
+def test_a_tar_without_any_metadata_folder(published, tmp_path):
+    lone = published() / "lidar" / "d0ad_1_2.tar"
+    (tmp_path / "metadata" / "d0ad_1_2.npz").unlink()
+    with pytest.raises(DataError, match="missing metadata.*metadata/d0ad_1_2.npz"):
+        open_clips(lone)
+    (tmp_path / "metadata").rmdir()
+    assert open_clips(lone)[0].clip_id == "d0ad_1_2"
+    (clip,) = open_clips(lone.rename(tmp_path / "moved.tar"))
+    assert (clip.clip_id, clip.frame_ids) == ("moved", ("000000", "000003", "000006"))
+    assert clip.world_SE3_lidar is None
+    assert clip.notes == ("no metadata: no poses, and times by the usual rate",)
+    assert np.count_nonzero(clip.range_map(2)) == 500
+
+
+def test_the_lidar_folder_is_a_path_too(published):
+    assert open_clips(published() / "lidar")[0].clip_id == "d0ad_1_2"
 
 
 def test_split_list_chooses_and_tolerates_suffixes(published):
@@ -318,6 +337,27 @@ def test_a_clip_that_breaks_leaves_nothing(make_clip, tmp_path):
         write_release(tmp_path, replace(clip, read_sweep=read))
     assert files(tmp_path) == before
     assert [one.clip_id for one in open_clips(tmp_path)] == ["whole"]
+
+
+def test_a_full_disk_leaves_nothing(make_clip, tmp_path, monkeypatch):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(DataError, match="cannot be written: No space left on device.*clip a_drive.*room"):
+        write_release(tmp_path, make_clip())
+    assert files(tmp_path) == []
+
+
+def test_labels_of_some_sweeps(make_clip, tmp_path):
+    clip = make_clip(cameras=False)
+
+    def read(index: int) -> Sweep:
+        return clip.read_sweep(index) if index == 1 else replace(clip.read_sweep(index), labels=None)
+
+    write_release(tmp_path, replace(clip, read_sweep=read))
+    (back,) = open_clips(tmp_path)
+    assert [back.read_sweep(k).labels is None for k in range(4)] == [True, False, True, True]
 
 
 def test_nan_ranges_are_not_written(make_clip, tmp_path):

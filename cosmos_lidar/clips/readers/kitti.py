@@ -2,7 +2,8 @@
 
 Points are float32 x y z reflectance in the axes of the lidar, x forward, y left, z up. In all published layouts
 (odometry, object, synchronised raw) they have been moved to where the vehicle was when the scanner looked forward,
-which is the middle of the sweep and the moment of the pictures. Where poses are known this reader moves them on to the
+which is the middle of the sweep and the moment of the pictures (checked: only moved back from there, clockwise, do the
+azimuths of a ring advance in equal steps again). Where poses are known this reader moves them on to the
 start of the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants motion-compensated points.
 
 The world frame is that of the lidar at the first sweep (odometry) or east-north-up (raw).

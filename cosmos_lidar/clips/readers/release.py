@@ -34,20 +34,36 @@ _METADATA = {"pose_list": (2, 4, 4), "timestamps_list": (2,), "frame_indices": (
 
 
 def recognise(path: Path) -> bool:
-    """Return whether ``path`` is a release folder or one lidar tar of it."""
+    """Return whether ``path`` is a release folder, its ``lidar`` folder, or one lidar tar."""
     if path.is_file():
-        return path.suffix == ".tar" and path.parent.name == "lidar"
-    return (path / "lidar").is_dir() and (any((path / "lidar").glob("*.tar")) or (path / "metadata").is_dir())
+        return path.suffix == ".tar" and (path.parent.name == "lidar" or _starts_like_a_lidar_tar(path))
+    lidar = _root(path) / "lidar"
+    return lidar.is_dir() and (any(lidar.glob("*.tar")) or (lidar.parent / "metadata").is_dir())
+
+
+def _starts_like_a_lidar_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b".lidar_" in file.read(100)  # the name of the first member
+
+
+def _root(path: Path) -> Path:
+    if path.is_file():
+        return path.parent.parent if path.parent.name == "lidar" else path.parent
+    return path.parent if path.name == "lidar" and any(path.glob("*.tar")) else path
 
 
 def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
     """Return the clips of a release folder (those that ``lidar_split.lst`` names, where it exists), or that of one tar.
 
+    A single tar may come without any metadata folder beside it: its sweeps then have no poses and no true times.
+
     Raises:
         DataError: see the fields of the message; nothing broken is passed over.
     """
-    root = path.parent.parent if path.is_file() else path
+    root = _root(path)
     base = sensor or _root_sensor(root)
+    if path.is_file() and not (path.parent.name == "lidar" and (root / "metadata").is_dir()):
+        return open_each([partial(_open_lone_tar, path, base)], on_error)
     names = [path.name.removesuffix(".tar")] if path.is_file() else _clip_names(root)
     return open_each([partial(_open_clip, root, name, base, sensor is None) for name in names], on_error)
 
@@ -98,6 +114,24 @@ def _open_clip(root: Path, name: str, base: Sensor, calibrated: bool) -> Clip:
     )
 
 
+def _open_lone_tar(path: Path, sensor: Sensor) -> Clip:
+    name = path.name.removesuffix(".tar")
+    tar = TarIndex.of(path, name)
+    stems = _stems(tar)
+    if not stems:
+        raise DataError("no sweep in it", file=path, clip=name, key="*.lidar_row.npz", wanted="a lidar tar")
+    frame_ids = tuple(stem.rsplit(".", 1)[-1] for stem in stems)
+    times = np.round(np.stack([np.arange(len(stems)), np.arange(len(stems)) + 1], 1) * 1e6 / sensor.spin_hz)
+    notes = ("no metadata: no poses, and times by the usual rate",)
+    sweeps = ReleaseSweeps(name, tar, tuple(stems), sensor.shape)
+    return Clip(clean_id(name), sensor, frame_ids, times.astype(np.int64), sweeps, path, "release", notes=notes)
+
+
+def _stems(tar: TarIndex) -> list[str]:
+    """Return ``<clip>.<frame>`` of the sweeps, in the order of the tar."""
+    return [name.removesuffix(".lidar_row.npz") for name in tar.members if name.endswith(".lidar_row.npz")]
+
+
 def _read_metadata(file: Path, clip: str) -> dict[str, np.ndarray]:
     """Return the three arrays of the metadata, with their shapes, kinds and common length checked."""
     if not file.is_file():
@@ -140,7 +174,7 @@ def _match_frames(tar: TarIndex, frame_indices: np.ndarray, clip: str) -> tuple[
     The published code goes by order alone; the frame numbers tell whether that is right. A tar may hold one frame more
     than the metadata: the last one, which has no successor to take the pose at its end from.
     """
-    stems = [name.removesuffix(".lidar_row.npz") for name in tar.members if name.endswith(".lidar_row.npz")]
+    stems = _stems(tar)
     rows, held = len(frame_indices), len(stems)
     if held not in (rows, rows + 1):
         raise DataError(
@@ -235,7 +269,7 @@ class ReleaseSweeps:
         intensity = labels = None
         if f"{self.stems[index]}.lidar_intensity.npz" in self.tar.members:
             intensity = self._dense(index, at, "lidar_intensity", self.tar, "fiu", np.float32)
-        if self.labels is not None:
+        if self.labels is not None and f"{self.stems[index]}.lidar_label.npz" in self.labels.members:
             labels = self._dense(index, at, "lidar_label", self.labels, "iu", np.uint16)
         range_m = np.zeros(self.shape, np.float32)
         range_m[at] = ranges

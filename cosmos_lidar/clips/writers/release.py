@@ -38,11 +38,19 @@ def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None
 
     Raises:
         UserError: ``root`` holds clips of another sensor.
-        DataError: the clip cannot be read or its sensor does not fit the format.
+        DataError: the clip cannot be read, its sensor does not fit the format, or the disk is full.
     """
     root = Path(root)
     count = len(clip) if max_frames is None else min(max_frames, len(clip))
     sensor_text = _shared_sensor(root, clip.sensor)
+    try:
+        _write_files(root, clip, count, sensor_text)
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise DataError(problem, file=root, clip=clip.clip_id, wanted="a writable folder with room") from error
+
+
+def _write_files(root: Path, clip: Clip, count: int, sensor_text: str | None) -> None:
     plan = _plan_pictures(clip, count)
     with _Staged(root) as staged:
         _write_sweeps(staged, clip, count, plan.frame_ids)
