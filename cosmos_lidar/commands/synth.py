@@ -10,7 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -122,11 +123,26 @@ def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance
 
 
 def _is_whole(args: argparse.Namespace, seed: int) -> bool:
-    """Whether this drive is there: its metadata, which is written last, and its videos."""
+    """Whether this drive is there, with the cameras asked for; a drive of other options has another id."""
+    from cosmos_lidar.clips import open_clips
+
     clip = make_drive(args, seed)
-    wanted = [args.out / "metadata" / f"{clip.clip_id}.npz"]
-    wanted += [args.out / f"{args.lens}_{name}" / f"{clip.clip_id}.mp4" for name in clip.cameras]
-    return all(file.is_file() for file in wanted)
+    file = args.out / "lidar" / f"{clip.clip_id}.tar"
+    if not file.is_file():
+        return False
+    try:
+        (there,) = open_clips(file, "release")
+        return len(there) == len(clip) and all(_same_camera(clip, there, name) for name in clip.cameras)
+    except DataError as error:
+        logger.info("drive %d is made again: %s", seed, error)
+        return False
+
+
+def _same_camera(wanted: Clip, there: Clip, name: str) -> bool:
+    if name not in there.cameras or there.cameras[name].model is None:
+        return False
+    a, b = wanted.cameras[name], there.cameras[name]
+    return len(a) == len(b) and (a.model.width, a.model.height) == (b.model.width, b.model.height)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -83,7 +83,7 @@ def _sunlit(scene: Scene, bodies: Primitives, tiles: RayTiles, found: Surface, s
     start = np.zeros((3, shape[0] * shape[1]), np.float32)
     start[:, found.ray] = found.point + 0.03 * found.normal
     seen = np.zeros(shape[0] * shape[1], bool)
-    seen[found.ray] = True
+    seen[found.ray] = scene.sun.astype(np.float32) @ found.normal > 0  # the rest is dark by itself
     some = np.flatnonzero(seen.reshape(shape).any(1))
     start = start.reshape(3, *shape)[:, some].transpose(1, 0, 2).copy()
     missing = ~seen.reshape(shape)[some]

@@ -111,7 +111,7 @@ def synthesize_drive(
         times_us = start + np.rint(times_s * 1e6).astype(np.int64)
         streams[camera.name] = CameraStream(camera.name, times_us, photographer, camera.model, poses)
     return Clip(
-        clip_id=_clip_id(seed, int(edges_us[0]), int(edges_us[-1])), sensor=sensor,
+        clip_id=_clip_id(drive, int(edges_us[0]), int(edges_us[-1])), sensor=sensor,
         frame_ids=tuple(f"{i * pictures_per_sweep:06d}" for i in range(frames)),
         timestamps_us=np.stack((edges_us[:-1], edges_us[1:]), 1), read_sweep=drive.read_sweep,
         source=Path("synth") / f"drive_{seed}", format="synth",
@@ -119,6 +119,8 @@ def synthesize_drive(
     )  # fmt: skip
 
 
-def _clip_id(seed: int, start_us: int, end_us: int) -> str:
-    name = uuid.UUID(bytes=hashlib.sha256(f"synthetic drive {seed}".encode()).digest()[:16], version=4)
+def _clip_id(drive: Drive, start_us: int, end_us: int) -> str:
+    """Return the id of what the lidar of this drive measures: another sensor or noise is another clip."""
+    what = f"synthetic drive {drive.seed} {drive.sensor.fingerprint()} {drive.noise}"
+    name = uuid.UUID(bytes=hashlib.sha256(what.encode()).digest()[:16], version=4)
     return f"{name}_{start_us}_{end_us}"

@@ -114,7 +114,8 @@ def cyclist(rng: np.random.Generator, label: int = 31) -> Primitives:
     parts = _person(rng, label, 0.95, 0.22)
     for x in (-0.52, 0.52):
         parts.append(ball((x, 0, 0.34), (0.34, 0.025, 0.34), M.RUBBER, label, (0.05, 0.05, 0.05)))
-    parts.append(block((0, 0, 0.62), (0.42, 0.025, 0.10), M.METAL, label, frame, (1.2, 0.0)))
+    parts.append(block((-0.02, 0, 0.60), (0.21, 0.02, 0.22), M.METAL, label, frame, (-0.7, 0.0)))
+    parts.append(block((-0.05, 0, 0.34), (0.42, 0.02, 0.02), M.METAL, label, frame))
     parts.append(block((0.46, 0, 1.0), (0.03, 0.27, 0.03), M.METAL, label, (0.1, 0.1, 0.1)))
     for side in (-1, 1):
         parts.append(ball((0.08, side * 0.12, 0.66), (0.13, 0.08, 0.40), M.CLOTH, label, (0.1, 0.1, 0.16)))

@@ -70,8 +70,9 @@ def cast(tiles: RayTiles, bodies: Primitives, terrain: Terrain | None, max_range
     numbers = np.flatnonzero(near < max_range_m + 5.0)
     chosen = bodies.select(numbers)
     tile, pick = _candidates(tiles, chosen, max_range_m)
-    for kind in Shape:
-        of_kind = chosen.shape[pick] == kind
+    leaning = chosen.taper.any(1)  # apart: straight blocks are twice as fast without them
+    for kind, lean in ((Shape.BLOCK, False), (Shape.BLOCK, True), (Shape.ELLIPSOID, False), (Shape.CYLINDER, False)):
+        of_kind = ((chosen.shape == kind) & (leaning == lean))[pick]
         _meet_bodies(tiles, chosen, int(kind), tile[of_kind], pick[of_kind], numbers, best, body)
     too_far = best > max_range_m
     best[too_far], body[too_far] = np.inf, NOTHING

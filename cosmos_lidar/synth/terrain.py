@@ -113,8 +113,9 @@ class Terrain:
         return pose
 
     def intersect(self, origin: np.ndarray, direction: np.ndarray, max_range_m: float) -> np.ndarray:
-        """Return (N,) distances at which rays meet the ground, inf where they do not within ``max_range_m``;
-        rays from below the ground miss it.
+        """Return (N,) distances at which rays meet the ground, inf where they do not within ``max_range_m``.
+
+        Rays that start below the ground miss it.
 
         Args:
             origin: (3, N) start points above the ground.

@@ -132,6 +132,7 @@ def _roadside(rng: np.random.Generator, terrain: Terrain, side: int, first: floa
             post = _upright(terrain, crossing + way * 5.2, side * 6.5, 0.0 if side < 0 else np.pi)
             parts.append(objects.sign(rng).placed(post))
     parts += _parked(rng, terrain, side, first, last)
+    parts += _parked_in_side_roads(rng, terrain, side)
     return parts
 
 
@@ -193,6 +194,20 @@ def _parked(rng: np.random.Generator, terrain: Terrain, side: int, first: float,
             )
             parts.append(objects.car(rng).placed(pose))
         x += rng.uniform(5.4, 7.0)
+    return parts
+
+
+def _parked_in_side_roads(rng: np.random.Generator, terrain: Terrain, side: int) -> list[Primitives]:
+    parts = []
+    for crossing in terrain.crossings_m:
+        for edge in (-1, 1):
+            for out in np.arange(14.0, 60.0, 6.5):
+                if rng.random() < 0.3:
+                    x = crossing + edge * (terrain.crossing_half_width_m - 1.0)
+                    lateral = side * (out + rng.uniform(-0.5, 0.5))
+                    pose = terrain.frame(x, lateral)
+                    yaw = np.pi / 2 - np.arctan2(pose[1, 0], pose[0, 0])
+                    parts.append(objects.car(rng).placed(terrain.frame(x, lateral, yaw)))
     return parts
 
 

@@ -63,6 +63,31 @@ def test_goes_on_where_it_stopped(tmp_path, sensor_file, capsys):
     assert "0 drives written" in capsys.readouterr().out
 
 
+def test_other_options_are_not_taken_for_the_same(tmp_path, sensor_file, capsys):
+    out = tmp_path / "set"
+    for more, words in (
+        ((), "1 drives written"), (("--cameras", "front", "--width", "96"), "1 drives written"),
+        (("--cameras", "front", "--width", "128"), "1 drives written"),
+        (("--cameras", "front", "--width", "128"), "0 drives written"), ((), "0 drives written"),
+    ):  # fmt: skip
+        assert synth(out, sensor_file, "--drives", "1", *more) == 0
+        assert words in capsys.readouterr().out
+    assert [clip.cameras["camera_front_wide_120fov"].model.width for clip in open_clips(out)] == [128]
+    assert synth(out, sensor_file, "--drives", "1", "--exact") == 0
+    assert len(open_clips(out)) == 2
+
+
+def test_a_broken_drive_is_made_again(tmp_path, sensor_file, capsys):
+    out = tmp_path / "set"
+    assert synth(out, sensor_file, "--drives", "1") == 0
+    metadata = next((out / "metadata").iterdir())
+    whole = metadata.read_bytes()
+    metadata.write_bytes(whole[: len(whole) // 2])
+    assert synth(out, sensor_file, "--drives", "1") == 0
+    assert "1 drives written" in capsys.readouterr().out
+    assert metadata.read_bytes() == whole
+
+
 def test_pinhole_cameras(tmp_path, sensor_file):
     out = tmp_path / "set"
     assert synth(out, sensor_file, "--drives", "1", "--cameras", "left", "--lens", "pinhole", "--width", "128",
