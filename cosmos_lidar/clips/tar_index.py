@@ -15,7 +15,7 @@ import numpy as np
 from cosmos_lidar.errors import DataError
 
 # A broken .npz shows itself in its zip directory, its compressed bytes, its header text or its dtype.
-_BROKEN_ARRAY = (
+BROKEN_ARRAY = (
     ValueError,
     OSError,
     EOFError,
@@ -100,7 +100,7 @@ class TarIndex:
             if len(loaded.files) != 1:
                 raise ValueError(f"it holds the arrays {loaded.files}")
             return loaded[loaded.files[0]]
-        except _BROKEN_ARRAY as error:
+        except BROKEN_ARRAY as error:
             raise DataError(
                 f"not a readable array: {error}", file=self.path, clip=clip, key=name, wanted="npz of one array"
             ) from error

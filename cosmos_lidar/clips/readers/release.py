@@ -19,7 +19,7 @@ from cosmos_lidar.clips.clip import Clip, Sweep
 from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.release_cameras import open_cameras
-from cosmos_lidar.clips.tar_index import TarIndex
+from cosmos_lidar.clips.tar_index import BROKEN_ARRAY, TarIndex
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
@@ -140,7 +140,7 @@ def _read_metadata(file: Path, clip: str) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             found = {key: archive[key] for key in _METADATA if key in archive.files}
-    except Exception as error:  # numpy reports a broken archive in many ways
+    except BROKEN_ARRAY as error:
         raise DataError(
             f"not a readable npz: {error}", file=file, clip=clip, wanted="npz without Python objects"
         ) from error
