@@ -13,6 +13,7 @@ from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.report import Report
 
 _PICTURE_WIDTH = 960
+_MOST_POINTS = 100_000
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -20,31 +21,30 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted({int(at) for at in np.round(np.linspace(0, count - 1, min(wanted, count)))}) if count else []
 
 
-def write_recording_report(path: str | Path, clips: Sequence[Clip], frames_per_clip: int = 5) -> Path:
+def write_recording_report(path: str | Path, title: str, clips: Sequence[Clip], frames_per_clip: int = 5) -> Path:
     """Write an HTML report of clips: facts, range maps, point clouds that turn, and pictures of the cameras.
 
     Args:
         path: HTML file to write.
+        title: of the page.
         clips: what to show.
         frames_per_clip: that many sweeps of each clip, evenly spread.
     """
-    frames = sum(len(clip) for clip in clips)
-    plural = "" if len(clips) == 1 else "s"
-    report = Report(f"{clips[0].source.name} ({clips[0].format})", f"{len(clips)} clip{plural}, {frames} sweeps")
+    report = Report(title, f"Read as {clips[0].format}. {frames_per_clip} sweeps of each clip at most are shown.")
     for clip in track(clips, "view", "clips"):
         _add_clip(report, clip, spread(len(clip), frames_per_clip))
     return report.write(path)
 
 
 def _add_clip(report: Report, clip: Clip, shown: list[int]) -> None:
-    report.heading(clip.clip_id).table(("Recording", ""), _facts(clip))
+    report.heading(clip.clip_id).facts(_facts(clip))
     maps, clouds = [], []
     for index in shown:
         name = f"sweep {index} · {clip.frame_ids[index]}"
         maps.append((name, clip.range_map(index)))
         clouds.append(CloudFrame(name, [Cloud(clip.sensor.name, clip.points(index))]))
     report.recorded_maps("Range maps", maps)
-    report.point_clouds(clouds)
+    report.point_clouds(clouds, most_points=_MOST_POINTS)
     for camera in clip.cameras.values():
         if len(camera):
             middle = len(camera) // 2

@@ -20,6 +20,8 @@ from cosmos_lidar.viz.pictures import png_bytes, to_uint8
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
 from cosmos_lidar.viz.whole_file import whole_file
 
+_LOSS_NAMES = {"loss": "training loss", "val/loss": "validation loss", "val_loss": "validation loss"}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -70,6 +72,12 @@ class Report:
         self._parts.append(f'<dl class="tiles">{"".join(cells)}</dl>')
         return self
 
+    def facts(self, facts: Sequence[tuple[str, str]]) -> Report:
+        """Add (name, text) pairs, one per line."""
+        lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+        self._parts.append(f'<div class="card"><dl class="facts">{lines}</dl></div>')
+        return self
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Report:
         """Add a table: the first column names the row, floats get four digits, whole numbers commas.
 
@@ -106,7 +114,7 @@ class Report:
         """
         series = read_metrics(source) if isinstance(source, (str, Path)) else _as_series(source)
         if names is None and isinstance(source, (str, Path)):
-            names = {name: name for name in series if "loss" in name}
+            names = {name: _LOSS_NAMES.get(name, name) for name in series if "loss" in name}
         wanted = {names[key]: series[key] for key in names if key in series} if names is not None else series
         if not wanted:
             raise UserError(f"no values of {', '.join(names or ()) or 'a loss'} to draw: there are {', '.join(series)}")
@@ -271,12 +279,12 @@ def _maps(title: str, pictures: Sequence[tuple[str, np.ndarray]], legend: str) -
 
 
 def _range_bar(near_m: float, far_m: float) -> str:
-    ticks = [(np.log(tick / near_m) / np.log(far_m / near_m), f"{tick:g} m") for tick in bar_ticks_m(near_m, far_m)]
+    ticks = [(np.log(tick / near_m) / np.log(far_m / near_m), f"{tick:g}") for tick in bar_ticks_m(near_m, far_m)]
     return _bar("Range", gradient_css("turbo_r"), ticks)
 
 
 def _error_legend(max_error_m: float) -> str:
-    ticks = [(share, f"{share * max_error_m:g} m") for share in (0.0, 0.5, 1.0)]
+    ticks = [(share, f"{share * max_error_m:g}") for share in (0.0, 0.5, 1.0)]
     swatches = (("lost return", MISSED), ("invented return", INVENTED))
     marks = "".join(
         f'<span class="swatch"><i style="background:rgb{colour}"></i>{name}</span>' for name, colour in swatches
@@ -286,5 +294,6 @@ def _error_legend(max_error_m: float) -> str:
 
 def _bar(name: str, gradient: str, ticks: Sequence[tuple[float, str]]) -> str:
     spans = "".join(f'<span style="left:{100 * share:.2f}%">{text}</span>' for share, text in ticks)
+    name = f"{name} in metres"
     bar = f'<div class="bar" style="background:{gradient}"></div>'
     return f'<div class="scale">{name}{bar}<div class="ticks">{spans}</div></div>'

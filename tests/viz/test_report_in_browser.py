@@ -83,7 +83,7 @@ def test_points_are_drawn_and_react_without_console_errors(report, tmp_path):
     pictures = [seen[name] for name in ("nothing", "turn", "zoom", "frame", "error", "drag")]
     assert len(set(pictures)) == len(pictures), "every act changes the picture"
     assert re.search(r"<output>drive_0 · frame 000010</output>", dom)
-    assert re.search(r'class="reading"[^>]*><div>step (99|100|101)</div><div>loss 0\.', dom)
+    assert re.search(r'class="reading"[^>]*><div>step (99|100|101)</div><div>training loss 0\.', dom)
 
 
 def test_a_phone_stacks_the_panels(report, tmp_path):
