@@ -1,1 +1,6 @@
+"""Tokenizers: pure torch networks with the published parameter names, their files and exports."""
 
+from cosmos_lidar.models.tokenizer.config import CONFIGS, TokenizerConfig
+from cosmos_lidar.models.tokenizer.network import build_tokenizer
+
+__all__ = ["CONFIGS", "TokenizerConfig", "build_tokenizer"]

@@ -1,0 +1,104 @@
+"""The members of the Cosmos tokenizer family and their shapes, with the published names and values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from cosmos_lidar.errors import UserError
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Shape of one tokenizer.
+
+    Attributes:
+        family: "CI" (images, continuous latents) or "DI" (images, discrete codes).
+        spatial_compression: input pixels per latent position, along height and along width.
+        patch_size: side of the Haar patches, the first part of that compression; a power of two.
+        channels: width of the first level.
+        channels_mult: width of each level, in multiples of ``channels``.
+        num_res_blocks: residual blocks per encoder level; decoder levels have one more.
+        attn_resolutions: levels at which attention follows each residual block, by tracked resolution.
+        resolution: input size from which resolutions are tracked. It changes the network only by where it makes
+            ``attn_resolutions`` come true: 512 gives the published lidar decoder its three extra attention blocks.
+        z_channels: channels between encoder or decoder and the 1x1 convolutions at the latent.
+        latent_channels: channels of the latent, or of the codes.
+        in_channels: picture channels.
+        dropout: share of activations dropped inside residual blocks while training.
+        levels: levels of the quantizer per code channel, for discrete families.
+    """
+
+    family: str = "CI"
+    spatial_compression: int = 8
+    patch_size: int = 4
+    channels: int = 128
+    channels_mult: tuple[int, ...] = (2, 4, 4)
+    num_res_blocks: int = 2
+    attn_resolutions: tuple[int, ...] = (32,)
+    resolution: int = 1024
+    z_channels: int = 16
+    latent_channels: int = 16
+    in_channels: int = 3
+    dropout: float = 0.0
+    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that no network can have."""
+        object.__setattr__(self, "channels_mult", tuple(self.channels_mult))
+        object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        if self.channels % 32:
+            raise UserError(f"channels={self.channels}: a multiple of 32 is needed, for group norms of 32 groups")
+        if self.patch_size & (self.patch_size - 1) or self.spatial_compression & (self.spatial_compression - 1):
+            raise UserError(
+                f"patch_size={self.patch_size}, spatial_compression={self.spatial_compression}: powers of two are needed"
+            )
+        if not 0 <= self.num_downsamples <= len(self.channels_mult):
+            raise UserError(
+                f"{self.num_downsamples} halvings (compression {self.spatial_compression} over patch {self.patch_size}) "
+                f"do not fit into {len(self.channels_mult)} levels"
+            )
+
+    @property
+    def num_downsamples(self) -> int:
+        """Strided convolutions, after the Haar patches."""
+        return int(math.log2(self.spatial_compression) - math.log2(self.patch_size))
+
+    @property
+    def patch_channels(self) -> int:
+        """Channels of the patched picture."""
+        return self.in_channels * self.patch_size**2
+
+
+_DISCRETE = TokenizerConfig(family="DI", z_channels=256, latent_channels=6)
+
+CONFIGS: dict[str, TokenizerConfig] = {
+    "CI8x8": TokenizerConfig(),
+    "CI16x16": TokenizerConfig(spatial_compression=16),
+    "CI8x8_LowRes": TokenizerConfig(patch_size=2),
+    "CI16x16_LowRes": TokenizerConfig(patch_size=2, spatial_compression=16),
+    "DI8x8": _DISCRETE,
+    "DI16x16": replace(_DISCRETE, spatial_compression=16),
+    "DI8x8_LowRes": replace(_DISCRETE, patch_size=2),
+    "DI16x16_LowRes": replace(_DISCRETE, patch_size=2, spatial_compression=16),
+}
+
+
+def tokenizer_config(name: str, **overrides: object) -> TokenizerConfig:
+    """Return the shape of a published member, with fields replaced.
+
+    Args:
+        name: such as ``"CI8x8"``; ``-`` and ``_360p`` spellings and the ``Cosmos-…-Tokenizer-`` prefix are understood.
+        **overrides: fields of :class:`TokenizerConfig`.
+
+    Raises:
+        UserError: unknown name or field.
+    """
+    key = name.rsplit("Tokenizer-", 1)[-1].rsplit("Tokenize1-", 1)[-1].replace("-", "_").replace("_360p", "_LowRes")
+    if key not in CONFIGS:
+        raise UserError(f"unknown tokenizer {name!r}: known are {', '.join(CONFIGS)}")
+    unknown = sorted(set(overrides) - set(TokenizerConfig.__dataclass_fields__))
+    if unknown:
+        fields = ", ".join(TokenizerConfig.__dataclass_fields__)
+        raise UserError(f"unknown field {unknown[0]!r} of tokenizer {name}: fields are {fields}")
+    return replace(CONFIGS[key], **overrides)

@@ -1,0 +1,60 @@
+"""Finite scalar quantization (Mentzer et al. 2023, arXiv 2309.15505): each channel is rounded to a few levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import DataError
+
+_SLACK = 1e-3  # keeps tanh away from the outermost rounding edges
+
+
+class FSQ(nn.Module):
+    """Quantizer without parameters; levels (8, 8, 8, 5, 5, 5) give 64,000 codes."""
+
+    def __init__(self, levels: tuple[int, ...]) -> None:
+        super().__init__()
+        sizes = torch.tensor(levels, dtype=torch.int32)
+        basis = torch.cumprod(torch.tensor((1, *levels[:-1])), dim=0).int()
+        self.codebook_size = int(torch.prod(sizes))
+        self.register_buffer("_levels", sizes)
+        self.register_buffer("_basis", basis)
+        self.register_buffer("implicit_codebook", self._codes(torch.arange(self.codebook_size)))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantize with a straight-through gradient.
+
+        Args:
+            z: (B, C, …) with one channel per level.
+
+        Returns:
+            indices (B, …) int32 and codes (B, C, …) in [-1, 1], of the type of ``z``.
+        """
+        shape = (-1, *([1] * (z.ndim - 2)))
+        levels = self._levels.float().view(shape)
+        half = (levels - 1) * (1 + _SLACK) / 2
+        offset = torch.where(levels % 2 == 0, 0.5, 0.0)
+        bounded = torch.tanh(z.float() + torch.atanh(offset / half)) * half - offset
+        rounded = bounded + (bounded.round() - bounded).detach()
+        width = (self._levels // 2).float().view(shape)
+        digits = (rounded.detach().round() + width).to(torch.int32)
+        indices = (digits * self._basis.view(shape)).sum(1, dtype=torch.int32)
+        return indices, (rounded / width).to(z.dtype)
+
+    def indices_to_codes(self, indices: Tensor) -> Tensor:
+        """Return (B, C, …) float32 codes of (B, …) integer indices.
+
+        Raises:
+            DataError: an index outside the codebook.
+        """
+        if not torch.jit.is_tracing() and indices.numel():
+            low, high = int(indices.min()), int(indices.max())
+            if low < 0 or high >= self.codebook_size:
+                raise DataError(f"indices from {low} to {high}", wanted=f"0 to {self.codebook_size - 1}")
+        return self._codes(indices).movedim(-1, 1)
+
+    def _codes(self, indices: Tensor) -> Tensor:
+        digits = (indices[..., None] // self._basis) % self._levels
+        width = self._levels // 2
+        return (digits - width) / width
