@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         from cosmos_lidar.viz.recording import write_recording_report
 
-        sys.stdout.write(f"{write_recording_report(args.html, clips, args.frames)}\n")
+        sys.stdout.write(f"{write_recording_report(args.html, args.path.resolve().name, clips, args.frames)}\n")
     if args.rrd is not None:
         from cosmos_lidar.viz.rerun_export import write_rrd
 
