@@ -261,7 +261,7 @@ def lidar_loader(
         world_size: number of those processes; default from torch.distributed.
         seed: of order, frames and crops.
         shuffle_buffer: encoded runs to draw from in training.
-        repeat: in training: endless; False for one pass.
+        repeat: in training: endless; False for one pass, then only shards and slices of them are shuffled.
         limit: otherwise: at most that many batches.
         bad_sample_budget: share of samples that may be unusable before the run stops; see ``loader.skip_report``.
 
@@ -291,7 +291,8 @@ def lidar_loader(
     _refuse_endless_wait(folder, manifest, encoder, samples, workers, training)
     common = {"split_part": split, "worker_config": workers, "batch_size": batch_size, "task_encoder": encoder}
     if training:
-        shuffling = {"shuffle_buffer_size": shuffle_buffer, "max_samples_per_sequence": 8}
+        # Energon cannot resume a shuffle buffer whose source has ended, and with it a single pass.
+        shuffling = {"shuffle_buffer_size": shuffle_buffer if repeat else None, "max_samples_per_sequence": 8}
         dataset = get_train_dataset(str(folder), repeat=repeat, **shuffling, **common)
     else:
         dataset = get_val_dataset(str(folder), limit=limit, **common)
