@@ -67,6 +67,7 @@ class _Photographer:
     rate_hz: float
 
     def pose(self, time_s: float) -> np.ndarray:
+        """Return world_SE3_camera (4, 4)."""
         return self.drive.scene.world_SE3_vehicle(time_s) @ self.camera.vehicle_SE3_camera
 
     def __call__(self, index: int) -> np.ndarray:
