@@ -38,7 +38,7 @@ def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Pat
     plain, safe = folder / f"{stem}.pt", folder / f"{stem}.safetensors"
     write_whole(plain, lambda partial: torch.save(_published(state, step), partial))
     write_whole(safe, lambda partial: partial.write_bytes(save(state, {"iteration": str(step)})))
-    return [plain, safe, *export_jit(network, averaged or network, folder, stem)]
+    return [plain, safe, *export_jit(network, folder, stem, averaged)]
 
 
 def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:

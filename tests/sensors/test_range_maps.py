@@ -179,7 +179,7 @@ def test_wrong_maps_say_what_is_wanted():
         ray_directions(sensor, ray_at="left")
 
 
-@pytest.fixture()
+@pytest.fixture
 def motion():
     cos, sin = np.cos(0.02), np.sin(0.02)
     world_SE3_end = np.array([[cos, -sin, 0, 1.5], [sin, cos, 0, 0.1], [0, 0, 1, 0.02], [0, 0, 0, 1]])

@@ -46,7 +46,7 @@ def test_fingerprint_tells_sensors_apart():
         ("name: x\ncolumns: 8\n", "missing key.*row_elevations_rad"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nbeams: 3\n", "unknown key.*beams"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [0, 1]\n", "descending"),
-        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nrow_azimuth_offsets_deg: [1]\n", "1 azimuth offsets for 2 rows"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nrow_azimuth_offsets_deg: [1]\n", "1 azimuth offsets"),
         ("name: x\ncolumns: 0\nrow_elevations_deg: [1, 0]\n", "0 columns"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [a, b]\n", "not a number"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nformat: {widths: 3}\n", "widths"),

@@ -51,11 +51,11 @@ class TokenizerConfig:
             raise UserError(f"channels={self.channels}: a multiple of 32 is needed, for group norms of 32 groups")
         if self.patch_size & (self.patch_size - 1) or self.spatial_compression & (self.spatial_compression - 1):
             raise UserError(
-                f"patch_size={self.patch_size}, spatial_compression={self.spatial_compression}: powers of two are needed"
+                f"patch_size={self.patch_size}, spatial_compression={self.spatial_compression}: powers of two needed"
             )
         if not 0 <= self.num_downsamples <= len(self.channels_mult):
             raise UserError(
-                f"{self.num_downsamples} halvings (compression {self.spatial_compression} over patch {self.patch_size}) "
+                f"{self.num_downsamples} halvings (compression {self.spatial_compression}, patch {self.patch_size}) "
                 f"do not fit into {len(self.channels_mult)} levels"
             )
 

@@ -1,0 +1,41 @@
+"""Picture quality of reconstructions: PSNR and SSIM on 8-bit values, as the published validation computes them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_WINDOW = 7
+
+
+def to_uint8_levels(x: Tensor) -> Tensor:
+    """Map [-1, 1] to the levels 0 … 255 as floats; values outside are clamped (the published code lets them wrap)."""
+    return ((x.float() + 1) / 2 * 255 + 0.5).floor().clamp(0, 255)
+
+
+def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
+    """Return (B,) peak signal-to-noise ratios in dB of (B, C, H, W) pictures in [-1, 1]."""
+    error = (to_uint8_levels(reconstruction) - to_uint8_levels(picture)).square().mean((1, 2, 3))
+    return 10 * torch.log10(255.0**2 / (error + 1.19e-7))
+
+
+def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
+    """Return (B,) structural similarities (Wang et al. 2004), of (B, C, H, W) pictures in [-1, 1].
+
+    Uniform 7 x 7 windows wholly inside the picture, sample covariance, constants 0.01 and 0.03, mean over channels.
+    """
+    x, y = to_uint8_levels(reconstruction).double(), to_uint8_levels(picture).double()
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    sample = _WINDOW**2 / (_WINDOW**2 - 1)
+    var_x = sample * (_window_mean(x * x) - mean_x**2)
+    var_y = sample * (_window_mean(y * y) - mean_y**2)
+    covariance = sample * (_window_mean(x * y) - mean_x * mean_y)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    below = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    return (above / below).mean((1, 2, 3)).float()
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, _WINDOW, stride=1)

@@ -1,0 +1,175 @@
+"""Tokenizers from files: TorchScript pairs, training checkpoints, safetensors. All or nothing.
+
+The network is built from the names and shapes found in the file, never from the file's name: the published lidar
+decoder, for one, has attention blocks that its name does not tell of.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
+from cosmos_lidar.models.tokenizer.network import make_tokenizer
+
+State = dict[str, Tensor]
+_PAIR = ("encoder.jit", "decoder.jit")
+_WHOLE = ("autoencoder.jit", "autoencoder.pt", "model.pt", "model.safetensors")
+_WANTED = "a CI or DI tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencoder.pt, iter_N.pt, .safetensors"
+
+
+def load_tokenizer(
+    source: str | Path | tuple[str | Path, str | Path] | list[str | Path], ema: bool = False
+) -> nn.Module:
+    """Return the tokenizer in a file, a pair of files or a folder, in float32 on the CPU, in eval mode.
+
+    Args:
+        source: a folder holding the published files, one whole file, or (encoder, decoder). A file named
+            ``…encoder.jit`` or ``…_enc.jit`` brings the decoder beside it.
+        ema: of a training checkpoint that holds both, take the averaged weights.
+
+    Raises:
+        DataError: missing or broken file, half a pair, another kind of network, or tensors that do not fit; the message
+            names the missing and the unexpected keys, and nothing is loaded partially.
+    """
+    files = [Path(part) for part in source] if isinstance(source, tuple | list) else _files(Path(source))
+    state: State = {}
+    for file in files:
+        state |= _read(file, ema)
+    where = " + ".join(str(file) for file in files)
+    config = infer_config(state, where)
+    with torch.device("meta"):
+        network = make_tokenizer(config)
+    return _fill(network, split_unused(state, network.state_dict()), where)
+
+
+def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the latent channels, each (16,) float32, of a ``mean_std.pt``.
+
+    Raises:
+        DataError: not a pair of tensors with 16 values each.
+    """
+    pair = _torch_load(Path(path))
+    shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in pair] if _is_pair(pair) else pair
+    if not _is_pair(pair) or any(not isinstance(t, Tensor) or t.numel() != 16 for t in pair):
+        raise DataError(f"holds {shapes!r:.200}", file=path, wanted="a pair (mean, std) of 16 values each")
+    return tuple(t.detach().float().reshape(16).clone() for t in pair)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return _files_of_folder(path)
+    for end, other in (("encoder.jit", "decoder.jit"), ("_enc.jit", "_dec.jit")):
+        for own, partner in ((end, other), (other, end)):
+            if path.name.endswith(own):
+                beside = path.with_name(path.name.removesuffix(own) + partner)
+                if not beside.is_file():
+                    raise DataError("half a pair", file=path, wanted=f"{beside.name} beside it, or a pair of paths")
+                return [path, beside]
+    return [path]
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    pair = [folder / name for name in _PAIR]
+    found = [file.is_file() for file in pair]
+    if all(found):
+        return pair
+    for name in _WHOLE:
+        if (folder / name).is_file():
+            return [folder / name]
+    if any(found):
+        missing = _PAIR[found.index(False)]
+        raise DataError("half a pair", file=folder, wanted=f"{missing} beside the other")
+    raise DataError("no tokenizer in this folder", file=folder, wanted=_WANTED)
+
+
+def _read(path: Path, ema: bool) -> State:
+    if not path.is_file():
+        raise DataError("no such file", file=path, wanted=_WANTED)
+    if path.suffix == ".jit":
+        return _read_jit(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = _torch_load(path)
+    if isinstance(content, dict):
+        content = content.get("model", content.get("state_dict", content))
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise DataError("holds no weights", file=path, wanted=_WANTED)
+    return dict(_published_names(content, ema))
+
+
+def _published_names(content: dict[str, object], ema: bool) -> Iterator[tuple[str, Tensor]]:
+    """Strip the trainer's prefixes; of averaged weights (``ema.network-a-b-c``) the dashes become dots."""
+    averaged = {k: v for k, v in content.items() if k.startswith("ema.network-")}
+    if ema and averaged:
+        yield from ((k.removeprefix("ema.network-").replace("-", "."), v) for k, v in averaged.items())
+        return
+    for key, value in content.items():
+        if isinstance(value, Tensor) and not key.startswith(("ema.", "loss.")):
+            yield key.removeprefix("network."), value
+
+
+def _torch_load(path: Path) -> object:
+    if not path.is_file():
+        raise DataError("no such file", file=path, wanted=_WANTED)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and tensor errors all mean: not such a file
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"not a checkpoint that is safe to read ({reason:.160})", file=path, wanted=_WANTED) from error
+
+
+def _read_jit(path: Path) -> State:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what is published
+            module = torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"not a TorchScript file ({reason:.160})", file=path, wanted=_WANTED) from error
+    return {_decoder_name(key): value for key, value in module.state_dict().items()}
+
+
+def _decoder_name(key: str) -> str:
+    """Map the quantizer of a discrete ``decoder.jit`` to its place in the whole network."""
+    return key.removeprefix("inv_quant.")
+
+
+def _read_safetensors(path: Path) -> State:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise DataError(f"not a safetensors file ({error})", file=path, wanted=_WANTED) from error
+
+
+def _fill(network: nn.Module, state: State, where: str) -> nn.Module:
+    own = network.state_dict()
+    missing = sorted(set(own) - set(state) - {key for key in own if key.endswith(FIXED_BUFFERS)})
+    unexpected = sorted(set(state) - set(own))
+    shapes = [k for k in own if k in state and k not in unexpected and own[k].shape != state[k].shape]
+    if missing or unexpected or shapes:
+        wrong = [f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}" for k in shapes]
+        parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+        text = "; ".join(f"{len(keys)} {name}: {_some(keys)}" for name, keys in parts if keys)
+        raise DataError(f"tensors do not fit a {network.config.family} tokenizer: {text}", file=where, wanted=_WANTED)
+    whole = make_tokenizer(network.config)  # for its buffers; every parameter is overwritten
+    whole.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
+    return whole.eval()
+
+
+def _some(keys: list[str], most: int = 8) -> str:
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(keys[:most]) + more

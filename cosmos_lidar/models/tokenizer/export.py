@@ -1,0 +1,153 @@
+"""TorchScript exports with the published interfaces, checked before they are handed over.
+
+Encoder files return ``(latents, (zero, zero))`` or ``(indices, codes, zero loss)``; decoder files take latents or
+indices; whole networks return a tuple that begins with the reconstruction.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import UserError
+
+_TOLERANCE = 1e-4  # largest difference between eager and exported results, relative to their scale
+
+
+class _ContinuousEncoder(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = network.encoder, network.quant_conv
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return self.quant_conv(self.encoder(x)), (torch.zeros(1), torch.zeros(1))
+
+
+class _DiscreteEncoder(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv, self.quantizer = network.encoder, network.quant_conv, network.quantizer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        indices, codes = self.quantizer(self.quant_conv(self.encoder(x)))
+        return indices, codes, codes.new_zeros(1)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.post_quant_conv, self.decoder = network.post_quant_conv, network.decoder
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.decoder(self.post_quant_conv(z))
+
+
+class _InverseQuantizer(nn.Module):
+    def __init__(self, quantizer: nn.Module) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.quantizer.indices_to_codes(indices)
+
+
+class _DiscreteDecoder(_Decoder):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.inv_quant = _InverseQuantizer(network.quantizer)  # the published place of the codebook
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return super().forward(self.inv_quant(indices).to(self.post_quant_conv.weight.dtype))
+
+
+class _Whole(nn.Module):
+    """All parameters under their published keys; the encoder part's result follows the reconstruction."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        for name, child in network.named_children():
+            self.add_module(name, child)
+        self.discrete = hasattr(network, "quantizer")
+
+    def forward(self, x: Tensor) -> tuple:
+        z = self.quant_conv(self.encoder(x))
+        if self.discrete:
+            indices, codes = self.quantizer(z)
+            return self.decoder(self.post_quant_conv(codes)), codes.new_zeros(1), indices
+        return self.decoder(self.post_quant_conv(z)), (torch.zeros(1), torch.zeros(1)), z
+
+
+def export_jit(network: nn.Module, folder: str | Path, stem: str, averaged: nn.Module | None = None) -> list[Path]:
+    """Write ``STEM_enc.jit``, ``STEM_dec.jit`` and ``STEM_ema.jit`` (encoder, decoder, whole network).
+
+    Each is traced in float32 on the CPU, compared with the network at another picture size than it was traced at, and
+    renamed into place when it is whole.
+
+    Args:
+        network: tokenizer of :func:`build_tokenizer` or :func:`load_tokenizer`.
+        folder: made when absent.
+        stem: beginning of the file names, such as ``"iter_000002000"``.
+        averaged: the same network with averaged weights, for all three files when given.
+
+    Returns:
+        The three files.
+
+    Raises:
+        UserError: an exported file does not give the network's numbers.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = copy.deepcopy(averaged if averaged is not None else network).cpu().float().eval()
+    discrete = hasattr(source, "quantizer")
+    traced_at, checked_at = (_example(source, size) for size in ((8, 8), (6, 10)))
+    encoder = (_DiscreteEncoder if discrete else _ContinuousEncoder)(source)
+    decoder = (_DiscreteDecoder if discrete else _Decoder)(source)
+    jobs = {f"{stem}_enc.jit": (encoder, traced_at, checked_at),
+            f"{stem}_dec.jit": (decoder, *(encoder(x)[0] for x in (traced_at, checked_at))),
+            f"{stem}_ema.jit": (_Whole(source), traced_at, checked_at)}
+    return [_write(module, example, check, folder / name) for name, (module, example, check) in jobs.items()]
+
+
+def export_safetensors(network: nn.Module, path: str | Path) -> Path:
+    """Write the weights under their published keys; :func:`load_tokenizer` reads them back."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    save_file(state, partial)
+    os.replace(partial, path)
+    return path
+
+
+def _example(network: nn.Module, latent_size: tuple[int, int]) -> Tensor:
+    step = network.config.spatial_compression
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, network.config.in_channels, latent_size[0] * step, latent_size[1] * step)
+    return torch.rand(shape, generator=generator) * 2 - 1
+
+
+@torch.no_grad()
+def _write(module: nn.Module, example: Tensor, check: Tensor, path: Path) -> Path:
+    module = module.eval()
+    partial = path.with_name(path.name + ".partial")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what the published code loads
+        torch.jit.save(torch.jit.trace(module, example, strict=False, check_trace=False), str(partial))
+        exported = torch.jit.load(str(partial), map_location="cpu")
+        wanted, got = _first(module(check)), _first(exported(check))
+    error = (wanted.float() - got.float()).abs().max().item()
+    if not error <= _TOLERANCE * max(wanted.float().abs().max().item(), 1.0):
+        partial.unlink()
+        raise UserError(f"{path}: the exported network differs from the trained one by {error:.3g}; not written")
+    os.replace(partial, path)
+    return path
+
+
+def _first(result: Tensor | tuple) -> Tensor:
+    return result[0] if isinstance(result, tuple) else result
