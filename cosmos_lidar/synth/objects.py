@@ -101,7 +101,7 @@ def pedestrian(rng: np.random.Generator, label: int = 30) -> Primitives:
     hip, stride = rng.uniform(0.80, 0.95), rng.uniform(0.0, 0.22)
     legs = [
         ball(
-            (s * stride * 0.6, s * 0.10, hip / 2), (0.09 + 0.4 * stride, 0.09, hip / 2 + 0.04), M.CLOTH, label, trousers
+            (s * stride * 0.6, s * 0.10, hip / 2), (0.08 + 0.2 * stride, 0.09, hip / 2 + 0.04), M.CLOTH, label, trousers
         )
         for s in (-1, 1)
     ]
