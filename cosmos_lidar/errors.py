@@ -61,5 +61,6 @@ def require(module: str, extra: str) -> object:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{module} is needed here and {error.name} is not installed: pip install -c constraints.txt 'cosmos_lidar[{extra}]'"
+            f"{module} is needed here and {error.name} is not installed: "
+            f"pip install -c constraints.txt 'cosmos_lidar[{extra}]'"
         ) from error

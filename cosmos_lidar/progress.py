@@ -49,7 +49,8 @@ class Meter:
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             rate = TextColumn("{task.fields[rate]}")
-            self._bar = Progress(*columns, rate, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
+            note = TextColumn("{task.fields[note]}")
+            self._bar = Progress(*columns, rate, TimeRemainingColumn(), note, console=console)
             self._bar.start()
             self._task = self._bar.add_task(self.label, total=self.total, rate="", note="")
         return self
@@ -63,7 +64,8 @@ class Meter:
             self._bar.update(self._task, completed=self.done, rate=rate, note=note)
         elif now - self._spoken > _LINE_EVERY_S:
             self._spoken = now
-            logger.info("%s: %d/%s %s, %s%s %s", self.label, self.done, self.total or "?", self.unit, rate, self._left(now), note)
+            share = f"{self.done}/{self.total or '?'} {self.unit}"
+            logger.info("%s: %s, %s%s %s", self.label, share, rate, self._left(now), note)
 
     def _left(self, now: float) -> str:
         if not self.total or not self.done:
