@@ -24,13 +24,13 @@ def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flag(parser, "enc_path", metavar="FILE", help="encoder.jit, together with --dec_path, instead of --checkpoint")
     add_flag(parser, "dec_path", metavar="FILE", help="decoder.jit")
+    add_flag(parser, "ema", action="store_true", help="of a training checkpoint, the averaged weights")
     add_flag(
         parser,
         "tokenizer_dtype",
         choices=_DTYPES,
         default="float32",
-        help="in which the network computes (default %(default)s; published bfloat16, which networks traced in float32 "
-        "cannot do)",
+        help="in which the network computes (default %(default)s; published bfloat16, which costs precision)",
     )
     add_flag(parser, "device", default="auto", help="cpu, cuda, cuda:1, or auto (default): cuda where there is one")
     add_flag(parser, "batch_size", type=int, default=1, help="frames per step (default %(default)s)")

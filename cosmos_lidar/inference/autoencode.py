@@ -2,7 +2,7 @@
 
 The defaults follow the published lidar tokenizer command except where its choice costs quality without need:
 pictures are padded by repeating the edge to a multiple of 8 (published: mid-range zeros to a multiple of 16) and
-computed in float32 (published: bfloat16, with which networks traced in float32 stop with a type mismatch).
+computed in float32 (published: bfloat16, which costs precision and stops networks that were traced in float32).
 """
 
 from __future__ import annotations
@@ -195,7 +195,9 @@ def reconstruct(
     """
     padded, (top, left) = pad_picture(to_picture(range_m, options), options.padding)
     try:
-        decoded = tokenizer.decode(tokenizer.encode(padded.to(dtype))).float()
+        latents = tokenizer.encode(padded.to(dtype))
+        latents = latents[1] if isinstance(latents, tuple) else latents  # discrete families: (indices, codes)
+        decoded = tokenizer.decode(latents).float()
     except RuntimeError as error:
         height, width = padded.shape[-2:]
         reason = str(error).strip().splitlines()[-1]

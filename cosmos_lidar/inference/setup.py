@@ -50,7 +50,7 @@ def open_tokenizer(args: argparse.Namespace) -> Tokenizer:
         if not file.exists():
             raise DataError("no such tokenizer", file=file, wanted="the path of a checkpoint, see --checkpoint")
     device = choose_device(args.device)
-    network = load_tokenizer(files[0] if len(files) == 1 else tuple(files))
+    network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
     dtype = getattr(torch, args.tokenizer_dtype)
     description = {"files": [str(file) for file in files], "weights_sha256": _weights_sha256(network)}
     return Tokenizer(network.eval().to(device=device, dtype=dtype), device, dtype, description)

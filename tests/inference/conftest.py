@@ -38,7 +38,7 @@ def small_sensor() -> Sensor:
 
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the encoder.jit and decoder.jit of a small network with random weights."""
+    """Folder with small_enc.jit, small_dec.jit and small_ema.jit of a small network with random weights."""
     from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit
 
     torch.manual_seed(0)

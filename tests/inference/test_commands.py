@@ -22,7 +22,8 @@ def release(tmp_path_factory: pytest.TempPathFactory, small_sensor: Sensor, make
 
 @pytest.fixture(scope="module")
 def jit_pair(tokenizer_folder: Path) -> list[str]:
-    return ["--enc_path", str(tokenizer_folder / "encoder.jit"), "--dec_path", str(tokenizer_folder / "decoder.jit")]
+    encoder, decoder = tokenizer_folder / "small_enc.jit", tokenizer_folder / "small_dec.jit"
+    return ["--enc_path", str(encoder), "--dec_path", str(decoder)]
 
 
 def _finite(document: object) -> bool:
@@ -105,6 +106,25 @@ def test_evaluate_agrees_with_autoencode(release: Path, jit_pair: list[str], tmp
     assert one["protocol"] == many["protocol"]
 
 
+def test_any_file_of_the_same_weights_gives_the_same_numbers(
+    release: Path, jit_pair: list[str], tokenizer_folder: Path, tmp_path: Path
+):
+    results, output = [], tmp_path / "r.json"
+    for options in (jit_pair, ["--checkpoint", str(tokenizer_folder / "small_ema.jit")]):
+        assert main(["evaluate", "--data", str(release), *options, "--max_clips", "1", "--output", str(output)]) == 0
+        results.append(json.loads(output.read_text()))
+    assert results[0]["pooled"]["published"] == results[1]["pooled"]["published"]
+    assert results[0]["tokenizer"]["weights_sha256"] == results[1]["tokenizer"]["weights_sha256"]
+
+
+def test_bfloat16_runs_and_is_told_in_the_protocol(release: Path, jit_pair: list[str], tmp_path: Path):
+    command = ["evaluate", "--data", str(release), *jit_pair, "--max_frames", "1", "--output", str(tmp_path / "r.json")]
+    assert main([*command, "--tokenizer_dtype", "bfloat16"]) == 0
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["protocol"]["tokenizer_dtype"] == "bfloat16"
+    assert _finite(document["pooled"]["published"])
+
+
 def test_baselines_and_split(release: Path, tmp_path: Path):
     split = tmp_path / "val.lst"
     split.write_text("a1.tar\n\n")
@@ -120,27 +140,17 @@ def test_baselines_and_split(release: Path, tmp_path: Path):
     assert results["resize"]["pooled"]["chamfer"] is None
 
 
-def test_rows_of_the_waymo_lidar_and_of_an_even_fan(release: Path, tmp_path: Path):
+def test_rows_of_the_waymo_lidar_and_of_an_even_fan(release: Path, tokenizer_folder: Path, tmp_path: Path):
     def highest_elevation(*options: str) -> float:
         command = ["autoencode", "--data", str(release), "--clip", "a1", "--max_frames", "1", "--vis_pcd", "0"]
         folder = tmp_path / "_".join(options)
-        tokenizer = ["--checkpoint", str(tmp_path / "identity.jit")]
+        tokenizer = ["--checkpoint", str(tokenizer_folder / "small_ema.jit")]
         assert main([*command, *tokenizer, *options, "--output_root", str(folder)]) == 0
         points = np.load(next((folder / "points" / "a1").glob("*_original.npz")))["points"]
         return float(np.degrees(np.arcsin(points[:, 2] / np.linalg.norm(points, axis=1))).max())
 
-    _save_small(tmp_path / "identity.jit")
     assert highest_elevation("--waymo_top") == pytest.approx(np.degrees(0.03849), abs=0.05)
     assert highest_elevation("--uniform_fov", "--fov_max", "7.5") == pytest.approx(7.5, abs=0.05)
-
-
-def _save_small(path: Path) -> None:
-    import torch
-
-    from cosmos_lidar.models.tokenizer import build_tokenizer
-
-    network = build_tokenizer("CI8x8", channels=32, channels_mult=(1, 1, 1), num_res_blocks=1).eval()
-    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 32, 32), strict=False), str(path))
 
 
 @pytest.mark.parametrize(("name", "format"), [("kitti_velodyne", "kitti"), ("nuscenes", "nuscenes")])
@@ -211,6 +221,15 @@ def test_prepared_shards_give_the_numbers_of_the_clips(release: Path, tmp_path: 
     capsys.readouterr()
     assert main([*common, str(tmp_path / "x.json"), "--data", str(shards), "--split", "holiday"]) == 2
     assert "no split 'holiday'" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_tokenizer_is_named(release: Path, tmp_path: Path, capsys):
+    junk = tmp_path / "junk.pt"
+    junk.write_bytes(b"not a checkpoint")
+    command = ["autoencode", "--data", str(release), "--checkpoint", str(junk), "--output_root", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert str(junk) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_colours_and_missing_data_stop_first(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
