@@ -322,6 +322,35 @@ def test_command_line_from_recordings_to_checked_shards(
     assert "other clips or other options" in capsys.readouterr().err
 
 
+def test_command_line_names_what_is_wrong(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "shards")
+    assert main(["prepare", str(release), out, "--sensor", "velodyne9000"]) == 2
+    assert "unknown sensor 'velodyne9000': shipped are kitti_hdl64e" in capsys.readouterr().err
+    assert main(["prepare", str(release), out, "--split", "1,1,1"]) == 0
+    assert main(["prepare", str(release), out + "2", "--split-list", str(tmp_path / "no.lst")]) == 2
+    assert "no.lst" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["prepare", str(release), out, "--split", "most,few"])
+    assert "invalid" in capsys.readouterr().err
+    picture = tmp_path / "scan.bin"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    assert main(["prepare", str(picture), out + "3"]) == 2
+    assert "scan.bin" in capsys.readouterr().err
+    assert not Path(out + "2").exists()
+
+
+def test_truncated_recording_is_named(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tar = sorted((release / "lidar").glob("*.tar"))[0]
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    assert main(["prepare", str(release), str(tmp_path / "shards"), "--format", "release"]) == 2
+    error = capsys.readouterr().err
+    assert tar.name in error
+    assert f"clip {tar.stem}" in error
+    assert not tars(tmp_path / "shards")
+
+
 def test_plain_energon_prepare_works_on_the_folder(clips: list[Clip], tmp_path: Path) -> None:
     prepare_shards(clips, tmp_path, OPTIONS)
     patterns = [f"--split-parts={split}:{split}-.*" for split in ("train", "val", "test")]
