@@ -12,6 +12,7 @@ from dataclasses import replace
 from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import (
     DataConfig,
+    EmaConfig,
     LogConfig,
     LossConfig,
     ModelConfig,
@@ -47,7 +48,23 @@ def debug() -> TokenizerRun:
     )
 
 
-RECIPES = {"ci8x8_512": ci8x8_512, "debug": debug}
+def demo() -> TokenizerRun:
+    """Return the training of `make demo`: a 4.9 M network from scratch, minutes on two CPU cores."""
+    loss = LossConfig(perceptual=0.0)
+    return replace(
+        ci8x8_512(),
+        recipe="demo",
+        model=ModelConfig(channels=32, resolution=1024, loss=loss, ema=EmaConfig(enabled=True, decay=0.98)),
+        data=DataConfig(batch_size=4, crop_columns=256, val_batch_size=4, workers=0, frames_per_clip=4, shuffle_runs=8),
+        optim=OptimConfig(lr=1e-3, warmup_steps=50),
+        trainer=TrainerConfig(
+            max_steps=500, log_every=5, val_every=100, val_batches=4, save_every=250, keep_last=2, accelerator="cpu"
+        ),
+        log=LogConfig(name="demo"),
+    )
+
+
+RECIPES = {"ci8x8_512": ci8x8_512, "debug": debug, "demo": demo}
 
 
 def train(run: TokenizerRun) -> int:

@@ -1,0 +1,1 @@
+"""The whole path in one command, on synthetic drives or on recordings."""
