@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import multiprocessing
@@ -90,6 +91,7 @@ def prepare_shards(
         DataError: the folder holds something else, the disk is full, a split is empty, or too many bad frames.
         UserError: impossible options, or ``resume`` without anything begun.
     """
+    _expect_energon()
     options = options or PrepareOptions()
     plan = make_plan(clips, options)
     journal = _open_folder(folder, plan, resume)
@@ -113,6 +115,12 @@ def prepare_shards(
     index_with_energon(folder, manifest.shards, jobs)
     write_manifest(folder, manifest)
     return manifest
+
+
+def _expect_energon() -> None:
+    """Complain before the hours of work, not after; importing it here would take seconds and fork its threads."""
+    if importlib.util.find_spec("megatron") is None or importlib.util.find_spec("megatron.energon") is None:
+        raise UserError("megatron-energon indexes the shards and is not installed: pip install 'cosmos_lidar[train]'")
 
 
 def _open_folder(folder: Path, plan: Plan, resume: bool) -> Journal:

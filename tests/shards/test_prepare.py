@@ -99,6 +99,15 @@ def test_returns_beyond_the_sensor_are_dropped_and_counted(tmp_path: Path) -> No
     assert report["returns_beyond_max_range"] == sum(np.count_nonzero(range_m > 60) for range_m in maps) > 0
 
 
+def test_missing_energon_is_told_before_the_work(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="megatron-energon.*not installed"):
+        prepare_shards(clips, tmp_path / "out", OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
 # ------------------------------------------------------------------------------------------------ stops and restarts
 
 
