@@ -383,3 +383,21 @@ def test_manifest_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match="version 9"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(("folder", "format"), [("kitti_velodyne", "kitti"), ("nuscenes", "nuscenes")])
+def test_real_recordings(test_data: Path, tmp_path: Path, folder: str, format: str) -> None:
+    out = tmp_path / "shards"
+    command = ["prepare", str(test_data / folder), str(out), "--format", format, "--split", "1,0,0"]
+    assert main(command) == 0
+    assert main(["check", str(out)]) == 0
+    from cosmos_lidar.clips import open_clips
+
+    clip = open_clips(test_data / folder, format=format)[0]
+    parts = read_tar(out / "train-000000.tar")
+    stored = decode_ranges(parts[f"{clip.clip_id}_000000.{RANGES}"], [0])[0]
+    range_m = clip.range_map(0)
+    np.testing.assert_allclose(stored[range_m > 0.002], range_m[range_m > 0.002], atol=1.01e-3)
+    np.testing.assert_array_equal(stored > 0, range_m > 0)
+    intensity = decode_intensities(parts[f"{clip.clip_id}_000000.{INTENSITY}"], [0])[0]
+    assert intensity.max() > 0
