@@ -1,0 +1,90 @@
+"""The command as a whole: quick to start, documented, and what README and docs say is true."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cosmos_lidar.cli import build_parser, find_commands
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+HEAVY = {"torch", "nemo", "lightning", "megatron", "av", "scipy"}
+
+
+def code_of(text: str) -> str:
+    blocks, words = re.findall(r"```[a-z]*\n(.*?)```", text, re.S), re.findall(r"`([^`\n]+)`", text)
+    return "\n".join(blocks + words)
+
+
+def commands_of(page: Path) -> list[str]:
+    found = re.findall(r"^\s*(cosmos-lidar [a-z][^#|\n]*)", code_of(page.read_text(encoding="utf-8")), re.M)
+    return [command.strip() for command in found if "COMMAND" not in command]
+
+
+@pytest.mark.parametrize("statement", ["import cosmos_lidar", "import cosmos_lidar.sensors",
+                                       "from cosmos_lidar.cli import build_parser; build_parser()"])
+def test_starting_imports_nothing_heavy(statement):
+    code = f"{statement}; import sys; print(*sorted(set(sys.modules) & {HEAVY}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_every_command_has_help_with_an_example():
+    parser = build_parser()
+    for name, module in find_commands().items():
+        assert module.EXAMPLE.startswith(f"cosmos-lidar {name}")
+        arguments = shlex.split(module.EXAMPLE)[1:]
+        assert parser.parse_args(arguments).command == name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_are_understood(page):
+    parser = build_parser()
+    for command in commands_of(page):
+        arguments = shlex.split(command.replace("…", "X"))[1:]
+        if len(arguments) > 1 or arguments[0] not in find_commands():
+            parser.parse_args(arguments)  # exits on an unknown command or option
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_readme_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make ([a-z-]+)", code_of((ROOT / "README.md").read_text(encoding="utf-8"))):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_readme_python_runs(tmp_path, monkeypatch):
+    from cosmos_lidar.clips.writers.release import write_release
+    from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit
+    from cosmos_lidar.sensors import load_sensor
+    from cosmos_lidar.synth import synthesize_drive
+
+    write_release(tmp_path / "path" / "to" / "recordings", synthesize_drive(0, load_sensor("uniform64"), 1))
+    folder = tmp_path / "checkpoints" / "Cosmos-Tokenizer-CI8x8-Lidar"
+    encoder, decoder, _ = export_jit(build_tokenizer("CI8x8", channels=32, num_res_blocks=1), folder, "x")
+    encoder.rename(folder / "encoder.jit")
+    decoder.rename(folder / "decoder.jit")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    names: dict = {}
+    exec(code, names)
+    assert names["points"].shape[1] == 3
+    assert names["tokenizer"].config.family == "CI"
+
+
+def test_unknown_command_and_wrong_input_exit_with_2():
+    run = [sys.executable, "-m", "cosmos_lidar.cli"]
+    assert subprocess.run([*run, "fly"], capture_output=True).returncode == 2
+    done = subprocess.run([*run, "inspect", "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
