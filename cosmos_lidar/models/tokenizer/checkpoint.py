@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
 
 import torch
@@ -43,9 +43,7 @@ def load_tokenizer(
     for file in files:
         state |= _read(file, ema)
     where = " + ".join(str(file) for file in files)
-    config = infer_config(state, where)
-    with torch.device("meta"):
-        network = make_tokenizer(config)
+    network = make_tokenizer(infer_config(state, where))
     return _fill(network, split_unused(state, network.state_dict()), where)
 
 
@@ -55,15 +53,17 @@ def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: not a pair of tensors with 16 values each.
     """
-    pair = _torch_load(Path(path))
-    shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in pair] if _is_pair(pair) else pair
-    if not _is_pair(pair) or any(not isinstance(t, Tensor) or t.numel() != 16 for t in pair):
-        raise DataError(f"holds {shapes!r:.200}", file=path, wanted="a pair (mean, std) of 16 values each")
-    return tuple(t.detach().float().reshape(16).clone() for t in pair)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2
+    wanted = "a pair (mean, std) of 16 finite values each, std above 0"
+    pair = _torch_load(Path(path), wanted)
+    if not isinstance(pair, tuple | list):
+        raise DataError(f"holds a {type(pair).__name__}", file=path, wanted=wanted)
+    if len(pair) != 2 or any(not isinstance(t, Tensor) or t.numel() != 16 for t in pair):
+        shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in pair]
+        raise DataError(f"holds {shapes!r:.200}", file=path, wanted=wanted)
+    mean, std = (t.detach().float().reshape(16).clone() for t in pair)
+    if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+        raise DataError("values that cannot normalise latents", file=path, wanted=wanted)
+    return mean, std
 
 
 def _files(path: Path) -> list[Path]:
@@ -96,7 +96,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
 def _read(path: Path, ema: bool) -> State:
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=_WANTED)
-    if path.suffix == ".jit":
+    if path.suffix == ".jit" or _is_torchscript(path):
         return _read_jit(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -105,28 +105,41 @@ def _read(path: Path, ema: bool) -> State:
         content = content.get("model", content.get("state_dict", content))
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise DataError("holds no weights", file=path, wanted=_WANTED)
-    return dict(_published_names(content, ema))
+    state = _averaged_weights(content) if ema else _weights(content)
+    if not state:
+        kind = "averaged weights" if ema else "weights of a network"
+        raise DataError(f"holds no {kind}", file=path, wanted=_WANTED)
+    return state
 
 
-def _published_names(content: dict[str, object], ema: bool) -> Iterator[tuple[str, Tensor]]:
-    """Strip the trainer's prefixes; of averaged weights (``ema.network-a-b-c``) the dashes become dots."""
-    averaged = {k: v for k, v in content.items() if k.startswith("ema.network-")}
-    if ema and averaged:
-        yield from ((k.removeprefix("ema.network-").replace("-", "."), v) for k, v in averaged.items())
-        return
-    for key, value in content.items():
-        if isinstance(value, Tensor) and not key.startswith(("ema.", "loss.")):
-            yield key.removeprefix("network."), value
+def _weights(content: dict[str, object]) -> State:
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    plain = {k.removeprefix("network."): v for k, v in tensors.items() if not k.startswith(("ema.", "loss."))}
+    return plain or _averaged_weights(tensors)
 
 
-def _torch_load(path: Path) -> object:
+def _averaged_weights(content: dict[str, object]) -> State:
+    """Return the weights stored as ``ema.network-a-b-c`` under their names ``a.b.c``."""
+    prefix = "ema.network-"
+    return {k.removeprefix(prefix).replace("-", "."): v for k, v in content.items() if k.startswith(prefix)}
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Tell TorchScript from other zipped checkpoints: ``autoencoder.pt`` may be either."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _torch_load(path: Path, wanted: str = _WANTED) -> object:
     if not path.is_file():
-        raise DataError("no such file", file=path, wanted=_WANTED)
+        raise DataError("no such file", file=path, wanted=wanted)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and tensor errors all mean: not such a file
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"not a checkpoint that is safe to read ({reason:.160})", file=path, wanted=_WANTED) from error
+        raise DataError(f"not a checkpoint that is safe to read ({reason:.160})", file=path, wanted=wanted) from error
 
 
 def _read_jit(path: Path) -> State:
@@ -165,9 +178,8 @@ def _fill(network: nn.Module, state: State, where: str) -> nn.Module:
         parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         text = "; ".join(f"{len(keys)} {name}: {_some(keys)}" for name, keys in parts if keys)
         raise DataError(f"tensors do not fit a {network.config.family} tokenizer: {text}", file=where, wanted=_WANTED)
-    whole = make_tokenizer(network.config)  # for its buffers; every parameter is overwritten
-    whole.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
-    return whole.eval()
+    network.load_state_dict(state, strict=False)  # what may be absent are computed buffers, checked above
+    return network.float().eval()
 
 
 def _some(keys: list[str], most: int = 8) -> str:

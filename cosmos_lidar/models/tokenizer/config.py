@@ -65,6 +65,22 @@ class TokenizerConfig:
         return int(math.log2(self.spatial_compression) - math.log2(self.patch_size))
 
     @property
+    def attention_levels(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Levels of the encoder, and of the decoder, whose residual blocks are followed by attention.
+
+        The published decoder starts counting at the resolution after one halving per level but the first, whether or
+        not those halvings exist: that is how resolution=512 comes to mean attention at level 2.
+        """
+        levels, halvings = len(self.channels_mult), self.num_downsamples
+        size = self.resolution // self.patch_size
+        encoder = {i: size // 2 ** min(i, halvings) for i in range(levels)}
+        decoder = {levels - 1 - r: size // 2 ** (levels - 1) * 2 ** min(r, halvings) for r in range(levels)}
+        return tuple(
+            tuple(sorted(i for i, size in sizes.items() if size in self.attn_resolutions))
+            for sizes in (encoder, decoder)
+        )
+
+    @property
     def patch_channels(self) -> int:
         """Channels of the patched picture."""
         return self.in_channels * self.patch_size**2

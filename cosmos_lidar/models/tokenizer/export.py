@@ -62,7 +62,7 @@ class _DiscreteDecoder(_Decoder):
         self.inv_quant = _InverseQuantizer(network.quantizer)  # the published place of the codebook
 
     def forward(self, indices: Tensor) -> Tensor:
-        return super().forward(self.inv_quant(indices).to(self.post_quant_conv.weight.dtype))
+        return super().forward(self.inv_quant(indices).type_as(self.post_quant_conv.weight))
 
 
 class _Whole(nn.Module):

@@ -36,11 +36,11 @@ class FSQ(nn.Module):
         half = (levels - 1) * (1 + _SLACK) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         bounded = torch.tanh(z.float() + torch.atanh(offset / half)) * half - offset
-        rounded = bounded + (bounded.round() - bounded).detach()
+        rounded = bounded.round().detach() + (bounded - bounded.detach())  # in this order the value is exact
         width = (self._levels // 2).float().view(shape)
-        digits = (rounded.detach().round() + width).to(torch.int32)
+        digits = (rounded + width).to(torch.int32)
         indices = (digits * self._basis.view(shape)).sum(1, dtype=torch.int32)
-        return indices, (rounded / width).to(z.dtype)
+        return indices, (rounded / width).type_as(z)  # not .to(z.dtype): a traced network may be cast later
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
         """Return (B, C, …) float32 codes of (B, …) integer indices.

@@ -115,16 +115,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.recompute = False
         widths = [config.channels, *(config.channels * m for m in config.channels_mult)]
-        resolution = config.resolution // config.patch_size
+        attention, _ = config.attention_levels
         self.patcher = HaarPatcher2d(config.patch_size)
         self.conv_in = conv3(config.patch_channels, config.channels)
         self.down = nn.ModuleList()
         for i in range(len(config.channels_mult)):
-            attention = resolution in config.attn_resolutions
-            level = Level(widths[i], widths[i + 1], config.num_res_blocks, attention, config.dropout)
+            level = Level(widths[i], widths[i + 1], config.num_res_blocks, i in attention, config.dropout)
             if i < config.num_downsamples:
                 level.downsample = Downsample(widths[i + 1])
-                resolution //= 2
             self.down.append(level)
         self.mid = Middle(widths[-1], config.dropout)
         self.norm_out, self.conv_out = group_norm(widths[-1]), conv3(widths[-1], config.z_channels)
@@ -146,19 +144,15 @@ class Decoder(nn.Module):
         self.recompute = False
         widths = [config.channels * m for m in config.channels_mult]
         count = len(widths)
-        # The published decoder starts counting at the resolution after one halving per level but the first, whether or
-        # not those halvings exist: that is how resolution=512 comes to mean attention at level 2.
-        resolution = (config.resolution // config.patch_size) // 2 ** (count - 1)
+        _, attention = config.attention_levels
         self.conv_in = conv3(config.z_channels, widths[-1])
         self.mid = Middle(widths[-1], config.dropout)
         levels: list[Level] = []
         inputs = widths[-1]
         for i in reversed(range(count)):
-            attention = resolution in config.attn_resolutions
-            level = Level(inputs, widths[i], config.num_res_blocks + 1, attention, config.dropout)
+            level = Level(inputs, widths[i], config.num_res_blocks + 1, i in attention, config.dropout)
             if i >= count - config.num_downsamples:
                 level.upsample = Upsample(widths[i])
-                resolution *= 2
             inputs = widths[i]
             levels.insert(0, level)
         self.up = nn.ModuleList(levels)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from torch import Tensor
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig
 
 # Buffers that are computed, not learned; files hold them or not.
@@ -35,24 +36,10 @@ def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig:
             f"no tokenizer, or half of one: missing {', '.join(missing)}; it holds {', '.join(own)}, …", file=where,
             wanted="tensors of an encoder and a decoder",
         )
-    channels, patch_channels = state["encoder.conv_in.weight"].shape[:2]
-    widths = _widths(state, where)
-    halvings = len({key for key in state if re.fullmatch(r"encoder\.down\.\d+\.downsample\.conv\.weight", key)})
-    patch = math.isqrt(patch_channels // 3)
-    attention, resolution = _attention(state, patch, halvings, len(widths))
-    discrete = any(key.startswith("quantizer.") for key in state)
-    return TokenizerConfig(
-        family="DI" if discrete else "CI",
-        spatial_compression=patch * 2**halvings,
-        patch_size=patch,
-        channels=channels,
-        channels_mult=tuple(width // channels for width in widths),
-        num_res_blocks=len({key.split(".")[4] for key in state if key.startswith("encoder.down.0.block.")}),
-        attn_resolutions=attention,
-        resolution=resolution,
-        z_channels=state["encoder.conv_out.weight"].shape[0],
-        latent_channels=state["quant_conv.weight"].shape[0],
-    )
+    try:
+        return _config(state)
+    except (UserError, ValueError, IndexError) as error:
+        raise DataError(f"tensors of no known shape: {error}", file=where, wanted="a CI or DI tokenizer") from error
 
 
 def split_unused(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,22 +47,50 @@ def split_unused(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, 
     return {key: value for key, value in state.items() if key in own or not key.endswith(FIXED_BUFFERS)}
 
 
-def _widths(state: dict[str, Tensor], where: str) -> list[int]:
+def _config(state: dict[str, Tensor]) -> TokenizerConfig:
+    channels, patch_channels, *_ = state["encoder.conv_in.weight"].shape
+    halvings = len({key for key in state if re.fullmatch(r"encoder\.down\.\d+\.downsample\.conv\.weight", key)})
+    patch = math.isqrt(patch_channels // 3)
+    discrete = any(key.startswith("quantizer.") for key in state)
+    levels = {"levels": tuple(state["quantizer._levels"].tolist())} if "quantizer._levels" in state else {}
+    plain = TokenizerConfig(
+        family="DI" if discrete else "CI",
+        spatial_compression=patch * 2**halvings,
+        patch_size=patch,
+        channels=channels,
+        channels_mult=tuple(width // channels for width in _widths(state)),
+        num_res_blocks=len({key.split(".")[4] for key in state if key.startswith("encoder.down.0.block.")}),
+        z_channels=state["encoder.conv_out.weight"].shape[0],
+        latent_channels=state["quant_conv.weight"].shape[0],
+        **levels,
+    )
+    return _with_attention(plain, tuple(_attention(state, part) for part in (r"encoder\.down", r"decoder\.up")))
+
+
+def _widths(state: dict[str, Tensor]) -> list[int]:
     widths: list[int] = []
     while (key := f"encoder.down.{len(widths)}.block.0.conv1.weight") in state:
         widths.append(state[key].shape[0])
     if not widths:
-        raise DataError("an encoder without levels", file=where, key=key, wanted="the tensors of an image tokenizer")
+        raise ValueError(f"no {key}")
     return widths
 
 
-def _attention(state: dict[str, Tensor], patch: int, halvings: int, levels: int) -> tuple[tuple[int, ...], int]:
-    """Return (attn_resolutions, resolution) that put attention where the tensors are.
+def _attention(state: dict[str, Tensor], part: str) -> tuple[int, ...]:
+    found = (re.fullmatch(part + r"\.(\d+)\.attn\.0\.q\.weight", key) for key in state)
+    return tuple(sorted(int(match[1]) for match in found if match))
 
-    Only the published cases occur: none besides the middle block (tracked size 1024), or at the decoder's innermost
-    level (the size at which that level's tracked resolution is 32). Anything else shows as keys that do not fit.
+
+def _with_attention(config: TokenizerConfig, levels: tuple[tuple[int, ...], ...]) -> TokenizerConfig:
+    """Return the config whose tracked resolutions put attention at these levels of encoder and decoder.
+
+    Files do not hold the resolution, only what follows from it. Tensors that no resolution explains are left for the
+    comparison of keys, which names them.
     """
-    innermost = f"decoder.up.{levels - 1}.attn.0.q.weight"
-    if innermost not in state:
-        return (), 1024
-    return (32,), 32 * 2 ** (levels - 1) * patch
+    for resolution in (1024, 512, 2048, 256, 128, 64, 32, 16, 8, 4096, 8192):
+        for count in range(1, len(config.channels_mult) + 1):
+            wanted = tuple(32 >> i for i in range(count))
+            tried = replace(config, resolution=resolution, attn_resolutions=wanted)
+            if tried.attention_levels == levels:
+                return tried
+    return config
