@@ -15,12 +15,14 @@ from cosmos_lidar.inference.evaluate import Evaluation, build_baseline, evaluate
 from cosmos_lidar.inference.outputs import OutputOptions, write_json, write_outputs
 from cosmos_lidar.inference.score import ClipScore, describe_protocol
 from cosmos_lidar.models.tokenizer import load_tokenizer
+from cosmos_lidar.models.tokenizer.network import make_tokenizer
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.viz.report import Comparison, write_report
 
 if TYPE_CHECKING:
     from torch import nn
 
+TRAINED = "trained tokenizer"
 _FRAMES_SHOWN = 4
 _FRAMES_EVALUATED = 10  # of each held-out clip
 _COLUMNS = ("on held-out sweeps", "RMSE m", "MAE m", "relative", "Chamfer m", "PSNR dB")
@@ -45,7 +47,7 @@ def write_page(out: Path, recordings: Recordings, exports: Path) -> Path:
     document = {name: result.to_dict() for name, result in results.items()} | {"protocol": protocol}
     write_json(out / "metrics.json", document)
     _write_first_clip(network, clips[0], options, out / "autoencode")
-    trained = results["trained tokenizer"].pooled
+    trained = results[TRAINED].pooled
     errors = trained.errors.result().published
     size = sum(parameter.numel() for parameter in network.parameters())
     return write_report(
@@ -68,9 +70,10 @@ def write_page(out: Path, recordings: Recordings, exports: Path) -> Path:
 
 def _measure(network: nn.Module, recordings: Recordings, options: AutoencodeOptions) -> dict[str, Evaluation]:
     clips = recordings.held_out
-    count = 3 * sum(min(len(clip), _FRAMES_EVALUATED) for clip in clips)
+    count = 4 * sum(min(len(clip), _FRAMES_EVALUATED) for clip in clips)
     candidates = {
-        "trained tokenizer": network,
+        TRAINED: network,
+        "before training": make_tokenizer(network.config).eval(),
         "mean training map": build_baseline("mean", recordings.train, options, _FRAMES_EVALUATED),
         "8 x 8 averages": build_baseline("resize", clips, options),
     }
