@@ -82,6 +82,7 @@ class _Whole(nn.Module):
         return self.decoder(self.post_quant_conv(z)), (torch.zeros(1), torch.zeros(1)), z
 
 
+@torch.no_grad()
 def export_jit(network: nn.Module, folder: str | Path, stem: str, averaged: nn.Module | None = None) -> list[Path]:
     """Write ``STEM_enc.jit``, ``STEM_dec.jit`` and ``STEM_ema.jit`` (encoder, decoder, whole network).
 
@@ -132,21 +133,24 @@ def _example(network: nn.Module, latent_size: tuple[int, int]) -> Tensor:
     return torch.rand(shape, generator=generator) * 2 - 1
 
 
-@torch.no_grad()
 def _write(module: nn.Module, example: Tensor, check: Tensor, path: Path) -> Path:
-    module = module.eval()
     partial = path.with_name(path.name + ".partial")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what the published code loads
-        torch.jit.save(torch.jit.trace(module, example, strict=False, check_trace=False), str(partial))
-        exported = torch.jit.load(str(partial), map_location="cpu")
-        wanted, got = _first(module(check)), _first(exported(check))
-    error = (wanted.float() - got.float()).abs().max().item()
-    if not error <= _TOLERANCE * max(wanted.float().abs().max().item(), 1.0):
-        partial.unlink()
-        raise UserError(f"{path}: the exported network differs from the trained one by {error:.3g}; not written")
-    os.replace(partial, path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what the published code loads
+            torch.jit.save(torch.jit.trace(module.eval(), example, strict=False, check_trace=False), str(partial))
+            _compare(module, torch.jit.load(str(partial), map_location="cpu"), check, path)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
+
+
+def _compare(module: nn.Module, exported: nn.Module, check: Tensor, path: Path) -> None:
+    wanted, got = _first(module(check)).float(), _first(exported(check)).float()
+    error, scale = (wanted - got).abs().max().item(), max(wanted.abs().max().item(), 1.0)
+    if not error <= _TOLERANCE * scale:  # written so that NaN fails
+        raise UserError(f"{path}: the exported network differs by {error:.3g} from the given one; nothing was written")
 
 
 def _first(result: Tensor | tuple) -> Tensor:

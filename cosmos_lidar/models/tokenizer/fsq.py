@@ -35,7 +35,7 @@ class FSQ(nn.Module):
         levels = self._levels.float().view(shape)
         half = (levels - 1) * (1 + _SLACK) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
-        bounded = torch.tanh(z.float() + torch.atanh(offset / half)) * half - offset
+        bounded = torch.tanh(z + torch.atanh(offset / half)) * half - offset  # float32 for bfloat16 z as well
         rounded = bounded.round().detach() + (bounded - bounded.detach())  # in this order the value is exact
         width = (self._levels // 2).float().view(shape)
         digits = (rounded + width).to(torch.int32)
@@ -52,7 +52,7 @@ class FSQ(nn.Module):
             low, high = int(indices.min()), int(indices.max())
             if low < 0 or high >= self.codebook_size:
                 raise DataError(f"indices from {low} to {high}", wanted=f"0 to {self.codebook_size - 1}")
-        return self._codes(indices).movedim(-1, 1)
+        return self._codes(indices).movedim(-1, 1).contiguous()
 
     def _codes(self, indices: Tensor) -> Tensor:
         digits = (indices[..., None] // self._basis) % self._levels

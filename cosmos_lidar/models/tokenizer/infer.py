@@ -51,7 +51,9 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
     channels, patch_channels, *_ = state["encoder.conv_in.weight"].shape
     halvings = len({key for key in state if re.fullmatch(r"encoder\.down\.\d+\.downsample\.conv\.weight", key)})
     patch = math.isqrt(patch_channels // 3)
-    discrete = any(key.startswith("quantizer.") for key in state)
+    z_channels, latent_channels = (state[f"{name}.weight"].shape[0] for name in ("encoder.conv_out", "quant_conv"))
+    # The quantizer has no weights; where its buffers were not stored, the widths that only DI members have tell it.
+    discrete = any(key.startswith("quantizer.") for key in state) or (z_channels, latent_channels) == (256, 6)
     levels = {"levels": tuple(state["quantizer._levels"].tolist())} if "quantizer._levels" in state else {}
     plain = TokenizerConfig(
         family="DI" if discrete else "CI",
@@ -60,8 +62,8 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
         channels=channels,
         channels_mult=tuple(width // channels for width in _widths(state)),
         num_res_blocks=len({key.split(".")[4] for key in state if key.startswith("encoder.down.0.block.")}),
-        z_channels=state["encoder.conv_out.weight"].shape[0],
-        latent_channels=state["quant_conv.weight"].shape[0],
+        z_channels=z_channels,
+        latent_channels=latent_channels,
         **levels,
     )
     return _with_attention(plain, tuple(_attention(state, part) for part in (r"encoder\.down", r"decoder\.up")))

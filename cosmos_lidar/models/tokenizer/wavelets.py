@@ -23,7 +23,7 @@ class _Haar2d(nn.Module):
 
     def _bands(self, x: Tensor) -> Tensor:
         """Return (4 bands, 4 pixels a b c d): products of the low or high taps of rows and of columns."""
-        low = self.wavelets.to(x)
+        low = self.wavelets.type_as(x)  # not .to(x): a trace would freeze its device and type
         taps = torch.stack((low, low * (1 - 2 * self._arange)))  # (band, pixel); high is [s, -s]
         return torch.einsum("jc,ir->jirc", taps, taps).reshape(4, 4)
 
