@@ -32,7 +32,13 @@ class Vgg16Features(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return relu1_2 … relu5_3 of pictures (B, 3, H, W) in [-1, 1], H and W at least 16."""
+        """Return relu1_2 … relu5_3 of pictures (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            DataError: pictures too small for four halvings.
+        """
+        if min(x.shape[2:]) < 16:
+            raise DataError(f"pictures of {x.shape[2]} x {x.shape[3]}", wanted="at least 16 x 16 for VGG16 features")
         x = (x - self.shift) / self.scale
         taps = []
         for index in range(_TAPS[-1] + 1):
@@ -98,10 +104,15 @@ def load_perceptual(path: str | Path) -> PerceptualLoss:
         raise DataError("no such file", file=path, wanted=wanted)
     state = _read_weights(path, wanted)
     vgg = Vgg16Features()
-    missing = sorted(set(vgg.state_dict()) - set(state))
+    own = vgg.state_dict()
+    missing = sorted(set(own) - set(state))
     if missing:
         raise DataError(f"missing {', '.join(missing)}", file=path, wanted=wanted)
-    vgg.load_state_dict({key: state[key].float() for key in vgg.state_dict()})
+    for key, value in own.items():
+        if state[key].shape != value.shape:
+            found = f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
+            raise DataError(found, file=path, key=key, wanted=wanted)
+    vgg.load_state_dict({key: state[key].float() for key in own})
     return PerceptualLoss(vgg)
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cosmos_lidar.errors import DataError
+
 _WINDOW = 7
 
 
@@ -15,7 +17,12 @@ def to_uint8_levels(x: Tensor) -> Tensor:
 
 
 def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
-    """Return (B,) peak signal-to-noise ratios in dB of (B, C, H, W) pictures in [-1, 1]."""
+    """Return (B,) peak signal-to-noise ratios in dB of (B, C, H, W) pictures in [-1, 1].
+
+    Raises:
+        DataError: the two have different shapes.
+    """
+    _check(reconstruction, picture, smallest=1)
     error = (to_uint8_levels(reconstruction) - to_uint8_levels(picture)).square().mean((1, 2, 3))
     return 10 * torch.log10(255.0**2 / (error + 1.19e-7))
 
@@ -24,7 +31,11 @@ def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
     """Return (B,) structural similarities (Wang et al. 2004), of (B, C, H, W) pictures in [-1, 1].
 
     Uniform 7 x 7 windows wholly inside the picture, sample covariance, constants 0.01 and 0.03, mean over channels.
+
+    Raises:
+        DataError: the two have different shapes, or are smaller than a window.
     """
+    _check(reconstruction, picture, smallest=_WINDOW)
     x, y = to_uint8_levels(reconstruction).double(), to_uint8_levels(picture).double()
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     sample = _WINDOW**2 / (_WINDOW**2 - 1)
@@ -35,6 +46,15 @@ def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
     above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     below = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     return (above / below).mean((1, 2, 3)).float()
+
+
+def _check(reconstruction: Tensor, picture: Tensor, smallest: int) -> None:
+    if reconstruction.shape != picture.shape or picture.ndim != 4:
+        shapes = f"{tuple(reconstruction.shape)} and {tuple(picture.shape)}"
+        raise DataError(f"pictures of {shapes}", wanted="two of the same shape (B, C, H, W)")
+    height, width = picture.shape[2:]
+    if min(height, width) < smallest:
+        raise DataError(f"pictures of {height} x {width}", wanted=f"at least {smallest} x {smallest}")
 
 
 def _window_mean(x: Tensor) -> Tensor:
