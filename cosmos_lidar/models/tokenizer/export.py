@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
 
+_FOLDER_NAMES = ("encoder.jit", "decoder.jit", "autoencoder.jit")
 _TOLERANCE = 1e-4  # largest difference between eager and exported results, relative to their scale
 
 
@@ -83,8 +84,10 @@ class _Whole(nn.Module):
 
 
 @torch.no_grad()
-def export_jit(network: nn.Module, folder: str | Path, stem: str, averaged: nn.Module | None = None) -> list[Path]:
-    """Write ``STEM_enc.jit``, ``STEM_dec.jit`` and ``STEM_ema.jit`` (encoder, decoder, whole network).
+def export_jit(
+    network: nn.Module, folder: str | Path, stem: str | None = None, averaged: nn.Module | None = None
+) -> list[Path]:
+    """Write encoder, decoder and whole network as TorchScript.
 
     Each is traced in float32 on the CPU, compared with the network at another picture size than it was traced at, and
     renamed into place when it is whole.
@@ -92,7 +95,8 @@ def export_jit(network: nn.Module, folder: str | Path, stem: str, averaged: nn.M
     Args:
         network: tokenizer of :func:`build_tokenizer` or :func:`load_tokenizer`.
         folder: made when absent.
-        stem: beginning of the file names, such as ``"iter_000002000"``.
+        stem: such as ``"iter_000002000"``, for ``STEM_enc.jit``, ``STEM_dec.jit`` and ``STEM_ema.jit``; without it the
+            files are named ``encoder.jit``, ``decoder.jit`` and ``autoencoder.jit``. Both sets of names are published.
         averaged: the same network with averaged weights, for all three files when given.
 
     Returns:
@@ -108,10 +112,11 @@ def export_jit(network: nn.Module, folder: str | Path, stem: str, averaged: nn.M
     traced_at, checked_at = (_example(source, size) for size in ((8, 8), (6, 10)))
     encoder = (_DiscreteEncoder if discrete else _ContinuousEncoder)(source)
     decoder = (_DiscreteDecoder if discrete else _Decoder)(source)
-    jobs = {f"{stem}_enc.jit": (encoder, traced_at, checked_at),
-            f"{stem}_dec.jit": (decoder, *(encoder(x)[0] for x in (traced_at, checked_at))),
-            f"{stem}_ema.jit": (_Whole(source), traced_at, checked_at)}
-    return [_write(module, example, check, folder / name) for name, (module, example, check) in jobs.items()]
+    names = [f"{stem}_{end}.jit" for end in ("enc", "dec", "ema")] if stem else _FOLDER_NAMES
+    jobs = [(encoder, traced_at, checked_at),
+            (decoder, *(encoder(x)[0] for x in (traced_at, checked_at))),
+            (_Whole(source), traced_at, checked_at)]  # fmt: skip
+    return [_write(*job, folder / name) for job, name in zip(jobs, names, strict=True)]
 
 
 def export_safetensors(network: nn.Module, path: str | Path) -> Path:
