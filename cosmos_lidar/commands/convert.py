@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="+", type=Path, metavar="SOURCE",
                         help="folder or file of a tokenizer, or its encoder and its decoder file")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True,
-                        help="NAME.safetensors, or a folder for encoder.jit, decoder.jit and autoencoder.jit")  # fmt: skip
+                        help="NAME.safetensors, or a folder for encoder.jit, decoder.jit, autoencoder.jit")  # fmt: skip
     parser.add_argument("--ema", action="store_true", help="of a training checkpoint, the averaged weights")
 
 
@@ -30,12 +30,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix == ".safetensors":
         args.out.parent.mkdir(parents=True, exist_ok=True)
         files = [export_safetensors(network, args.out)]
-    elif args.out.suffix:
+    elif args.out.suffix and not args.out.is_dir():
         raise UserError(f"--out {args.out}: give NAME.safetensors, or a folder without a dot in its name")
     else:
         files = export_jit(network, args.out)
     config, count = network.config, sum(parameter.numel() for parameter in network.parameters())
-    sys.stdout.write(f"{config.family}, compression {config.spatial_compression}, patches of {config.patch_size}, "
-                     f"{count:,} parameters, attention at decoder levels {config.attention_levels[1] or 'none'}\n")  # fmt: skip
+    shape = f"{config.family}, compression {config.spatial_compression}, patches of {config.patch_size}"
+    sys.stdout.write(f"{shape}, {count:,} parameters\n")
     sys.stdout.writelines(f"{file}\n" for file in files)
     return 0
