@@ -21,7 +21,7 @@ from cosmos_lidar.models.tokenizer.network import make_tokenizer
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
 _WHOLE = ("autoencoder.jit", "autoencoder.pt", "model.pt", "model.safetensors")
-_WANTED = "a CI or DI tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencoder.pt, iter_N.pt, .safetensors"
+_WANTED = "a tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencoder.pt, iter_N.pt, .safetensors"
 
 
 def load_tokenizer(

@@ -1,11 +1,13 @@
-"""The members of the Cosmos tokenizer family and their shapes, with the published names and values."""
+"""The image members of the Cosmos tokenizer family and their shapes, with the published names and values."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, replace
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer.video_config import VIDEO_CONFIGS, VideoTokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -100,21 +102,24 @@ CONFIGS: dict[str, TokenizerConfig] = {
 }
 
 
-def tokenizer_config(name: str, **overrides: object) -> TokenizerConfig:
+def tokenizer_config(name: str, **overrides: object) -> TokenizerConfig | VideoTokenizerConfig:
     """Return the shape of a published member, with fields replaced.
 
     Args:
-        name: such as ``"CI8x8"``; ``-`` and ``_360p`` spellings and the ``Cosmos-…-Tokenizer-`` prefix are understood.
-        **overrides: fields of :class:`TokenizerConfig`.
+        name: such as ``"CI8x8"`` or ``"CV8x8x8"``; ``-``, ``_360p`` and ``_720p`` spellings and the
+            ``Cosmos-…-Tokenizer-`` prefix are understood.
+        **overrides: fields of :class:`TokenizerConfig` or :class:`VideoTokenizerConfig`.
 
     Raises:
         UserError: unknown name or field.
     """
-    key = name.rsplit("Tokenizer-", 1)[-1].rsplit("Tokenize1-", 1)[-1].replace("-", "_").replace("_360p", "_LowRes")
-    if key not in CONFIGS:
-        raise UserError(f"unknown tokenizer {name!r}: known are {', '.join(CONFIGS)}")
-    unknown = sorted(set(overrides) - set(TokenizerConfig.__dataclass_fields__))
+    members = CONFIGS | VIDEO_CONFIGS
+    key = name.rsplit("Tokenizer-", 1)[-1].rsplit("Tokenize1-", 1)[-1].replace("-", "_")
+    key = key.replace("_360p", "_LowRes").removesuffix("_720p")
+    if key not in members:
+        raise UserError(f"unknown tokenizer {name!r}: known are {', '.join(members)}")
+    fields = [field.name for field in dataclasses.fields(members[key])]
+    unknown = sorted(set(overrides) - set(fields))
     if unknown:
-        fields = ", ".join(TokenizerConfig.__dataclass_fields__)
-        raise UserError(f"unknown field {unknown[0]!r} of tokenizer {name}: fields are {fields}")
-    return replace(CONFIGS[key], **overrides)
+        raise UserError(f"unknown field {unknown[0]!r} of tokenizer {name}: fields are {', '.join(fields)}")
+    return replace(members[key], **overrides)

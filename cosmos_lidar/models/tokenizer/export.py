@@ -63,7 +63,7 @@ class _DiscreteDecoder(_Decoder):
         self.inv_quant = _InverseQuantizer(network.quantizer)  # the published place of the codebook
 
     def forward(self, indices: Tensor) -> Tensor:
-        return super().forward(self.inv_quant(indices).type_as(self.post_quant_conv.weight))
+        return super().forward(self.inv_quant(indices).type_as(next(self.post_quant_conv.parameters())))
 
 
 class _Whole(nn.Module):
@@ -109,7 +109,7 @@ def export_jit(
     folder.mkdir(parents=True, exist_ok=True)
     source = copy.deepcopy(averaged if averaged is not None else network).cpu().float().eval()
     discrete = hasattr(source, "quantizer")
-    traced_at, checked_at = (_example(source, size) for size in ((8, 8), (6, 10)))
+    traced_at, checked_at = (_example(source, size) for size in ((2, 8, 8), (3, 6, 10)))
     encoder = (_DiscreteEncoder if discrete else _ContinuousEncoder)(source)
     decoder = (_DiscreteDecoder if discrete else _Decoder)(source)
     names = [f"{stem}_{end}.jit" for end in ("enc", "dec", "ema")] if stem else _FOLDER_NAMES
@@ -131,11 +131,12 @@ def export_safetensors(network: nn.Module, path: str | Path) -> Path:
     return path
 
 
-def _example(network: nn.Module, latent_size: tuple[int, int]) -> Tensor:
-    step = network.config.spatial_compression
-    generator = torch.Generator().manual_seed(0)
-    shape = (1, network.config.in_channels, latent_size[0] * step, latent_size[1] * step)
-    return torch.rand(shape, generator=generator) * 2 - 1
+def _example(network: nn.Module, latent_size: tuple[int, int, int]) -> Tensor:
+    """Return noise that makes latents of (t, h, w); pictures have no t."""
+    step, frames = network.config.spatial_compression, getattr(network.config, "temporal_compression", None)
+    time = [] if frames is None else [1 + (latent_size[0] - 1) * frames]
+    shape = (1, network.config.in_channels, *time, latent_size[1] * step, latent_size[2] * step)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def _write(module: nn.Module, example: Tensor, check: Tensor, path: Path) -> Path:

@@ -9,15 +9,20 @@ from dataclasses import replace
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
 # Buffers that are computed, not learned; files hold them or not.
 FIXED_BUFFERS = (".wavelets", "._arange", ".patch_size_buffer", "._levels", "._basis", ".implicit_codebook")
-_NEEDED = ("encoder.conv_in.weight", "encoder.conv_out.weight", "decoder.conv_in.weight", "decoder.conv_out.weight",
-           "quant_conv.weight", "post_quant_conv.weight")
+_NEEDED = ("encoder.conv_in", "encoder.conv_out", "decoder.conv_in", "decoder.conv_out",
+           "quant_conv", "post_quant_conv")  # fmt: skip
+
+_GAP = r"((?:encoder\.down|decoder\.up)\.\d+\.(?:downsample|upsample))\.conv3\.conv3d\.weight"
+_UNUSED = r"(encoder\.down|decoder\.up)\.\d+\.(downsample|upsample)\.conv[123]\.conv3d\.(weight|bias)"
 
 
-def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig:
+def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig | VideoTokenizerConfig:
     """Return the shape of the network whose tensors these are.
 
     Args:
@@ -25,11 +30,10 @@ def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig:
         where: the file or files, for messages.
 
     Raises:
-        DataError: keys of an image tokenizer are missing, or it is a video tokenizer.
+        DataError: keys of encoder or decoder are missing, or no network of this family has such tensors.
     """
-    if any(".conv3d." in key for key in state):
-        raise DataError("a video tokenizer (CV or DV)", file=where, wanted="an image tokenizer (CI or DI)")
-    missing = [key for key in _NEEDED if key not in state]
+    video = any(".conv3d." in key for key in state)
+    missing = [name for name in _NEEDED if not any(key.startswith(f"{name}.") for key in state)]
     if missing:
         own = sorted(state)[:4]
         raise DataError(
@@ -37,31 +41,38 @@ def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig:
             wanted="tensors of an encoder and a decoder",
         )
     try:
-        return _config(state)
-    except (UserError, ValueError, IndexError) as error:
-        raise DataError(f"tensors of no known shape: {error}", file=where, wanted="a CI or DI tokenizer") from error
+        return infer_video_config(state) if video else _config(state)
+    except (UserError, ValueError, IndexError, KeyError) as error:
+        wanted = "a CI, DI, CV or DV tokenizer"
+        raise DataError(f"tensors of no known shape: {error}", file=where, wanted=wanted) from error
 
 
 def split_unused(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state without computed buffers that this network does not keep."""
-    return {key: value for key, value in state.items() if key in own or not key.endswith(FIXED_BUFFERS)}
+    """Return the state without what has no effect.
+
+    That is computed buffers that this network does not keep, and, of video tokenizers in the older published layout,
+    convolutions of up- and downsampling that are stored but never used.
+    """
+    unused = re.compile(_UNUSED if _is_older_layout(state) else r"(?!)")
+    return {
+        key: value
+        for key, value in state.items()
+        if key in own or not (key.endswith(FIXED_BUFFERS) or unused.fullmatch(key))
+    }
 
 
 def _config(state: dict[str, Tensor]) -> TokenizerConfig:
     channels, patch_channels, *_ = state["encoder.conv_in.weight"].shape
     halvings = len({key for key in state if re.fullmatch(r"encoder\.down\.\d+\.downsample\.conv\.weight", key)})
     patch = math.isqrt(patch_channels // 3)
-    z_channels, latent_channels = (state[f"{name}.weight"].shape[0] for name in ("encoder.conv_out", "quant_conv"))
-    # The quantizer has no weights; where its buffers were not stored, the widths that only DI members have tell it.
-    discrete = any(key.startswith("quantizer.") for key in state) or (z_channels, latent_channels) == (256, 6)
-    levels = {"levels": tuple(state["quantizer._levels"].tolist())} if "quantizer._levels" in state else {}
+    z_channels, latent_channels, discrete, levels = _latent(state, "encoder.conv_out.weight", "quant_conv.weight")
     plain = TokenizerConfig(
         family="DI" if discrete else "CI",
         spatial_compression=patch * 2**halvings,
         patch_size=patch,
         channels=channels,
-        channels_mult=tuple(width // channels for width in _widths(state)),
-        num_res_blocks=len({key.split(".")[4] for key in state if key.startswith("encoder.down.0.block.")}),
+        channels_mult=tuple(width // channels for width in _widths(state, "conv1.weight")),
+        num_res_blocks=_blocks(state),
         z_channels=z_channels,
         latent_channels=latent_channels,
         **levels,
@@ -69,9 +80,64 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
     return _with_attention(plain, tuple(_attention(state, part) for part in (r"encoder\.down", r"decoder\.up")))
 
 
-def _widths(state: dict[str, Tensor]) -> list[int]:
+def infer_video_config(state: dict[str, Tensor]) -> VideoTokenizerConfig:
+    """Return the shape of a CV or DV network.
+
+    The older layout stores all convolutions of every up- and downsampling, used or not, and so does not tell the
+    compression; its published members are 4x8x8 with two levels and 8x8x8 with three.
+    """
+    channels, patch_channels, *_ = state["encoder.conv_in.0.conv3d.weight"].shape
+    patch = round((patch_channels / 3) ** (1 / 3))
+    widths = _widths(state, "conv1.0.conv3d.weight")
+    down = r"encoder\.down\.\d+\.downsample\.conv%d\.conv3d\.weight"
+    spatial, temporal = (sum(bool(re.fullmatch(down % i, key)) for key in state) for i in (1, 2))
+    if _is_older_layout(state):
+        spatial, temporal = 1, 0 if len(widths) == 2 else 1
+        taken = "4x8x8" if len(widths) == 2 else "8x8x8"
+        logger.warning("video tokenizer in the older layout, which does not tell its compression: taken as %s", taken)
+    ends = ("encoder.conv_out.0.conv3d.weight", "quant_conv.conv3d.weight")
+    z_channels, latent_channels, discrete, levels = _latent(state, *ends)
+    return VideoTokenizerConfig(
+        family="DV" if discrete else "CV",
+        spatial_compression=patch * 2**spatial,
+        temporal_compression=patch * 2**temporal,
+        patch_size=patch,
+        channels=channels,
+        channels_mult=tuple(width // channels for width in widths),
+        num_res_blocks=_blocks(state),
+        z_channels=z_channels,
+        latent_channels=latent_channels,
+        **levels,
+    )
+
+
+def _is_older_layout(state: dict[str, Tensor]) -> bool:
+    """Tell whether every gap between levels has all convolutions, in encoder and decoder alike.
+
+    No network uses them all: the decoder never doubles time in its first gap.
+    """
+    gaps = {match[1] for match in map(re.compile(_GAP).fullmatch, state) if match}
+    return bool(gaps) and all(f"{gap}.conv{i}.conv3d.weight" in state for gap in gaps for i in (1, 2, 3))
+
+
+def _latent(state: dict[str, Tensor], end: str, quant_conv: str) -> tuple[int, int, bool, dict[str, tuple[int, ...]]]:
+    """Return z_channels, latent_channels, whether it is discrete, and the quantizer's levels where they are stored.
+
+    The quantizer has no weights; where its buffers were not stored, the six channels of all discrete members tell it.
+    """
+    z_channels, latent_channels = state[end].shape[0], state[quant_conv].shape[0]
+    discrete = any(key.startswith("quantizer.") for key in state) or (z_channels != latent_channels == 6)
+    levels = {"levels": tuple(state["quantizer._levels"].tolist())} if "quantizer._levels" in state else {}
+    return z_channels, latent_channels, discrete, levels
+
+
+def _blocks(state: dict[str, Tensor]) -> int:
+    return len({key.split(".")[4] for key in state if key.startswith("encoder.down.0.block.")})
+
+
+def _widths(state: dict[str, Tensor], leaf: str) -> list[int]:
     widths: list[int] = []
-    while (key := f"encoder.down.{len(widths)}.block.0.conv1.weight") in state:
+    while (key := f"encoder.down.{len(widths)}.block.0.{leaf}") in state:
         widths.append(state[key].shape[0])
     if not widths:
         raise ValueError(f"no {key}")

@@ -1,7 +1,8 @@
-"""Image tokenizers: pictures to latents and back, continuous (CI) and discrete (DI)."""
+"""Tokenizers: pictures (CI, DI) or clips (CV, DV) to latents and back, continuous or discrete."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,10 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.fsq import FSQ
 from cosmos_lidar.models.tokenizer.image_layers import Decoder, Encoder
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
+from cosmos_lidar.models.tokenizer.video_layers import CausalConv3d, VideoDecoder, VideoEncoder
+
+Config = TokenizerConfig | VideoTokenizerConfig
 
 
 class ContinuousOutput(NamedTuple):
@@ -29,27 +34,27 @@ class DiscreteOutput(NamedTuple):
     quant_info: Tensor
 
 
-class ContinuousImageTokenizer(nn.Module):
-    """CI: (B, 3, H, W) in [-1, 1] <-> latents (B, 16, H/8, W/8)."""
+class ContinuousTokenizer(nn.Module):
+    """CI: (B, 3, H, W) in [-1, 1] <-> latents (B, 16, H/8, W/8). CV: (B, 3, T, H, W) <-> (B, 16, 1 + (T - 1)/8, …)."""
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
-        self.quant_conv = nn.Conv2d(config.z_channels, config.latent_channels, 1)
-        self.post_quant_conv = nn.Conv2d(config.latent_channels, config.z_channels, 1)
+        self.encoder, self.decoder, conv1 = _parts(config)
+        self.quant_conv = conv1(config.z_channels, config.latent_channels)
+        self.post_quant_conv = conv1(config.latent_channels, config.z_channels)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Return latents (B, latent_channels, H/c, W/c).
+        """Return latents (B, latent_channels, H/c, W/c), of clips (B, latent_channels, 1 + (T - 1)/tc, H/c, W/c).
 
         Raises:
-            DataError: not (B, in_channels, H, W) with H and W multiples of the compression c.
+            DataError: a shape that the network would silently cut, see :func:`check_input`.
         """
-        check_picture(x, self.config)
+        check_input(x, self.config)
         return self.quant_conv(self.encoder(x))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the reconstruction (B, in_channels, h c, w c) of latents (B, latent_channels, h, w)."""
+        """Return the reconstruction (B, in_channels, h c, w c) of latents (B, latent_channels, h, w), or of clips."""
         return self.decoder(self.post_quant_conv(z))
 
     def forward(self, x: Tensor) -> ContinuousOutput | dict[str, Tensor]:
@@ -60,24 +65,24 @@ class ContinuousImageTokenizer(nn.Module):
         return output._asdict() if self.training else output
 
 
-class DiscreteImageTokenizer(nn.Module):
-    """DI: (B, 3, H, W) in [-1, 1] <-> indices (B, H/8, W/8) into 64,000 codes."""
+class DiscreteTokenizer(nn.Module):
+    """DI: (B, 3, H, W) in [-1, 1] <-> indices (B, H/8, W/8) into 64,000 codes. DV: the same of clips."""
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
-        self.quant_conv = nn.Conv2d(config.z_channels, config.latent_channels, 1)
-        self.post_quant_conv = nn.Conv2d(config.latent_channels, config.z_channels, 1)
+        self.encoder, self.decoder, conv1 = _parts(config)
+        self.quant_conv = conv1(config.z_channels, config.latent_channels)
+        self.post_quant_conv = conv1(config.latent_channels, config.z_channels)
         self.quantizer = FSQ(config.levels)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (indices (B, h, w) int32, codes (B, latent_channels, h, w)).
+        """Return (indices (B, h, w) int32, codes (B, latent_channels, h, w)); of clips with t before h.
 
         Raises:
-            DataError: not (B, in_channels, H, W) with H and W multiples of the compression.
+            DataError: a shape that the network would silently cut, see :func:`check_input`.
         """
-        check_picture(x, self.config)
+        check_input(x, self.config)
         return self.quantizer(self.quant_conv(self.encoder(x)))
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -85,39 +90,50 @@ class DiscreteImageTokenizer(nn.Module):
         return self.decoder(self.post_quant_conv(codes))
 
     def decode_indices(self, indices: Tensor) -> Tensor:
-        """Return the reconstruction of indices (B, h, w).
+        """Return the reconstruction of indices (B, h, w), of clips (B, t, h, w).
 
         Raises:
             DataError: an index outside the codebook.
         """
-        return self.decode(self.quantizer.indices_to_codes(indices).to(self.post_quant_conv.weight.dtype))
+        return self.decode(self.quantizer.indices_to_codes(indices).type_as(next(self.post_quant_conv.parameters())))
 
     def forward(self, x: Tensor) -> DiscreteOutput | dict[str, Tensor]:
         """Encode and decode; a dictionary of the same fields while training."""
         indices, codes = self.encode(x)
-        output = DiscreteOutput(self.decode(codes), x.new_zeros(len(x), 1, 1, 1), indices)
+        output = DiscreteOutput(self.decode(codes), x.new_zeros(len(x), *[1] * (x.ndim - 1)), indices)
         return output._asdict() if self.training else output
 
 
-def check_picture(x: Tensor, config: TokenizerConfig) -> None:
-    """Refuse pictures that the network would silently cut.
+def check_input(x: Tensor, config: Config) -> None:
+    """Refuse pictures and clips that the network would silently cut.
 
     Raises:
-        DataError: the message names the size and the multiple that is wanted.
+        DataError: not (B, in_channels, H, W), of clips (B, in_channels, T, H, W), with H and W multiples of the spatial
+            compression and T one more than a multiple of the temporal one; the message names size and multiple.
     """
     if torch.jit.is_tracing():
         return
     step, channels = config.spatial_compression, config.in_channels
-    if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % step or x.shape[3] % step or not x.shape[2] * x.shape[3]:
-        raise DataError(
-            f"pictures of shape {tuple(x.shape)}",
-            wanted=f"(B, {channels}, H, W), H and W multiples of {step}: pad or crop first",
-        )
+    frames = config.temporal_compression if isinstance(config, VideoTokenizerConfig) else None
+    fits = x.ndim == (5 if frames else 4) and x.shape[1] == channels and x.numel()
+    if not fits or x.shape[-2] % step or x.shape[-1] % step or (frames and (x.shape[2] - 1) % frames):
+        kind, shape, rule = "pictures", f"(B, {channels}, H, W)", ""
+        if frames:
+            kind, shape, rule = "clips", f"(B, {channels}, T, H, W)", f", T one more than a multiple of {frames}"
+        wanted = f"{shape}, H and W multiples of {step}{rule}: pad or crop first"
+        raise DataError(f"{kind} of shape {tuple(x.shape)}", wanted=wanted)
 
 
-def make_tokenizer(config: TokenizerConfig) -> nn.Module:
+def _parts(config: Config) -> tuple[nn.Module, nn.Module, Callable[[int, int], nn.Module]]:
+    """Return encoder, decoder and what makes the 1 x 1 convolutions at the latent."""
+    if isinstance(config, VideoTokenizerConfig):
+        return VideoEncoder(config), VideoDecoder(config), CausalConv3d
+    return Encoder(config), Decoder(config), lambda inputs, outputs: nn.Conv2d(inputs, outputs, 1)
+
+
+def make_tokenizer(config: Config) -> nn.Module:
     """Return the network of a shape, randomly initialised."""
-    return (DiscreteImageTokenizer if config.family == "DI" else ContinuousImageTokenizer)(config)
+    return (DiscreteTokenizer if config.family.startswith("D") else ContinuousTokenizer)(config)
 
 
 def build_tokenizer(name: str, **overrides: object) -> nn.Module:
@@ -125,7 +141,7 @@ def build_tokenizer(name: str, **overrides: object) -> nn.Module:
 
     Args:
         name: member of the family, see :func:`tokenizer_config`.
-        **overrides: fields of :class:`TokenizerConfig`; ``channels=32`` gives a small network.
+        **overrides: fields of the member's config class; ``channels=32`` gives a small network.
 
     Raises:
         UserError: unknown name or field, or a shape that cannot be.

@@ -1,0 +1,248 @@
+"""Encoder and decoder of the causal video tokenizers (Cosmos-Tokenizer CV and DV), with the published parameter names.
+
+Causal: a frame never sees a later one. Convolutions and attention are split into a spatial and a temporal part.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cosmos_lidar.models.tokenizer.video_config import Scaling, VideoTokenizerConfig
+from cosmos_lidar.models.tokenizer.wavelets_3d import HaarPatcher3d, HaarUnpatcher3d
+
+_Size = tuple[int, int, int]  # time, height, width
+
+
+class CausalConv3d(nn.Module):
+    """3D convolution that repeats the first frame before the clip and adds zeros around the picture."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: _Size = (1, 1, 1), stride: _Size = (1, 1, 1)) -> None:
+        super().__init__()
+        self.repeats = kernel[0] - stride[0]
+        padding = (0, 0, 0) if stride[1] > 1 else (0, kernel[1] // 2, kernel[2] // 2)
+        self.conv3d = nn.Conv3d(inputs, outputs, kernel, stride, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T, H, W) to (B, outputs, T', H', W')."""
+        return self.conv3d(repeat_first(x, self.repeats))
+
+
+def repeat_first(x: Tensor, times: int) -> Tensor:
+    """Put ``times`` copies of the first frame before (B, C, T, H, W)."""
+    return torch.cat((x[:, :, :1].expand(-1, -1, times, -1, -1), x), dim=2) if times > 0 else x
+
+
+def spatial_conv(inputs: int, outputs: int) -> CausalConv3d:
+    """Return a convolution of each frame by itself."""
+    return CausalConv3d(inputs, outputs, (1, 3, 3))
+
+
+def temporal_conv(inputs: int, outputs: int) -> CausalConv3d:
+    """Return a convolution of each pixel over time."""
+    return CausalConv3d(inputs, outputs, (3, 1, 1))
+
+
+def both_convs(inputs: int, outputs: int) -> nn.Sequential:
+    """Return a spatial convolution and, with nothing between, a temporal one."""
+    return nn.Sequential(spatial_conv(inputs, outputs), temporal_conv(outputs, outputs))
+
+
+class FrameNorm(nn.Module):
+    """Normalise each frame by itself, over channels and pixels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to the same shape."""
+        return unfold_frames(self.norm(fold_frames(x)), x)
+
+
+def fold_frames(x: Tensor) -> Tensor:
+    """Return (B T, C, H, W) of (B, C, T, H, W)."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def unfold_frames(frames: Tensor, like: Tensor) -> Tensor:
+    """Return (B, C, T, H, W) of (B T, C, H, W), with the B of ``like``."""
+    return frames.unflatten(0, (like.shape[0], like.shape[2])).transpose(1, 2)
+
+
+class VideoResBlock(nn.Module):
+    """Two split convolutions, each after norm and swish, beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = FrameNorm(inputs), both_convs(inputs, outputs)
+        self.norm2, self.conv2 = FrameNorm(outputs), both_convs(outputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.nin_shortcut = CausalConv3d(inputs, outputs) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T, H, W) to (B, outputs, T, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return self.nin_shortcut(x) + h
+
+
+class _Attention(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = FrameNorm(channels)
+        self.q, self.k, self.v, self.proj_out = (CausalConv3d(channels, channels) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to the same shape."""
+        h = self.norm(x)
+        return x + self.proj_out(self.attend(self.q(h), self.k(h), self.v(h)))
+
+
+class SpatialAttention(_Attention):
+    """Single-head attention over all positions of a frame, residual."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend within each frame."""
+        rows = [fold_frames(part).flatten(2).transpose(1, 2)[:, None] for part in (q, k, v)]
+        h = F.scaled_dot_product_attention(*rows)[:, 0].transpose(1, 2)
+        return unfold_frames(h.reshape(fold_frames(q).shape), q)
+
+
+class TemporalAttention(_Attention):
+    """Single-head attention of each pixel to itself at this time and before, residual."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend within each pixel; written out, as fused kernels refuse one batch entry per pixel."""
+        q, k, rows = (part.permute(0, 3, 4, 2, 1) for part in (q, k, v))  # (B, H, W, T, C)
+        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        later = torch.ones_like(scores[0, 0, 0], dtype=torch.bool).triu(1)
+        return (scores.masked_fill(later, float("-inf")).softmax(-1) @ rows).permute(0, 4, 3, 1, 2)
+
+
+class HybridDown(nn.Module):
+    """Halve pictures, time or both, by a strided convolution plus the mean."""
+
+    def __init__(self, channels: int, scaling: Scaling) -> None:
+        super().__init__()
+        self.scaling = scaling
+        if scaling.spatial:
+            self.conv1 = CausalConv3d(channels, channels, (1, 3, 3), (1, 2, 2))
+        if scaling.temporal:
+            self.conv2 = CausalConv3d(channels, channels, (3, 1, 1), (2, 1, 1))
+        self.conv3 = CausalConv3d(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to (B, C, 1 + (T - 1)/2, H/2, W/2), or to a part of that."""
+        if self.scaling.spatial:  # the means are no pooling layers: those have no bfloat16 on the CPU
+            x = self.conv1(F.pad(x, (0, 1, 0, 1))) + x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).mean((4, 6))
+        if self.scaling.temporal:
+            x = repeat_first(x, 1)
+            x = self.conv2(x) + x.unflatten(2, (-1, 2)).mean(3)
+        return self.conv3(x)
+
+
+class HybridUp(nn.Module):
+    """Double time, pictures or both, by repetition and a residual convolution."""
+
+    def __init__(self, channels: int, scaling: Scaling) -> None:
+        super().__init__()
+        self.scaling = scaling
+        if scaling.temporal:
+            self.conv1 = temporal_conv(channels, channels)
+        if scaling.spatial:
+            self.conv2 = spatial_conv(channels, channels)
+        self.conv3 = CausalConv3d(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to (B, C, 2 T - 1, 2 H, 2 W), or to a part of that."""
+        if self.scaling.temporal:
+            x = x.repeat_interleave(2, dim=2)[:, :, 1:]
+            x = self.conv1(x) + x
+        if self.scaling.spatial:
+            x = unfold_frames(F.interpolate(fold_frames(x), scale_factor=2.0, mode="nearest"), x)
+            x = self.conv2(x) + x
+        return self.conv3(x)
+
+
+class VideoLevel(nn.Module):
+    """Residual blocks of one resolution."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, dropout: float) -> None:
+        super().__init__()
+        widths = [inputs] + [outputs] * blocks
+        self.block = nn.ModuleList(VideoResBlock(a, b, dropout) for a, b in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T, H, W) to (B, outputs, T, H, W)."""
+        for block in self.block:
+            x = block(x)
+        return x
+
+
+class VideoMiddle(nn.Module):
+    """Residual block, spatial and temporal attention, residual block."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.block_1 = VideoResBlock(channels, channels, dropout)
+        self.attn_1 = nn.Sequential(SpatialAttention(channels), TemporalAttention(channels))
+        self.block_2 = VideoResBlock(channels, channels, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to the same shape."""
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class VideoEncoder(nn.Module):
+    """(B, 3, T, H, W) -> (B, z_channels, 1 + (T - 1)/tc, H/sc, W/sc)."""
+
+    def __init__(self, config: VideoTokenizerConfig) -> None:
+        super().__init__()
+        widths = [config.channels, *(config.channels * m for m in config.channels_mult)]
+        self.patcher3d = HaarPatcher3d(config.patch_size)
+        self.conv_in = both_convs(config.patch_channels, config.channels)
+        self.down = nn.ModuleList()
+        for i in range(len(config.channels_mult)):
+            level = VideoLevel(widths[i], widths[i + 1], config.num_res_blocks, config.dropout)
+            if any(config.down(i)):
+                level.downsample = HybridDown(widths[i + 1], config.down(i))
+            self.down.append(level)
+        self.mid = VideoMiddle(widths[-1], config.dropout)
+        self.norm_out, self.conv_out = FrameNorm(widths[-1]), both_convs(widths[-1], config.z_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips in [-1, 1]."""
+        x = self.conv_in(self.patcher3d(x))
+        for level in self.down:
+            x = level(x)
+            x = level.downsample(x) if hasattr(level, "downsample") else x
+        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+
+
+class VideoDecoder(nn.Module):
+    """(B, z_channels, t, h, w) -> (B, 3, 1 + (t - 1) tc, h sc, w sc)."""
+
+    def __init__(self, config: VideoTokenizerConfig) -> None:
+        super().__init__()
+        widths = [config.channels * m for m in config.channels_mult]
+        self.conv_in = both_convs(config.z_channels, widths[-1])
+        self.mid = VideoMiddle(widths[-1], config.dropout)
+        levels = []
+        for i, width in enumerate(widths):
+            level = VideoLevel(widths[min(i + 1, len(widths) - 1)], width, config.num_res_blocks + 1, config.dropout)
+            if any(config.up(i)):
+                level.upsample = HybridUp(width, config.up(i))
+            levels.append(level)
+        self.up = nn.ModuleList(levels)
+        self.norm_out, self.conv_out = FrameNorm(widths[0]), both_convs(widths[0], config.patch_channels)
+        self.unpatcher3d = HaarUnpatcher3d(config.patch_size)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode to clips; values are not clamped."""
+        x = self.mid(self.conv_in(z))
+        for level in reversed(self.up):
+            x = level(x)
+            x = level.upsample(x) if hasattr(level, "upsample") else x
+        return self.unpatcher3d(self.conv_out(F.silu(self.norm_out(x))))
