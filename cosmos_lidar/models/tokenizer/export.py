@@ -26,6 +26,7 @@ class _ContinuousEncoder(nn.Module):
         self.encoder, self.quant_conv = network.encoder, network.quant_conv
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return (latents, (zero, zero)) of pictures or clips."""
         return self.quant_conv(self.encoder(x)), (torch.zeros(1), torch.zeros(1))
 
 
@@ -35,6 +36,7 @@ class _DiscreteEncoder(nn.Module):
         self.encoder, self.quant_conv, self.quantizer = network.encoder, network.quant_conv, network.quantizer
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (indices, codes, zero loss) of pictures or clips."""
         indices, codes = self.quantizer(self.quant_conv(self.encoder(x)))
         return indices, codes, codes.new_zeros(1)
 
@@ -45,6 +47,7 @@ class _Decoder(nn.Module):
         self.post_quant_conv, self.decoder = network.post_quant_conv, network.decoder
 
     def forward(self, z: Tensor) -> Tensor:
+        """Return the reconstruction of latents."""
         return self.decoder(self.post_quant_conv(z))
 
 
@@ -54,6 +57,7 @@ class _InverseQuantizer(nn.Module):
         self.quantizer = quantizer
 
     def forward(self, indices: Tensor) -> Tensor:
+        """Return the codes of indices."""
         return self.quantizer.indices_to_codes(indices)
 
 
@@ -63,6 +67,7 @@ class _DiscreteDecoder(_Decoder):
         self.inv_quant = _InverseQuantizer(network.quantizer)  # the published place of the codebook
 
     def forward(self, indices: Tensor) -> Tensor:
+        """Return the reconstruction of indices."""
         return super().forward(self.inv_quant(indices).type_as(next(self.post_quant_conv.parameters())))
 
 
@@ -76,6 +81,7 @@ class _Whole(nn.Module):
         self.discrete = hasattr(network, "quantizer")
 
     def forward(self, x: Tensor) -> tuple:
+        """Return (reconstruction, (zero, zero), latents) or (reconstruction, zero loss, indices)."""
         z = self.quant_conv(self.encoder(x))
         if self.discrete:
             indices, codes = self.quantizer(z)
