@@ -110,7 +110,8 @@ def _training(options: DemoOptions) -> TokenizerRun:
     every = min(run.trainer.val_every, max(steps // 4, 1))
     trainer = replace(run.trainer, max_steps=steps, val_every=every)
     data = replace(run.data, path=str(options.out / "shards"))
-    return replace(run, data=data, trainer=trainer, log=replace(run.log, root=str(options.out / "run")))
+    optim = replace(run.optim, decay_until=steps)
+    return replace(run, data=data, optim=optim, trainer=trainer, log=replace(run.log, root=str(options.out / "run")))
 
 
 def _train(run: TokenizerRun) -> tuple[int, Path]:

@@ -80,6 +80,7 @@ class OptimConfig:
     eps: float = setting(1e-8, "added to the root of the second moment")
     weight_decay: float = setting(0.01, "decoupled weight decay, on all parameters")
     warmup_steps: int = setting(5000, "step n trains with lr * min(1, (n + 1) / warmup_steps); 0 for none")
+    decay_until: int = setting(0, "step at which a cosine brings the learning rate to 0; 0 keeps it (published)")
     clip_norm: float = setting(1.0, "largest total gradient norm; 0 leaves gradients as they are")
 
 

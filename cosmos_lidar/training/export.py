@@ -21,8 +21,8 @@ def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Pat
 
     Args:
         network: the trained network, on any device.
-        averaged: the same with averaged weights; None without EMA: ``_ema.jit`` then holds the trained weights, as the
-            published trainer does.
+        averaged: the same with averaged weights: all three TorchScript files then hold these, as the published trainer
+            does; None without EMA.
         folder: the ``checkpoints`` folder.
         step: N, nine digits.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,6 @@ def read_tensors(path: Path, map_location: str | torch.device = "cpu") -> dict[s
         return torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise DataError("no such file", file=path, wanted=wanted) from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        problem = f"cannot be read as a checkpoint: {str(error).splitlines()[0]}"
+    except Exception as error:  # of another kind of file the unpickler makes errors of any kind, IndexError too
+        problem = f"cannot be read as a checkpoint: {(str(error).splitlines() or [repr(error)])[0]}"
         raise DataError(problem, file=path, wanted=wanted) from error

@@ -5,6 +5,7 @@ The network itself (``cosmos_lidar.models.tokenizer``) knows nothing of this mod
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.losses.reconstruction import l1
 from cosmos_lidar.losses.schedule import piecewise_constant
 from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.metrics.lidar import RangeErrors, RangeProtocol
@@ -69,7 +71,7 @@ class LidarTokenizerModel(ModelPT):
         """
         config = self.run.model.loss
         mask = valid if config.masked else None
-        color = masked_l1(reconstruction.float(), images.float(), mask)
+        color = l1(reconstruction.float(), images.float(), mask)
         weights = [config.perceptual, config.perceptual_late]
         weight = piecewise_constant(self.global_step, [config.perceptual_boundary], weights)
         perceptual = torch.zeros((), device=images.device)
@@ -149,7 +151,7 @@ class LidarTokenizerModel(ModelPT):
         return valid[:, 0, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW and its warm-up."""
+        """Return AdamW and its schedule."""
         config = self.run.optim
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
@@ -157,10 +159,12 @@ class LidarTokenizerModel(ModelPT):
             betas=tuple(config.betas),
             eps=config.eps,
             weight_decay=config.weight_decay,
-            fused=self.device.type == "cuda",
+            fused=True,
         )
-        warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_factor(step, config.warmup_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: lr_factor(step, config.warmup_steps, config.decay_until)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep plain values only: the file is read back without unpickling."""
@@ -182,14 +186,11 @@ class LidarTokenizerModel(ModelPT):
         return []
 
 
-def masked_l1(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Return the mean absolute difference of (B, C, H, W) pictures; with ``mask`` (B, 1, H, W) over its pixels only."""
-    difference = (a - b).abs()
-    if mask is None:
-        return difference.mean()
-    return (difference * mask).sum() / (mask.sum() * a.shape[1]).clamp(min=1)
+def lr_factor(step: int, warmup_steps: int, decay_until: int = 0) -> float:
+    """Return the share of the learning rate at ``step`` (from 0).
 
-
-def warmup_factor(step: int, warmup_steps: int) -> float:
-    """Return the share of the learning rate at ``step`` (from 0): min(1, (step + 1) / warmup_steps)."""
-    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    min(1, (step + 1) / warmup_steps), times half a cosine that reaches 0 at ``decay_until`` where that is set.
+    """
+    warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    decay = 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / decay_until))) if decay_until else 1.0
+    return warmup * decay
