@@ -1,1 +1,6 @@
+"""Training: NeMo model wrappers, configuration, checkpoints, exports. The only part that imports NeMo."""
 
+import logging
+
+# NeMo's telemetry is off, and says so twice at every import.
+logging.getLogger("nv_one_logger").setLevel(logging.ERROR)
