@@ -23,7 +23,7 @@ class RowTable(NamedTuple):
     """Look-up table for s = z / r: row = row_above[bin(s)] + (s < switch[bin(s)]), bin(s) = int((s + 1) * scale).
 
     Attributes:
-        row_above: (bins,) int64, the row of values at or above the switching value of a bin.
+        row_above: (bins,) int32, the row of values at or above the switching value of a bin.
         switch: (bins,) float64, the switching value inside a bin, -inf where there is none.
         scale: bins per unit of s.
         lowest: smallest s inside the field of view (bottom beam less the slack).
@@ -50,7 +50,7 @@ def row_table(sensor: Sensor) -> RowTable:
     row_above = (held[None] > np.arange(bins)[:, None]).sum(1) if bins <= 4096 else _count_above(held, bins)
     low, high = elevations[-1] - sensor.elevation_slack_rad, elevations[0] + sensor.elevation_slack_rad
     limits = (math.sin(max(low, -math.pi / 2)), math.sin(min(high, math.pi / 2)))
-    return RowTable(row_above.astype(np.int64), switch, scale, *limits)
+    return RowTable(row_above.astype(np.int32), switch, scale, *limits)
 
 
 def bin_of(s: np.ndarray, scale: float, bins: int) -> np.ndarray:

@@ -102,6 +102,20 @@ def test_identical_to_the_straightforward_way(name):
 
 
 @pytest.mark.parametrize("name", sensor_names())
+def test_identical_where_every_point_is_inside_and_several_share_a_pixel(name):
+    sensor = load_sensor(name)
+    rng = np.random.default_rng(5)
+    count = 1 + 150_000 // (sensor.rows * sensor.columns)  # more points than are worked on at once
+    maps = rng.uniform(1, 0.99 * sensor.max_range_m, (count, *sensor.shape)).astype(np.float32)
+    points = np.concatenate(range_map_to_points(maps, sensor))
+    expected, dropped = straightforward(points, sensor)
+    projection = project_points(points, sensor)
+    assert projection.n_dropped == dropped == 0
+    np.testing.assert_array_equal(projection.range_m, expected)
+    assert ((projection.point_index >= 0) == (expected > 0)).all()
+
+
+@pytest.mark.parametrize("name", sensor_names())
 def test_round_trip_is_within_half_a_bin(name):
     sensor = load_sensor(name)
     points = random_points(20_000, seed=1)
