@@ -2,7 +2,7 @@
 
     python benchmarks/range_maps.py [--sensors pandar128 …] [--repeats 9] [--shuffle] [--json]
 
-A sweep holds one point per pixel with a return (nine pixels in ten, spread over half of the pixel's width), as a float32
+A sweep holds one point per pixel with a return (nine pixels in ten, spread over half of the pixel's width), as float32
 numpy array in scan order, row by row; ``--shuffle`` mixes it. The straightforward way looks for the nearest beam of
 every point among all beams and sorts by range; both must give the same ranges to the last bit and the same points, or
 the run fails. Rates are the best of some rounds, in millions of points (returns) per second; those of pictures in

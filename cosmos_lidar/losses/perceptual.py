@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.losses.reconstruction import check_shapes
 
 # Convolutions of torchvision's vgg16().features up to relu5_3, by index: (index, inputs, outputs).
 _CONVS = ((0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256), (14, 256, 256),
@@ -35,8 +36,10 @@ class Vgg16Features(nn.Module):
         """Return relu1_2 … relu5_3 of pictures (B, 3, H, W) in [-1, 1].
 
         Raises:
-            DataError: pictures too small for four halvings.
+            DataError: pictures too small for four halvings, or not of three channels.
         """
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise DataError(f"pictures of {tuple(x.shape)}", wanted="(B, 3, H, W) for VGG16 features")
         if min(x.shape[2:]) < 16:
             raise DataError(f"pictures of {x.shape[2]} x {x.shape[3]}", wanted="at least 16 x 16 for VGG16 features")
         x = (x - self.shift) / self.scale
@@ -65,7 +68,11 @@ class PerceptualLoss(nn.Module):
             reconstruction: (B, 3, H, W) in [-1, 1].
             picture: (B, 3, H, W) in [-1, 1].
             mask: (B, 1, H, W); features outside it (nearest resizing) count as equal.
+
+        Raises:
+            DataError: shapes that differ, other than three channels, or pictures too small for the network.
         """
+        check_shapes(reconstruction, picture, mask)
         total = reconstruction.new_zeros(len(picture))
         with torch.no_grad():
             targets = self.vgg(picture)
@@ -83,7 +90,13 @@ class PerceptualLoss(nn.Module):
             reconstruction: (B, 3, H, W), the frames of a clip one after the other.
             picture: (B, 3, H, W).
             frames: frames per clip.
+
+        Raises:
+            DataError: as :meth:`forward`, or frames that do not make whole clips.
         """
+        check_shapes(reconstruction, picture, None)
+        if frames < 1 or len(picture) % frames:
+            raise DataError(f"{len(picture)} pictures for clips of {frames}", wanted="a multiple")
         total = reconstruction.new_zeros(len(picture) // frames)
         with torch.no_grad():
             targets = [_gram(f, frames) for f in self.vgg(picture)]
@@ -96,7 +109,7 @@ def load_perceptual(path: str | Path) -> PerceptualLoss:
     """Return the loss with the weights of a file: torchvision's ``vgg16`` state dict (.pth) or safetensors.
 
     Raises:
-        DataError: no such file, not such a file, or tensors missing from it; weights are never random.
+        DataError: no such file, not such a file, or tensors missing from it or not finite; weights are never random.
     """
     path = Path(path)
     wanted = "VGG16 weights with torchvision's names (features.0.weight … features.28.bias)"
@@ -113,6 +126,9 @@ def load_perceptual(path: str | Path) -> PerceptualLoss:
             found = f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
             raise DataError(found, file=path, key=key, wanted=wanted)
     vgg.load_state_dict({key: state[key].float() for key in own})
+    broken = [key for key, value in vgg.state_dict().items() if not torch.isfinite(value).all()]
+    if broken:
+        raise DataError("weights that are not finite", file=path, key=broken[0], wanted=wanted)
     return PerceptualLoss(vgg)
 
 
@@ -127,7 +143,7 @@ def _read_weights(path: Path, wanted: str) -> dict[str, Tensor]:
         raise DataError(f"not a file of weights ({error!s:.120})", file=path, wanted=wanted) from error
     if not isinstance(content, dict):
         raise DataError(f"holds a {type(content).__name__}", file=path, wanted=wanted)
-    return content
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def _gram(features: Tensor, frames: int) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from cosmos_lidar.errors import DataError
+
 
 def l1(reconstruction: Tensor, picture: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the mean absolute difference, a scalar.
@@ -12,9 +14,32 @@ def l1(reconstruction: Tensor, picture: Tensor, mask: Tensor | None = None) -> T
         reconstruction: (B, C, H, W).
         picture: (B, C, H, W).
         mask: (B, 1, H, W); only pixels where it is set count, and a mask of nothing gives 0.
+
+    Raises:
+        DataError: shapes that differ; torch would stretch some of them without a word.
     """
+    check_shapes(reconstruction, picture, mask)
     difference = (reconstruction - picture).abs()
     if mask is None:
         return difference.mean()
     mask = mask.to(difference.dtype)
     return (difference * mask).sum() / (mask.sum() * difference.shape[1]).clamp(min=1.0)
+
+
+def check_shapes(reconstruction: Tensor, picture: Tensor, mask: Tensor | None) -> None:
+    """Refuse pictures, or a mask, that do not belong together.
+
+    Args:
+        reconstruction: (B, C, H, W).
+        picture: (B, C, H, W).
+        mask: (B, 1, H, W) or None.
+
+    Raises:
+        DataError: other shapes.
+    """
+    if reconstruction.shape != picture.shape or picture.ndim != 4:
+        shapes = f"{tuple(reconstruction.shape)} and {tuple(picture.shape)}"
+        raise DataError(f"pictures of {shapes}", wanted="two of the same shape (B, C, H, W)")
+    shape = (len(picture), 1, *picture.shape[2:])
+    if mask is not None and mask.shape != shape:
+        raise DataError(f"mask of {tuple(mask.shape)} for pictures of {tuple(picture.shape)}", wanted=f"{shape}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from cosmos_lidar.errors import UserError
+
 
 def piecewise_constant(step: int, boundaries: Sequence[int], values: Sequence[float]) -> float:
     """Return values[k] for the first k with step < boundaries[k], and the last value after all of them.
@@ -13,7 +15,12 @@ def piecewise_constant(step: int, boundaries: Sequence[int], values: Sequence[fl
         step: optimizer step.
         boundaries: rising steps at which the value changes.
         values: one more than boundaries.
+
+    Raises:
+        UserError: another number of values, or boundaries that fall.
     """
     if len(values) != len(boundaries) + 1:
-        raise ValueError(f"{len(values)} values for {len(boundaries)} boundaries: one more value is needed")
+        raise UserError(f"{len(values)} values for {len(boundaries)} boundaries: one more value is needed")
+    if list(boundaries) != sorted(boundaries):
+        raise UserError(f"boundaries {list(boundaries)}: they must rise")
     return values[bisect_right(boundaries, step)]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.losses.reconstruction import check_shapes
 
 _WINDOW = 7
 
@@ -49,9 +50,7 @@ def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
 
 
 def _check(reconstruction: Tensor, picture: Tensor, smallest: int) -> None:
-    if reconstruction.shape != picture.shape or picture.ndim != 4:
-        shapes = f"{tuple(reconstruction.shape)} and {tuple(picture.shape)}"
-        raise DataError(f"pictures of {shapes}", wanted="two of the same shape (B, C, H, W)")
+    check_shapes(reconstruction, picture, None)
     height, width = picture.shape[2:]
     if min(height, width) < smallest:
         raise DataError(f"pictures of {height} x {width}", wanted=f"at least {smallest} x {smallest}")

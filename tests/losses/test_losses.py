@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.perceptual import PerceptualLoss, load_perceptual
 from cosmos_lidar.losses.reconstruction import l1
 from cosmos_lidar.losses.schedule import piecewise_constant
@@ -69,6 +69,22 @@ def test_colour_of_marked_pixels_only():
     assert l1(y, x, mask).item() == pytest.approx(1.5)
     assert l1(y, x, torch.ones(1, 1, 2, 2, dtype=torch.bool)).item() == pytest.approx(l1(y, x).item())
     assert l1(y, x, torch.zeros(1, 1, 2, 2, dtype=torch.bool)).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("y", "mask", "message"),
+    [
+        ((2, 3, 8, 1), None, "pictures of (2, 3, 8, 1) and (2, 3, 8, 8)"),
+        ((2, 1, 8, 8), None, "pictures of (2, 1, 8, 8) and (2, 3, 8, 8)"),
+        ((2, 3, 8, 8), (2, 8, 8), "mask of (2, 8, 8) for pictures of (2, 3, 8, 8) Wanted: (2, 1, 8, 8)"),
+        ((2, 3, 8, 8), (2, 3, 8, 8), "mask of (2, 3, 8, 8) for pictures"),
+        ((2, 3, 8, 8), (1, 1, 8, 8), "mask of (1, 1, 8, 8) for pictures"),
+    ],
+)
+def test_shapes_that_would_be_stretched_are_refused(y: tuple[int, ...], mask: tuple[int, ...] | None, message: str):
+    given = None if mask is None else torch.ones(mask)
+    with pytest.raises(DataError, match=re.escape(message)):
+        l1(torch.zeros(y), torch.zeros(2, 3, 8, 8), given)
 
 
 def test_perceptual_distance_of_frames(perceptual: PerceptualLoss):
@@ -139,11 +155,22 @@ def test_absent_or_wrong_weights_are_named(weights_file: Path, tmp_path: Path):
     refused(tmp_path / "less.pth", "missing features.28.bias")
     torch.save(state | {"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "grey.pth")
     refused(tmp_path / "grey.pth", "features.0.weight is (64, 1, 3, 3), not (64, 3, 3, 3)")
+    torch.save(state | {"features.2.bias": torch.full((64,), float("inf"))}, tmp_path / "inf.pth")
+    refused(tmp_path / "inf.pth", "weights that are not finite")
 
 
 def test_pictures_too_small_for_the_network_are_refused(perceptual: PerceptualLoss):
     with pytest.raises(DataError, match=r"pictures of 8 x 64.*at least 16 x 16"):
         perceptual(torch.zeros(1, 3, 8, 64), torch.zeros(1, 3, 8, 64))
+
+
+def test_pictures_that_do_not_fit_the_network_are_refused(perceptual: PerceptualLoss):
+    with pytest.raises(DataError, match=r"pictures of \(1, 1, 32, 32\).*\(B, 3, H, W\)"):
+        perceptual(torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32))
+    with pytest.raises(DataError, match=r"mask of \(1, 32, 32\)"):
+        perceptual(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 32, 32))
+    with pytest.raises(DataError, match="3 pictures for clips of 2"):
+        perceptual.gram(*frames(), frames=2)
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, 0.0), (249_999, 0.0), (250_000, 0.01), (10**9, 0.01)])
@@ -157,5 +184,7 @@ def test_several_boundaries_and_the_published_default():
 
 
 def test_a_schedule_needs_one_more_value():
-    with pytest.raises(ValueError, match="2 values for 2 boundaries: one more value is needed"):
+    with pytest.raises(UserError, match="2 values for 2 boundaries: one more value is needed"):
         piecewise_constant(0, [1, 2], [0.0, 1.0])
+    with pytest.raises(UserError, match=r"boundaries \[5, 2\]: they must rise"):
+        piecewise_constant(0, [5, 2], [0.0, 1.0, 2.0])

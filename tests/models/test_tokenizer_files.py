@@ -234,6 +234,28 @@ def test_truncated_files_are_refused(container: str, tmp_path: Path):
     refused(path, path.name, "not a ")
 
 
+@pytest.mark.parametrize("container", ["whole jit", "bare .pt"])
+def test_damaged_weights_are_refused(container: str, tmp_path: Path):
+    """Zeros in the middle of the weights: torch loads such a file without a word."""
+    path = Path(write(container, small_tokenizer(), tmp_path))
+    content = bytearray(path.read_bytes())
+    weight = small_tokenizer().decoder.mid.block_1.conv1.weight.detach().numpy().tobytes()
+    start = content.find(weight)
+    content[start : start + 100] = bytes(100)
+    path.write_bytes(content)
+    refused(path, "a damaged file: 1 members differ from their checksums", path.name, "key ", "downloaded again")
+
+
+def test_files_written_without_checksums_are_read(tmp_path: Path):
+    before = torch.serialization.get_crc32_options()
+    try:
+        torch.serialization.set_crc32_options(False)
+        torch.save(small_tokenizer().state_dict(), tmp_path / "x.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(load_tokenizer(tmp_path / "x.pt").quant_conv.bias, small_tokenizer().quant_conv.bias)
+
+
 class Stranger:
     def __reduce__(self) -> tuple:
         return (Path.touch, (Path("pickle_was_executed"),))
@@ -265,9 +287,66 @@ def test_nothing_is_loaded_partially(change: str, tmp_path: Path):
         parts = ["tensors of no known shape: no encoder.down.0.block.0.conv1.weight"]
     else:
         state["encoder.conv_in.weight"] = torch.zeros(48, 48, 3, 3)
-        parts = ["tensors of no known shape: channels=48: a multiple of 32"]
+        parts = ["levels of [32, 32, 32] channels are no multiples of the 48 of encoder.conv_in"]
     save_file(state, path)
     refused(path, *parts, "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("quant_conv.bias", torch.full((16,), float("nan")), ["weights that are not finite", "quant_conv.bias"]),
+        ("quant_conv.bias", torch.zeros(16, dtype=torch.int8), ["a tensor of torch.int8", "floating-point weights"]),
+        ("encoder.patcher.wavelets", torch.tensor([0.5, 0.5]), ["another kind of wavelets", "Wanted: Haar patches"]),
+        ("encoder.conv_in.weight", torch.zeros(0, 48, 3, 3), ["tensors of no known shape"]),
+        ("encoder.conv_in.weight", torch.zeros(32), ["tensors of no known shape"]),
+        ("quant_conv.weight", torch.tensor(1.0), ["tensors of no known shape"]),
+    ],
+)
+def test_tensors_that_cannot_be_right_are_named(key: str, value: torch.Tensor, parts: list[str], tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    save_file(small_tokenizer().state_dict() | {key: value}, path)
+    refused(path, *parts, "x.safetensors")
+
+
+@pytest.mark.parametrize("levels", [torch.tensor(8), torch.full((6,), 9999), torch.zeros(6, dtype=torch.int32)])
+def test_impossible_levels_are_refused(levels: torch.Tensor, tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    save_file(small_tokenizer("DI8x8").state_dict() | {"quantizer._levels": levels}, path)
+    refused(path, "tensors of no known shape", "x.safetensors")
+
+
+def test_parts_of_two_networks_are_refused(tmp_path: Path):
+    own, *_ = export_jit(small_tokenizer(), tmp_path, "own")
+    _, narrow, _ = export_jit(small_tokenizer(z_channels=8, latent_channels=8), tmp_path, "narrow")
+    refused((own, narrow), "the encoder gives 16 latent channels, the decoder takes 8", "own_enc.jit + ")
+    _, discrete, _ = export_jit(small_tokenizer("DI8x8"), tmp_path, "discrete")
+    refused((own, discrete), "the encoder gives 16 latent channels, the decoder takes 6", "discrete_dec.jit")
+    _, patches, _ = export_jit(small_tokenizer(patch_size=2), tmp_path, "patches")
+    refused((own, patches), "tensors do not fit a CI tokenizer", "decoder.up.1.upsample.conv.bias", "patches_dec.jit")
+
+
+def test_files_that_contradict_each_other_are_refused(tmp_path: Path):
+    network = small_tokenizer()
+    encoder, decoder, whole = export_jit(network, tmp_path, "old")
+    assert torch.equal(load_tokenizer((whole, decoder)).quant_conv.bias, network.quant_conv.bias)
+    assert torch.equal(load_tokenizer((decoder, encoder)).quant_conv.bias, network.quant_conv.bias)
+    with torch.no_grad():
+        network.quant_conv.bias += 1
+    newer, *_ = export_jit(network, tmp_path, "new")
+    refused((newer, whole), "an earlier file holds another value for this key", "old_ema.jit", "key quant_conv.bias")
+    refused((), "no files given")
+
+
+def test_checkpoints_with_numbers_for_names(tmp_path: Path):
+    torch.save({"model": small_tokenizer().state_dict() | {3: torch.zeros(1)}}, tmp_path / "x.pt")
+    assert torch.equal(load_tokenizer(tmp_path / "x.pt").quant_conv.bias, small_tokenizer().quant_conv.bias)
+    torch.save({"model": {3: torch.zeros(1)}}, tmp_path / "y.pt")
+    refused(tmp_path / "y.pt", "holds no weights of a network", "y.pt")
+
+
+def test_folders_are_made_for_safetensors(tmp_path: Path):
+    assert export_safetensors(small_tokenizer(), tmp_path / "a" / "b" / "x.safetensors").is_file()
 
 
 @pytest.mark.parametrize("shape", [(16,), (16, 1), (1, 16, 1, 1)])

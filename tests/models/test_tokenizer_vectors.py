@@ -217,6 +217,23 @@ def test_quantized_batch_and_gradient():
     assert (z.grad > 0).all()  # straight through the rounding: the slope of tanh
 
 
+@pytest.mark.parametrize(
+    ("z", "index", "codes"),
+    [
+        ((0, 0, 0, 0, 0, 0), 32036, (0, 0, 0, 0, 0, 0)),
+        ((10,) * 6, 63999, (0.75, 0.75, 0.75, 1, 1, 1)),
+        ((-10,) * 6, 0, (-1,) * 6),
+        ((0.3, -0.3, 0.6, -0.6, 0.9, -0.9), 21405, (0.25, -0.25, 0.5, -0.5, 0.5, -0.5)),
+        ((0.05, -0.05, 0.15, -0.15, 0.25, -0.25), 32100, (0, 0, 0.25, 0, 0, 0)),
+        ((1.5, -1.5, 0.75, -0.75, 0.3, 2), 59783, (0.75, -1, 0.5, -0.5, 0.5, 1)),
+    ],
+)
+def test_published_quantization(z: tuple[float, ...], index: int, codes: tuple[float, ...]):
+    indices, given = FSQ((8, 8, 8, 5, 5, 5))(torch.tensor(z, dtype=torch.float32).view(1, 6, 1, 1))
+    assert indices.tolist() == [[[index]]]
+    assert tuple(given.flatten().tolist()) == codes
+
+
 @pytest.mark.parametrize("index", [-1, 64000])
 def test_indices_outside_the_codebook_are_refused(index: int):
     with pytest.raises(DataError, match=re.escape(f"indices from {min(index, 5)} to {max(index, 5)}") + ".*0 to 63999"):
@@ -271,9 +288,40 @@ def test_pictures_that_would_be_cut_are_refused(shape: tuple[int, ...]):
         network.encode(torch.zeros(shape))
 
 
+def test_pictures_of_bytes_are_refused():
+    with pytest.raises(DataError, match=r"pictures of type torch\.uint8 Wanted: floating-point values in \[-1, 1\]"):
+        small_tokenizer().encode(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+
+
+def test_latents_of_another_network_are_refused():
+    with pytest.raises(DataError, match=r"latents of shape \(1, 8, 2, 2\) Wanted: \(B, 16, h, w\), of a CI tokenizer"):
+        small_tokenizer().decode(torch.zeros(1, 8, 2, 2))
+    with pytest.raises(DataError, match=r"latents of shape \(16, 2, 2\)"):
+        small_tokenizer().decode(torch.zeros(16, 2, 2))
+    discrete = small_tokenizer("DI8x8")
+    with pytest.raises(DataError, match=r"latents of shape \(2, 6, 2\) Wanted: \(B, 6, h, w\), of a DI tokenizer"):
+        discrete.decode_indices(torch.zeros(2, 2, dtype=torch.int32))
+    with pytest.raises(DataError, match=r"indices of type torch\.float32 Wanted: integers"):
+        discrete.decode_indices(torch.zeros(1, 2, 2))
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
+        ("CI8x8", {"channels": 0}, "channels=0: a whole number of at least 1"),
+        ("CI8x8", {"channels": "32"}, "channels='32': a whole number"),
+        ("CI8x8", {"patch_size": 0}, "patch_size=0: a whole number of at least 1"),
+        ("CI8x8", {"num_res_blocks": -1}, "num_res_blocks=-1: a whole number"),
+        ("CI8x8", {"latent_channels": 2.5}, "latent_channels=2.5: a whole number"),
+        ("CI8x8", {"resolution": True}, "resolution=True: a whole number"),
+        ("CI8x8", {"channels_mult": 4}, "channels_mult=4: a list of whole numbers of at least 1"),
+        ("CI8x8", {"channels_mult": (1, 0, 1)}, "channels_mult=(1, 0, 1): a list of whole numbers"),
+        ("CI8x8", {"attn_resolutions": 32}, "attn_resolutions=32: a list of whole numbers"),
+        ("CI8x8", {"dropout": 1.0}, "dropout=1.0: at least 0 and less than 1"),
+        ("DI8x8", {"levels": (8, 8)}, "levels=(8, 8) for latent_channels=6: one level per channel"),
+        ("DI8x8", {"levels": (8, 1, 8, 5, 5, 5)}, "levels=(8, 1, 8, 5, 5, 5): a list of whole numbers of at least 2"),
+        ("DI8x8", {"levels": (99,) * 6}, "make 941,480,149,401 codes: at most 16,777,216"),
+        ("CV8x8x8", {"temporal_compression": 0}, "temporal_compression=0: a whole number of at least 1"),
         ("CI9x9", {}, "unknown tokenizer 'CI9x9': known are CI8x8, CI16x16"),
         ("CI8x8", {"chanels": 64}, "unknown field 'chanels' of tokenizer CI8x8: fields are family"),
         ("CI8x8", {"channels": 48}, "channels=48: a multiple of 32 is needed"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -39,9 +40,11 @@ def load_tokenizer(
             names the missing and the unexpected keys, and nothing is loaded partially.
     """
     files = [Path(part) for part in source] if isinstance(source, tuple | list) else _files(Path(source))
+    if not files:
+        raise DataError("no files given", wanted=_WANTED)
     state: State = {}
     for file in files:
-        state |= _read(file, ema)
+        _merge(state, _read(file, ema), file)
     where = " + ".join(str(file) for file in files)
     network = make_tokenizer(infer_config(state, where))
     return _fill(network, split_unused(state, network.state_dict()), where)
@@ -64,6 +67,16 @@ def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
     if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
         raise DataError("values that cannot normalise latents", file=path, wanted=wanted)
     return mean, std
+
+
+def _merge(state: State, other: State, file: Path) -> None:
+    """Add the tensors of a further file; one network has one value per key."""
+    for key in state.keys() & other.keys():
+        own, new = state[key], other[key]
+        if not key.endswith(FIXED_BUFFERS) and not (own.shape == new.shape and torch.equal(own.float(), new.float())):
+            wanted = "encoder and decoder of one network, or one file with both"
+            raise DataError("an earlier file holds another value for this key", file=file, key=key, wanted=wanted)
+    state |= other
 
 
 def _files(path: Path) -> list[Path]:
@@ -96,6 +109,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
 def _read(path: Path, ema: bool) -> State:
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=_WANTED)
+    _check_archive(path)
     if path.suffix == ".jit" or _is_torchscript(path):
         return _read_jit(path)
     if path.suffix == ".safetensors":
@@ -112,16 +126,45 @@ def _read(path: Path, ema: bool) -> State:
     return state
 
 
-def _weights(content: dict[str, object]) -> State:
-    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+def _matches_checksum(archive: zipfile.ZipFile, name: str) -> bool:
+    try:
+        with archive.open(name) as member:
+            while member.read(1 << 24):
+                pass
+    except zipfile.BadZipFile:
+        return False
+    return True
+
+
+def _weights(content: dict[object, object]) -> State:
+    tensors = _named_tensors(content)
     plain = {k.removeprefix("network."): v for k, v in tensors.items() if not k.startswith(("ema.", "loss."))}
     return plain or _averaged_weights(tensors)
 
 
-def _averaged_weights(content: dict[str, object]) -> State:
+def _averaged_weights(content: dict[object, object]) -> State:
     """Return the weights stored as ``ema.network-a-b-c`` under their names ``a.b.c``."""
-    prefix = "ema.network-"
-    return {k.removeprefix(prefix).replace("-", "."): v for k, v in content.items() if k.startswith(prefix)}
+    prefix, tensors = "ema.network-", _named_tensors(content)
+    return {k.removeprefix(prefix).replace("-", "."): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _named_tensors(content: dict[object, object]) -> State:
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _check_archive(path: Path) -> None:
+    """Compare the checksums that zipped checkpoints hold; torch does not, and loads damaged weights without a word."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            damaged = [name for name in names if not _matches_checksum(archive, name)]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise DataError(f"a damaged file ({error})", file=path, wanted=_WANTED) from error
+    if damaged and len(damaged) < len(names):  # all: written without checksums, which torch offers
+        raise DataError(f"a damaged file: {len(damaged)} members differ from their checksums", file=path,
+                        key=damaged[0], wanted="the file copied or downloaded again")  # fmt: skip
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -172,14 +215,28 @@ def _fill(network: nn.Module, state: State, where: str) -> nn.Module:
     own = network.state_dict()
     missing = sorted(set(own) - set(state) - {key for key in own if key.endswith(FIXED_BUFFERS)})
     unexpected = sorted(set(state) - set(own))
-    shapes = [k for k in own if k in state and k not in unexpected and own[k].shape != state[k].shape]
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
     if missing or unexpected or shapes:
         wrong = [f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}" for k in shapes]
         parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         text = "; ".join(f"{len(keys)} {name}: {_some(keys)}" for name, keys in parts if keys)
         raise DataError(f"tensors do not fit a {network.config.family} tokenizer: {text}", file=where, wanted=_WANTED)
+    _check_values(own, state, where)
     network.load_state_dict(state, strict=False)  # what may be absent are computed buffers, checked above
     return network.float().eval()
+
+
+def _check_values(own: State, state: State, where: str) -> None:
+    """Refuse tensors of the right shape that cannot be right: quantized, not finite, or buffers of another meaning."""
+    for key, value in state.items():
+        if own[key].is_floating_point() and not value.is_floating_point():
+            raise DataError(f"a tensor of {value.dtype}", file=where, key=key, wanted="floating-point weights")
+        if not torch.isfinite(value.float()).all():
+            raise DataError("weights that are not finite", file=where, key=key, wanted="a file of before it diverged")
+        # bfloat16 files hold 0.70703125 for the taps, and are expected to be used with it
+        if key.endswith(FIXED_BUFFERS) and not torch.allclose(own[key].float(), value.float(), rtol=1e-3):
+            raise DataError(f"another kind of {key.rsplit('.')[-1]} than this family has", file=where, key=key,
+                            wanted="Haar patches and scalar quantization")  # fmt: skip
 
 
 def _some(keys: list[str], most: int = 8) -> str:

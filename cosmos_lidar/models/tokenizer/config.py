@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer.field_checks import check_fields
 from cosmos_lidar.models.tokenizer.video_config import VIDEO_CONFIGS, VideoTokenizerConfig
 
 
@@ -47,8 +48,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that no network can have."""
-        object.__setattr__(self, "channels_mult", tuple(self.channels_mult))
-        object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        check_fields(self)
         if self.channels % 32:
             raise UserError(f"channels={self.channels}: a multiple of 32 is needed, for group norms of 32 groups")
         if self.patch_size & (self.patch_size - 1) or self.spatial_compression & (self.spatial_compression - 1):

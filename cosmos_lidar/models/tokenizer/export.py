@@ -130,6 +130,7 @@ def export_safetensors(network: nn.Module, path: str | Path) -> Path:
     from safetensors.torch import save_file
 
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
     save_file(state, partial)

@@ -46,8 +46,10 @@ class FSQ(nn.Module):
         """Return (B, C, …) float32 codes of (B, …) integer indices.
 
         Raises:
-            DataError: an index outside the codebook.
+            DataError: an index outside the codebook, or no integers.
         """
+        if indices.is_floating_point():
+            raise DataError(f"indices of type {indices.dtype}", wanted="integers, as encode gives them")
         if not torch.jit.is_tracing() and indices.numel():
             low, high = int(indices.min()), int(indices.max())
             if low < 0 or high >= self.codebook_size:

@@ -33,18 +33,22 @@ def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig | Vide
         DataError: keys of encoder or decoder are missing, or no network of this family has such tensors.
     """
     video = any(".conv3d." in key for key in state)
-    missing = [name for name in _NEEDED if not any(key.startswith(f"{name}.") for key in state)]
+    missing = [name for name in _NEEDED if not any(_is_weight(key, name) for key in state)]
     if missing:
-        own = sorted(state)[:4]
+        own = f"{', '.join(sorted(state)[:4])}, …" if state else "no tensors"
         raise DataError(
-            f"no tokenizer, or half of one: missing {', '.join(missing)}; it holds {', '.join(own)}, …", file=where,
+            f"no tokenizer, or half of one: missing {', '.join(missing)}; it holds {own}", file=where,
             wanted="tensors of an encoder and a decoder",
         )
     try:
         return infer_video_config(state) if video else _config(state)
-    except (UserError, ValueError, IndexError, KeyError) as error:
+    except (UserError, ValueError, TypeError, LookupError) as error:
         wanted = "a CI, DI, CV or DV tokenizer"
         raise DataError(f"tensors of no known shape: {error}", file=where, wanted=wanted) from error
+
+
+def _is_weight(key: str, name: str) -> bool:
+    return key.startswith(f"{name}.") and key.endswith(".weight")
 
 
 def split_unused(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -71,7 +75,7 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
         spatial_compression=patch * 2**halvings,
         patch_size=patch,
         channels=channels,
-        channels_mult=tuple(width // channels for width in _widths(state, "conv1.weight")),
+        channels_mult=_multiples(_widths(state, "conv1.weight"), channels),
         num_res_blocks=_blocks(state),
         z_channels=z_channels,
         latent_channels=latent_channels,
@@ -103,7 +107,7 @@ def infer_video_config(state: dict[str, Tensor]) -> VideoTokenizerConfig:
         temporal_compression=patch * 2**temporal,
         patch_size=patch,
         channels=channels,
-        channels_mult=tuple(width // channels for width in widths),
+        channels_mult=_multiples(widths, channels),
         num_res_blocks=_blocks(state),
         z_channels=z_channels,
         latent_channels=latent_channels,
@@ -126,6 +130,9 @@ def _latent(state: dict[str, Tensor], end: str, quant_conv: str) -> tuple[int, i
     The quantizer has no weights; where its buffers were not stored, the six channels of all discrete members tell it.
     """
     z_channels, latent_channels = state[end].shape[0], state[quant_conv].shape[0]
+    taken = state[f"post_{quant_conv}"].shape[1]
+    if taken != latent_channels:
+        raise ValueError(f"the encoder gives {latent_channels} latent channels, the decoder takes {taken}")
     discrete = any(key.startswith("quantizer.") for key in state) or (z_channels != latent_channels == 6)
     levels = {"levels": tuple(state["quantizer._levels"].tolist())} if "quantizer._levels" in state else {}
     return z_channels, latent_channels, discrete, levels
@@ -142,6 +149,12 @@ def _widths(state: dict[str, Tensor], leaf: str) -> list[int]:
     if not widths:
         raise ValueError(f"no {key}")
     return widths
+
+
+def _multiples(widths: list[int], channels: int) -> tuple[int, ...]:
+    if channels < 1 or any(width % channels for width in widths):
+        raise ValueError(f"levels of {widths} channels are no multiples of the {channels} of encoder.conv_in")
+    return tuple(width // channels for width in widths)
 
 
 def _attention(state: dict[str, Tensor], part: str) -> tuple[int, ...]:

@@ -54,7 +54,12 @@ class ContinuousTokenizer(nn.Module):
         return self.quant_conv(self.encoder(x))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the reconstruction (B, in_channels, h c, w c) of latents (B, latent_channels, h, w), or of clips."""
+        """Return the reconstruction (B, in_channels, h c, w c) of latents (B, latent_channels, h, w), or of clips.
+
+        Raises:
+            DataError: latents of another shape.
+        """
+        check_latents(z, self.config)
         return self.decoder(self.post_quant_conv(z))
 
     def forward(self, x: Tensor) -> ContinuousOutput | dict[str, Tensor]:
@@ -86,14 +91,19 @@ class DiscreteTokenizer(nn.Module):
         return self.quantizer(self.quant_conv(self.encoder(x)))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the reconstruction of codes (B, latent_channels, h, w)."""
+        """Return the reconstruction of codes (B, latent_channels, h, w), of clips (B, latent_channels, t, h, w).
+
+        Raises:
+            DataError: codes of another shape.
+        """
+        check_latents(codes, self.config)
         return self.decoder(self.post_quant_conv(codes))
 
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Return the reconstruction of indices (B, h, w), of clips (B, t, h, w).
 
         Raises:
-            DataError: an index outside the codebook.
+            DataError: an index outside the codebook, or no integers of that shape.
         """
         return self.decode(self.quantizer.indices_to_codes(indices).type_as(next(self.post_quant_conv.parameters())))
 
@@ -122,6 +132,21 @@ def check_input(x: Tensor, config: Config) -> None:
             kind, shape, rule = "clips", f"(B, {channels}, T, H, W)", f", T one more than a multiple of {frames}"
         wanted = f"{shape}, H and W multiples of {step}{rule}: pad or crop first"
         raise DataError(f"{kind} of shape {tuple(x.shape)}", wanted=wanted)
+    if not x.is_floating_point():
+        raise DataError(f"pictures of type {x.dtype}", wanted="floating-point values in [-1, 1]")
+
+
+def check_latents(z: Tensor, config: Config) -> None:
+    """Refuse latents or codes that do not belong to the network.
+
+    Raises:
+        DataError: not (B, latent_channels, h, w), of clips (B, latent_channels, t, h, w).
+    """
+    sizes = "t, h, w" if isinstance(config, VideoTokenizerConfig) else "h, w"
+    if torch.jit.is_tracing() or (z.ndim == 3 + sizes.count(",") and z.shape[1] == config.latent_channels):
+        return
+    wanted = f"(B, {config.latent_channels}, {sizes}), of a {config.family} tokenizer"
+    raise DataError(f"latents of shape {tuple(z.shape)}", wanted=wanted)
 
 
 def _parts(config: Config) -> tuple[nn.Module, nn.Module, Callable[[int, int], nn.Module]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer.field_checks import check_fields
 
 
 class Scaling(NamedTuple):
@@ -50,9 +51,9 @@ class VideoTokenizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that no network can have."""
-        object.__setattr__(self, "channels_mult", tuple(self.channels_mult))
+        check_fields(self)
         sizes = (self.patch_size, self.spatial_compression, self.temporal_compression)
-        if any(size < 1 or size & (size - 1) for size in sizes):
+        if any(size & (size - 1) for size in sizes):
             raise UserError(f"patch_size, spatial and temporal compression are {sizes}: powers of two are needed")
         if not 0 <= self.temporal_halvings <= self.spatial_halvings <= len(self.channels_mult) - 1:
             self._refuse("do not fit between")
