@@ -1,19 +1,20 @@
 """Speed and memory of an image tokenizer: encode and decode, per size, type and mode, as a Markdown table.
 
     python benchmarks/tokenizer.py --device cuda --dtypes float32 bfloat16 --modes eager channels_last compile
-    OMP_NUM_THREADS=1 python benchmarks/tokenizer.py --sizes 128x256 --repeats 3
+    OMP_NUM_THREADS=1 python benchmarks/tokenizer.py --quick
 
 Weights are random: speed does not depend on them. Memory is what encoding and decoding need above the weights: the peak
-of the CUDA allocator, or how far the resident memory of the process grew. Every row is measured in a fresh process.
+of the CUDA allocator, or of the resident memory of the process (Linux only). Every row is measured in a fresh process.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
+import math
 import multiprocessing
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -25,6 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.models.tokenizer import build_tokenizer
+
+QUICK = {"sizes": ["128x448"], "repeats": 2, "dtypes": ["float32", "bfloat16"], "modes": ["eager", "channels_last"]}
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,35 @@ def synchronize(device: torch.device) -> None:
 
 
 def start_counting_memory(device: torch.device) -> float:
-    """Forget earlier peaks where that is possible, and return the MiB in use now."""
+    """Forget earlier peaks, and return the MiB in use now; NaN where the system does not tell."""
     if device.type != "cuda":
-        return peak_mib(device)
+        return forget_resident_peak()
     torch.cuda.reset_peak_memory_stats(device)
     return torch.cuda.memory_allocated(device) / 2**20
 
 
 def peak_mib(device: torch.device) -> float:
-    """Return peak memory in MiB: of the CUDA allocator, or resident memory of this process."""
+    """Return peak memory in MiB since :func:`start_counting_memory`."""
     if device.type != "cuda":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return resident_peak_mib()
     return torch.cuda.max_memory_allocated(device) / 2**20
+
+
+def forget_resident_peak() -> float:
+    """Give freed memory back to Linux and reset the peak of this process; return MiB in use, NaN elsewhere."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what building the network freed would be used unseen
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except (OSError, AttributeError):
+        return math.nan
+    return resident_peak_mib()
+
+
+def resident_peak_mib() -> float:
+    """Return the peak resident memory of this process in MiB, NaN where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), math.nan)
 
 
 def machine(device: str) -> str:
@@ -127,7 +147,7 @@ def table_row(case: Case, measured: Measured) -> str:
     """Return one row; frames per second count encoding and decoding together."""
     rate = case.batch / (measured.encode_s + measured.decode_s)
     cells = (f"{case.height} x {case.width}", case.batch, case.dtype, case.mode, f"{1e3 * measured.encode_s:.1f}",
-             f"{1e3 * measured.decode_s:.1f}", f"{rate:.2f}", f"{measured.first_s:.1f}", f"{measured.peak_mib:.0f}")
+             f"{1e3 * measured.decode_s:.1f}", f"{rate:.3g}", f"{measured.first_s:.1f}", f"{measured.peak_mib:.0f}")
     return "| " + " | ".join(map(str, cells)) + " |\n"
 
 
@@ -143,12 +163,21 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--modes", nargs="+", default=["eager"], choices=["eager", "channels_last", "compile"])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one small size in two types, about a minute on one core")
     return parser
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options; ``--quick`` changes the defaults, so that options beside it still count."""
+    parser = make_parser()
+    if parser.parse_args(arguments).quick:
+        parser.set_defaults(**QUICK)
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
     """Measure and print."""
-    args = make_parser().parse_args()
+    args = parse()
     cases = [
         Case(args.name, args.resolution, args.channels, *map(int, size.split("x")), args.batch, args.device, *options)
         for size in args.sizes for options in itertools.product(args.dtypes, args.modes)
