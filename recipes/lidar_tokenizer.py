@@ -50,12 +50,12 @@ def debug() -> TokenizerRun:
 
 def demo() -> TokenizerRun:
     """Return the training of `make demo`: a 3.6 M network from scratch, minutes on two CPU cores."""
-    steps = 1000
+    steps = 700
     loss, ema = LossConfig(perceptual=0.0, masked=True), EmaConfig(enabled=True, decay=0.98)
     model = ModelConfig(channels=64, channels_mult=[1, 2, 2], num_res_blocks=1, loss=loss, ema=ema)
     data = DataConfig(batch_size=2, crop_columns=256, val_batch_size=4, workers=0, frames_per_clip=2, shuffle_runs=8)
     trainer = TrainerConfig(
-        max_steps=steps, log_every=5, val_every=200, val_batches=4, save_every=500, keep_last=2, accelerator="cpu"
+        max_steps=steps, log_every=5, val_every=140, val_batches=4, save_every=350, keep_last=2, accelerator="cpu"
     )
     return replace(
         ci8x8_512(),
