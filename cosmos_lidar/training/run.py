@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import logging
 import os
 import warnings
@@ -15,7 +16,7 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from cosmos_lidar.errors import UserError, require
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.training.checkpoints import SaveCheckpoints, WholeFiles, checkpoint_step, find_resume
 from cosmos_lidar.training.config import LogConfig, TokenizerRun, check
@@ -58,6 +59,7 @@ def train_tokenizer(run: TokenizerRun) -> RunResult:
         UserError: an impossible option, unusable data or weights, or a loss that is not finite.
     """
     check(run)
+    _check_loggers(run.log)
     folder = run_folder(run.log)
     resume = find_resume(run.trainer.resume, folder / "checkpoints")
     if resume is not None and checkpoint_step(resume) >= run.trainer.max_steps:
@@ -73,10 +75,17 @@ def train_tokenizer(run: TokenizerRun) -> RunResult:
     model = LidarTokenizerModel(run, network, _make_perceptual(run), data.picture)
     stop = StopSignals()
     trainer = _make_trainer(run, _make_callbacks(run, data, folder, stop))
-    _start_loggers(trainer, run, folder / "logs" / f"from_{checkpoint_step(resume) if resume else 0:09d}")
+    _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
     _announce(run, network, resume, folder)
     trainer.fit(model, train_dataloaders=Steps(data.train, run.trainer.max_steps), ckpt_path=resume)
     return RunResult(folder, trainer.global_step, stop.received)
+
+
+def _check_loggers(log: LogConfig) -> None:
+    for wanted, module in ((log.wandb, "wandb"), (log.mlflow, "mlflow")):
+        if wanted and importlib.util.find_spec(module) is None:
+            hint = f"pip install {module}, or log.{module}=false"
+            raise UserError(f"log.{module}=true and {module} is not installed: {hint}")
 
 
 def _make_network(run: TokenizerRun) -> nn.Module:
@@ -148,9 +157,6 @@ def _start_loggers(trainer: Trainer, run: TokenizerRun, folder: Path) -> None:
     from nemo.utils.exp_manager import exp_manager
 
     log = run.log
-    for wanted, module in ((log.wandb, "wandb"), (log.mlflow, "mlflow")):
-        if wanted and _rank() == 0:
-            require(module, module)
     settings: dict[str, Any] = {
         "explicit_log_dir": str(folder),
         "create_tensorboard_logger": log.tensorboard,

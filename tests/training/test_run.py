@@ -86,7 +86,7 @@ def test_a_value_that_is_not_finite_stops_before_the_update(small_run, meddle):
     assert names == ["iter_000000001.ckpt", "iter_000000002.ckpt"]
 
 
-def test_data_that_cannot_be_used(small_run, shards, tmp_path):
+def test_data_that_cannot_be_used(small_run, shards, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="nowhere"):
         train_tokenizer(small_run("data.path=nowhere"))
     with pytest.raises(UserError, match="test"):
@@ -101,6 +101,9 @@ def test_data_that_cannot_be_used(small_run, shards, tmp_path):
         train_tokenizer(small_run("model.checkpoint=no_weights"))
     with pytest.raises(UserError, match="trainer.resume=no.ckpt"):
         train_tokenizer(small_run("trainer.resume=no.ckpt"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="log.mlflow=true and mlflow is not installed: pip install mlflow"):
+        train_tokenizer(small_run("log.mlflow=true"))
 
 
 def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
