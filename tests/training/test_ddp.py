@@ -38,7 +38,8 @@ def test_two_processes_train_like_one_with_both_their_batches(small_run, tmp_pat
     weights, losses = _train_alone(run, ranks)
     checkpoint = read_tensors(run_folder(run.log) / "checkpoints" / f"iter_{STEPS:09d}.ckpt")
     for name, value in weights.items():
-        torch.testing.assert_close(checkpoint["state_dict"][f"network.{name}"], value, rtol=1e-4, atol=1e-6)
+        # Sums run in another order here than over two ranks; a hundredth of one update is far below any wrong average.
+        torch.testing.assert_close(checkpoint["state_dict"][f"network.{name}"], value, rtol=1e-4, atol=1e-5)
     rows = [row for row in read_metrics(run_folder(run.log) / "metrics.csv") if row["loss"]]
     assert [float(row["loss"]) for row in rows] == pytest.approx(losses, rel=1e-5)
     assert len(checkpoint["ranks"]) == 2
