@@ -53,6 +53,7 @@ def run_demo(options: DemoOptions) -> int:
     run = _training(options)
     signal, exports = _train(run)
     if signal:
+        logger.info("stopped after a checkpoint: the same command goes on from there")
         return signal
     logger.info("5/5 held-out clips through the exported tokenizer")
     write_page(options.out, recordings, exports)
