@@ -43,7 +43,8 @@ def recipe_main(
 ) -> int:
     """Run a recipe file as a program; returns its exit status.
 
-    0 done; 2 wrong option or unusable input; 130 stopped by Ctrl-C and 143 by SIGTERM, each after saving a checkpoint.
+    0 done; 2 wrong option or unusable input; 130 stopped by Ctrl-C, 143 by SIGTERM and 138 by
+    SIGUSR1, each after saving a checkpoint.
 
     Args:
         recipes: variants by name, the default one first.

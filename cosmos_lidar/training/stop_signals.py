@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save a checkpoint, stop on all ranks at the same step."""
+"""Ctrl-C, SIGTERM and SIGUSR1: finish the step, save a checkpoint, stop on all ranks at the same step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cosmos_lidar.log import logger
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopSignals(Callback):
@@ -26,7 +26,7 @@ class StopSignals(Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the two signals."""
+        """Take over the signals."""
         self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
 
     def on_train_batch_end(
