@@ -44,13 +44,6 @@ def rotary_angles(frames: int, height: int, width: int, head_dim: int, frame_ste
     return torch.cat([t, h, w, t, h, w], dim=-1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the channel pairs (i, i + head_dim / 2) of x (B, L, heads, head_dim); cos, sin (L, head_dim)."""
-    first, second = x.chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return x * cos[:, None].to(x.dtype) + turned * sin[:, None].to(x.dtype)
-
-
 def absolute_positions(frames: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Return (frames, height, width, channels) float32: ``[sin, cos]`` tables of time, height, width side by side."""
     tables = []

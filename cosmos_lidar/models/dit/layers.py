@@ -5,21 +5,36 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cosmos_lidar import kernels
 from cosmos_lidar.models.dit.config import DiTConfig
-from cosmos_lidar.models.dit.embeddings import rotate
 
 EPS = 1e-6
 
 
+class HeadNorm(nn.RMSNorm):
+    """RMS norm of each head's channels, and the rotary positions after it in the same kernel where asked."""
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Map (B, L, heads, D) to the same shape; rotary = (cos, sin), each (L, D)."""
+        if rotary is None:
+            return kernels.rms_norm(x, self.weight, self.eps)
+        return kernels.qk_norm_rotate(x, self.weight, *rotary, self.eps)
+
+
 class Attention(nn.Module):
-    """Multi-head attention with RMS-normalised queries and keys; rotary positions when given."""
+    """Multi-head attention with RMS-normalised queries and keys; rotary positions when given.
+
+    ``attend(q, k, v)`` maps (B, L, heads, D) and twice (B, M, heads, D) to (B, L, heads, D); it may be replaced from
+    outside by one that exchanges tokens or heads between processes. The number of heads is that of the tensors.
+    """
 
     def __init__(self, query_channels: int, context_channels: int, heads: int) -> None:
         super().__init__()
         self.heads, self.head_dim = heads, query_channels // heads
+        self.attend = kernels.attention
         # The sequential containers carry the published key names: to_q.0 projection, to_q.1 norm.
-        self.to_q = nn.Sequential(_linear(query_channels, query_channels), nn.RMSNorm(self.head_dim, EPS))
-        self.to_k = nn.Sequential(_linear(context_channels, query_channels), nn.RMSNorm(self.head_dim, EPS))
+        self.to_q = nn.Sequential(_linear(query_channels, query_channels), HeadNorm(self.head_dim, EPS))
+        self.to_k = nn.Sequential(_linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS))
         self.to_v = nn.Sequential(_linear(context_channels, query_channels))
         self.to_out = nn.Sequential(_linear(query_channels, query_channels))
 
@@ -28,11 +43,8 @@ class Attention(nn.Module):
         context = x if context is None else context
         q, k, v = (self._heads(layer[0](source)) for layer, source in
                    ((self.to_q, x), (self.to_k, context), (self.to_v, context)))
-        q, k = self.to_q[1](q), self.to_k[1](k)
-        if rotary is not None:
-            q, k = rotate(q, *rotary), rotate(k, *rotary)
-        out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return self.to_out(out.transpose(1, 2).flatten(2))
+        q, k = _positioned(self.to_q[1], q, rotary), _positioned(self.to_k[1], k, rotary)
+        return self.to_out(self.attend(q, k, v).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))
@@ -93,7 +105,7 @@ class SubBlock(nn.Module):
             views: number of views; each attends to its own text.
         """
         shift, scale, gate = (self.adaLN_modulation(emb) + lora)[:, None].chunk(3, dim=-1)
-        h = F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
+        h = kernels.modulated_norm(x, shift, scale, EPS)
         if self.kind == "MLP":
             h = self.block(h)
         elif self.kind == "FA":
@@ -101,7 +113,7 @@ class SubBlock(nn.Module):
         else:
             per_view = h.unflatten(1, (views, -1)).flatten(0, 1)
             h = self.block.attn(per_view, text.unflatten(1, (views, -1)).flatten(0, 1)).view_as(h)
-        return x + gate * h
+        return kernels.gated_add(x, gate, h)
 
 
 class Block(nn.Module):
@@ -134,7 +146,14 @@ class FinalLayer(nn.Module):
         """Map tokens (B, L, C) to patches (B, L, patch)."""
         modulation = self.adaLN_modulation(emb) + lora[:, : 2 * x.shape[-1]]
         shift, scale = modulation[:, None].chunk(2, dim=-1)
-        return self.linear(F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift)
+        return self.linear(kernels.modulated_norm(x, shift, scale, EPS))
+
+
+def _positioned(norm: HeadNorm, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Norm, then rotary positions; in one call unless the norm is split over processes, which hooks into the norm."""
+    if rotary is not None and kernels.is_plain(norm.weight):
+        return norm(x, rotary)
+    return norm(x) if rotary is None else kernels.rotate(norm(x), *rotary)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
