@@ -82,7 +82,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         eps: added to the mean square.
 
     Returns:
-        (..., C) in the type that x and weight promote to.
+        (..., C) in the type of x.
     """
     if _backends.norm == "triton" and _fits_triton(x, weight):
         return _triton_ops.rms_norm(x, weight, eps)

@@ -26,9 +26,11 @@ from cosmos_lidar.kernels.triton_kernels import (
 
 __all__ = ["INTERPRETED", "layer_norm", "modulated_norm", "qk_norm_rotate", "rms_norm", "rotate"]
 
-# Values held by one program, and programs that share the rows of a backward pass: enough to fill 132 processors twice.
-_TILE = 4096
-_PROGRAMS = 264
+# Values held by one program: with 16 per thread the largest kernel takes 128 registers on compute capability 9.0.
+_TILE = 2048
+# Programs that share the rows of a backward pass: about four for each processor of a large GPU. A constant, so that
+# sums have the same order on every GPU.
+_PROGRAMS = 512
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -59,8 +61,7 @@ def qk_norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: flo
 @torch.library.custom_op("cosmos_lidar::rms_norm", mutates_args=())
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     x, channels = x.contiguous(), x.shape[-1]
-    y = torch.empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype), device=x.device)
-    rows, tile = x.numel() // channels, _tile(channels)
+    y, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels)
     with _on(x):
         rms_norm_forward[(triton.cdiv(rows, tile["ROWS"]),)](x, weight.contiguous(), y, rows, channels, eps, **tile)
     return y
@@ -146,8 +147,7 @@ def _qk_norm_rotate_backward(
 
 def _launch_rotate(x: Tensor, weight: Tensor | None, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
     x, normed = x.contiguous(), weight is not None
-    dtype = torch.promote_types(x.dtype, weight.dtype) if normed else x.dtype
-    y = torch.empty(x.shape, dtype=dtype, device=x.device)
+    y = torch.empty_like(x)
     rows, (length, heads, channels) = x.numel() // x.shape[-1], x.shape[1:]
     tile = _tile(channels // 2)
     sizes = rows, length, heads, channels // 2, eps
@@ -205,7 +205,7 @@ def _on(x: Tensor) -> AbstractContextManager:
 
 @_rms_norm.register_fake
 def _(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype))
+    return x.new_empty(x.shape)
 
 
 @_rms_norm_backward.register_fake
@@ -245,7 +245,7 @@ def _(grad: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @_qk_norm_rotate.register_fake
 def _(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
-    return x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype))
+    return x.new_empty(x.shape)
 
 
 @_qk_norm_rotate_backward.register_fake

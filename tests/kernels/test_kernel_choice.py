@@ -1,0 +1,138 @@
+"""Which backends are chosen: wishes, what is impossible and why, and what the log says."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cosmos_lidar import kernels
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.kernels import Backends, choose
+
+
+@pytest.fixture
+def half_installed(tmp_path, monkeypatch):
+    """TransformerEngine as a bare ``pip install`` leaves it: it is found, and raises RuntimeError on import."""
+    package = tmp_path / "transformer_engine"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('no compiled extension\\nmore')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformer_engine"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.fixture
+def lines():
+    """What is logged during one test."""
+    found: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: found.append(record.getMessage())
+    logger = logging.getLogger("cosmos_lidar")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield found
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """A machine with CUDA, as far as the choice can see."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_default_on_cpu_is_torch_and_logged_in_one_line(lines):
+    assert choose("cpu") == Backends() == Backends("torch", "torch", "torch", "torch", "torch")
+    assert lines == ["kernels on cpu: attention=torch norm=torch modulation=torch rotary=torch linear=torch "
+                     "(no te: cpu is no CUDA device)"]  # fmt: skip
+
+
+def test_empty_wishes_are_none():
+    assert choose("cpu", {"norm": "", "linear": None, "attention": "torch"}) == Backends()
+
+
+def test_wishes_reach_their_operation(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setitem(sys.modules, "triton", sys)  # the real one would keep the interpreter for all later tests
+    assert choose("cpu", {"norm": "triton"}) == Backends(norm="triton")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"norms": "triton"}, "unknown operation kernels.norms: known are attention, norm, modulation, rotary, linear"),
+        ({"norm": "te"}, "kernels.norm=te: known are torch, triton"),
+        ({"attention": "triton"}, "kernels.attention=triton: known are torch, cudnn, te"),
+        ({"norm": "triton"}, "kernels.norm=triton: cpu is no CUDA device; leave it out or set kernels.norm=torch"),
+        ({"attention": "te"}, "kernels.attention=te: cpu is no CUDA device; leave it out or set kernels.att"),
+        ({"linear": "te"}, "kernels.linear=te: cpu is no CUDA device"),
+    ],
+)
+def test_impossible_wishes_say_why(wishes, message, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(UserError) as caught:
+        choose("cpu", wishes)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_without_a_device():
+    with pytest.raises(UserError, match="kernels.attention=cudnn: no CUDA device"):
+        choose("cuda", {"attention": "cudnn"})
+
+
+def test_half_installed_transformer_engine_is_no_obstacle(half_installed, cuda, lines):
+    assert choose("cuda") == Backends()
+    assert "(no te: transformer_engine.pytorch does not import: no compiled extension)" in lines[0]
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+
+
+def test_wish_for_half_installed_transformer_engine(half_installed, cuda):
+    with pytest.raises(UserError, match="attention=te: transformer_engine.pytorch does not import: no compiled ext"):
+        choose("cuda", {"attention": "te"})
+
+
+def test_missing_packages_are_named(cuda, monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setitem(sys.modules, "transformer_engine", None)
+    with pytest.raises(UserError, match="kernels.norm=triton: triton is not installed"):
+        choose("cuda", {"norm": "triton"})
+    with pytest.raises(UserError, match="kernels.linear=te: transformer_engine is not installed"):
+        choose("cuda", {"linear": "te"})
+
+
+def test_transformer_engine_takes_attention_where_it_works(cuda, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformer_engine", sys)
+    monkeypatch.setitem(sys.modules, "transformer_engine.pytorch", sys)
+    assert choose("cuda:0") == Backends(attention="te")
+    assert choose("cuda:0", {"attention": "torch"}) == Backends()
+
+
+def test_import_has_no_side_effects():
+    """The door opens without the optional packages, and stands on torch until someone chooses."""
+    code = (
+        "import sys; from cosmos_lidar import kernels; import cosmos_lidar.models.dit; "
+        "heavy = {'triton', 'transformer_engine', 'nemo', 'lightning', 'torch.distributed.tensor'} & set(sys.modules); "
+        "assert not heavy, heavy; assert kernels.current() == kernels.Backends()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_use_and_current():
+    before = kernels.current()
+    kernels.use(Backends(attention="cudnn"))
+    try:
+        assert kernels.current().attention == "cudnn"
+        # On the CPU the wish for a CUDA kernel is void.
+        q = torch.randn(1, 3, 2, 8)
+        assert kernels.attention(q, q, q).shape == q.shape
+    finally:
+        kernels.use(before)

@@ -1,0 +1,320 @@
+"""Every operation on every backend against its formula in float64: values and all gradients.
+
+Triton's cases run on a GPU, or in its interpreter on the CPU: the last test starts this file again with it switched on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from cosmos_lidar import kernels
+
+EPS = 1e-6
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the door, its formula, its inputs and the fields of Backends that lead it to a backend."""
+
+    run: Callable
+    formula: Callable
+    inputs: Callable[[tuple[int, ...]], tuple[dict[str, Tensor], dict[str, Tensor]]]
+    fields: tuple[str, ...]
+    backends: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def formula_attention(q, k, v):
+    weights = torch.einsum("blhd,bmhd->bhlm", q, k) / q.shape[-1] ** 0.5
+    weights = (weights - weights.amax(-1, keepdim=True)).exp()
+    return torch.einsum("bhlm,bmhd->blhd", weights / weights.sum(-1, keepdim=True), v)
+
+
+def formula_rms(x, weight):
+    return x * weight / ((x**2).sum(-1, keepdim=True) / x.shape[-1] + EPS) ** 0.5
+
+
+def formula_norm(x):
+    centred = x - x.sum(-1, keepdim=True) / x.shape[-1]
+    return centred / ((centred**2).sum(-1, keepdim=True) / x.shape[-1] + EPS) ** 0.5
+
+
+def formula_modulated(x, shift, scale):
+    return formula_norm(x) * (1 + scale.view(len(x), 1, -1)) + shift.view(len(x), 1, -1)
+
+
+def formula_rotate(x, cos, sin):
+    half = x.shape[-1] // 2
+    a, b, (c, s) = x[..., :half], x[..., half:], (table[None, :, None] for table in (cos, sin))
+    return torch.cat([a * c[..., :half] - b * s[..., :half], b * c[..., half:] + a * s[..., half:]], -1)
+
+
+def normal(*shape):
+    # Far from mean 0 and deviation 1, so that a forgotten term shows.
+    return 1.5 * torch.randn(*shape) + 0.7
+
+
+def inputs_attention(shape):
+    batch, length, context, heads, channels = shape
+    return {"q": normal(batch, length, heads, channels), "k": normal(batch, context, heads, channels),
+            "v": normal(batch, context, heads, channels)}, {}  # fmt: skip
+
+
+def inputs_rms(shape):
+    return {"x": normal(*shape), "weight": normal(shape[-1])}, {}
+
+
+def inputs_modulated(shape):
+    return {"x": normal(*shape), "shift": normal(shape[0], 1, shape[-1]), "scale": normal(shape[0], 1, shape[-1])}, {}
+
+
+def inputs_rotate(shape):
+    return {"x": normal(*shape)}, {"cos": torch.randn(shape[1], shape[-1]), "sin": torch.randn(shape[1], shape[-1])}
+
+
+def inputs_qk(shape):
+    varied, constant = inputs_rotate(shape)
+    return {**varied, "weight": normal(shape[-1])}, constant
+
+
+# Channels: the published 128 per head and 2048, multiples of no power of two, odd; lengths: of no tile.
+ROWS = ((2, 43, 96), (1, 37, 128), (2, 5, 2048), (3, 3, 1001), (1, 67, 2, 128))
+TOKENS = ((2, 43, 96), (1, 37, 128), (3, 5, 2048), (2, 3, 1001))
+HEADS = ((2, 37, 3, 96), (1, 35, 2, 128), (1, 70, 1, 12), (1, 3, 2, 2048))
+OPERATIONS = {
+    "attention": Operation(
+        kernels.attention, formula_attention, inputs_attention, ("attention",), ("torch", "cudnn", "te"),
+        ((2, 37, 37, 3, 96), (1, 35, 11, 2, 128), (2, 5, 64, 1, 64)),
+    ),
+    "rms_norm": Operation(
+        lambda x, weight: kernels.rms_norm(x, weight, EPS), formula_rms, inputs_rms,
+        ("norm",), ("torch", "triton"), ROWS,
+    ),
+    "layer_norm": Operation(
+        lambda x: kernels.layer_norm(x, EPS), formula_norm, lambda shape: ({"x": normal(*shape)}, {}),
+        ("norm",), ("torch", "triton"), ROWS,
+    ),
+    "modulated_norm": Operation(
+        lambda x, shift, scale: kernels.modulated_norm(x, shift, scale, EPS), formula_modulated, inputs_modulated,
+        ("modulation",), ("torch", "triton"), TOKENS,
+    ),
+    "gated_add": Operation(
+        lambda x, shift, scale: kernels.gated_add(x, shift, scale.expand_as(x)),
+        lambda x, shift, scale: x + shift * scale, inputs_modulated, ("modulation",), ("torch",), TOKENS,
+    ),
+    "rotate": Operation(
+        kernels.rotate, formula_rotate, inputs_rotate, ("rotary",), ("torch", "triton"), HEADS
+    ),
+    "qk_norm_rotate": Operation(
+        lambda x, weight, cos, sin: kernels.qk_norm_rotate(x, weight, cos, sin, EPS),
+        lambda x, weight, cos, sin: formula_rotate(formula_rms(x, weight), cos, sin),
+        inputs_qk, ("norm", "rotary"), ("torch", "triton"), HEADS,
+    ),
+}  # fmt: skip
+CASES = [
+    pytest.param(name, backend, shape, dtype, id=f"{name}-{backend}-{'x'.join(map(str, shape))}-{str(dtype)[6:]}")
+    for name, operation in OPERATIONS.items()
+    for backend in operation.backends
+    for shape in operation.shapes
+    for dtype in (torch.float32, torch.bfloat16)
+]
+# Share of the result's root mean square: one rounding of bfloat16 is 2^-9; plain torch rounds between its steps too.
+BOUNDS = {torch.float32: 3e-6, torch.bfloat16: 2.0**-7}
+
+
+@pytest.fixture
+def use():
+    """Set backends for one test, or skip it with the reason why they cannot run."""
+
+    def set_backends(**wishes: str) -> None:
+        for backend in wishes.values():
+            if problem := kernels.obstacle(backend, DEVICE):
+                pytest.skip(f"{backend}: {problem}")
+        kernels.use(replace(kernels.Backends(), **wishes))
+
+    before = kernels.current()
+    yield set_backends
+    kernels.use(before)
+
+
+def rms(x: Tensor) -> float:
+    return x.double().square().mean().sqrt().item()
+
+
+def check(name: str, found: Tensor, wanted: Tensor, bound: float) -> None:
+    assert found.shape == wanted.shape, name
+    error, size = found.double() - wanted, max(rms(wanted), 1e-3)
+    assert rms(error) < bound * size, f"{name}: root mean square error {rms(error):.3g} of {size:.3g}"
+    # A single wrong element hides in a mean.
+    worst = (error.abs() / (wanted.abs() + size)).max().item()
+    assert worst < 8 * bound, f"{name}: one element is off by {worst:.3g}"
+
+
+@pytest.mark.parametrize(("name", "backend", "shape", "dtype"), CASES)
+def test_contract(name, backend, shape, dtype, use):
+    check_contract(name, backend, shape, dtype, use)
+
+
+def check_contract(name, backend, shape, dtype, use):
+    """Forward and every gradient, from the same rounded inputs."""
+    operation = OPERATIONS[name]
+    use(**dict.fromkeys(operation.fields, backend))
+    torch.manual_seed(len(shape) + shape[-1])
+    varied, constant = operation.inputs(shape)
+    varied = {key: value.to(DEVICE, dtype) for key, value in varied.items()}
+    given = {key: value.clone().requires_grad_() for key, value in varied.items()}
+    exact = {key: value.double().requires_grad_() for key, value in varied.items()}
+    constant = {key: value.to(DEVICE) for key, value in constant.items()}
+    found = operation.run(**given, **constant)
+    wanted = operation.formula(**exact, **{key: value.double() for key, value in constant.items()})
+    assert found.dtype == dtype
+    grad = normal(*found.shape).to(DEVICE, dtype)
+    gradients = torch.autograd.grad(found, list(given.values()), grad)
+    wanted_gradients = torch.autograd.grad(wanted, list(exact.values()), grad.double())
+    check("result", found, wanted, BOUNDS[dtype])
+    for key, value, true in zip(given, gradients, wanted_gradients, strict=True):
+        assert value.dtype == dtype
+        check(f"gradient of {key}", value, true, BOUNDS[dtype])
+
+
+@pytest.mark.parametrize("name", ["rms_norm", "modulated_norm", "qk_norm_rotate"])
+def test_triton_programs_take_several_tiles(name, use, monkeypatch):
+    """Few programs and small tiles: each walks over many rows, the last one over the end."""
+    use(norm="triton")
+    from cosmos_lidar.kernels import triton_ops
+
+    monkeypatch.setattr(triton_ops, "_TILE", 256)
+    monkeypatch.setattr(triton_ops, "_PROGRAMS", 3)
+    check_contract(name, "triton", OPERATIONS[name].shapes[0], torch.float32, use)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_parts_of_one_tensor(backend, use):
+    """Shift and scale of a chunked (B, 3 C) modulation, tokens cut out of a sequence, gradients not contiguous."""
+    use(modulation=backend)
+    torch.manual_seed(0)
+    whole, x = torch.randn(2, 288, device=DEVICE), torch.randn(2, 50, 96, device=DEVICE)
+    gradients = []
+    for run in (lambda *parts: kernels.modulated_norm(*parts, EPS), formula_modulated):
+        leaf, tokens = whole.clone().requires_grad_(), x.clone().requires_grad_()
+        shift, scale, _ = leaf.chunk(3, -1)
+        y = run(tokens[:, 5:38], shift, scale)
+        gradients.append(torch.autograd.grad(y.transpose(1, 2).square().sum(), (leaf, tokens)))
+    for found, wanted in zip(*gradients, strict=True):
+        check("gradient", found, wanted.double(), 1e-5)
+    assert gradients[0][0][:, 192:].abs().max() == 0
+    assert gradients[0][1][:, :5].abs().max() == 0
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_types_promote_alike(backend, use):
+    """Norms keep the type of x, modulation takes the wider one; each gradient has the type of its tensor."""
+    use(norm=backend, modulation=backend, rotary=backend)
+    x = torch.randn(2, 5, 2, 8, device=DEVICE, dtype=torch.bfloat16, requires_grad=True)
+    weight, table = torch.ones(8, device=DEVICE, requires_grad=True), torch.ones(5, 8, device=DEVICE)
+    part = torch.ones(2, 16, device=DEVICE, requires_grad=True)
+    norms = [kernels.rms_norm(x, weight, EPS), kernels.qk_norm_rotate(x, weight, table, table, EPS),
+             kernels.rotate(x, table, table), kernels.layer_norm(x, EPS)]  # fmt: skip
+    modulated = kernels.modulated_norm(x.flatten(2), part, part, EPS)
+    assert ({out.dtype for out in norms}, modulated.dtype) == ({torch.bfloat16}, torch.float32)
+    outs = [*norms, modulated]
+    sum(out.sum() for out in outs).backward()
+    assert (x.grad.dtype, weight.grad.dtype, part.grad.dtype) == (torch.bfloat16, torch.float32, torch.float32)
+
+
+def test_triton_leaves_what_it_cannot_read(use):
+    """Float64 and wrapped tensors take the torch formula, to the last bit."""
+    use(norm="triton", modulation="triton", rotary="triton")
+
+    class Wrapped(Tensor):
+        pass
+
+    x, part = torch.randn(1, 5, 8, dtype=torch.float64, device=DEVICE), torch.ones(1, 1, 8, device=DEVICE).double()
+    wanted = torch.nn.functional.layer_norm(x, (8,), eps=EPS)
+    assert torch.equal(kernels.layer_norm(x, EPS), wanted)
+    assert torch.equal(kernels.modulated_norm(x, 0 * part, 0 * part, EPS), wanted)
+    assert not kernels.is_plain(x, x.as_subclass(Wrapped))
+    assert isinstance(kernels.layer_norm(x.float().as_subclass(Wrapped), EPS), Wrapped)
+
+
+def loss_of_all(x, weight, shift, scale, cos, sin):
+    """All operations behind each other; x (B, L, heads, D)."""
+    x = kernels.rotate(kernels.qk_norm_rotate(x, weight, cos, sin, EPS), cos, sin)
+    x = kernels.attention(x, x, x)
+    y = kernels.modulated_norm(kernels.rms_norm(x, weight, EPS).flatten(2), shift, scale, EPS)
+    return kernels.gated_add(kernels.layer_norm(y, EPS), shift, y).square().sum()
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_compiler_holds_all_operations(backend, use):
+    """One graph without breaks, the same gradients."""
+    use(norm=backend, modulation=backend, rotary=backend)
+    torch.manual_seed(0)
+    shapes = ((2, 5, 3, 8), (8,), (2, 1, 24), (2, 24))
+    inputs = [torch.randn(*shape, device=DEVICE, requires_grad=True) for shape in shapes]
+    tables = [torch.randn(5, 8, device=DEVICE) for _ in range(2)]
+    eager = torch.autograd.grad(loss_of_all(*inputs, *tables), inputs)
+    torch._dynamo.reset()
+    compiled = torch.compile(loss_of_all, fullgraph=True, backend="aot_eager")
+    for found, wanted in zip(torch.autograd.grad(compiled(*inputs, *tables), inputs), eager, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_triton_operations_are_registered_soundly(use):
+    """PyTorch's own check: schema, shapes for the compiler, derivatives."""
+    use(norm="triton", modulation="triton", rotary="triton")
+    ops = torch.ops.cosmos_lidar
+    x, w, t = (torch.randn(*shape, device=DEVICE, requires_grad=True) for shape in ((2, 5, 3, 8), (8,), (2, 24)))
+    table = torch.randn(5, 8, device=DEVICE)
+    for op, inputs in ((ops.rms_norm, (x, w, EPS)), (ops.layer_norm, (x, EPS)), (ops.rotate, (x, table, table)),
+                       (ops.qk_norm_rotate, (x, w, table, table, EPS)),
+                       (ops.modulated_norm, (x.detach().flatten(2).requires_grad_(), t, t.clone(), EPS))):  # fmt: skip
+        torch.library.opcheck(op.default, inputs)
+
+
+def test_network_on_triton(use):
+    """The diffusion transformer forward and backward: Triton against torch."""
+    from cosmos_lidar.models.dit import build_dit
+
+    torch.manual_seed(0)
+    network = build_dit("faditv2_debug").to(DEVICE)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    c = network.config
+    x = torch.randn(1, c.in_channels, 2 * c.n_views, 4, 6, device=DEVICE)
+    text = torch.randn(1, 3 * c.n_views, c.crossattn_emb_channels, device=DEVICE)
+    results = []
+    for backend in ("torch", "triton"):
+        use(norm=backend, modulation=backend, rotary=backend)
+        network.zero_grad()
+        y = network(x, torch.zeros(1, device=DEVICE), text, fps=10.0)
+        y.square().sum().backward()
+        gradients = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+        results.append({"output": y.detach(), **gradients})
+    for name, wanted in results[0].items():
+        check(name, results[1][name], wanted.double(), 2e-5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.skipif(INTERPRETER, reason="this is the interpreter's own run")
+def test_triton_in_its_interpreter():
+    """This file again, in a process of its own: Triton reads the switch when it is imported."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rN", "-k", "triton", __file__]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    passed = int(re.search(r"(\d+) passed", done.stdout)[1])
+    assert passed >= sum(case.values[1] == "triton" for case in CASES) + 9, done.stdout[-1000:]
