@@ -10,16 +10,8 @@ import sys
 from dataclasses import replace
 
 from cosmos_lidar.training.command_line import recipe_main
-from cosmos_lidar.training.config import (
-    DataConfig,
-    EmaConfig,
-    LogConfig,
-    LossConfig,
-    ModelConfig,
-    OptimConfig,
-    TokenizerRun,
-    TrainerConfig,
-)
+from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
+from cosmos_lidar.training.tokenizer_config import DataConfig, LossConfig, ModelConfig, TokenizerRun
 
 
 def ci8x8_512() -> TokenizerRun:
@@ -73,7 +65,7 @@ RECIPES = {"ci8x8_512": ci8x8_512, "debug": debug, "demo": demo}
 
 def train(run: TokenizerRun) -> int:
     """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.training.run import train_tokenizer
+    from cosmos_lidar.training.tokenizer_run import train_tokenizer
 
     return train_tokenizer(run).signal
 

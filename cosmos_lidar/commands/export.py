@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 HELP = "write the weights of a checkpoint as .pt, .safetensors and TorchScript (_enc.jit, _dec.jit, _ema.jit)"
-EXAMPLE = "cosmos-lidar export checkpoints/posttraining/tokenizer/debug/checkpoints/iter_000000030.ckpt --out exported"
+EXAMPLE = "cosmos-lidar export checkpoints/posttraining/tokenizer/debug/checkpoints/iter_000000030 --out exported"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="iter_N.ckpt of a run, or iter_N.pt")
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="folder iter_N of a run, or iter_N.pt")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
 
 

@@ -23,7 +23,7 @@ _DATASET_YAML = """\
 __module__: megatron.energon
 __class__: CrudeWebdataset
 subflavors:
-  sample_type: lidar
+  sample_type: {sample_type}
 """
 
 
@@ -92,20 +92,28 @@ def name_sensors(sensors: Sequence[Sensor]) -> dict[str, str]:
     return {print_: f"{SENSORS}/{file.replace('/', '_')}.yaml" for print_, file in files.items()}
 
 
-def index_with_energon(folder: Path, shards: Sequence[ShardRecord], workers: int = 1) -> None:
+def index_with_energon(
+    folder: Path, names: Sequence[str], workers: int = 1, sample_type: str = "lidar"
+) -> None:
     """Let Energon index the shards, with the splits of their names, as crude samples for a cooker.
+
+    Args:
+        folder: that holds the shards.
+        names: of the shards, ``SPLIT-NUMBER.tar``.
+        workers: processes that read them.
+        sample_type: which cooker is to read them.
 
     Raises:
         UserError: Energon is not installed.
         DataError: Energon could not index them, or the disk is full.
     """
     flavors = require("megatron.energon.flavors", "train")
-    patterns = [(split, f"{split}-[0-9]+[.]tar$") for split in dict.fromkeys(shard.split for shard in shards)]
+    patterns = [(split, f"{split}-[0-9]+[.]tar$") for split in dict.fromkeys(name.rpartition("-")[0] for name in names)]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             flavors.BaseWebdatasetFactory.prepare_dataset(
                 folder,
-                [shard.name for shard in shards],
+                list(names),
                 split_parts_patterns=patterns,
                 shuffle_seed=None,
                 workers=workers,
@@ -113,4 +121,4 @@ def index_with_energon(folder: Path, shards: Sequence[ShardRecord], workers: int
     except (OSError, sqlite3.Error, AssertionError) as error:
         wanted = "free space and intact shards (`cosmos-lidar check`); then run the same command again"
         raise DataError(f"Energon could not index the shards: {error}", file=folder, wanted=wanted) from error
-    write_text(folder / ENERGON / "dataset.yaml", _DATASET_YAML)
+    write_text(folder / ENERGON / "dataset.yaml", _DATASET_YAML.format(sample_type=sample_type))

@@ -112,7 +112,7 @@ def prepare_shards(
         shards=[record for record in records if record.samples],
         frames_per_sample=max(run.stop - run.start for shard in plan.shards for run in shard.runs),
     )
-    index_with_energon(folder, manifest.shards, jobs)
+    index_with_energon(folder, [shard.name for shard in manifest.shards], jobs)
     write_manifest(folder, manifest)
     return manifest
 

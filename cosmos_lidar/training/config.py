@@ -1,7 +1,7 @@
-"""What a training run can be told: one dataclass per part, each field with its meaning and its default.
+"""What every training run can be told: one dataclass per part, each field with its meaning and its default.
 
-A recipe is a function that returns a :class:`TokenizerRun`; the command line then overrides single fields
-(:mod:`cosmos_lidar.training.overrides`). Defaults are the published settings of the lidar tokenizer.
+The configuration of a model family (:mod:`cosmos_lidar.training.tokenizer_config`, …) adds ``model`` and ``data`` to
+:class:`Run`; a recipe is a function that returns one.
 """
 
 from __future__ import annotations
@@ -21,54 +21,13 @@ def setting(default: Any, text: str) -> Any:
 
 
 @dataclass
-class LossConfig:
-    """What the tokenizer is trained to make small: the weighted sum of these terms, each averaged over the picture."""
-
-    color: float = setting(1.0, "weight of the mean absolute difference of the pictures, in [-1, 1] units")
-    perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
-    perceptual_late: float = setting(0.073, "its weight from step perceptual_boundary on")
-    perceptual_boundary: int = setting(500_000, "step from which perceptual_late replaces perceptual")
-    perceptual_weights: str = setting("", "file of VGG16 weights (torch or safetensors), for perceptual > 0")
-    masked: bool = setting(False, "count only pixels with a return (published: every pixel counts)")
-
-
-@dataclass
 class EmaConfig:
     """A running average of the weights, kept in fp32: e = decay * e + (1 - decay) * p after each step."""
 
-    enabled: bool = setting(False, "keep the average; validation and _ema.jit then use it (published: off)")
-    decay: float = setting(0.9999, "share of the old average that each step keeps")
-
-
-@dataclass
-class ModelConfig:
-    """The network and its losses."""
-
-    name: str = setting("CI8x8", "tokenizer family and compression, as build_tokenizer knows it")
-    checkpoint: str = setting("", "weights to start from: folder, encoder.jit (decoder beside it), .pt, .safetensors")
-    channels: int | None = setting(None, "width of the network; none keeps that of `name`")
-    channels_mult: list[int] | None = setting(None, "width of each level, times channels; none keeps that of `name`")
-    num_res_blocks: int | None = setting(None, "residual blocks per level; none keeps that of `name`")
-    z_channels: int | None = setting(None, "channels of the latent; none keeps that of `name`")
-    resolution: int | None = setting(None, "resolution that places attention; 512 gives the published lidar decoder")
-    loss: LossConfig = field(default_factory=LossConfig)
-    ema: EmaConfig = field(default_factory=EmaConfig)
-
-
-@dataclass
-class DataConfig:
-    """Where the range maps come from. Training reads the train split, validation the val split, never the same."""
-
-    path: str = setting("", "folder of shards, as `cosmos-lidar prepare` writes them")
-    train_split: str = setting("train", "split that is trained on")
-    val_split: str = setting("val", "split that is validated on")
-    batch_size: int = setting(10, "frames per step and process")
-    frames_per_clip: int = setting(10, "frames drawn (with replacement) from a run of frames each time it is met")
-    crop_columns: int = setting(896, "width of the random crop in merged columns, a multiple of 8; 0 for whole maps")
-    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each run of frames")
-    workers: int = setting(4, "reader processes per training process; 0 reads in the training process")
-    shuffle_runs: int = setting(16, "runs of frames kept in memory to be drawn from at random")
-    bad_sample_budget: float = setting(0.001, "share of unusable samples that stops the run")
+    enabled: bool = setting(False, "keep the average; validation and exports then use it")
+    kind: str = setting("constant", "constant: the same decay at each step; power: one that grows with the steps")
+    decay: float = setting(0.9999, "constant: share of the old average that each step keeps")
+    width: float = setting(0.1, "power: width of the average, relative to the training so far (Karras et al. 2024)")
 
 
 @dataclass
@@ -85,12 +44,45 @@ class OptimConfig:
 
 
 @dataclass
+class ParallelConfig:
+    """How the processes share the work. The product of the four sizes is the number of processes."""
+
+    data_replicate: int = setting(0, "groups that hold a whole copy each and read other data; 0: what is left over")
+    data_shard: int = setting(1, "processes that read other data and share one copy of weights and optimizer (FSDP)")
+    context: int = setting(1, "processes that share each sample: tokens of a transformer, columns of a tokenizer")
+    tensor: int = setting(1, "processes that share each layer: heads and hidden units")
+    attention: str = setting("ulysses", "context > 1: ulysses (all-to-all over heads), gather (keys and values), ring")
+    recompute: str = setting("none", "activations computed again in backward: none, selective (not attention), full")
+    compile: bool = setting(False, "torch.compile every block")
+
+
+@dataclass
+class KernelConfig:
+    """Which implementation computes what: auto, torch, triton or te (TransformerEngine)."""
+
+    attention: str = setting("auto", "attention: auto takes te where it runs, else torch")
+    norm: str = setting("auto", "RMS norm and layer norm")
+    modulation: str = setting("auto", "layer norm with scale and shift")
+    rotary: str = setting("auto", "rotary position embedding")
+
+
+@dataclass
+class GuardConfig:
+    """What happens when a loss jumps. A loss or gradient that is not finite always stops the run before the update."""
+
+    spike: str = setting("off", "a jump of the loss: off, skip (no update) or rollback (to the last checkpoint)")
+    spike_score: float = setting(8.0, "how far above the median of the window, in robust standard deviations")
+    spike_window: int = setting(100, "steps that the median is taken of; nothing is refused before half of them")
+    most_rollbacks: int = setting(3, "the run stops at the next one")
+
+
+@dataclass
 class TrainerConfig:
     """How long, on what, how often."""
 
     max_steps: int = setting(10_000, "optimizer steps")
     seed: int = setting(1234, "seed of weights, sampling and everything else that is random")
-    precision: str = setting("fp32", "fp32, or bf16 for mixed precision (weights stay fp32)")
+    precision: str = setting("fp32", "fp32, or bf16 for mixed precision (weights and optimizer stay fp32)")
     accelerator: str = setting("auto", "auto, cpu or gpu")
     deterministic: bool = setting(False, "use deterministic kernels only (GPU; the CPU ones are)")
     log_every: int = setting(100, "steps between lines of metrics.csv")
@@ -99,8 +91,11 @@ class TrainerConfig:
     val_at_start: bool = setting(True, "validate before the first step, too")
     save_every: int = setting(2000, "steps between checkpoints; 0 saves only at the end")
     keep_last: int = setting(3, "full checkpoints to keep; 0 for all. Exports are always kept")
-    export: bool = setting(True, "write iter_N.pt, iter_N_enc.jit, … beside every checkpoint")
-    resume: str = setting("auto", "auto: go on from the newest checkpoint of the run folder; a .ckpt file; or none")
+    keep_best: int = setting(0, "full checkpoints to keep beside these: those with the best best_metric")
+    best_metric: str = setting("val/loss", "a column of metrics.csv, low is good; -NAME where high is good")
+    export: bool = setting(True, "write iter_N.pt and the other exports beside every checkpoint")
+    resume: str = setting("auto", "auto: go on from the newest checkpoint of the run folder; a checkpoint; or none")
+    hang_timeout_s: float = setting(1800.0, "a step that takes longer writes all stacks and ends the run; 0 waits")
 
 
 @dataclass
@@ -115,69 +110,68 @@ class LogConfig:
     wandb: bool = setting(False, "log to Weights & Biases")
     mlflow: bool = setting(False, "log to MLflow")
     mlflow_uri: str = setting("", "tracking server of mlflow; empty logs to files in the run folder")
+    peak_tflops: float = setting(0.0, "peak of one device for the mfu column; 0 takes that of a known GPU, else none")
 
 
 @dataclass
-class TokenizerRun:
-    """One training run of a lidar tokenizer, complete: the same value gives the same run."""
+class Run:
+    """What all training runs have in common."""
 
     recipe: str = setting("", "name of the variant this came from")
-    synthetic_drives: int = setting(0, "make that many synthetic drives first when data.path is empty (debug)")
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    kernels: KernelConfig = field(default_factory=KernelConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
-def check(run: TokenizerRun) -> None:
-    """Refuse combinations that cannot work, before anything is allocated.
+def check_run(run: Any) -> None:
+    """Refuse what cannot work in any family; ``run`` is a :class:`Run` that has ``model.ema`` too.
 
     Raises:
-        UserError: the message names the options and the values that would do.
+        UserError: the message names the option and the values that would do.
     """
     _check_choices(run)
-    _check_numbers(run)
-    loss = run.model.loss
-    if loss.perceptual > 0 and not loss.perceptual_weights:
-        raise UserError(
-            f"model.loss.perceptual={loss.perceptual} needs VGG16 weights, and model.loss.perceptual_weights names no "
-            "file. Give a file of torchvision's vgg16 weights (features.0.weight, …), or train without the term: "
-            "model.loss.perceptual=0"
-        )
-    if not run.data.path and not run.synthetic_drives:
-        raise UserError("data.path is empty: give the folder that `cosmos-lidar prepare` wrote (data.path=shards)")
-    if run.data.train_split == run.data.val_split:
-        both = run.data.val_split
-        raise UserError(f"data.train_split and data.val_split are both {both!r}: validate on other drives")
+    optim, trainer = run.optim, run.trainer
+    refuse_below(
+        {
+            "trainer.max_steps": (trainer.max_steps, 1),
+            "trainer.log_every": (trainer.log_every, 1),
+            "trainer.val_every": (trainer.val_every, 0),
+            "trainer.save_every": (trainer.save_every, 0),
+            "trainer.keep_last": (trainer.keep_last, 0),
+            "trainer.keep_best": (trainer.keep_best, 0),
+            "trainer.hang_timeout_s": (trainer.hang_timeout_s, 0),
+            "optim.lr": (optim.lr, 0),
+            "optim.clip_norm": (optim.clip_norm, 0),
+            "guard.spike_window": (run.guard.spike_window, 4),
+        }
+    )
+    if len(optim.betas) != 2:
+        raise UserError(f"optim.betas={optim.betas}: two numbers, such as [0.5,0.999]")
+    if not 0.0 <= run.model.ema.decay < 1.0:
+        raise UserError(f"model.ema.decay={run.model.ema.decay}: at least 0 and below 1")
+    if not 0.0 < run.model.ema.width < 0.28:
+        raise UserError(f"model.ema.width={run.model.ema.width}: above 0 and below 0.28; 0.1 is usual")
 
 
-def _check_choices(run: TokenizerRun) -> None:
+def refuse_below(at_least: dict[str, tuple[float, float]]) -> None:
+    """Raise UserError for the first option of {key: (value, least)} that is below its least value."""
+    for key, (value, least) in at_least.items():
+        if value < least:
+            raise UserError(f"{key}={value}: at least {least}")
+
+
+def _check_choices(run: Any) -> None:
     choices = {
         "trainer.precision": (run.trainer.precision, ("fp32", "bf16")),
         "trainer.accelerator": (run.trainer.accelerator, ("auto", "cpu", "gpu")),
+        "model.ema.kind": (run.model.ema.kind, ("constant", "power")),
+        "parallel.attention": (run.parallel.attention, ("ulysses", "gather", "ring")),
+        "parallel.recompute": (run.parallel.recompute, ("none", "selective", "full")),
+        "guard.spike": (run.guard.spike, ("off", "skip", "rollback")),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
             raise UserError(f"{key}={value}: choose {' or '.join(allowed)}")
-
-
-def _check_numbers(run: TokenizerRun) -> None:
-    at_least = {
-        "trainer.max_steps": (run.trainer.max_steps, 1),
-        "trainer.log_every": (run.trainer.log_every, 1),
-        "trainer.val_every": (run.trainer.val_every, 0),
-        "trainer.save_every": (run.trainer.save_every, 0),
-        "data.batch_size": (run.data.batch_size, 1),
-        "data.val_batch_size": (run.data.val_batch_size, 1),
-        "data.workers": (run.data.workers, 0),
-        "optim.lr": (run.optim.lr, 0),
-        "optim.clip_norm": (run.optim.clip_norm, 0),
-    }
-    for key, (value, least) in at_least.items():
-        if value < least:
-            raise UserError(f"{key}={value}: at least {least}")
-    if len(run.optim.betas) != 2:
-        raise UserError(f"optim.betas={run.optim.betas}: two numbers, such as [0.5,0.999]")
-    if not 0.0 <= run.model.ema.decay < 1.0:
-        raise UserError(f"model.ema.decay={run.model.ema.decay}: at least 0 and below 1")

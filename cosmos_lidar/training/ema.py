@@ -1,4 +1,4 @@
-"""A running average of the weights in fp32."""
+"""A running average of the weights in fp32, sharded as they are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
+
+from cosmos_lidar.parallel.clip import local_part
+from cosmos_lidar.training.config import EmaConfig
+
+
+def power_exponent(width: float) -> float:
+    """Return gamma, the largest real root of x^3 + 7 x^2 + (16 - s^-2) x + (12 - s^-2), s = ``width``.
+
+    A power-function average of that exponent is ``width`` wide, relative to the training so far (Karras et al. 2024,
+    arXiv 2312.02696, appendix C.1).
+    """
+    roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
+    return float(roots[np.isreal(roots)].real.max())
+
+
+def decay_at(config: EmaConfig, step: int) -> float:
+    """Return the share of the old average kept at ``step`` (from 0).
+
+    ``constant``: ``decay``. ``power``: (1 - 1 / (step + 1))^(gamma + 1), 0 at the first step.
+    """
+    if config.kind == "constant":
+        return config.decay
+    return (1.0 - 1.0 / (step + 1)) ** (power_exponent(config.width) + 1.0)
 
 
 class Ema(Callback):
@@ -18,15 +42,14 @@ class Ema(Callback):
     weights, and is part of every checkpoint.
     """
 
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, config: EmaConfig) -> None:
+        self.config = config
         self.average: dict[str, torch.Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the first copy, unless a checkpoint brought one; move it to the device of the weights."""
+        """Take the first copy."""
         for name, parameter in pl_module.network.named_parameters():
-            start = self.average.get(name, parameter.detach())
-            self.average[name] = start.to(parameter.device, torch.float32, copy=True)
+            self.average[name] = parameter.detach().to(torch.float32, copy=True)
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -35,22 +58,14 @@ class Ema(Callback):
         """Move the average towards the new weights."""
         averages, weights = [], []
         for name, parameter in pl_module.network.named_parameters():
-            averages.append(self.average[name])
-            weights.append(parameter.detach().float())
-        torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the average, for the checkpoint."""
-        return {"average": self.average}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the average of a checkpoint."""
-        self.average = dict(state_dict["average"])
+            averages.append(local_part(self.average[name]))
+            weights.append(local_part(parameter.detach()).float())
+        torch._foreach_lerp_(averages, weights, 1.0 - decay_at(self.config, trainer.global_step - 1))
 
     @contextmanager
     def swapped_in(self, network: nn.Module) -> Iterator[None]:
         """Let ``network`` have the averaged weights inside the ``with`` block, and its own again afterwards."""
-        own = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+        own = {name: local_part(parameter.detach()).clone() for name, parameter in network.named_parameters()}
         _copy_into(network, self.average)
         try:
             yield
@@ -61,4 +76,4 @@ class Ema(Callback):
 @torch.no_grad()
 def _copy_into(network: nn.Module, values: dict[str, torch.Tensor]) -> None:
     for name, parameter in network.named_parameters():
-        parameter.copy_(values[name])
+        local_part(parameter).copy_(local_part(values[name]))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.training.checkpoint_manifest import verify
+from cosmos_lidar.training.checkpoint_store import load_full
 from cosmos_lidar.training.files import read_tensors, write_whole
 
 PREFIX = "network."
@@ -42,38 +43,43 @@ def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Pat
 
 
 def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:
-    """Write the exports of a full checkpoint (``.ckpt``) or of a file of weights (``.pt``), and its configuration.
+    """Write the exports of a full checkpoint (a folder ``iter_N``) or of a file of weights (``.pt``).
 
     Returns:
-        The files.
+        The files; the configuration among them where the checkpoint holds it.
 
     Raises:
-        DataError: the file is no checkpoint of this program.
+        DataError: no checkpoint of this program, or a damaged one.
     """
-    content = read_tensors(checkpoint)
-    weights = content.get("state_dict", content.get("model"))
-    step = content.get("global_step", content.get("iteration"))
-    if not isinstance(weights, dict) or not isinstance(step, int):
-        raise DataError("no weights in it", file=checkpoint, key="state_dict", wanted="iter_N.ckpt or iter_N.pt")
-    average = content.get("callbacks", {}).get("Ema", {}).get("average")
-    network = _build({name.removeprefix(PREFIX): value for name, value in weights.items()}, step)
-    averaged = _build(network.state_dict() | average, step) if average else None
-    paths = export_tokenizer(network, averaged, folder, step)
-    if "run" in content:
-        config = folder / "config.yaml"
-        write_whole(config, lambda partial: partial.write_text(yaml.safe_dump(content["run"], sort_keys=False)))
-        paths.append(config)
-    return paths
+    if not checkpoint.is_dir():
+        weights, step = _read_weights(checkpoint)
+        return export_tokenizer(network_of(weights, step), None, folder, step)
+    manifest = verify(checkpoint)
+    step = int(manifest["step"])
+    state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
+    averaged = network_of(state | average, step) if average else None
+    paths = export_tokenizer(network_of(state, step), averaged, folder, step)
+    text = (checkpoint / "config.yaml").read_text(encoding="utf-8")
+    write_whole(folder / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
+    return [*paths, folder / "config.yaml"]
 
 
-def _build(state: dict[str, torch.Tensor], step: int) -> nn.Module:
-    """Return the network that has these weights, built from their names and shapes."""
+def network_of(state: dict[str, torch.Tensor], step: int) -> nn.Module:
+    """Return the tokenizer that has these weights, built from their names and shapes."""
     from cosmos_lidar.models.tokenizer import load_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"iter_{step:09d}.pt"
         torch.save(_published(state, step), path)
         return load_tokenizer(path)
+
+
+def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+    content = read_tensors(path)
+    weights, step = content.get("model"), content.get("iteration")
+    if not isinstance(weights, dict) or not isinstance(step, int):
+        raise DataError("no weights in it", file=path, key="model", wanted="a folder iter_N of a run, or iter_N.pt")
+    return {name.removeprefix(PREFIX): value for name, value in weights.items()}, step
 
 
 def _published(state: dict[str, torch.Tensor], step: int) -> dict[str, Any]:

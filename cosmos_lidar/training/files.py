@@ -31,7 +31,7 @@ def read_tensors(path: Path, map_location: str | torch.device = "cpu") -> dict[s
     Raises:
         DataError: the file is missing, cut short, or holds anything but plain values and tensors.
     """
-    wanted = "a .ckpt or .pt file written by this program"
+    wanted = "a .pt file written by this program"
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:

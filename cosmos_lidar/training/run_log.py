@@ -3,59 +3,90 @@
 from __future__ import annotations
 
 import csv
+import resource
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.training.exact_resume import gather_objects
 from cosmos_lidar.training.files import write_whole
+from cosmos_lidar.training.ranks import gather_objects
+from cosmos_lidar.training.step_clock import PARTS
 
-COLUMNS = (
-    "step", "loss", "color", "perceptual", "lr", "grad_norm", "samples/s",
-    "val/loss", "val/color", "val/perceptual", "val/psnr", "val/ssim", "val/rmse_m", "val/mae_m", "val/relative",
-)  # fmt: skip
+_SPEED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", *PARTS)
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """What one optimizer step of the whole run is made of.
+
+    Attributes:
+        samples: of all processes together.
+        tokens: latent positions of all samples together.
+        flops: model FLOPs of all processes together, see :mod:`cosmos_lidar.training.flops`.
+        processes: that share these.
+        peak_tflops: of one device; None where it is not known.
+    """
+
+    samples: int
+    tokens: int
+    flops: int
+    processes: int
+    peak_tflops: float | None
 
 
 class RunLog(Callback):
     """Write one row of ``metrics.csv`` every so many steps and one per validation; feed the loggers the same numbers.
 
-    A training row holds the values of that very step, averaged over ranks; samples/s is that of all ranks since the
-    last row.
+    A training row holds the values of that very step, averaged over ranks; speeds are means since the last row:
+    ``tflops`` and ``mfu`` per device, ``memory_gb`` the peak of the process that needs most (device memory; resident
+    memory on a CPU), times in seconds per step (:class:`~cosmos_lidar.training.step_clock.StepClock`, rank 0).
 
     Args:
         path: the csv file.
         every: steps between training rows.
-        batch_size: samples per step and rank.
+        columns: names of the model's own values, in order.
+        val_columns: those of its validation.
+        size: of a step.
     """
 
-    def __init__(self, path: Path, every: int, batch_size: int) -> None:
-        self.path, self.every, self.batch_size = path, every, batch_size
+    def __init__(
+        self, path: Path, every: int, columns: tuple[str, ...], val_columns: tuple[str, ...], size: StepSize
+    ) -> None:
+        self.path, self.every, self.size = path, every, size
+        self.columns = ("step", *columns, "lr", "grad_norm", *_SPEED, *val_columns)
+        self.last_validation: dict[str, float] = {}
         self._meter: Meter | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; on resume drop the rows of steps that will be run again."""
-        self._since, self._since_step = time.monotonic(), trainer.global_step
+        self._begin(trainer)
+        pl_module.clock.read()
         if not trainer.is_global_zero:
             return
-        self._start_file(trainer.global_step)
+        self.drop_after(trainer.global_step)
         self._meter = Meter("train", "steps", trainer.max_steps - trainer.global_step).__enter__()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note that the batch is there."""
+        pl_module.clock.lap("data_s")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write a training row when it is time."""
-        step = trainer.global_step
-        values = pl_module.step_values
+        pl_module.clock.lap("optimizer_s")
+        pl_module.clock.steps += 1
+        step, values = trainer.global_step, pl_module.step_values
         if step % self.every == 0 or step == trainer.max_steps:
-            values = _mean_over_ranks(values, trainer)
-            now = time.monotonic()
-            done = (step - self._since_step) * self.batch_size * trainer.world_size
-            values["samples/s"] = done / max(now - self._since, 1e-9)
-            self._since, self._since_step = now, step
-            self.write(trainer, step, values)
+            everyone = gather_objects({name: float(value) for name, value in values.items()} | _memory(pl_module))
+            means = {name: sum(rank[name] for rank in everyone) / len(everyone) for name in values}
+            means["memory_gb"] = max(rank["memory_gb"] for rank in everyone)
+            self.write(trainer, step, means | self._speeds(trainer) | pl_module.clock.read())
         if self._meter is not None:
             self._meter.advance(1, f"loss {float(values['loss']):.4f}")
 
@@ -64,9 +95,22 @@ class RunLog(Callback):
         if not trainer.is_global_zero:
             return
         with self.path.open("a", newline="", encoding="utf-8") as stream:
-            csv.DictWriter(stream, COLUMNS, restval="").writerow({"step": step, **values})
+            csv.DictWriter(stream, self.columns, restval="").writerow({"step": step, **values})
         for target in trainer.loggers:
             target.log_metrics(values, step=step)
+
+    def drop_after(self, step: int) -> None:
+        """Start the file, keeping the rows up to ``step`` of an earlier one (rank 0 only)."""
+        rows = read_metrics(self.path) if step and self.path.exists() else []
+        kept = [row for row in rows if int(row["step"]) <= step]
+
+        def write(partial: Path) -> None:
+            with partial.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows(kept)
+
+        write_whole(self.path, write)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the progress bar."""
@@ -76,22 +120,22 @@ class RunLog(Callback):
         """Close the progress bar before the error is shown."""
         self._close(exception)
 
+    def _begin(self, trainer: Trainer) -> None:
+        self._since, self._since_step = time.monotonic(), trainer.global_step
+
+    def _speeds(self, trainer: Trainer) -> dict[str, float]:
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        rate = (trainer.global_step - self._since_step) / seconds
+        self._begin(trainer)
+        size = self.size
+        tflops = rate * size.flops / size.processes / 1e12
+        mfu = {"mfu": tflops / size.peak_tflops} if size.peak_tflops else {}
+        return {"samples/s": rate * size.samples, "tokens/s": rate * size.tokens, "tflops": tflops, **mfu}
+
     def _close(self, error: BaseException | None) -> None:
         if self._meter is not None:
             self._meter.__exit__(type(error) if error else None, error, None)
             self._meter = None
-
-    def _start_file(self, step: int) -> None:
-        rows = read_metrics(self.path) if step and self.path.exists() else []
-        kept = [row for row in rows if int(row["step"]) <= step]
-
-        def write(partial: Path) -> None:
-            with partial.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, COLUMNS, restval="", extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(kept)
-
-        write_whole(self.path, write)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -100,8 +144,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(stream) if (row.get("step") or "").isdigit()]
 
 
-def _mean_over_ranks(values: dict[str, Any], trainer: Trainer) -> dict[str, float]:
-    own = {name: float(value) for name, value in values.items()}
-    everyone = gather_objects(own, trainer)
-    return {name: sum(rank[name] for rank in everyone) / len(everyone) for name in own}
-
+def _memory(model: LightningModule) -> dict[str, float]:
+    if model.device.type == "cuda":
+        return {"memory_gb": torch.cuda.max_memory_allocated(model.device) / 1e9}
+    return {"memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}

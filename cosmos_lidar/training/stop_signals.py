@@ -6,10 +6,10 @@ import signal
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cosmos_lidar.log import logger
+from cosmos_lidar.training.votes import Votes
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -17,12 +17,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class StopSignals(Callback):
     """Turn the first signal into a wish to stop, agreed between ranks after each step; a second Ctrl-C stops at once.
 
+    Args:
+        votes: of the model; they carry the wish to the other ranks.
+
     Attributes:
         received: number of the signal that ended the run (on any rank), 0 if none did.
     """
 
-    def __init__(self) -> None:
-        self.received = 0
+    def __init__(self, votes: Votes) -> None:
+        self.votes, self.received = votes, 0
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -32,12 +35,8 @@ class StopSignals(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ask all ranks whether one of them was signalled; if so, stop after this step."""
-        asked = self.received
-        if trainer.world_size > 1:
-            flag = torch.tensor(asked, device=pl_module.device)
-            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-            asked = int(flag)
+        """Stop after this step if one of the ranks was signalled before its update."""
+        asked = self.votes.highest("signal")
         if asked:
             self.received = asked
             trainer.should_stop = True
@@ -57,6 +56,6 @@ class StopSignals(Callback):
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received and number == signal.SIGINT:
+        if self.votes.own["signal"] and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self.votes.own["signal"] = float(number)

@@ -10,9 +10,11 @@ from typing import Any
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.spatial import check_width
 from cosmos_lidar.sensors import RangeMapFormat, Sensor, load_sensor, uniform_sensor
 from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
-from cosmos_lidar.training.config import TokenizerRun
+from cosmos_lidar.training.engine import DataShare
+from cosmos_lidar.training.tokenizer_config import TokenizerRun
 
 _COMPRESSION = 8  # the network wants heights and widths that are multiples of it
 _WAIT_S = 600.0
@@ -26,15 +28,17 @@ class TokenizerData:
         train: Energon's savable loader, endless.
         val: loader of the validation split, the same batches each time it is gone through.
         picture: how the ranges of this dataset became pictures.
+        size: (height, width) of training pictures.
     """
 
     train: Any
     val: Any
     picture: RangeMapFormat
+    size: tuple[int, int]
 
 
-def make_data(run: TokenizerRun, folder: Path) -> TokenizerData:
-    """Return the loaders of this rank; make synthetic drives below ``folder`` first where the recipe asks for them.
+def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerData:
+    """Return the loaders of this share of the data; make synthetic drives first where the recipe asks for them.
 
     Raises:
         DataError: no shards there, damaged ones, or an empty split.
@@ -47,18 +51,20 @@ def make_data(run: TokenizerRun, folder: Path) -> TokenizerData:
     sensor = load_sensor(path / read_manifest(path).sensors[0])
     merged = sensor.columns // sensor.format.pair_columns
     _check_sizes(data.crop_columns, merged, sensor)
-    ranks = {"rank": int(os.environ.get("RANK", 0)), "world_size": int(os.environ.get("WORLD_SIZE", 1))}
+    ranks = {"rank": share.rank, "world_size": share.world}
+    width = data.crop_columns or merged // _COMPRESSION * _COMPRESSION
+    check_width(width, run.parallel.context, _COMPRESSION)
     train = lidar_loader(
         path,
         data.train_split,
         batch_size=data.batch_size,
         training=True,
         frames_per_clip=data.frames_per_clip,
-        crop_width=data.crop_columns or merged // _COMPRESSION * _COMPRESSION,
+        crop_width=width,
         num_workers=data.workers,
         shuffle_buffer=data.shuffle_runs,
         bad_sample_budget=data.bad_sample_budget,
-        seed=trainer.seed,
+        seed=share.seed,
         **ranks,
     )
     val = lidar_loader(
@@ -73,7 +79,7 @@ def make_data(run: TokenizerRun, folder: Path) -> TokenizerData:
         seed=trainer.seed,
         **ranks,
     )
-    return TokenizerData(train, val, sensor.format)
+    return TokenizerData(train, val, sensor.format, (sensor.rows * sensor.format.repeat_rows, width))
 
 
 def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.training.ema import Ema
-from cosmos_lidar.training.exact_resume import gather_objects
+from cosmos_lidar.training.ranks import gather_objects
 from cosmos_lidar.training.run_log import RunLog
 from cosmos_lidar.training.state_tree import random_state, set_random_state
 
@@ -56,15 +56,17 @@ class Validate(Callback):
         before = random_state(with_cuda=model.device.type == "cuda")
         weights = self.ema.swapped_in(model.network) if self.ema else nullcontext()
         model.eval()
-        with weights, torch.no_grad(), trainer.precision_plugin.val_step_context():
+        with weights, torch.no_grad():
             results = [self._step(trainer, model, batch, index) for index, batch in enumerate(self.loader)]
         model.train()
         set_random_state(before)
-        everyone = [result for rank in gather_objects(results, trainer) for result in rank]
+        everyone = [result for rank in gather_objects(results) for result in rank]
         if not everyone:
             raise DataError("the validation split yields no batch", key="data.val_split", wanted="a split with frames")
         values = model.pool_validation(everyone)
+        self.run_log.last_validation = values
         self.run_log.write(trainer, trainer.global_step, values)
+        model.clock.lap(None)
         if trainer.is_global_zero:
             shown = ", ".join(f"{name[4:]} {value:.4g}" for name, value in values.items())
             logger.info("validation after step %d: %s", trainer.global_step, shown)

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.training.config import TokenizerRun
 from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.run_log import read_metrics
+from cosmos_lidar.training.tokenizer_config import TokenizerRun
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "iter_000000020"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cosmos_lidar.training.config import TokenizerRun
 from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.tokenizer_config import TokenizerRun
 from recipes.lidar_tokenizer import debug
 
 
@@ -51,7 +51,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int, Any], An
     """Let a function (number of the batch, batch) -> batch stand between the loader and the training."""
 
     def install(function: Callable[[int, Any], Any]) -> None:
-        from cosmos_lidar.training import run as run_module
+        from cosmos_lidar.training import tokenizer_run as run_module
 
         make = run_module.make_data
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from cosmos_lidar.training import run as run_module
-from cosmos_lidar.training.config import TokenizerRun
+from cosmos_lidar.training import tokenizer_run as run_module
 from cosmos_lidar.training.overrides import load_config
+from cosmos_lidar.training.tokenizer_config import TokenizerRun
 
 
 def main() -> None:

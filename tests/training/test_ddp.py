@@ -10,10 +10,10 @@ pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.models.tokenizer import build_tokenizer
+from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.files import read_tensors
 from cosmos_lidar.training.lidar_tokenizer import lr_factor
 from cosmos_lidar.training.overrides import save_config
-from cosmos_lidar.training.run import run_folder
 from cosmos_lidar.training.run_log import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]

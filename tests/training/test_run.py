@@ -11,11 +11,12 @@ from cosmos_lidar.errors import DataError, UserError
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.export import export_checkpoint
 from cosmos_lidar.training.files import read_tensors
 from cosmos_lidar.training.overrides import apply_overrides
-from cosmos_lidar.training.run import run_folder, train_tokenizer
 from cosmos_lidar.training.run_log import read_metrics
+from cosmos_lidar.training.tokenizer_run import train_tokenizer
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

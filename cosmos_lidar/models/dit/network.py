@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.dit.config import SHAPES, DiTConfig
 from cosmos_lidar.models.dit.embeddings import absolute_positions, rotary_angles, sinusoid
 from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer
+from cosmos_lidar.models.plan import ParallelPlan
 
 
 class TimestepMLP(nn.Module):
@@ -51,6 +53,7 @@ class GeneralDiT(nn.Module):
             self.view_embeddings = nn.Embedding(config.n_views_emb, config.view_condition_dim)
         self.blocks = nn.ModuleDict({f"block{i}": Block(config) for i in range(config.num_blocks)})
         self.final_layer = FinalLayer(config)
+        self.sequence: Any = None  # what divides the tokens among processes; set from outside
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -90,10 +93,33 @@ class GeneralDiT(nn.Module):
         emb_sinusoid = sinusoid(timesteps, self.config.model_channels).to(x.dtype)
         lora, emb = self.t_embedder[1](emb_sinusoid), self.affline_norm(emb_sinusoid)
         rotary, positions = self._positions(grid, fps, x)
+        views = self.config.n_views
+        if self.sequence is not None:
+            shares = self.sequence.split(views, tokens=tokens, cos=rotary[0], sin=rotary[1])
+            tokens, rotary = shares["tokens"], (shares["cos"], shares["sin"])
+            positions = None if positions is None else self.sequence.split(views, positions=positions)["positions"]
         for block in self.blocks.values():
             tokens = tokens if positions is None else tokens + positions
-            tokens = block(tokens, emb, lora, text, rotary, self.config.n_views)
-        return self._unpatchify(self.final_layer(tokens, emb, lora), grid)
+            tokens = block(tokens, emb, lora, text, rotary, views)
+        patches = self.final_layer(tokens, emb, lora)
+        return self._unpatchify(patches if self.sequence is None else self.sequence.join(views, patches), grid)
+
+    def parallel_plan(self) -> ParallelPlan:
+        """Return how the network can be spread over processes."""
+        parts = [f"blocks.{name}.blocks" for name in self.blocks]
+        attentions = [f"{part}.{i}.block.attn" for part in parts for i in (0, 1)]
+        return ParallelPlan(
+            blocks=tuple(f"blocks.{name}" for name in self.blocks),
+            attention=tuple(f"{part}.0.block.attn" for part in parts),
+            column=(
+                *(f"{name}.to_{kind}.0" for name in attentions for kind in "qkv"),
+                *(f"{part}.2.block.layer1" for part in parts),
+            ),
+            row=(*(f"{name}.to_out.0" for name in attentions), *(f"{part}.2.block.layer2" for part in parts)),
+            head_norms=tuple(f"{name}.to_{kind}.1" for name in attentions for kind in "qk"),
+            heads=self.config.num_heads,
+            context="sequence",
+        )
 
     def _token_grid(self, x: Tensor) -> tuple[int, int, int]:
         """(frames per view, rows, columns) of tokens."""

@@ -9,11 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.plan import ParallelPlan
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.fsq import FSQ
-from cosmos_lidar.models.tokenizer.image_layers import Decoder, Encoder
+from cosmos_lidar.models.tokenizer.image_layers import AttnBlock, Decoder, Encoder, ResBlock
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.models.tokenizer.video_layers import CausalConv3d, VideoDecoder, VideoEncoder
+from cosmos_lidar.models.tokenizer.video_layers import (
+    CausalConv3d,
+    SpatialAttention,
+    TemporalAttention,
+    VideoDecoder,
+    VideoEncoder,
+    VideoResBlock,
+)
 
 Config = TokenizerConfig | VideoTokenizerConfig
 
@@ -62,6 +70,10 @@ class ContinuousTokenizer(nn.Module):
         check_latents(z, self.config)
         return self.decoder(self.post_quant_conv(z))
 
+    def parallel_plan(self) -> ParallelPlan:
+        """Return how the network can be spread over processes."""
+        return tokenizer_plan(self)
+
     def forward(self, x: Tensor) -> ContinuousOutput | dict[str, Tensor]:
         """Encode and decode; a dictionary of the same fields while training."""
         z = self.encode(x)
@@ -107,11 +119,24 @@ class DiscreteTokenizer(nn.Module):
         """
         return self.decode(self.quantizer.indices_to_codes(indices).type_as(next(self.post_quant_conv.parameters())))
 
+    def parallel_plan(self) -> ParallelPlan:
+        """Return how the network can be spread over processes."""
+        return tokenizer_plan(self)
+
     def forward(self, x: Tensor) -> DiscreteOutput | dict[str, Tensor]:
         """Encode and decode; a dictionary of the same fields while training."""
         indices, codes = self.encode(x)
         output = DiscreteOutput(self.decode(codes), x.new_zeros(len(x), *[1] * (x.ndim - 1)), indices)
         return output._asdict() if self.training else output
+
+
+def tokenizer_plan(network: nn.Module) -> ParallelPlan:
+    """Return how a tokenizer is divided: encoder and decoder are gathered whole, residual blocks recomputed singly."""
+    kinds = (ResBlock, AttnBlock, VideoResBlock, SpatialAttention, TemporalAttention)
+    blocks = tuple(name for name, module in network.named_modules() if isinstance(module, kinds))
+    methods = ("encode", "decode", "decode_indices") if isinstance(network, DiscreteTokenizer) else ("encode", "decode")
+    compression = network.config.spatial_compression
+    return ParallelPlan(blocks, ("encoder", "decoder"), methods, context="width", compression=compression)
 
 
 def check_input(x: Tensor, config: Config) -> None:

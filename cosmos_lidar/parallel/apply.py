@@ -1,0 +1,118 @@
+"""Spread a network over a mesh: one function, in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from cosmos_lidar.parallel.spatial import split_width
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+from cosmos_lidar.models.plan import ParallelPlan
+from cosmos_lidar.parallel.context import BACKENDS, SequenceSplit
+from cosmos_lidar.parallel.mesh import shard_mesh
+
+# What `recompute=selective` keeps: attention is the costly part to compute again, and its output is small.
+_KEPT = ("scaled_dot_product", "all_to_all", "all_gather")
+
+
+def parallelise(
+    network: nn.Module,
+    plan: ParallelPlan,
+    mesh: DeviceMesh | None,
+    *,
+    attention: str = "ulysses",
+    recompute: str = "none",
+    compile: bool = False,
+    precision: str = "fp32",
+) -> None:
+    """Change ``network`` in place; parameter names stay as they are.
+
+    The order matters: layers are split first, as everything after works on the parts; recomputation goes around what a
+    process computes; compilation sees both; sharding comes last, around all of it, so that weights are gathered before
+    a block runs, and again before it is recomputed.
+
+    Args:
+        network: on any device; its weights are moved to that of ``mesh``.
+        plan: what the network says of itself.
+        mesh: of :func:`~cosmos_lidar.parallel.mesh.make_mesh`; None for one process without sharding.
+        attention: how self-attention works over context processes: ``ulysses``, ``gather`` or ``ring``.
+        recompute: activations that are computed again in backward: ``none``, ``selective`` (all but attention) or
+            ``full``.
+        compile: ``torch.compile`` each block.
+        precision: ``bf16`` computes with weights rounded to bfloat16 and sums gradients in fp32; needs a mesh.
+    """
+    if mesh is not None and mesh["tensor"].size() > 1:
+        split_layers(network, plan, mesh["tensor"])
+    if mesh is not None and mesh["context"].size() > 1:
+        split_samples(network, plan, mesh["context"], attention)
+    if recompute != "none":
+        for name in plan.blocks:
+            recompute_block(network.get_submodule(name), recompute)
+    if compile:
+        for name in plan.blocks:
+            network.get_submodule(name).compile()
+    if mesh is not None:
+        shard_weights(network, plan, mesh, precision)
+
+
+def split_layers(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> None:
+    """Split linear layers over the tensor processes: some by outputs (heads, hidden units), the next ones by inputs.
+
+    Norms that work on single heads see only a part of these: their weights stay whole, and the gradients are summed.
+    """
+    layers: dict[str, Any] = {name: ColwiseParallel() for name in plan.column}
+    layers |= {name: RowwiseParallel() for name in plan.row}
+    layers |= {name: SequenceParallel(sequence_dim=2, use_local_output=True) for name in plan.head_norms}
+    parallelize_module(network, mesh, layers)
+
+
+def split_samples(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, attention: str) -> None:
+    """Divide every sample over the context processes: tokens of a transformer, or columns of a tokenizer."""
+    group = mesh.get_group()
+    if plan.context == "width":
+        split_width(network, group)
+        return
+    network.sequence = SequenceSplit(group)
+    for name in plan.attention:
+        module = network.get_submodule(name)
+        module.attend = BACKENDS[attention](module.attend, group)
+
+
+def recompute_block(block: nn.Module, kind: str) -> None:
+    """Let a block forget its activations, and compute them again when they are needed for the gradient."""
+    context: dict[str, Callable] = {}
+    if kind == "selective":
+        context["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
+    block.forward = partial(_checkpointed, block.forward, context)
+
+
+def shard_weights(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, precision: str) -> None:
+    """Shard weights, gradients and optimizer over data and context processes (FSDP2), unit by unit.
+
+    Gradients become the mean over these processes.
+    """
+    kinds = {"fp32": MixedPrecisionPolicy(), "bf16": MixedPrecisionPolicy(torch.bfloat16, torch.float32)}
+    options = {"mesh": shard_mesh(mesh), "mp_policy": kinds[precision]}
+    for name in plan.units or plan.blocks:
+        fully_shard(network.get_submodule(name), **options)
+    fully_shard(network, **options)
+    for method in plan.methods:
+        register_fsdp_forward_method(network, method)
+
+
+def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    kept = any(word in str(operation) for word in _KEPT)
+    return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+def _checkpointed(forward: Callable, context: dict[str, Callable], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **context, **kwargs)

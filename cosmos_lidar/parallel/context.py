@@ -1,0 +1,152 @@
+"""Self-attention over a sequence that is divided among the context processes, and the division itself.
+
+Tokens are divided once, in front of the first block, and joined once, behind the last: :class:`SequenceSplit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+from cosmos_lidar.errors import UserError
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class SequenceSplit:
+    """Gives each context process an equal share of the tokens of every view.
+
+    Put in the place of a network's ``sequence`` attribute. Every context process sees the same input and, after
+    :meth:`join`, the same output; a loss computed from it has its gradient summed over the processes on the way back,
+    so that the *mean* over processes is the gradient of one process (that mean is what sharded weights take).
+    """
+
+    def __init__(self, group: dist.ProcessGroup) -> None:
+        self.group = group
+
+    def split(self, views: int, **named: Tensor) -> dict[str, Tensor]:
+        """Return this process's share of each tensor (…, L, C), whose L tokens are laid view after view.
+
+        Raises:
+            UserError: the tokens of one view cannot be divided.
+        """
+        return {name: self._share(name, tensor, views) for name, tensor in named.items()}
+
+    def join(self, views: int, tokens: Tensor) -> Tensor:
+        """Return (B, L, C), L tokens in their order, from each process's (B, L / n, C)."""
+        shares = all_gather(tokens.contiguous(), group=self.group)
+        return torch.cat([share.unflatten(1, (views, -1)) for share in shares], dim=2).flatten(1, 2)
+
+    def _share(self, name: str, tensor: Tensor, views: int) -> Tensor:
+        ranks, per_view = self.group.size(), tensor.shape[-2] // views
+        if per_view % ranks:
+            raise UserError(
+                f"parallel.context={ranks} does not divide the {per_view} {name} of a view: choose a divisor, or "
+                "another crop"
+            )
+        mine = tensor.unflatten(-2, (views, ranks, per_view // ranks))[..., self.group.rank(), :, :]
+        return mine.flatten(-3, -2)
+
+
+def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
+    """Return attention whose q, k, v (B, L / n, heads, D) hold a share of the tokens each.
+
+    One all-to-all gives each process all tokens of heads / n heads, another turns the result back (Jacobs et al. 2023,
+    arXiv 2309.14509).
+    """
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = _AllToAll.apply(torch.stack([q, k, v]), group, 3, 2)
+        return _AllToAll.apply(attend(q, k, v)[None], group, 2, 3)[0]
+
+    return attention
+
+
+def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
+    """Return attention in which each process asks for its own tokens and sees all keys and values; any head count."""
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        k, v = torch.cat(all_gather(torch.stack([k, v]).contiguous(), group=group), dim=2)
+        return attend(q, k, v)
+
+    return attention
+
+
+def ring(attend: Attend, group: dist.ProcessGroup) -> Attend:
+    """Return attention in which keys and values go round the processes (Liu et al. 2023, arXiv 2310.01889).
+
+    TransformerEngine's where it is installed, else PyTorch's; both need CUDA.
+
+    Raises:
+        UserError: no CUDA device.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("parallel.attention=ring needs CUDA devices: choose ulysses or gather")
+    try:
+        return _te_ring(group)
+    except Exception:  # a half-installed TransformerEngine raises RuntimeError and others
+        return _torch_ring(group)
+
+
+BACKENDS: dict[str, Callable[[Attend, dist.ProcessGroup], Attend]] = {
+    "ulysses": ulysses, "gather": gather, "ring": ring,
+}  # fmt: skip
+
+
+class _AllToAll(torch.autograd.Function):
+    """Divide dimension ``scatter`` among the processes and put ``gather`` together; backward the other way."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor, group: dist.ProcessGroup, scatter: int, gather: int) -> Tensor:
+        """Exchange equal shares with every process."""
+        ctx.group, ctx.scatter, ctx.gather = group, scatter, gather
+        return _exchange(x, group, scatter, gather)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """Send the gradients back where the values came from."""
+        return _exchange(gradient, ctx.group, ctx.gather, ctx.scatter), None, None, None
+
+
+def _exchange(x: Tensor, group: dist.ProcessGroup, scatter: int, gather: int) -> Tensor:
+    shares = torch.stack(x.chunk(group.size(), dim=scatter)).contiguous()
+    received = torch.empty_like(shares)
+    dist.all_to_all_single(received, shares, group=group)
+    return torch.cat(received.unbind(0), dim=gather)
+
+
+def _te_ring(group: dist.ProcessGroup) -> Attend:
+    """TransformerEngine's attention with point-to-point exchange; built at the first call, when the heads are known."""
+    from transformer_engine.pytorch import DotProductAttention
+
+    made: dict[tuple[int, int], torch.nn.Module] = {}
+    ranks = dist.get_process_group_ranks(group)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        heads, dim = q.shape[-2:]
+        if (heads, dim) not in made:
+            module = DotProductAttention(heads, dim, qkv_format="bshd", attn_mask_type="no_mask")
+            module.set_context_parallel_group(group, ranks, torch.cuda.Stream(), cp_comm_type="p2p")
+            made[heads, dim] = module
+        return made[heads, dim](q, k, v).unflatten(-1, (heads, dim))
+
+    return attention
+
+
+def _torch_ring(group: dist.ProcessGroup) -> Attend:
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor.experimental import context_parallel
+    from torch.nn.functional import scaled_dot_product_attention
+
+    mesh = DeviceMesh.from_group(group, "cuda")
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with context_parallel(mesh):
+            out = scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        return out.transpose(1, 2)
+
+    return attention

@@ -1,0 +1,151 @@
+"""What makes a checkpoint folder whole: a manifest with size and SHA-256 of every file, itself protected."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.errors import DataError
+
+MANIFEST, MANIFEST_SUM = "manifest.json", "manifest.sha256"
+_NAME = re.compile(r"iter_(\d{9})")
+_PACKAGES = ("cosmos_lidar", "torch", "lightning", "nemo_toolkit", "megatron-energon", "numpy")
+_BLOCK = 1 << 22
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Return the folder of the full checkpoint after ``step`` steps."""
+    return folder / f"iter_{step:09d}"
+
+
+def checkpoint_step(path: Path) -> int:
+    """Return the step in the name of a full checkpoint, -1 for other names."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoint folders in ``folder``, newest first; they may be damaged."""
+    found = [path for path in folder.glob("iter_*") if checkpoint_step(path) >= 0 and path.is_dir()]
+    return sorted(found, key=checkpoint_step, reverse=True)
+
+
+def write_manifest(folder: Path, step: int, world: int, metrics: dict[str, float]) -> None:
+    """Describe all files that are in ``folder`` now, and flush everything to disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(8) as pool:
+        sums = list(pool.map(_sha256, files))
+    document = {
+        "version": 1,
+        "step": step,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "processes": world,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "metrics": metrics,
+        "files": {
+            str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": digest}
+            for path, digest in zip(files, sums, strict=True)
+        },
+    }
+    text = json.dumps(document, indent=1) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    (folder / MANIFEST_SUM).write_text(hashlib.sha256(text.encode()).hexdigest() + "\n", encoding="utf-8")
+    for path in (*files, folder / MANIFEST, folder / MANIFEST_SUM, folder):
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or the entries of a folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint, after comparing it with its checksum.
+
+    Raises:
+        DataError: it is missing or damaged; the message names the file.
+    """
+    manifest, digest = path / MANIFEST, path / MANIFEST_SUM
+    wanted = "a checkpoint as training wrote it: take an older one, or copy it again"
+    try:
+        content = manifest.read_bytes()
+        expected = digest.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", file=error.filename, wanted=wanted) from error
+    if expected != (hashlib.sha256(content).hexdigest() + "\n").encode():
+        raise DataError(f"does not agree with {MANIFEST_SUM}", file=manifest, wanted=wanted)
+    return json.loads(content)
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Compare every file of a checkpoint with its manifest, which is returned.
+
+    Raises:
+        DataError: the first file that is missing or differs.
+    """
+    manifest = read_manifest(path)
+    names = list(manifest["files"])
+    with ThreadPoolExecutor(8) as pool:
+        problems = pool.map(lambda name: _problem(path / name, manifest["files"][name]), names)
+        for name, problem in zip(names, problems, strict=True):
+            if problem:
+                wanted = "a checkpoint as training wrote it: take an older one, or copy it again"
+                raise DataError(problem, file=path / name, wanted=wanted)
+    return manifest
+
+
+def newest_good(folder: Path, report: Callable[[str], None], below: int | None = None) -> Path | None:
+    """Return the newest checkpoint in ``folder`` whose files are all as they were written, None without one.
+
+    Args:
+        folder: the ``checkpoints`` folder of a run.
+        report: told, in a sentence, of each newer one that is passed over.
+        below: look only at checkpoints of earlier steps.
+    """
+    for path in checkpoints_in(folder):
+        if below is not None and checkpoint_step(path) >= below:
+            continue
+        try:
+            verify(path)
+        except DataError as error:
+            report(f"{path} is passed over: {error}")
+        else:
+            return path
+    return None
+
+
+def _problem(path: Path, record: dict[str, Any]) -> str:
+    try:
+        size = path.stat().st_size
+        if size != record["bytes"]:
+            return f"{size} bytes instead of {record['bytes']}"
+        return "" if _sha256(path) == record["sha256"] else "its content has changed since it was written (SHA-256)"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,69 @@
+"""What a training run of a diffusion transformer on latents can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
+
+
+@dataclass
+class DitNoiseConfig:
+    """Noise levels of training: ln sigma ~ N(mean, std^2), sigma * scale (EDM, Karras et al. 2022)."""
+
+    mean: float = setting(0.0, "mean of ln sigma")
+    std: float = setting(1.0, "standard deviation of ln sigma")
+    sigma_data: float = setting(0.5, "standard deviation of the latents")
+
+
+@dataclass
+class DitModelConfig:
+    """The network and its training objective."""
+
+    name: str = setting("faditv2_2b", "shape of the network, as build_dit knows it")
+    checkpoint: str = setting("", "weights to start from: .pt or .safetensors with published names")
+    n_views: int = setting(4, "views laid one after the other along time")
+    noise: DitNoiseConfig = field(default_factory=DitNoiseConfig)
+    ema: EmaConfig = field(default_factory=lambda: EmaConfig(kind="power"))
+
+
+@dataclass
+class DitDataConfig:
+    """Where encoded clips come from."""
+
+    path: str = setting("", "folder of shards of latents, indexed by Energon")
+    train_split: str = setting("train", "split that is trained on")
+    val_split: str = setting("val", "split that is validated on")
+    batch_size: int = setting(1, "clips per step and share of the data")
+    workers: int = setting(2, "reader processes per training process; 0 reads in the training process")
+    shuffle: int = setting(64, "clips kept in memory to be drawn from at random")
+    latent_shape: list[int] = setting([16, 4, 64, 112], "channels, views x time, height, width of each latent")
+    text_shape: list[int] = setting([], "tokens (of all views), width of the text embedding; empty for none")
+    bad_sample_budget: float = setting(0.001, "share of unusable samples that stops the run")
+
+
+@dataclass
+class DitRun(Run):
+    """One training run of a diffusion transformer, complete: the same value gives the same run."""
+
+    synthetic_clips: int = setting(0, "make that many synthetic latents first when data.path is empty (debug)")
+    model: DitModelConfig = field(default_factory=DitModelConfig)
+    data: DitDataConfig = field(default_factory=DitDataConfig)
+
+
+def check(run: DitRun) -> None:
+    """Refuse combinations that cannot work, before anything is allocated.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    check_run(run)
+    data = run.data
+    refuse_below({"data.batch_size": (data.batch_size, 1), "data.workers": (data.workers, 0)})
+    if len(data.latent_shape) != 4:
+        raise UserError(f"data.latent_shape={data.latent_shape}: four sizes, such as [16,4,64,112]")
+    if len(data.text_shape) not in (0, 2):
+        raise UserError(f"data.text_shape={data.text_shape}: two sizes, such as [512,1024], or [] for none")
+    if not data.path and not run.synthetic_clips:
+        raise UserError("data.path is empty: give a folder of shards of latents (data.path=latents)")

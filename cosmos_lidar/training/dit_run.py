@@ -1,0 +1,132 @@
+"""The training of a diffusion transformer on latents: its network and its data, handed to the engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.parallel.mesh import process_rank
+from cosmos_lidar.training.dit import DitModel
+from cosmos_lidar.training.dit_config import DitRun, check
+from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.files import read_tensors
+
+_WAIT_S = 600.0
+_VAL_SHARE = 4  # one synthetic clip in four is validated on
+
+
+def train_dit(run: DitRun) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    check(run)
+    return fit(run, lambda folder, share: make_job(run, folder, share))
+
+
+def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
+    """Return network and data of a run."""
+    from energon_tasks.latents import latents_loader
+
+    data, trainer = run.data, run.trainer
+    path = Path(data.path) if data.path else synthetic_latents(folder / "synthetic", run)
+    common = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
+    common["bad_sample_budget"] = data.bad_sample_budget
+    reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
+    train = latents_loader(path, data.train_split, training=True, **reading, **common)
+    val = latents_loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
+    model = DitModel(run, make_network(run), folder)
+    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", None)
+
+
+def make_network(run: DitRun) -> nn.Module:
+    """Return the network, with the weights of ``model.checkpoint`` if that is set.
+
+    Raises:
+        DataError: the file holds the weights of another network.
+        UserError: text of another width than the network takes.
+    """
+    network = build_dit(run.model.name, n_views=run.model.n_views)
+    width = network.config.crossattn_emb_channels
+    if run.data.text_shape and run.data.text_shape[1] != width:
+        raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes text embeddings of width {width}")
+    if run.model.checkpoint:
+        _load_weights(network, Path(run.model.checkpoint))
+    return network
+
+
+def synthetic_latents(folder: Path, run: DitRun) -> Path:
+    """Return a folder of shards of made-up latents: smooth waves, different in each clip; rank 0 makes it."""
+    done = folder / ".nv-meta" / "dataset.yaml"
+    if process_rank() != 0:
+        return _wait_for(done, folder)
+    if not done.exists():
+        from cosmos_lidar.shards.manifest import index_with_energon
+        from energon_tasks.latents import SAMPLE_TYPE
+
+        logger.info("making %d synthetic latents in %s", run.synthetic_clips, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        validated = max(run.synthetic_clips // _VAL_SHARE, 1)
+        names = [_write_shard(folder, "train", range(validated, run.synthetic_clips), run)]
+        names.append(_write_shard(folder, "val", range(validated), run))
+        index_with_energon(folder, names, sample_type=SAMPLE_TYPE)
+    return folder
+
+
+def _write_shard(folder: Path, split: str, clips: range, run: DitRun) -> str:
+    import webdataset
+
+    name = f"{split}-000000.tar"
+    with webdataset.TarWriter(str(folder / name)) as tar:
+        for clip in clips:
+            rng = np.random.default_rng([run.trainer.seed, clip])
+            parts = {"latent.npy": _bytes(_waves(rng, run.data.latent_shape))}
+            if run.data.text_shape:
+                parts["text.npy"] = _bytes(rng.standard_normal(run.data.text_shape).astype(np.float32))
+            meta = json.dumps({"clip_id": f"synthetic_{clip:06d}"}).encode()
+            tar.write({"__key__": f"{clip:06d}", "meta.json": meta, **parts})
+    return name
+
+
+def _waves(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
+    """Return (C, T, H, W) float32 of standard deviation 0.5: one plane wave per channel, moving with time."""
+    channels, *sizes = shape
+    t, h, w = np.meshgrid(*(np.arange(size, dtype=np.float32) for size in sizes), indexing="ij")
+    frequency = rng.uniform(-0.6, 0.6, (3, channels, 1, 1, 1)).astype(np.float32)
+    phase = rng.uniform(0, 2 * np.pi, (channels, 1, 1, 1)).astype(np.float32)
+    return (0.5**0.5 * np.sin(frequency[0] * t + frequency[1] * h + frequency[2] * w + phase)).astype(np.float32)
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    from safetensors.torch import load_file
+
+    content = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+    state = {name.removeprefix("net."): value for name, value in content.get("model", content).items()}
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    if missing or unexpected:
+        problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unexpected)} unknown ({unexpected[:2]})"
+        raise DataError(problem, file=path, wanted=f"the weights of {type(network).__name__} of the same shape")
+
+
+def _wait_for(file: Path, folder: Path) -> Path:
+    started = time.monotonic()
+    while not file.exists():
+        if time.monotonic() - started > _WAIT_S:
+            raise UserError(f"{file} was not written within {_WAIT_S:.0f} s by the process of rank 0")
+        time.sleep(0.2)
+    return folder

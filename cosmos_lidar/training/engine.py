@@ -1,0 +1,270 @@
+"""From a configuration to a trained model, for every family: what is built, in which order."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from torch import nn
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, mesh_sizes, process_count, process_rank
+from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
+from cosmos_lidar.training.checkpoint_manifest import checkpoint_step
+from cosmos_lidar.training.checkpoint_store import CheckpointStore
+from cosmos_lidar.training.checkpoints import Checkpoints, checkpoint_mesh, find_resume
+from cosmos_lidar.training.config import LogConfig, Run
+from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.flops import peak_tflops, training_flops
+from cosmos_lidar.training.hangs import HangWatch
+from cosmos_lidar.training.model import TrainedModel
+from cosmos_lidar.training.overrides import save_config
+from cosmos_lidar.training.run_log import RunLog, StepSize
+from cosmos_lidar.training.stop_signals import StopSignals
+from cosmos_lidar.training.validation import Validate
+
+
+@dataclass(frozen=True)
+class DataShare:
+    """Which part of the data this process reads.
+
+    Attributes:
+        rank: number of the share.
+        world: number of shares.
+        seed: of order and augmentation.
+    """
+
+    rank: int
+    world: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a family brings to the engine.
+
+    Attributes:
+        model: with its network, not yet spread over processes.
+        train: Energon's savable loader, endless; has ``save_state_rank`` and ``restore_state_rank``.
+        val: loader of the validation, the same batches each time; None for a family without one.
+        batch_size: samples per step and share of the data.
+        workers: reader processes of ``train``.
+        origin: what training starts from, in words.
+        export: writes the exports of (model, average or None, checkpoints folder, step); every process calls it.
+    """
+
+    model: TrainedModel
+    train: Any
+    val: Any
+    batch_size: int
+    workers: int
+    origin: str
+    export: Callable[[TrainedModel, Ema | None, Path, int], None] | None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Attributes:
+        folder: ROOT/PROJECT/GROUP/NAME.
+        step: optimizer steps that its newest checkpoint has seen.
+        signal: number of the signal that ended the run early, 0 if it ran to the end.
+    """
+
+    folder: Path
+    step: int
+    signal: int
+
+
+class Steps:
+    """The training loader as a sized iterable.
+
+    Lightning draws one batch ahead from loaders without a length; the state in a checkpoint would then be one batch
+    further than the training.
+    """
+
+    def __init__(self, loader: Any, steps: int) -> None:
+        self.loader, self.steps = loader, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
+
+
+def run_folder(log: LogConfig) -> Path:
+    """Return ROOT/PROJECT/GROUP/NAME, where ROOT is ``log.root``, else ``$OUTPUT_ROOT``, else ``checkpoints``."""
+    root = log.root or os.environ.get("OUTPUT_ROOT") or "checkpoints"
+    return Path(root) / log.project / log.group / log.name
+
+
+def fit(run: Run, make_job: Callable[[Path, DataShare], Job]) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process calls this.
+
+    Args:
+        run: checked by its family already.
+        make_job: called with the run folder and this process's share of the data, once random numbers are seeded.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    _check_loggers(run.log)
+    on_gpu = use_gpu(run.trainer.accelerator)
+    wanted = run.parallel
+    sizes = mesh_sizes(wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count())
+    folder = run_folder(run.log)
+    resume = find_resume(run.trainer.resume, folder / "checkpoints")
+    if resume is not None and checkpoint_step(resume) >= run.trainer.max_steps:
+        logger.info("%s has already seen %d steps: nothing to do", resume, run.trainer.max_steps)
+        return RunResult(folder, checkpoint_step(resume), 0)
+    _quieten()
+    seed_everything(run.trainer.seed, workers=True, verbose=False)
+    job = make_job(folder, DataShare(sizes.data_rank(process_rank()), sizes.data, _data_seed(run, sizes, resume)))
+    check_plan(sizes, job.model.network.parallel_plan(), wanted.attention)
+    if process_rank() == 0:
+        save_config(run, folder / "config.yaml")
+    stop = StopSignals(job.model.votes)
+    trainer = _make_trainer(run, sizes, on_gpu, _make_callbacks(run, job, sizes, folder, resume, stop))
+    _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
+    _announce(job, sizes, resume, folder)
+    rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
+    trainer.fit(job.model, train_dataloaders=Steps(job.train, run.trainer.max_steps * rounds))
+    return RunResult(folder, trainer.global_step, stop.received)
+
+
+def use_gpu(accelerator: str) -> bool:
+    """Tell whether to train on GPUs: ``trainer.accelerator`` = ``gpu``, or ``auto`` where there is one.
+
+    Raises:
+        UserError: ``gpu`` on a machine without.
+    """
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu and this machine has no usable GPU: trainer.accelerator=cpu")
+    return accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+
+
+def _data_seed(run: Run, sizes: MeshSizes, resume: Path | None) -> int:
+    """Return the seed of the data: another one where the data cannot go on and would begin with what was seen."""
+    if resume is None:
+        return run.trainer.seed
+    saved, _ = checkpoint_mesh(resume)
+    return run.trainer.seed + (checkpoint_step(resume) if saved.data != sizes.data else 0)
+
+
+def _check_loggers(log: LogConfig) -> None:
+    for wanted, module in ((log.wandb, "wandb"), (log.mlflow, "mlflow")):
+        if wanted and importlib.util.find_spec(module) is None:
+            hint = f"pip install {module}, or log.{module}=false"
+            raise UserError(f"log.{module}=true and {module} is not installed: {hint}")
+
+
+def _make_callbacks(
+    run: Run, job: Job, sizes: MeshSizes, folder: Path, resume: Path | None, stop: StopSignals
+) -> list[Any]:
+    """Return the callbacks in the order of their work after a step: average, agree to stop, note, validate, save."""
+    every, model = run.trainer, job.model
+    ema = Ema(run.model.ema) if run.model.ema.enabled else None
+    log = RunLog(folder / "metrics.csv", every.log_every, model.columns, model.val_columns, step_size(run, job, sizes))
+    validate = [] if job.val is None else [Validate(job.val, every.val_every, every.val_at_start, log, ema)]
+    metric = every.best_metric
+    best = {"keep_best": every.keep_best, "best_metric": metric.lstrip("-"), "best_is_low": not metric.startswith("-")}
+    store = CheckpointStore(folder / "checkpoints", every.keep_last, **best)
+
+    def export(model: LightningModule, step: int) -> None:
+        job.export(model, ema, folder / "checkpoints", step)
+
+    after = export if every.export and job.export else None
+    save = Checkpoints(store, every.save_every, resume, job.train, job.workers, sizes, ema, log, after)
+    rank = process_rank()
+    hang = [HangWatch(folder / "hang.txt", every.hang_timeout_s, rank)] if every.hang_timeout_s else []
+    return ([ema] if ema else []) + [stop, log, *validate, save, *hang]
+
+
+def step_size(run: Run, job: Job, sizes: MeshSizes) -> StepSize:
+    """Return what one step of the whole run is made of."""
+    samples = job.batch_size * sizes.data
+    flops = samples * training_flops(job.model.network, job.model.meta_inputs())
+    peak = peak_tflops(run.log.peak_tflops, run.trainer.precision)
+    return StepSize(samples, samples * job.model.tokens_per_sample(), flops, sizes.world, peak)
+
+
+def _make_trainer(run: Run, sizes: MeshSizes, on_gpu: bool, callbacks: list[Any]) -> Trainer:
+    config = run.trainer
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", sizes.world))
+    alone = sizes.world == 1 and config.precision == "fp32"
+    return Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=local,
+        num_nodes=max(sizes.world // local, 1),
+        strategy="auto" if alone else MeshStrategy(sizes, on_gpu),
+        precision="32-true",  # lower precision is the work of the sharding
+        max_steps=config.max_steps,
+        deterministic=config.deterministic,
+        callbacks=callbacks,
+        plugins=[cluster_environment()],
+        logger=False,
+        limit_val_batches=0,  # the Validate callback validates, at the steps that we choose
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _start_loggers(trainer: Trainer, run: Run, folder: Path) -> None:
+    """Let NeMo's experiment manager make the loggers, in a folder of their own: it moves away what it finds in it."""
+    from nemo.utils.exp_manager import exp_manager
+
+    log = run.log
+    settings: dict[str, Any] = {
+        "explicit_log_dir": str(folder),
+        "create_tensorboard_logger": log.tensorboard,
+        "create_wandb_logger": log.wandb,
+        "create_mlflow_logger": log.mlflow,
+        "create_checkpoint_callback": False,
+        "log_step_timing": False,
+        "log_tflops_per_sec_per_gpu": False,
+        "disable_validation_on_resume": False,
+        "seconds_to_sleep": 0,
+    }
+    if log.wandb:
+        settings["wandb_logger_kwargs"] = {"name": log.name, "project": log.project, "group": log.group}
+    if log.mlflow:
+        uri = log.mlflow_uri or (folder.parent / "mlruns").resolve().as_uri()
+        settings["mlflow_logger_kwargs"] = {"experiment_name": log.project, "run_name": log.name, "tracking_uri": uri}
+    exp_manager(trainer, settings)
+
+
+def _announce(job: Job, sizes: MeshSizes, resume: Path | None, folder: Path) -> None:
+    if process_rank() == 0:
+        millions = count_parameters(job.model.network) / 1e6
+        begin = f"going on from {resume}" if resume else f"starting from {job.origin}"
+        name = job.model.run.model.name
+        logger.info("%s with %.3f M parameters on %s, %s; results in %s", name, millions, sizes, begin, folder)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _quieten() -> None:
+    """Keep NeMo's and Lightning's remarks off the terminal unless they are warnings."""
+    from nemo.utils import logging as nemo_logging
+
+    nemo_logging.setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.pytorch")
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # Energon asks for it on machines without a GPU, too

@@ -1,0 +1,45 @@
+"""Floating-point operations of a training step, and what share of the device's peak they are.
+
+Model FLOPs of one step are three times those of the forward pass (one for it, two for both gradients). A multiply-add
+counts as two; matrix products, convolutions and attention are counted, each attention as full, not causal. What is
+computed again to save memory does not count. MFU = model FLOPs per second and device / peak of the device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+# Dense bf16 peak in TFLOP/s, by a part of the device's name (NVIDIA's data sheets).
+_PEAK_BF16 = {"H200": 989.4, "H100": 989.4, "H800": 989.4, "A100": 312.0, "A800": 312.0, "B200": 2250.0, "L40S": 362.0}
+
+
+def forward_flops(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    """Return the FLOPs of ``network(*inputs)``, computed on shapes alone.
+
+    Args:
+        network: before it is spread over processes; its weights are not touched.
+        inputs: tensors on the ``meta`` device.
+    """
+    named = [*network.named_parameters(), *network.named_buffers()]
+    weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        functional_call(network, weights, inputs)
+    return counter.get_total_flops()
+
+
+def training_flops(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    """Return the model FLOPs of one training step on ``inputs``: three forward passes."""
+    return 3 * forward_flops(network, inputs)
+
+
+def peak_tflops(wanted: float, precision: str) -> float | None:
+    """Return the peak of this machine's device, TFLOP/s: ``wanted`` if given, that of a known GPU in bf16, or None."""
+    if wanted:
+        return wanted
+    if precision != "bf16" or not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_name()
+    return next((peak for part, peak in _PEAK_BF16.items() if part in name), None)

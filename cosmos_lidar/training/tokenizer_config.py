@@ -1,0 +1,91 @@
+"""What a training run of a lidar tokenizer can be told. Defaults are the published settings.
+
+A recipe is a function that returns a :class:`TokenizerRun`; the command line then overrides single fields
+(:mod:`cosmos_lidar.training.overrides`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
+
+
+@dataclass
+class LossConfig:
+    """What the tokenizer is trained to make small: the weighted sum of these terms, each averaged over the picture."""
+
+    color: float = setting(1.0, "weight of the mean absolute difference of the pictures, in [-1, 1] units")
+    perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
+    perceptual_late: float = setting(0.073, "its weight from step perceptual_boundary on")
+    perceptual_boundary: int = setting(500_000, "step from which perceptual_late replaces perceptual")
+    perceptual_weights: str = setting("", "file of VGG16 weights (torch or safetensors), for perceptual > 0")
+    masked: bool = setting(False, "count only pixels with a return (published: every pixel counts)")
+
+
+@dataclass
+class ModelConfig:
+    """The network and its losses."""
+
+    name: str = setting("CI8x8", "tokenizer family and compression, as build_tokenizer knows it")
+    checkpoint: str = setting("", "weights to start from: folder, encoder.jit (decoder beside it), .pt, .safetensors")
+    channels: int | None = setting(None, "width of the network; none keeps that of `name`")
+    channels_mult: list[int] | None = setting(None, "width of each level, times channels; none keeps that of `name`")
+    num_res_blocks: int | None = setting(None, "residual blocks per level; none keeps that of `name`")
+    z_channels: int | None = setting(None, "channels of the latent; none keeps that of `name`")
+    resolution: int | None = setting(None, "resolution that places attention; 512 gives the published lidar decoder")
+    loss: LossConfig = field(default_factory=LossConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+
+
+@dataclass
+class DataConfig:
+    """Where the range maps come from. Training reads the train split, validation the val split, never the same."""
+
+    path: str = setting("", "folder of shards, as `cosmos-lidar prepare` writes them")
+    train_split: str = setting("train", "split that is trained on")
+    val_split: str = setting("val", "split that is validated on")
+    batch_size: int = setting(10, "frames per step and process")
+    frames_per_clip: int = setting(10, "frames drawn (with replacement) from a run of frames each time it is met")
+    crop_columns: int = setting(896, "width of the random crop in merged columns, a multiple of 8; 0 for whole maps")
+    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each run of frames")
+    workers: int = setting(4, "reader processes per training process; 0 reads in the training process")
+    shuffle_runs: int = setting(16, "runs of frames kept in memory to be drawn from at random")
+    bad_sample_budget: float = setting(0.001, "share of unusable samples that stops the run")
+
+
+@dataclass
+class TokenizerRun(Run):
+    """One training run of a lidar tokenizer, complete: the same value gives the same run."""
+
+    synthetic_drives: int = setting(0, "make that many synthetic drives first when data.path is empty (debug)")
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+def check(run: TokenizerRun) -> None:
+    """Refuse combinations that cannot work, before anything is allocated.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    check_run(run)
+    data, loss = run.data, run.model.loss
+    refuse_below(
+        {
+            "data.batch_size": (data.batch_size, 1),
+            "data.val_batch_size": (data.val_batch_size, 1),
+            "data.workers": (data.workers, 0),
+        }
+    )
+    if loss.perceptual > 0 and not loss.perceptual_weights:
+        raise UserError(
+            f"model.loss.perceptual={loss.perceptual} needs VGG16 weights, and model.loss.perceptual_weights names no "
+            "file. Give a file of torchvision's vgg16 weights (features.0.weight, …), or train without the term: "
+            "model.loss.perceptual=0"
+        )
+    if not data.path and not run.synthetic_drives:
+        raise UserError("data.path is empty: give the folder that `cosmos-lidar prepare` wrote (data.path=shards)")
+    if data.train_split == data.val_split:
+        raise UserError(f"data.train_split and data.val_split are both {data.val_split!r}: validate on other drives")

@@ -1,0 +1,62 @@
+"""The training of a lidar tokenizer: its network, its data and its exports, handed to the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.export import export_tokenizer, network_of
+from cosmos_lidar.training.full_weights import full_tensors
+from cosmos_lidar.training.lidar_tokenizer import LidarTokenizerModel
+from cosmos_lidar.training.model import TrainedModel
+from cosmos_lidar.training.ranks import is_first
+from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
+from cosmos_lidar.training.tokenizer_data import make_data
+
+
+def train_tokenizer(run: TokenizerRun) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    check(run)
+    return fit(run, lambda folder, share: make_job(run, folder, share))
+
+
+def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
+    """Return network, data and exports of a run."""
+    data = make_data(run, folder, share)
+    model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
+    batch, workers = run.data.batch_size, run.data.workers
+    return Job(model, data.train, data.val, batch, workers, run.model.checkpoint or "scratch", _export)
+
+
+def make_network(run: TokenizerRun) -> nn.Module:
+    """Return the network, with the weights of ``model.checkpoint`` if that is set."""
+    from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
+
+    config = run.model
+    if config.checkpoint:
+        return load_tokenizer(config.checkpoint)
+    shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
+    overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
+    return build_tokenizer(config.name, **overrides)
+
+
+def _make_perceptual(run: TokenizerRun) -> nn.Module | None:
+    from cosmos_lidar.losses.perceptual import load_perceptual
+
+    loss = run.model.loss
+    return load_perceptual(loss.perceptual_weights) if loss.perceptual > 0 else None
+
+
+def _export(model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
+    state = full_tensors(model.network.state_dict())
+    average = full_tensors(ema.average) if ema is not None else None
+    if is_first():
+        averaged = network_of(state | average, step) if average is not None else None
+        export_tokenizer(network_of(state, step), averaged, folder, step)

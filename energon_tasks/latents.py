@@ -1,0 +1,175 @@
+"""Shards of encoded latents (and text embeddings) as batches for a diffusion transformer.
+
+A sample has the parts ``latent.npy`` (C, T, H, W), optionally ``text.npy`` (M, D), both float16 or float32, and
+``meta.json`` with ``clip_id``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from megatron.energon import (
+    Batch,
+    Cooker,
+    DefaultTaskEncoder,
+    Sample,
+    WorkerConfig,
+    basic_sample_keys,
+    edataclass,
+    get_train_dataset,
+    get_val_dataset,
+    stateless,
+)
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.shards.manifest import ENERGON
+from energon_tasks.skips import CheckedLoader, SkipReport
+
+LATENT, TEXT, META = "latent.npy", "text.npy", "meta.json"
+SAMPLE_TYPE = "latents"
+
+
+@edataclass
+class LatentSample(Sample):
+    """One encoded clip: ``latent`` (C, T, H, W), ``text`` (M, D) or None, and a seed of its own for noise."""
+
+    latent: torch.Tensor
+    text: torch.Tensor | None
+    clip_id: str
+    noise_seed: int
+
+
+@edataclass
+class LatentBatch(Batch):
+    """A batch of encoded clips.
+
+    Attributes:
+        latents: (B, C, T, H, W) float32.
+        text: (B, M, D) float32, or None.
+        clip_ids: clip of each sample.
+        noise_seeds: a seed for each sample, another one each time the sample is met: noise drawn from it does not
+            depend on how samples are shared among processes.
+    """
+
+    latents: torch.Tensor
+    text: torch.Tensor | None
+    clip_ids: list[str]
+    noise_seeds: list[int]
+
+
+class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBatch, LatentBatch]):
+    """Reads latents; nothing is random but the noise seeds.
+
+    Args:
+        seed: of the noise seeds.
+        fresh: the noise differs each time a sample is met (training).
+        report: counts what is met and left out.
+    """
+
+    decoder = None  # the default one executes pickles
+
+    def __init__(self, seed: int, fresh: bool, report: SkipReport) -> None:
+        super().__init__()
+        self.seed, self.fresh, self.report = seed, fresh, report
+        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+
+    @stateless
+    def cook(self, crude: dict) -> LatentSample:
+        """Decode the parts of a sample."""
+        self.report.count_seen()
+        for part in (LATENT, META):
+            if part not in crude:
+                raise DataError("part missing", key=part, wanted=f"{LATENT}, {META} and optionally {TEXT}")
+        return LatentSample(
+            **basic_sample_keys(crude),
+            latent=_array(crude[LATENT], LATENT, 4),
+            text=_array(crude[TEXT], TEXT, 2) if TEXT in crude else None,
+            clip_id=str(json.loads(crude[META])["clip_id"]),
+            noise_seed=0,
+        )
+
+    @stateless
+    def encode_sample(self, sample: LatentSample) -> LatentSample:
+        """Give the sample its noise seed, from its place in the stream of samples."""
+        place = repr(sample.__restore_key__) if self.fresh else ""
+        digest = hashlib.sha256(f"{self.seed}:{sample.__key__}:{place}".encode()).digest()
+        sample.noise_seed = int.from_bytes(digest[:6], "little")
+        return sample
+
+    @stateless
+    def batch(self, samples: list[LatentSample]) -> LatentBatch:
+        """Stack the samples."""
+        first = samples[0]
+        return LatentBatch(
+            __key__=[sample.__key__ for sample in samples],
+            __restore_key__=tuple(sample.__restore_key__ for sample in samples),
+            __subflavors__=[sample.__subflavors__ for sample in samples],
+            __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
+            latents=torch.stack([sample.latent for sample in samples]),
+            text=None if first.text is None else torch.stack([sample.text for sample in samples]),
+            clip_ids=[sample.clip_id for sample in samples],
+            noise_seeds=[sample.noise_seed for sample in samples],
+        )
+
+
+def latents_loader(
+    path: Path,
+    split: str,
+    *,
+    batch_size: int,
+    training: bool,
+    rank: int,
+    world_size: int,
+    num_workers: int = 0,
+    seed: int = 0,
+    shuffle_buffer: int = 16,
+    limit: int | None = None,
+    bad_sample_budget: float = 0.001,
+) -> CheckedLoader:
+    """Open a split of a folder of latents as an Energon loader of :class:`LatentBatch`, whose state can be saved.
+
+    Args:
+        path: folder of shards, indexed by Energon.
+        split: such as ``train``.
+        batch_size: samples in a batch.
+        training: shuffled and endless; otherwise in order, once, the same each time.
+        rank: of this share of the data.
+        world_size: number of shares.
+        num_workers: processes that read ahead; 0 to read in this one.
+        seed: of order and noise.
+        shuffle_buffer: samples to draw from in training.
+        limit: otherwise: at most that many batches.
+        bad_sample_budget: share of samples that may be unusable before the run stops.
+
+    Raises:
+        DataError: not an indexed folder of shards.
+    """
+    if not (path / ENERGON / "split.yaml").is_file():
+        raise DataError("no indexed shards", file=path, wanted="a folder of latents with Energon's .nv-meta")
+    workers = WorkerConfig(rank=rank, world_size=world_size, num_workers=num_workers, seed_offset=seed)
+    report = SkipReport(bad_sample_budget)
+    workers.global_error_handler = report.handle
+    encoder = LatentsTaskEncoder(seed, training, report)
+    common = {"split_part": split, "worker_config": workers, "batch_size": batch_size, "task_encoder": encoder}
+    if training:
+        shuffling = {"shuffle_buffer_size": shuffle_buffer, "max_samples_per_sequence": 8}
+        dataset = get_train_dataset(str(path), **shuffling, **common)
+    else:
+        dataset = get_val_dataset(str(path), limit=limit, **common)
+    return CheckedLoader(dataset, report, path)
+
+
+def _array(content: bytes, part: str, ndim: int) -> torch.Tensor:
+    """Read an array, without running code that the file may hold."""
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except ValueError as error:
+        raise DataError(f"not readable: {error}", key=part, wanted="an array of numbers, as numpy.save writes") from error
+    if array.ndim != ndim or array.dtype.kind != "f":
+        raise DataError(f"{array.dtype} of shape {array.shape}", key=part, wanted=f"floats with {ndim} dimensions")
+    return torch.from_numpy(array.astype(np.float32))

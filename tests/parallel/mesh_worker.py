@@ -1,0 +1,109 @@
+"""One of several processes: a small diffusion transformer on a mesh, compared with the same on one process.
+
+``torchrun --standalone --nproc_per_node=N mesh_worker.py '{"name": {"tensor": 2, …}, …}'`` prints, from rank 0, one JSON
+line {name: {quantity: largest relative difference}}.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.parallel.apply import parallelise
+from cosmos_lidar.parallel.clip import clip_gradients
+from cosmos_lidar.parallel.mesh import check_plan, make_mesh, mesh_sizes
+
+BATCH, VIEWS, TEXT = 4, 2, 6
+SIZES = ("data_replicate", "data_shard", "context", "tensor")
+
+
+def make_network() -> nn.Module:
+    torch.manual_seed(0)
+    shape = {"model_channels": 64, "num_heads": 4, "num_blocks": 2, "adaln_lora_dim": 8, "crossattn_emb_channels": 24}
+    network = build_dit("faditv2_debug", in_channels=4, out_channels=4, n_views=VIEWS, n_views_emb=VIEWS, **shape)
+    with torch.no_grad():
+        for parameter in network.parameters():  # the branches that start at zero hide errors
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def make_batch() -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    x = torch.randn(BATCH, 4, VIEWS * 2, 8, 8)
+    text = torch.randn(BATCH, VIEWS * TEXT, 24)
+    return {"x": x, "timesteps": torch.randn(BATCH), "text": text, "target": torch.randn_like(x)}
+
+
+def train(network: nn.Module, batch: dict[str, Tensor], steps: int) -> dict[str, object]:
+    """Loss, gradients and norm of the first step, and the weights after all."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, eps=1e-2)
+    found: dict[str, object] = {}
+    for step in range(steps):
+        out = network(batch["x"], batch["timesteps"], batch["text"])
+        loss = (out - batch["target"]).square().mean()
+        loss.backward()
+        norm = clip_gradients(network.parameters(), 0.05)
+        if step == 0:
+            gradients = {name: _whole(parameter.grad) for name, parameter in network.named_parameters()}
+            found = {"loss": loss.detach(), "norm": norm, "gradients": gradients}
+        optimizer.step()
+        optimizer.zero_grad()
+    found["weights"] = {name: _whole(parameter) for name, parameter in network.named_parameters()}
+    return found
+
+
+def compare(found: dict[str, object], wanted: dict[str, object]) -> dict[str, float]:
+    loss = found["loss"].clone()
+    dist.all_reduce(loss)
+    result = {"loss": _difference(loss / dist.get_world_size(), wanted["loss"])}
+    result["norm"] = _difference(found["norm"], wanted["norm"])
+    for kind in ("gradients", "weights"):
+        result[kind] = max(_difference(found[kind][name], wanted[kind][name]) for name in wanted[kind])
+    return result
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    world, rank = dist.get_world_size(), dist.get_rank()
+    reference, batch = make_network(), make_batch()
+    wanted = train(copy.deepcopy(reference), batch, steps=2)
+    results = {}
+    for name, options in json.loads(sys.argv[1]).items():
+        asked = [options.pop(size, 1) for size in SIZES]
+        sizes = mesh_sizes(*asked, world)
+        network = copy.deepcopy(reference)
+        plan = network.parallel_plan()
+        check_plan(sizes, plan, options.get("attention", "ulysses"))
+        parallelise(network, plan, make_mesh(sizes, "cpu"), **options)
+        share = BATCH // sizes.data
+        start = sizes.data_rank(rank) * share
+        mine = {key: value[start : start + share] for key, value in batch.items()}
+        results[name] = compare(train(network, mine, steps=2), wanted)
+    if rank == 0:
+        sys.stdout.write(json.dumps(results) + "\n")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).clone()
+
+
+def _difference(found: Tensor, wanted: Tensor) -> float:
+    """Largest difference, relative to the largest value wanted."""
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
