@@ -19,6 +19,7 @@ CHOICES = {
     "rotary": ("torch", "triton"),
     "linear": ("torch", "te"),
 }
+_NO_WISH = ("auto", "", None)
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ def choose(device: str | torch.device, wishes: Mapping[str, str] | None = None) 
 
     Args:
         device: where the networks run.
-        wishes: operation -> backend, such as ``{"norm": "triton"}``; empty values leave the default.
+        wishes: operation -> backend, such as ``{"norm": "triton"}``; ``auto`` or nothing leaves the default.
 
     Raises:
         UserError: an unknown operation or backend, or one that cannot run here, with the reason.
     """
     device = torch.device(device)
-    wishes = {operation: backend for operation, backend in (wishes or {}).items() if backend}
+    wishes = {operation: backend for operation, backend in (wishes or {}).items() if backend not in _NO_WISH}
     for operation, backend in wishes.items():
         _check(operation, backend, device)
     te_obstacle = obstacle("te", device)

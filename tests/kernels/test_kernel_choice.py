@@ -53,7 +53,7 @@ def test_default_on_cpu_is_torch_and_logged_in_one_line(lines):
 
 
 def test_empty_wishes_are_none():
-    assert choose("cpu", {"norm": "", "linear": None, "attention": "torch"}) == Backends()
+    assert choose("cpu", {"norm": "", "linear": None, "rotary": "auto", "attention": "torch"}) == Backends()
 
 
 def test_wishes_reach_their_operation(monkeypatch):
