@@ -1,0 +1,1 @@
+"""Starting recipes: NeMo-Run executors, SLURM scripts, a Kubernetes manifest. The guide is docs/launch.md."""

@@ -1,0 +1,206 @@
+"""Start a recipe with NeMo-Run, on this machine, in a container, or on SLURM.
+
+``python -m launch.nemo_run --cluster launch/clusters/example.yaml --nodes 2 recipes/lidar_tokenizer.py data.path=…``
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.errors import UserError, require
+from launch.cluster import Cluster, load_cluster
+
+ROOT = Path(__file__).resolve().parents[1]
+_CODE = ("cosmos_lidar", "energon_tasks", "recipes", "launch")  # what a job takes with it, as it is on disk now
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns 0, 1 if the recipe failed, or 2 for wrong input."""
+    args = _parser().parse_args(argv)
+    try:
+        cluster = load_cluster(args.cluster, args.nodes, args.gpus)
+        if not (ROOT / args.recipe).is_file() or Path(args.recipe).is_absolute():
+            raise UserError(f"{args.recipe}: a recipe file, given from the root of the repository ({ROOT})")
+        return start(cluster, [args.recipe, *args.overrides], args.name or Path(args.recipe).stem, args.dryrun)
+    except UserError as error:
+        sys.stderr.write(f"launch: {error}\n")
+        return 2
+
+
+def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) -> int:
+    """Start ``recipe`` on ``cluster``, or write to stdout what would be started.
+
+    A SLURM job is submitted and left alone; elsewhere this returns when the recipe has ended.
+
+    Args:
+        cluster: where.
+        recipe: a recipe file, relative to the repository, and its ``key=value`` options.
+        name: of the experiment.
+        dryrun: start nothing.
+
+    Returns:
+        0, or 1 if the recipe failed.
+
+    Raises:
+        UserError: NeMo-Run is not installed.
+    """
+    require("nemo_run", "train")
+    import nemo_run
+
+    os.chdir(ROOT)
+    executor, script = {"local": _local, "docker": _docker, "slurm": _slurm}[cluster.executor](cluster, recipe)
+    with contextlib.redirect_stdout(sys.stderr) if dryrun else contextlib.nullcontext():
+        with nemo_run.Experiment(name, executor=executor) as experiment:
+            experiment.add(script, executor=executor, name="train")
+            if not dryrun:
+                experiment.run(detach=cluster.executor == "slurm", tail_logs=cluster.executor != "slurm")
+                return _result(experiment) if cluster.executor != "slurm" else 0
+            experiment.dryrun(log=False)
+            request = experiment.jobs[0]._dryrun_info.request
+    sys.stdout.write(_text(cluster, request))
+    return 0
+
+
+def _environment(cluster: Cluster, code: str) -> dict[str, str]:
+    """Return the variables of every process; ``code`` is where the repository lies for it."""
+    root = {"OUTPUT_ROOT": cluster.output_root} if cluster.output_root else {}
+    return {"PYTHONPATH": code, "PYTHONUNBUFFERED": "1"} | root | cluster.env
+
+
+def _local(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
+    """Return executor and script for this machine.
+
+    ``torch.distributed.run`` is started by us and not by NeMo-Run's launcher, which puts arguments in quotes that
+    nobody takes off again, and which looks for ``torchrun`` on the PATH.
+    """
+    import nemo_run
+
+    env = os.environ | _environment(cluster, str(ROOT))
+    executor = nemo_run.LocalExecutor(env_vars=env, packager=nemo_run.Packager())
+    python = cluster.python or sys.executable
+    if cluster.ranks_per_node == 1:
+        return executor, nemo_run.Script(path=recipe[0], args=recipe[1:], entrypoint=python)
+    args = ["--standalone", f"--nproc-per-node={cluster.ranks_per_node}", *recipe]
+    return executor, nemo_run.Script(path="torch.distributed.run", m=True, args=args, entrypoint=python)
+
+
+def _docker(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
+    """Return executor and script for a container on this machine; the arguments pass two readers of quotes there."""
+    import nemo_run
+
+    executor = nemo_run.DockerExecutor(
+        container_image=cluster.container_image,
+        ntasks_per_node=cluster.ranks_per_node,
+        num_gpus=cluster.gpus_per_node or None,
+        ipc_mode="host" if cluster.gpus_per_node else None,
+        shm_size=None if cluster.gpus_per_node else cluster.shm_size,
+        volumes=list(cluster.container_mounts),
+        env_vars=_environment(cluster, "/nemo_run/code"),
+        packager=_packager(),
+    )
+    args = ["--standalone", f"--nproc-per-node={cluster.ranks_per_node}", *recipe]
+    quoted = [shlex.quote(arg).replace("\\", "\\\\").replace('"', '\\"') for arg in args]
+    python = cluster.python or "python"
+    return executor, nemo_run.Script(path="torch.distributed.run", m=True, args=quoted, entrypoint=python)
+
+
+def _slurm(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
+    """Return executor and script for SLURM: one task per rank, stopped, requeued and resumed as by train.sbatch.
+
+    NeMo-Run's batch script calls ``srun`` and then looks at its status; a shell function of that name, from ranks.sh,
+    does the rest. NeMo-Run writes values into the script as they are, so they are put in quotes here.
+    """
+    import nemo_run
+
+    names = {"container_image": cluster.container_image, "account": cluster.account, "partition": cluster.partition}
+    numbers = {"gpus_per_node": cluster.gpus_per_node, "cpus_per_task": cluster.cpus_per_rank}
+    env = _environment(cluster, "/nemo_run/code") | {"MAX_RESTARTS": str(cluster.max_restarts)}
+    env["SAVE_S"] = str(max(cluster.stop_before_s - 20, 10))
+    if cluster.cpus_per_rank:
+        env["SRUN_CPUS_PER_TASK"] = str(cluster.cpus_per_rank)
+    executor = nemo_run.SlurmExecutor(
+        nodes=cluster.nodes,
+        ntasks_per_node=cluster.ranks_per_node,
+        time=cluster.time,
+        signal=f"B:USR1@{cluster.stop_before_s}",
+        additional_parameters={"requeue": True} | {key: value or True for key, value in cluster.sbatch.items()},
+        container_mounts=list(cluster.container_mounts),
+        srun_args=["--kill-on-bad-exit=0", "--wait=300", "--label"],
+        env_vars={key: shlex.quote(value) for key, value in env.items()},
+        setup_lines=_setup(),
+        job_name_prefix="cosmos_lidar-",
+        tunnel=_tunnel(cluster),
+        packager=_packager(),
+        **{key: value or None for key, value in (names | numbers).items()},
+    )
+    args = [shlex.quote(arg) for arg in (cluster.python or "python", *recipe)]
+    return executor, nemo_run.Script(path="launch/slurm/rank.sh", args=args, entrypoint="bash")
+
+
+def _setup() -> str:
+    """Return the shell lines before the job's ``srun``, which is step 1: NeMo-Run asks for an address in step 0."""
+    functions = (ROOT / "launch" / "slurm" / "ranks.sh").read_text(encoding="utf-8")
+    return f'set +evx\n{functions}\nset_master\nsrun() {{ run_ranks 1 "$@"; }}\n'
+
+
+def _tunnel(cluster: Cluster) -> Any:
+    import nemo_run
+    from nemo_run.config import get_nemorun_home
+
+    if not cluster.ssh_host:
+        # NeMo-Run prepares a job below its own home and looks for it in the folder of the tunnel.
+        return nemo_run.LocalTunnel(job_dir=cluster.job_dir or os.path.join(get_nemorun_home(), "experiments"))
+    return nemo_run.SSHTunnel(
+        host=cluster.ssh_host, user=cluster.ssh_user, job_dir=cluster.job_dir, identity=cluster.ssh_identity or None
+    )
+
+
+def _packager() -> Any:
+    import nemo_run
+
+    patterns = [str(ROOT / folder) for folder in _CODE]
+    return nemo_run.PatternPackager(include_pattern=patterns, relative_path=[str(ROOT)] * len(patterns))
+
+
+def _result(experiment: Any) -> int:
+    states = experiment.status(return_dict=True) or {}
+    return 0 if states and all(state["status"].name == "SUCCEEDED" for state in states.values()) else 1
+
+
+def _text(cluster: Cluster, request: Any) -> str:
+    """Return what a dry run shows: the batch script, or the command with what surrounds it."""
+    if cluster.executor == "slurm":
+        return request.materialize()
+    if cluster.executor == "local":
+        (replica,) = (one for group in request.role_params.values() for one in group)
+        env = _environment(cluster, str(ROOT))
+        shown = [f"{key}={shlex.quote(value)}" for key, value in env.items()]
+        return f"cd {shlex.quote(replica.cwd)}\n{' '.join(shown)} {shlex.join(replica.args)}\n"
+    (container,) = request.containers
+    executor = container.executor
+    lines = [f"image: {executor.container_image}", f"gpus: {executor.num_gpus or 0}"]
+    lines += [f"mount: {volume}" for volume in executor.volumes]
+    lines += [f"env: {key}={value}" for key, value in sorted(executor.env_vars.items())]
+    return "\n".join([*lines, f"command: {' '.join(container.command)}"]) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m launch.nemo_run", description="Start a recipe with NeMo-Run.")
+    parser.add_argument("--cluster", type=Path, required=True, help="YAML file of cluster facts")
+    parser.add_argument("--nodes", type=int, help="machines, instead of the file's")
+    parser.add_argument("--gpus", type=int, help="GPUs (ranks) per machine, instead of the file's")
+    parser.add_argument("--name", help="name of the experiment; default: that of the recipe file")
+    parser.add_argument("--dryrun", action="store_true", help="print what would be started, such as the sbatch file")
+    parser.add_argument("recipe", help="such as recipes/lidar_tokenizer.py")
+    parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="key=value", help="options of the recipe")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
