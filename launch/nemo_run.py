@@ -55,16 +55,18 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
 
     os.chdir(ROOT)
     executor, script = {"local": _local, "docker": _docker, "slurm": _slurm}[cluster.executor](cluster, recipe)
-    with contextlib.redirect_stdout(sys.stderr) if dryrun else contextlib.nullcontext():
-        with nemo_run.Experiment(name, executor=executor) as experiment:
+    if dryrun:
+        with contextlib.redirect_stdout(sys.stderr), nemo_run.Experiment(name, executor=executor) as experiment:
             experiment.add(script, executor=executor, name="train")
-            if not dryrun:
-                experiment.run(detach=cluster.executor == "slurm", tail_logs=cluster.executor != "slurm")
-                return _result(experiment) if cluster.executor != "slurm" else 0
             experiment.dryrun(log=False)
-            request = experiment.jobs[0]._dryrun_info.request
-    sys.stdout.write(_text(cluster, request))
-    return 0
+        sys.stdout.write(_text(cluster, experiment.jobs[0]._dryrun_info.request))
+        return 0
+    submitted = cluster.executor == "slurm"
+    with nemo_run.Experiment(name, executor=executor) as experiment:  # its end waits for what is not detached
+        experiment.add(script, executor=executor, name="train")
+        experiment.run(detach=submitted, tail_logs=not submitted)
+    state = experiment.jobs[0].state.name
+    return 0 if state == "SUCCEEDED" or submitted and state in ("SUBMITTED", "PENDING", "RUNNING") else 1
 
 
 def _environment(cluster: Cluster, code: str) -> dict[str, str]:
@@ -166,11 +168,6 @@ def _packager() -> Any:
 
     patterns = [str(ROOT / folder) for folder in _CODE]
     return nemo_run.PatternPackager(include_pattern=patterns, relative_path=[str(ROOT)] * len(patterns))
-
-
-def _result(experiment: Any) -> int:
-    states = experiment.status(return_dict=True) or {}
-    return 0 if states and all(state["status"].name == "SUCCEEDED" for state in states.values()) else 1
 
 
 def _text(cluster: Cluster, request: Any) -> str:
