@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.parallel.exchange import exchange_shares, gather_tensors
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -38,7 +38,7 @@ class SequenceSplit:
 
     def join(self, views: int, tokens: Tensor) -> Tensor:
         """Return (B, L, C), L tokens in their order, from each process's (B, L / n, C)."""
-        shares = all_gather(tokens.contiguous(), group=self.group)
+        shares = gather_tensors(tokens, self.group)
         return torch.cat([share.unflatten(1, (views, -1)) for share in shares], dim=2).flatten(1, 2)
 
     def _share(self, name: str, tensor: Tensor, views: int) -> Tensor:
@@ -60,8 +60,8 @@ def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
     """
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = _AllToAll.apply(torch.stack([q, k, v]), group, 3, 2)
-        return _AllToAll.apply(attend(q, k, v)[None], group, 2, 3)[0]
+        q, k, v = exchange_shares(torch.stack([q, k, v]), group, 3, 2)
+        return exchange_shares(attend(q, k, v)[None], group, 2, 3)[0]
 
     return attention
 
@@ -70,7 +70,7 @@ def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
     """Return attention in which each process asks for its own tokens and sees all keys and values; any head count."""
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        k, v = torch.cat(all_gather(torch.stack([k, v]).contiguous(), group=group), dim=2)
+        k, v = torch.cat(gather_tensors(torch.stack([k, v]), group), dim=2)
         return attend(q, k, v)
 
     return attention
@@ -95,28 +95,6 @@ def ring(attend: Attend, group: dist.ProcessGroup) -> Attend:
 BACKENDS: dict[str, Callable[[Attend, dist.ProcessGroup], Attend]] = {
     "ulysses": ulysses, "gather": gather, "ring": ring,
 }  # fmt: skip
-
-
-class _AllToAll(torch.autograd.Function):
-    """Divide dimension ``scatter`` among the processes and put ``gather`` together; backward the other way."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor, group: dist.ProcessGroup, scatter: int, gather: int) -> Tensor:
-        """Exchange equal shares with every process."""
-        ctx.group, ctx.scatter, ctx.gather = group, scatter, gather
-        return _exchange(x, group, scatter, gather)
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        """Send the gradients back where the values came from."""
-        return _exchange(gradient, ctx.group, ctx.gather, ctx.scatter), None, None, None
-
-
-def _exchange(x: Tensor, group: dist.ProcessGroup, scatter: int, gather: int) -> Tensor:
-    shares = torch.stack(x.chunk(group.size(), dim=scatter)).contiguous()
-    received = torch.empty_like(shares)
-    dist.all_to_all_single(received, shares, group=group)
-    return torch.cat(received.unbind(0), dim=gather)
 
 
 def _te_ring(group: dist.ProcessGroup) -> Attend:

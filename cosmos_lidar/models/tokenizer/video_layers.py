@@ -135,8 +135,17 @@ class HybridDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C, 1 + (T - 1)/2, H/2, W/2), or to a part of that."""
-        if self.scaling.spatial:  # the means are no pooling layers: those have no bfloat16 on the CPU
-            x = self.conv1(F.pad(x, (0, 1, 0, 1))) + x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).mean((4, 6))
+        if self.scaling.spatial:
+            x = self.conv1(F.pad(x, (0, 1, 0, 1))) + self.spatial_mean(x)
+        return self.after_spatial(x)
+
+    @staticmethod
+    def spatial_mean(x: Tensor) -> Tensor:
+        """Average squares of four pixels; no pooling layer, as those have no bfloat16 on the CPU."""
+        return x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).mean((4, 6))
+
+    def after_spatial(self, x: Tensor) -> Tensor:
+        """Halve time, if asked for, and mix channels: what follows the spatial half."""
         if self.scaling.temporal:
             x = repeat_first(x, 1)
             x = self.conv2(x) + x.unflatten(2, (-1, 2)).mean(3)

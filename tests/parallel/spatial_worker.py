@@ -1,0 +1,83 @@
+"""One of several processes: small tokenizers on slices of the width, compared with the whole on one process.
+
+``torchrun --standalone --nproc_per_node=N spatial_worker.py`` prints, from rank 0, one JSON line
+{name: {quantity: largest relative difference}}.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from cosmos_lidar.models.tokenizer import build_tokenizer
+from cosmos_lidar.parallel.spatial import join_slices, split_width, take_slice, undo_split
+
+IMAGE = {"channels": 32, "channels_mult": [1, 2], "num_res_blocks": 1, "resolution": 64}
+VIDEO = {"channels": 32, "num_res_blocks": 1}
+CASES = {
+    "CI8x8": (IMAGE, (2, 3, 16, 64), torch.float32),
+    "CI8x8 float64": (IMAGE, (2, 3, 16, 64), torch.float64),
+    "DI8x8": (IMAGE, (2, 3, 16, 64), torch.float32),
+    "CV8x8x8": (VIDEO, (1, 3, 9, 16, 64), torch.float32),
+    "CV8x8x8 float64": (VIDEO, (1, 3, 9, 16, 64), torch.float64),
+    "DV8x16x16": (VIDEO, (1, 3, 9, 16, 128), torch.float64),
+}
+
+
+def run(network: nn.Module, x: Tensor, share: object, joined: object) -> dict[str, Tensor]:
+    """Latents, reconstruction and gradients of a loss of the whole reconstruction."""
+    x = x.clone().requires_grad_(True)
+    encoded = network.encode(share(x))
+    latent = encoded[1] if isinstance(encoded, tuple) else encoded
+    out = joined(network.decode(latent))
+    loss = (out - x.detach().flip(-1)).abs().mean() + 0.1 * joined(latent).square().mean()
+    loss.backward()
+    found = {"latent": joined(latent).detach(), "reconstruction": out.detach(), "input gradient": x.grad}
+    for name, parameter in network.named_parameters():
+        found[name] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    return found
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    group, ranks = dist.group.WORLD, dist.get_world_size()
+    results = {}
+    for case, (shape, size, dtype) in CASES.items():
+        torch.manual_seed(0)
+        network = build_tokenizer(case.split()[0], **shape).to(dtype)
+        x = torch.randn(size, dtype=dtype)
+        wanted = run(copy.deepcopy(network), x, lambda whole: whole, lambda whole: whole)
+        split = copy.deepcopy(network)
+        split_width(split, group)
+        found = run(split, x, lambda t: take_slice(t, group), lambda t: join_slices(t, group))
+        for name in sorted(set(found) - {"latent", "reconstruction"}):  # the mean over processes is the gradient of one
+            dist.all_reduce(found[name])
+            found[name] /= ranks
+        largest = max(float(wanted[name].abs().max()) for name in wanted if name not in ("latent", "reconstruction"))
+        results[case] = {
+            "latent": _difference(found["latent"], wanted["latent"]),
+            "reconstruction": _difference(found["reconstruction"], wanted["reconstruction"]),
+            "gradients": max(float((found[n] - wanted[n]).abs().max()) for n in set(wanted) - {"latent", "reconstruction"})
+            / largest,
+        }
+        undo_split(split)
+        with torch.no_grad():
+            results[case]["undone"] = float((split.encoder(x) - network.encoder(x)).abs().max())
+    if dist.get_rank() == 0:
+        sys.stdout.write(json.dumps(results) + "\n")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _difference(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+if __name__ == "__main__":
+    main()
