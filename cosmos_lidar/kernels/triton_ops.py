@@ -35,6 +35,7 @@ _PROGRAMS = 512
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """As :func:`cosmos_lidar.kernels.rms_norm`."""
+    _require(weight, x.shape[-1:])
     return _rms_norm(x, weight, eps)
 
 
@@ -45,16 +46,22 @@ def layer_norm(x: Tensor, eps: float) -> Tensor:
 
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """As :func:`cosmos_lidar.kernels.modulated_norm`, with shift and scale (B, 1, C)."""
-    return _modulated_norm(x, shift[:, 0], scale[:, 0], eps)
+    whole = len(x), 1, x.shape[-1]
+    return _modulated_norm(x, shift.expand(whole)[:, 0], scale.expand(whole)[:, 0], eps)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """As :func:`cosmos_lidar.kernels.rotate`."""
+    _require(cos, (x.shape[1], x.shape[3]))
+    _require(sin, cos.shape)
     return _rotate(x, cos, sin)
 
 
 def qk_norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
     """As :func:`cosmos_lidar.kernels.qk_norm_rotate`."""
+    _require(weight, x.shape[-1:])
+    _require(cos, (x.shape[1], x.shape[3]))
+    _require(sin, cos.shape)
     return _qk_norm_rotate(x, weight, cos, sin, eps)
 
 
@@ -171,6 +178,12 @@ def _launch_rotate_backward(
     with _on(grad):
         rotate_backward[(programs,)](grad, x, weight, *tables, dx, partial, *sizes, NORMED=normed, **tile)
     return dx, partial
+
+
+def _require(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """The kernels do not broadcast: a smaller tensor would be read past its end."""
+    if tuple(tensor.shape) != tuple(shape):
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} where {tuple(shape)} is needed")
 
 
 def _tile(channels: int) -> dict[str, int]:

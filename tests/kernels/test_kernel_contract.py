@@ -218,6 +218,97 @@ def test_parts_of_one_tensor(backend, use):
     assert gradients[0][1][:, :5].abs().max() == 0
 
 
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_one_modulation_for_all_samples(backend, use):
+    """Shift and scale (1, 1, C) broadcast, and their gradients are summed."""
+    use(modulation=backend)
+    torch.manual_seed(0)
+    inputs = [torch.randn(*shape, device=DEVICE, requires_grad=True) for shape in ((3, 7, 20), (1, 1, 20), (1, 20))]
+    exact = [value.detach().double().requires_grad_() for value in inputs]
+    found = kernels.modulated_norm(*inputs, EPS)
+    wanted = formula_norm(exact[0]) * (1 + exact[2]) + exact[1]
+    check("result", found, wanted, 1e-5)
+    gradients = (torch.autograd.grad(y.pow(3).sum(), leaves) for y, leaves in ((found, inputs), (wanted, exact)))
+    for gradient, true in zip(*gradients, strict=True):
+        check("gradient", gradient, true, 1e-5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_wrong_shapes_are_refused(backend, use):
+    """Rather than read past the end of a table."""
+    use(norm=backend, rotary=backend)
+    x, table, weight = torch.ones(1, 5, 2, 8), torch.ones(4, 8), torch.ones(6)
+    x, table, weight = (value.to(DEVICE) for value in (x, table, weight))
+    for run in (lambda: kernels.rotate(x, table, table), lambda: kernels.rms_norm(x, weight, EPS),
+                lambda: kernels.qk_norm_rotate(x, torch.ones(8, device=DEVICE), table, table, EPS)):  # fmt: skip
+        with pytest.raises((ValueError, RuntimeError), match="4|6"):
+            run()
+
+
+@pytest.fixture
+def mesh():
+    """A tensor mesh of this process alone."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,), mesh_dim_names=("tensor",))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_norms_split_over_heads_keep_their_hooks(backend, use, mesh):
+    """Attention whose norms are DTensors gives the same values and gradients, whatever the backend."""
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor.parallel import SequenceParallel, parallelize_module
+
+    from cosmos_lidar.models.dit.layers import Attention
+
+    if DEVICE.type == "cuda":
+        pytest.skip("the mesh of this test is on the CPU")
+    use(norm=backend, rotary=backend)
+    torch.manual_seed(0)
+    attention, x = Attention(24, 24, 3), torch.randn(2, 5, 24)
+    rotary = torch.randn(5, 8), torch.randn(5, 8)
+    with torch.no_grad():
+        attention.to_q[1].weight.normal_()
+
+    def step():
+        attention.zero_grad()
+        y = attention(x, rotary=rotary)
+        y.square().sum().backward()
+        gradients = [p.grad.full_tensor() if isinstance(p.grad, DTensor) else p.grad for p in attention.parameters()]
+        return [y.detach(), *gradients]
+
+    wanted = step()
+    plan = {name: SequenceParallel(sequence_dim=2, use_local_output=True) for name in ("to_q.1", "to_k.1")}
+    parallelize_module(attention, mesh, plan)
+    assert isinstance(attention.to_q[1].weight, DTensor)
+    for found, value in zip(step(), wanted, strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_can_be_replaced_from_outside():
+    """The layer hands over (B, L, heads, D), and takes the heads of a split projection as they come."""
+    from cosmos_lidar.models.dit.layers import Attention
+
+    layer, seen = Attention(24, 16, 3), []
+
+    def attend(q, k, v):
+        seen.append((tuple(q.shape), tuple(k.shape), tuple(v.shape)))
+        return kernels.attention(q, k, v)
+
+    layer.attend = attend
+    x, context = torch.randn(2, 5, 24), torch.randn(2, 7, 16)
+    assert layer(x, context).shape == x.shape
+    for part in (layer.to_q[0], layer.to_k[0], layer.to_v[0]):
+        part.weight = torch.nn.Parameter(part.weight[:16].detach())
+    layer.to_out[0].weight = torch.nn.Parameter(layer.to_out[0].weight[:, :16].detach())
+    assert layer(x, context).shape == x.shape
+    assert seen == [((2, 5, h, 8), (2, 7, h, 8), (2, 7, h, 8)) for h in (3, 2)]
+    assert list(layer.state_dict()) == [f"to_{name}.weight" for name in ("q.0", "q.1", "k.0", "k.1", "v.0", "out.0")]
+
+
 @pytest.mark.filterwarnings("ignore:Mismatch dtype")
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_types_promote_alike(backend, use):
@@ -317,4 +408,4 @@ def test_triton_in_its_interpreter():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
-    assert passed >= sum(case.values[1] == "triton" for case in CASES) + 9, done.stdout[-1000:]
+    assert passed >= sum(case.values[1] == "triton" for case in CASES) + 12, done.stdout[-1000:]
