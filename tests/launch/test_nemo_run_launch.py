@@ -22,7 +22,7 @@ def launch(home: Path, *arguments: str, timeout_s: float = 60, **env: str) -> su
 
 def without_places(text: str, home: Path) -> str:
     """Replace what differs from machine to machine and from run to run."""
-    for value, name in ((str(home), "HOME"), (str(ROOT), "ROOT"), (sys.executable, "PYTHON")):
+    for value, name in ((sys.executable, "PYTHON"), (str(home), "HOME"), (str(ROOT), "ROOT")):
         text = text.replace(value, f"<{name}>")
     return re.sub(r"lidar_tokenizer_\d{10,}", "lidar_tokenizer_<TIME>", text)
 

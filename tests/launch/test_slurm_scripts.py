@@ -51,6 +51,7 @@ def test_a_hung_rank_is_started_again_but_not_for_ever(slurm, tmp_path: Path):
     assert len(set(ports)) == 2
 
 
+@pytest.mark.slow
 def test_every_rank_saves_on_sigusr1_even_one_that_begins_late(slurm, tmp_path: Path):
     job, out = submit(slurm, tmp_path, FAKE, "train", options=("--ntasks-per-node=2",))
     slurm.until(lambda: out.is_file() and "training" in out.read_text(), 20, "the first rank")

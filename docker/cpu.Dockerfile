@@ -1,0 +1,25 @@
+# Tests, debug recipes and data preparation without a GPU: docker build -f docker/cpu.Dockerfile -t cosmos-lidar:cpu .
+FROM python:3.11-slim-bookworm
+
+ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
+RUN useradd --create-home --uid 1000 cosmos \
+    && mkdir /opt/cosmos_lidar \
+    && mkdir -p /results \
+    && chown cosmos: /opt/cosmos_lidar /results
+USER 1000
+ENV PATH=/home/cosmos/venv/bin:$PATH OUTPUT_ROOT=/results
+WORKDIR /opt/cosmos_lidar
+
+COPY --chown=cosmos constraints.txt setup.cfg pyproject.toml README.md ./
+# Where pip finds the CPU build of torch: the default index has the CUDA one for Linux, which works, too, and is 3 GB.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN python -m venv /home/cosmos/venv \
+    && pip install -c constraints.txt --index-url "$TORCH_INDEX" torch \
+    && mkdir cosmos_lidar energon_tasks recipes launch \
+    && touch cosmos_lidar/__init__.py energon_tasks/__init__.py recipes/__init__.py launch/__init__.py \
+    && pip install -c constraints.txt '.[train,viz,waymo]' \
+    && pip uninstall --yes cosmos_lidar
+
+COPY --chown=cosmos . .
+RUN pip install -c constraints.txt --no-deps --editable .
+CMD ["cosmos-lidar", "--help"]
