@@ -1,6 +1,7 @@
 """The Triton programs themselves; :mod:`cosmos_lidar.kernels.triton_ops` launches them and holds their shapes.
 
 Rows are contiguous. ``ROWS`` x ``WIDTH`` is what a program holds at a time, ``WIDTH`` a power of two >= the channels.
+Arguments carry no types: Triton compiles a kernel for those it is launched with, and an annotation would fix them.
 """
 
 from __future__ import annotations
