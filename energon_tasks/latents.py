@@ -169,7 +169,7 @@ def _array(content: bytes, part: str, ndim: int) -> torch.Tensor:
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:
-        raise DataError(f"not readable: {error}", key=part, wanted="an array of numbers, as numpy.save writes") from error
+        raise DataError(f"not readable: {error}", key=part, wanted="an array that numpy.save wrote") from error
     if array.ndim != ndim or array.dtype.kind != "f":
         raise DataError(f"{array.dtype} of shape {array.shape}", key=part, wanted=f"floats with {ndim} dimensions")
     return torch.from_numpy(array.astype(np.float32))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +116,7 @@ class CheckedLoader(SavableDataLoader):
     def __init__(self, dataset: SavableDataset, skip_report: SkipReport, folder: Path) -> None:
         self.skip_report, self.folder = skip_report, folder
         super().__init__(dataset)
+        self.worker_init_fn = partial(_begin_worker, self.worker_init_fn)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield batches, like Energon; the inner iterator outlives this one, so that a loop can be taken up again."""
@@ -124,3 +129,22 @@ class CheckedLoader(SavableDataLoader):
         except (tarfile.TarError, FatalSampleError, OSError) as error:
             wanted = "intact shards: `cosmos-lidar check` names what is damaged"
             raise DataError(f"reading failed: {error}", file=self.folder, wanted=wanted) from error
+
+
+def _begin_worker(begin: Callable[[int], None], worker: int) -> None:
+    """Begin a worker process that leaves only when its own training process says so.
+
+    SLURM, torchrun and Ctrl-C signal every process of a job. The training process then wants to end its step and save;
+    a worker that dies of the signal would end it with an error instead.
+    """
+    begin(worker)
+    training, numbers = os.getppid(), {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def wait() -> None:
+        while True:
+            found = signal.sigwaitinfo(numbers)
+            if found.si_signo == signal.SIGTERM and found.si_pid == training:
+                os._exit(0)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()

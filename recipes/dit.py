@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
 from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
@@ -43,6 +45,14 @@ def debug() -> DitRun:
 
 
 RECIPES = {"faditv2_7b": faditv2_7b, "debug": debug}
+
+
+
+def make_job(run: DitRun, folder: Path, share: Any) -> Any:
+    """Return network and data of a run, for the engine."""
+    from cosmos_lidar.training import dit_run
+
+    return dit_run.make_job(run, folder, share)
 
 
 def train(run: DitRun) -> int:

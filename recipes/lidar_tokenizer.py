@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
@@ -61,6 +63,14 @@ def demo() -> TokenizerRun:
 
 
 RECIPES = {"ci8x8_512": ci8x8_512, "debug": debug, "demo": demo}
+
+
+
+def make_job(run: TokenizerRun, folder: Path, share: Any) -> Any:
+    """Return network and data of a run, for the engine."""
+    from cosmos_lidar.training import tokenizer_run
+
+    return tokenizer_run.make_job(run, folder, share)
 
 
 def train(run: TokenizerRun) -> int:

@@ -25,15 +25,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: no such recipe, or an option that it does not have.
     """
-    import importlib
-    import pkgutil
-
-    import recipes
-    from cosmos_lidar.errors import UserError
     from cosmos_lidar.training.command_line import recipe_main
+    from cosmos_lidar.training.families import find_family
 
-    names = sorted(info.name for info in pkgutil.iter_modules(recipes.__path__))
-    if args.recipe not in names:
-        raise UserError(f"unknown recipe {args.recipe!r}: choose {' or '.join(names)}")
-    module = importlib.import_module(f"recipes.{args.recipe}")
+    module = find_family(args.recipe).module
     return recipe_main(module.RECIPES, module.train, args.options)

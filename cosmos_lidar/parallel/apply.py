@@ -10,7 +10,7 @@ import torch
 from cosmos_lidar.parallel.spatial import split_width
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
@@ -105,6 +105,13 @@ def shard_weights(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, prec
     fully_shard(network, **options)
     for method in plan.methods:
         register_fsdp_forward_method(network, method)
+
+
+def reshard(network: nn.Module) -> None:
+    """Let go of gathered weights: after a forward pass without backward the outermost ones are still there."""
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

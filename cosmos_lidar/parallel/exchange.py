@@ -20,7 +20,7 @@ def sum_tensors(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 
 
 def exchange_shares(x: Tensor, group: dist.ProcessGroup, scatter: int, gather: int) -> Tensor:
-    """Divide dimension ``scatter`` among the processes and put dimension ``gather`` together; backward the other way."""
+    """Divide dimension ``scatter`` among the processes and put ``gather`` together; backward the other way round."""
     return _AllToAll.apply(x, group, scatter, gather)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import torch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from cosmos_lidar.errors import UserError
@@ -125,13 +124,13 @@ def shard_mesh(mesh: DeviceMesh) -> DeviceMesh:
     return mesh["data_replicate", "shard"]
 
 
-def start_processes(device: torch.device) -> None:
+def start_processes(device_type: str) -> None:
     """Join the process group if there is none: of the launcher's processes, or of this one alone."""
     import torch.distributed as dist
 
     if dist.is_initialized():
         return
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     if process_count() > 1:
         dist.init_process_group(backend)
     else:

@@ -1,11 +1,11 @@
 """One picture or clip shared by several processes: each holds an equal slice of the columns.
 
-The convolutional tokenizers are changed from outside, in place; parameters keep their names. What reaches beyond a slice
-talks to the others: convolutions take a column from their neighbours, norms share their sums, attention over all
+The convolutional tokenizers are changed from outside, in place; parameters keep their names. What reaches beyond a
+slice talks to the others: convolutions take a column from their neighbours, norms share their sums, attention over all
 positions gathers keys and values. Latents and reconstructions are those of one process, up to rounding.
 
-Gradients: let every process compute a loss. The parameter gradients, *summed* over the processes, are those of the sum of
-these losses. So losses that are means over a slice, or the same loss of the joined picture on each process, want the
+Gradients: let every process compute a loss. The parameter gradients, *summed* over the processes, are those of the sum
+of these losses. So losses that are means over a slice, or the same loss of the joined picture on each process, want the
 *mean* of the gradients, which is what sharded weights take.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy
 
@@ -37,12 +36,6 @@ class MeshStrategy(ModelParallelStrategy):
     def distributed_sampler_kwargs(self) -> dict[str, Any]:
         """Return which share of the data this process reads."""
         return {"num_replicas": self.sizes.data, "rank": self.sizes.data_rank(self.global_rank)}
-
-    def teardown(self) -> None:
-        """Leave the process group, so that a process can train again."""
-        super().teardown()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 def cluster_environment() -> LightningEnvironment | TorchElasticEnvironment:

@@ -117,6 +117,7 @@ class LogConfig:
 class Run:
     """What all training runs have in common."""
 
+    family: str = setting("", "file of recipes/ that this run belongs to")
     recipe: str = setting("", "name of the variant this came from")
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -47,6 +47,7 @@ class DitDataConfig:
 class DitRun(Run):
     """One training run of a diffusion transformer, complete: the same value gives the same run."""
 
+    family: str = setting("dit", "file of recipes/ that this run belongs to")
     synthetic_clips: int = setting(0, "make that many synthetic latents first when data.path is empty (debug)")
     model: DitModelConfig = field(default_factory=DitModelConfig)
     data: DitDataConfig = field(default_factory=DitDataConfig)

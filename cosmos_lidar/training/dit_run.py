@@ -58,7 +58,7 @@ def make_network(run: DitRun) -> nn.Module:
     network = build_dit(run.model.name, n_views=run.model.n_views)
     width = network.config.crossattn_emb_channels
     if run.data.text_shape and run.data.text_shape[1] != width:
-        raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes text embeddings of width {width}")
+        raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes embeddings of width {width}")
     if run.model.checkpoint:
         _load_weights(network, Path(run.model.checkpoint))
     return network

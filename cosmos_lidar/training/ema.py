@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from cosmos_lidar.parallel.apply import reshard
 from cosmos_lidar.parallel.clip import local_part
 from cosmos_lidar.training.config import EmaConfig
 
@@ -65,11 +66,13 @@ class Ema(Callback):
     @contextmanager
     def swapped_in(self, network: nn.Module) -> Iterator[None]:
         """Let ``network`` have the averaged weights inside the ``with`` block, and its own again afterwards."""
+        reshard(network)
         own = {name: local_part(parameter.detach()).clone() for name, parameter in network.named_parameters()}
         _copy_into(network, self.average)
         try:
             yield
         finally:
+            reshard(network)
             _copy_into(network, own)
 
 

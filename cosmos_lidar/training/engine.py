@@ -6,18 +6,26 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch import nn
 
+from cosmos_lidar import kernels
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
-from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, mesh_sizes, process_count, process_rank
+from cosmos_lidar.parallel.mesh import (
+    MeshSizes,
+    check_plan,
+    mesh_sizes,
+    process_count,
+    process_rank,
+    start_processes,
+)
 from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.checkpoint_manifest import checkpoint_step
 from cosmos_lidar.training.checkpoint_store import CheckpointStore
@@ -26,8 +34,10 @@ from cosmos_lidar.training.config import LogConfig, Run
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.flops import peak_tflops, training_flops
 from cosmos_lidar.training.hangs import HangWatch
+from cosmos_lidar.training.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import save_config
+from cosmos_lidar.training.ranks import from_first
 from cosmos_lidar.training.run_log import RunLog, StepSize
 from cosmos_lidar.training.stop_signals import StopSignals
 from cosmos_lidar.training.validation import Validate
@@ -109,12 +119,15 @@ def run_folder(log: LogConfig) -> Path:
     return Path(root) / log.project / log.group / log.name
 
 
-def fit(run: Run, make_job: Callable[[Path, DataShare], Job]) -> RunResult:
+def fit(
+    run: Run, make_job: Callable[[Path, DataShare], Job], watchers: Sequence[Callback] = ()
+) -> RunResult:
     """Train, or go on training, as ``run`` says; every process calls this.
 
     Args:
         run: checked by its family already.
         make_job: called with the run folder and this process's share of the data, once random numbers are seeded.
+        watchers: further callbacks, called last.
 
     Raises:
         UserError: an impossible option, unusable data or weights, or a loss that is not finite.
@@ -124,18 +137,41 @@ def fit(run: Run, make_job: Callable[[Path, DataShare], Job]) -> RunResult:
     wanted = run.parallel
     sizes = mesh_sizes(wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count())
     folder = run_folder(run.log)
-    resume = find_resume(run.trainer.resume, folder / "checkpoints")
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    else:
+        give_memory_back()
+    if sizes.world > 1 or run.trainer.precision == "bf16":
+        start_processes("cuda" if on_gpu else "cpu")
+    try:
+        return _fit(run, make_job, watchers, sizes, on_gpu, folder)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _fit(
+    run: Run,
+    make_job: Callable[[Path, DataShare], Job],
+    watchers: Sequence[Callback],
+    sizes: MeshSizes,
+    on_gpu: bool,
+    folder: Path,
+) -> RunResult:
+    kernels.use(kernels.choose("cuda" if on_gpu else "cpu", asdict(run.kernels)))
+    resume = from_first(lambda: find_resume(run.trainer.resume, folder / "checkpoints"))
     if resume is not None and checkpoint_step(resume) >= run.trainer.max_steps:
         logger.info("%s has already seen %d steps: nothing to do", resume, run.trainer.max_steps)
         return RunResult(folder, checkpoint_step(resume), 0)
     _quieten()
     seed_everything(run.trainer.seed, workers=True, verbose=False)
     job = make_job(folder, DataShare(sizes.data_rank(process_rank()), sizes.data, _data_seed(run, sizes, resume)))
-    check_plan(sizes, job.model.network.parallel_plan(), wanted.attention)
+    check_plan(sizes, job.model.network.parallel_plan(), run.parallel.attention)
     if process_rank() == 0:
         save_config(run, folder / "config.yaml")
     stop = StopSignals(job.model.votes)
-    trainer = _make_trainer(run, sizes, on_gpu, _make_callbacks(run, job, sizes, folder, resume, stop))
+    callbacks = [*_make_callbacks(run, job, sizes, folder, resume, stop), *watchers]
+    trainer = _make_trainer(run, sizes, on_gpu, callbacks)
     _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
     _announce(job, sizes, resume, folder)
     rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
@@ -267,4 +303,6 @@ def _quieten() -> None:
     nemo_logging.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.pytorch")
+    warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # one process has no group
+    warnings.filterwarnings("ignore", message=".*srun.*")
     warnings.filterwarnings("ignore", message=".*pin_memory.*")  # Energon asks for it on machines without a GPU, too

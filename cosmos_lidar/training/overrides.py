@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -40,16 +40,22 @@ def load_config(kind: type[T], path: Path) -> T:
         DataError: the file is missing or no YAML mapping.
         UserError: a key does not exist or has a value of another type.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot be read: {error}", file=path, wanted="the config.yaml of a run folder") from error
-    if not isinstance(document, dict):
-        raise DataError("not a mapping", file=path, wanted="the config.yaml of a run folder")
     config = OmegaConf.structured(kind())
-    for key, value in _leaves(document):
+    for key, value in _leaves(_read_document(path)):
         _set(config, key, value, where=f" in {path}")
     return OmegaConf.to_object(config)
+
+
+def read_key(path: Path, key: str) -> object:
+    """Return one top-level value of a configuration file.
+
+    Raises:
+        DataError: the file cannot be read, or has no such key.
+    """
+    document = _read_document(path)
+    if key not in document:
+        raise DataError("key missing", file=path, key=key, wanted="the config.yaml of a run folder")
+    return document[key]
 
 
 def save_config(run: object, path: Path) -> None:
@@ -72,6 +78,16 @@ def describe(run: object, prefix: str = "") -> Iterator[tuple[str, object, str]]
             yield from describe(value, f"{key}.")
         else:
             yield key, value, field.metadata.get("help", "")
+
+
+def _read_document(path: Path) -> dict:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, wanted="the config.yaml of a run folder") from error
+    if not isinstance(document, dict):
+        raise DataError("not a mapping", file=path, wanted="the config.yaml of a run folder")
+    return document
 
 
 def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -100,8 +116,9 @@ def _set(config: DictConfig, key: str, value: object, where: str) -> None:
 
 
 def _field_types(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
+    types = get_type_hints(kind)
     for field in fields(kind):
-        if isinstance(field.default_factory, type) and is_dataclass(field.default_factory):
-            yield from _field_types(field.default_factory, f"{prefix}{field.name}.")
+        if is_dataclass(types[field.name]):
+            yield from _field_types(types[field.name], f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, str(field.type)

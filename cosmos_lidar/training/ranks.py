@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
+
+from cosmos_lidar.errors import UserError
 
 
 def gather_objects(own: Any) -> list[Any]:
@@ -19,3 +22,18 @@ def gather_objects(own: Any) -> list[Any]:
 def is_first() -> bool:
     """Tell whether this is process 0, the one that writes."""
     return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def from_first(work: Callable[[], Any]) -> Any:
+    """Do ``work`` on process 0 alone and return its result on all; its UserError is raised on all, too."""
+    answer: list[Any] = [None, None]
+    if is_first():
+        try:
+            answer[0] = work()
+        except UserError as error:
+            answer[1] = error
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]

@@ -59,6 +59,7 @@ class DataConfig:
 class TokenizerRun(Run):
     """One training run of a lidar tokenizer, complete: the same value gives the same run."""
 
+    family: str = setting("lidar_tokenizer", "file of recipes/ that this run belongs to")
     synthetic_drives: int = setting(0, "make that many synthetic drives first when data.path is empty (debug)")
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.apply import reshard
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.ranks import gather_objects
 from cosmos_lidar.training.run_log import RunLog
@@ -58,6 +59,7 @@ class Validate(Callback):
         model.eval()
         with weights, torch.no_grad():
             results = [self._step(trainer, model, batch, index) for index, batch in enumerate(self.loader)]
+        reshard(model.network)
         model.train()
         set_random_state(before)
         everyone = [result for rank in gather_objects(results) for result in rank]

@@ -1,0 +1,31 @@
+"""``cosmos-lidar replay``: run one step of a training run again, exactly as it was."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "run one training step of a run again, from the checkpoint before it, and compare it with what was logged"
+EXAMPLE = "cosmos-lidar replay checkpoints/posttraining/tokenizer/debug --step 17"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("folder", metavar="RUN", type=Path, help="run folder, with config.yaml and checkpoints/")
+    parser.add_argument("--step", metavar="K", type=int, required=True, help="step to run again, counted from 1")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the batch of the step (default RUN/dumps)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the step again; 0 done and as logged, 1 it is not as logged or not finite.
+
+    Raises:
+        UserError: no such run, a step that it has not reached, or another number of processes than it had.
+    """
+    from cosmos_lidar.training.replay import replay
+
+    result = replay(args.folder, args.step, args.out or args.folder / "dumps")
+    if result.lines:
+        sys.stdout.write("\n".join(result.lines) + "\n")
+    return 0 if result.same else 1
