@@ -1,4 +1,5 @@
-# Tests, debug recipes and data preparation without a GPU: docker build -f docker/cpu.Dockerfile -t cosmos-lidar:cpu .
+# Tests, debug recipes and data preparation without a GPU: 
+#   docker build -f docker/cpu.Dockerfile -t cosmos-lidar:cpu --build-arg TORCH_INDEX=… .
 FROM python:3.11-slim-bookworm
 
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
@@ -11,10 +12,10 @@ ENV PATH=/home/cosmos/venv/bin:$PATH OUTPUT_ROOT=/results
 WORKDIR /opt/cosmos_lidar
 
 COPY --chown=cosmos constraints.txt setup.cfg pyproject.toml README.md ./
-# Where pip finds the CPU build of torch: the default index has the CUDA one for Linux, which works, too, and is 3 GB.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The index that has the CPU build of torch (PyTorch's installation page); without, the large CUDA build comes.
+ARG TORCH_INDEX=""
 RUN python -m venv /home/cosmos/venv \
-    && pip install -c constraints.txt --index-url "$TORCH_INDEX" torch \
+    && pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
     && mkdir cosmos_lidar energon_tasks recipes launch \
     && touch cosmos_lidar/__init__.py energon_tasks/__init__.py recipes/__init__.py launch/__init__.py \
     && pip install -c constraints.txt '.[train,viz,waymo]' \
