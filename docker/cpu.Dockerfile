@@ -1,4 +1,4 @@
-# Tests, debug recipes and data preparation without a GPU: 
+# Tests, debug recipes and data preparation without a GPU:
 #   docker build -f docker/cpu.Dockerfile -t cosmos-lidar:cpu --build-arg TORCH_INDEX=… .
 FROM python:3.11-slim-bookworm
 
