@@ -55,6 +55,25 @@ def make_job(run: DitRun, folder: Path, share: Any) -> Any:
     return dit_run.make_job(run, folder, share)
 
 
+
+def make_dry_model(run: DitRun) -> Any:
+    """Return the model of a run without weights and without looking at data, for the doctor."""
+    from cosmos_lidar.training import dit_run
+
+    return dit_run.make_dry_model(run)
+
+
+def check_run(run: DitRun) -> None:
+    """Refuse options that cannot work together.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    from cosmos_lidar.training import dit_run
+
+    dit_run.check(run)
+
+
 def train(run: DitRun) -> int:
     """Train on this process; returns the number of the signal that ended the run early, else 0."""
     from cosmos_lidar.training.dit_run import train_dit

@@ -73,6 +73,25 @@ def make_job(run: TokenizerRun, folder: Path, share: Any) -> Any:
     return tokenizer_run.make_job(run, folder, share)
 
 
+
+def make_dry_model(run: TokenizerRun) -> Any:
+    """Return the model of a run without weights and without looking at data, for the doctor."""
+    from cosmos_lidar.training import tokenizer_run
+
+    return tokenizer_run.make_dry_model(run)
+
+
+def check_run(run: TokenizerRun) -> None:
+    """Refuse options that cannot work together.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    from cosmos_lidar.training import tokenizer_run
+
+    tokenizer_run.check(run)
+
+
 def train(run: TokenizerRun) -> int:
     """Train on this process; returns the number of the signal that ended the run early, else 0."""
     from cosmos_lidar.training.tokenizer_run import train_tokenizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -79,6 +80,13 @@ class DitModel(TrainedModel):
         data = self.run.data
         text = torch.empty(1, *data.text_shape, device="meta") if data.text_shape else None
         return torch.empty(1, *data.latent_shape, device="meta"), torch.empty(1, device="meta"), text
+
+    def example_batch(self, count: int) -> SimpleNamespace:
+        """Return ``count`` latents of zeros, with text if the run has any."""
+        data = self.run.data
+        text = torch.zeros(count, *data.text_shape) if data.text_shape else None
+        latents = torch.zeros(count, *data.latent_shape)
+        return SimpleNamespace(latents=latents, text=text, clip_ids=[], noise_seeds=[0] * count)
 
     def tokens_per_sample(self) -> int:
         """Return the tokens of one clip."""

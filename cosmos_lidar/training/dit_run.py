@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,11 @@ def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
     val = latents_loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
     model = DitModel(run, make_network(run), folder)
     return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", None)
+
+
+def make_dry_model(run: DitRun) -> DitModel:
+    """Return the model with random weights on the current default device; the data is not looked at."""
+    return DitModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())
 
 
 def make_network(run: DitRun) -> nn.Module:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -98,6 +99,11 @@ class LidarTokenizerModel(TrainedModel):
     def meta_inputs(self) -> tuple[torch.Tensor, ...]:
         """Return one training picture on the ``meta`` device."""
         return (torch.empty(1, 3, *self.size, device="meta"),)
+
+    def example_batch(self, count: int) -> SimpleNamespace:
+        """Return ``count`` pictures of zeros."""
+        valid = torch.ones(count, 1, *self.size, dtype=torch.bool)
+        return SimpleNamespace(images=torch.zeros(count, 3, *self.size), valid=valid, clip_ids=[])
 
     def tokens_per_sample(self) -> int:
         """Return the latent pixels of a training picture."""

@@ -65,6 +65,10 @@ class TrainedModel(ModelPT):
         """Return what ``network.forward`` takes for one training sample, as tensors on the ``meta`` device."""
         raise NotImplementedError
 
+    def example_batch(self, count: int) -> Any:
+        """Return ``count`` training samples of zeros, of the shapes that ``step`` takes."""
+        raise NotImplementedError
+
     def tokens_per_sample(self) -> int:
         """Return the latent positions of one training sample."""
         raise NotImplementedError

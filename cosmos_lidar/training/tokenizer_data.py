@@ -82,6 +82,11 @@ def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerDat
     return TokenizerData(train, val, sensor.format, (sensor.rows * sensor.format.repeat_rows, width))
 
 
+def debug_sensor() -> Sensor:
+    """Return the small sensor of synthetic drives."""
+    return uniform_sensor(16, 256, name="debug")
+
+
 def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
     """Return a folder of shards of short synthetic drives of a small sensor; rank 0 makes it, the others wait."""
     if int(os.environ.get("RANK", 0)) != 0:
@@ -91,7 +96,7 @@ def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
     from cosmos_lidar.synth import synthesize_drive
 
     if not (folder / MANIFEST).exists():
-        sensor = uniform_sensor(16, 256, name="debug")
+        sensor = debug_sensor()
         logger.info("making %d synthetic drives in %s", drives, folder)
         clips = [synthesize_drive(seed + number, sensor, frames=10) for number in range(drives)]
         shares = (1.0 - 1.0 / drives, 1.0 / drives, 0.0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
+from cosmos_lidar.sensors import RangeMapFormat
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 from cosmos_lidar.training.export import export_tokenizer, network_of
@@ -14,7 +16,10 @@ from cosmos_lidar.training.lidar_tokenizer import LidarTokenizerModel
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.ranks import is_first
 from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
-from cosmos_lidar.training.tokenizer_data import make_data
+from cosmos_lidar.training.tokenizer_data import debug_sensor, make_data
+
+
+_HEIGHT, _WIDTH = 512, 1792  # of the published pictures
 
 
 def train_tokenizer(run: TokenizerRun) -> RunResult:
@@ -33,6 +38,20 @@ def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
     model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
     batch, workers = run.data.batch_size, run.data.workers
     return Job(model, data.train, data.val, batch, workers, run.model.checkpoint or "scratch", _export)
+
+
+def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:
+    """Return the model with random weights on the current default device; the data is not looked at.
+
+    Pictures are taken to be 512 high, as those of every built-in sensor are, or as the debug sensor's.
+    """
+    from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
+
+    height = _HEIGHT if run.data.path or not run.synthetic_drives else debug_sensor().rows
+    size = (height, run.data.crop_columns or _WIDTH)
+    perceptual = PerceptualLoss(Vgg16Features()) if run.model.loss.perceptual > 0 else None
+    network = make_network(replace(run, model=replace(run.model, checkpoint="")))
+    return LidarTokenizerModel(run, network, Path(), perceptual, RangeMapFormat(), size)
 
 
 def make_network(run: TokenizerRun) -> nn.Module:

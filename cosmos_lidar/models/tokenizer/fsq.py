@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ class FSQ(nn.Module):
         super().__init__()
         sizes = torch.tensor(levels, dtype=torch.int32)
         basis = torch.cumprod(torch.tensor((1, *levels[:-1])), dim=0).int()
-        self.codebook_size = int(torch.prod(sizes))
+        self.codebook_size = math.prod(levels)
         self.register_buffer("_levels", sizes)
         self.register_buffer("_basis", basis)
         self.register_buffer("implicit_codebook", self._codes(torch.arange(self.codebook_size)))
