@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from cosmos_lidar.parallel.spatial import split_width
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -17,6 +16,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from cosmos_lidar.models.plan import ParallelPlan
 from cosmos_lidar.parallel.context import BACKENDS, SequenceSplit
 from cosmos_lidar.parallel.mesh import shard_mesh
+from cosmos_lidar.parallel.spatial import split_width
 
 # What `recompute=selective` keeps: attention is the costly part to compute again, and its output is small.
 _KEPT = ("scaled_dot_product", "all_to_all", "all_gather")

@@ -1,15 +1,15 @@
 """What a training run will need, found out on shapes alone: parameters, peak memory of a process, FLOPs of a step.
 
-The very code that trains is run, forward and backward, as process 0 of the whole mesh, with tensors that have a shape but
-no content and processes that are not there. Left out: work space of convolution and attention libraries, buffers of the
-communication library, fragmentation.
+The very code that trains is run, forward and backward, as process 0 of the whole mesh, with tensors that have a shape
+but no content and processes that are not there. Left out: work space of convolution and attention libraries, buffers of
+the communication library, fragmentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from cosmos_lidar.parallel.apply import parallelise
 from cosmos_lidar.parallel.clip import local_part
 from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, make_mesh
 from cosmos_lidar.training.checkpoints import training_tensors
@@ -73,6 +72,7 @@ def predict(run: Run, family: Any, sizes: MeshSizes) -> Prediction:
     Raises:
         UserError: the network cannot be divided that way.
     """
+    run = replace(run, parallel=replace(run.parallel, compile=False))  # compiled blocks need less, if anything
     with torch.device("meta"):
         model: TrainedModel = family.make_dry_model(run)
     check_plan(sizes, model.network.parallel_plan(), run.parallel.attention)

@@ -18,7 +18,6 @@ from cosmos_lidar.training.ranks import is_first
 from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
 from cosmos_lidar.training.tokenizer_data import debug_sensor, make_data
 
-
 _HEIGHT, _WIDTH = 512, 1792  # of the published pictures
 
 

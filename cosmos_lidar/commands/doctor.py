@@ -1,0 +1,36 @@
+"""``cosmos-lidar doctor``: will this machine, and this recipe on it, work?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+HELP = "check versions, devices, data and checkpoint, and predict what a recipe needs before it is launched"
+EXAMPLE = "cosmos-lidar doctor dit recipe=faditv2_7b parallel.data_shard=8 --processes 8 --memory-gb 141"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a file of recipes/; none: the machine alone")
+    parser.add_argument("options", metavar="key=value", nargs="*", help="recipe=NAME, key=value, as the recipe takes")
+    parser.add_argument("--processes", type=int, default=0, help="processes of the run (default: those that it names)")
+    parser.add_argument("--memory-gb", type=float, default=0.0, help="memory of one device (default: this machine's)")
+    parser.add_argument("--no-data", action="store_true", help="do not look at data.path: it is on another machine")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 0 all is well, 1 something is in the way.
+
+    Raises:
+        UserError: no such recipe, or an option that it does not have.
+    """
+    from cosmos_lidar.training.doctor import examine
+
+    report = examine(args.recipe, args.options, args.processes, args.memory_gb, look_at_data=not args.no_data)
+    if args.json:
+        sys.stdout.write(json.dumps(report.document(), indent=1) + "\n")
+    else:
+        sys.stdout.write(report.text() + "\n")
+    return 0 if report.ok else 1
