@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -107,6 +108,9 @@ def examine(
 
 def base_memory() -> int:
     """Return the bytes of main memory that a training process has before there is any tensor: program and libraries."""
+    for module in ("megatron.energon", "nemo.utils.exp_manager", "torch.utils.tensorboard", "torch._dynamo"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

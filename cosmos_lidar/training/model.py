@@ -6,6 +6,7 @@ A family adds ``step`` (loss of a batch) and the validation to :class:`TrainedMo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ class TrainedModel(ModelPT):
         values = self.step(batch)
         self.step_values = {name: value.detach() for name, value in values.items()}
         return values["loss"]
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Update, and let go of the gradients at once: Lightning keeps them until the next forward pass has ended."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad(set_to_none=True)
 
     def configure_gradient_clipping(
         self,

@@ -18,6 +18,7 @@ from cosmos_lidar.training.tokenizer_config import TokenizerRun
 
 _COMPRESSION = 8  # the network wants heights and widths that are multiples of it
 _WAIT_S = 600.0
+_PUBLISHED_SIZE = (512, 1792)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,15 @@ def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerDat
         seed=trainer.seed,
         **ranks,
     )
-    return TokenizerData(train, val, sensor.format, (sensor.rows * sensor.format.repeat_rows, width))
+    return TokenizerData(train, val, sensor.format, (_whole_size(sensor)[0], width))
+
+
+def picture_size(run: TokenizerRun) -> tuple[int, int]:
+    """Return (height, width) of whole pictures: of the data's sensor if the data is there, else the published size."""
+    path = Path(run.data.path)
+    if run.data.path and (path / MANIFEST).is_file():
+        return _whole_size(load_sensor(path / read_manifest(path).sensors[0]))
+    return _whole_size(debug_sensor()) if run.synthetic_drives and not run.data.path else _PUBLISHED_SIZE
 
 
 def debug_sensor() -> Sensor:
@@ -103,6 +112,11 @@ def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
         options = PrepareOptions(split=shares, frames_per_sample=2, samples_per_shard=5)
         prepare_shards(clips, folder, options)
     return folder
+
+
+def _whole_size(sensor: Sensor) -> tuple[int, int]:
+    merged = sensor.columns // sensor.format.pair_columns
+    return sensor.rows * sensor.format.repeat_rows, merged // _COMPRESSION * _COMPRESSION
 
 
 def _wait_for(file: Path) -> Path:

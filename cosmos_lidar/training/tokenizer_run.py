@@ -16,10 +16,7 @@ from cosmos_lidar.training.lidar_tokenizer import LidarTokenizerModel
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.ranks import is_first
 from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
-from cosmos_lidar.training.tokenizer_data import debug_sensor, make_data
-
-_HEIGHT, _WIDTH = 512, 1792  # of the published pictures
-
+from cosmos_lidar.training.tokenizer_data import make_data, picture_size
 
 def train_tokenizer(run: TokenizerRun) -> RunResult:
     """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
@@ -42,12 +39,12 @@ def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
 def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:
     """Return the model with random weights on the current default device; the data is not looked at.
 
-    Pictures are taken to be 512 high, as those of every built-in sensor are, or as the debug sensor's.
+    Pictures are as high as those of the data's sensor, or 512, as of every built-in sensor, where that is not known.
     """
     from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
 
-    height = _HEIGHT if run.data.path or not run.synthetic_drives else debug_sensor().rows
-    size = (height, run.data.crop_columns or _WIDTH)
+    height, width = picture_size(run)
+    size = (height, run.data.crop_columns or width)
     perceptual = PerceptualLoss(Vgg16Features()) if run.model.loss.perceptual > 0 else None
     network = make_network(replace(run, model=replace(run.model, checkpoint="")))
     return LidarTokenizerModel(run, network, Path(), perceptual, RangeMapFormat(), size)
