@@ -13,6 +13,9 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
+from cosmos_lidar import kernels
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.kernels.choice import obstacle
 from cosmos_lidar.models.plan import ParallelPlan
 from cosmos_lidar.parallel.context import BACKENDS, SequenceSplit
 from cosmos_lidar.parallel.mesh import shard_mesh
@@ -34,9 +37,10 @@ def parallelise(
 ) -> None:
     """Change ``network`` in place; parameter names stay as they are.
 
-    The order matters: layers are split first, as everything after works on the parts; recomputation goes around what a
-    process computes; compilation sees both; sharding comes last, around all of it, so that weights are gathered before
-    a block runs, and again before it is recomputed.
+    The order matters: layers are exchanged for others while their weights are whole; they are split before all else, as
+    everything after works on the parts; recomputation goes around what a process computes; compilation sees both;
+    sharding comes last, around all of it, so that weights are gathered before a block runs, and again before it is
+    recomputed.
 
     Args:
         network: on any device; its weights are moved to that of ``mesh``.
@@ -46,8 +50,14 @@ def parallelise(
         recompute: activations that are computed again in backward: ``none``, ``selective`` (all but attention) or
             ``full``.
         compile: ``torch.compile`` each block.
-        precision: ``bf16`` computes with weights rounded to bfloat16 and sums gradients in fp32; needs a mesh.
+        precision: ``bf16`` computes with weights rounded to bfloat16 and sums gradients in fp32; needs a mesh. ``fp8``
+            does so, with the matrix products of the plan's layers in FP8.
+
+    Raises:
+        UserError: ``fp8`` without TransformerEngine and CUDA, or with split layers.
     """
+    if precision == "fp8":
+        use_fp8(network, plan, mesh)
     if mesh is not None and mesh["tensor"].size() > 1:
         split_layers(network, plan, mesh["tensor"])
     if mesh is not None and mesh["context"].size() > 1:
@@ -60,6 +70,16 @@ def parallelise(
             network.get_submodule(name).compile()
     if mesh is not None:
         shard_weights(network, plan, mesh, precision)
+
+
+def use_fp8(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> None:
+    """Exchange the large linear layers for TransformerEngine's; parameters keep their names and values."""
+    if mesh["tensor"].size() > 1:
+        raise UserError("trainer.precision=fp8 and parallel.tensor > 1 exclude each other: parallel.tensor=1")
+    if problem := obstacle("te", torch.device(mesh.device_type)):
+        raise UserError(f"trainer.precision=fp8: {problem}; trainer.precision=bf16 works without")
+    network.to(mesh.device_type)
+    kernels.replace_linears(network, "current", (*plan.column, *plan.row) or None)
 
 
 def split_layers(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> None:
@@ -98,8 +118,8 @@ def shard_weights(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, prec
 
     Gradients become the mean over these processes.
     """
-    kinds = {"fp32": MixedPrecisionPolicy(), "bf16": MixedPrecisionPolicy(torch.bfloat16, torch.float32)}
-    options = {"mesh": shard_mesh(mesh), "mp_policy": kinds[precision]}
+    lower = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+    options = {"mesh": shard_mesh(mesh), "mp_policy": MixedPrecisionPolicy() if precision == "fp32" else lower}
     for name in plan.units or plan.blocks:
         fully_shard(network.get_submodule(name), **options)
     fully_shard(network, **options)

@@ -82,7 +82,7 @@ class TrainerConfig:
 
     max_steps: int = setting(10_000, "optimizer steps")
     seed: int = setting(1234, "seed of weights, sampling and everything else that is random")
-    precision: str = setting("fp32", "fp32, or bf16 for mixed precision (weights and optimizer stay fp32)")
+    precision: str = setting("fp32", "fp32, bf16 or fp8 (TransformerEngine); weights and optimizer stay fp32")
     accelerator: str = setting("auto", "auto, cpu or gpu")
     deterministic: bool = setting(False, "use deterministic kernels only (GPU; the CPU ones are)")
     log_every: int = setting(100, "steps between lines of metrics.csv")
@@ -166,7 +166,7 @@ def refuse_below(at_least: dict[str, tuple[float, float]]) -> None:
 
 def _check_choices(run: Any) -> None:
     choices = {
-        "trainer.precision": (run.trainer.precision, ("fp32", "bf16")),
+        "trainer.precision": (run.trainer.precision, ("fp32", "bf16", "fp8")),
         "trainer.accelerator": (run.trainer.accelerator, ("auto", "cpu", "gpu")),
         "model.ema.kind": (run.model.ema.kind, ("constant", "power")),
         "parallel.attention": (run.parallel.attention, ("ulysses", "gather", "ring")),

@@ -17,11 +17,15 @@ from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.parallel.mesh import process_rank
 from cosmos_lidar.training.dit import DitModel
 from cosmos_lidar.training.dit_config import DitRun, check
+from cosmos_lidar.training.dit_export import export_model
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 from cosmos_lidar.training.files import read_tensors
 
 _WAIT_S = 600.0
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
+
+
+__all__ = ["check", "make_dry_model", "make_job", "make_network", "synthetic_latents", "train_dit"]
 
 
 def train_dit(run: DitRun) -> RunResult:
@@ -46,7 +50,7 @@ def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
     train = latents_loader(path, data.train_split, training=True, **reading, **common)
     val = latents_loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
     model = DitModel(run, make_network(run), folder)
-    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", None)
+    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export_model)
 
 
 def make_dry_model(run: DitRun) -> DitModel:

@@ -141,7 +141,7 @@ def fit(
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     else:
         give_memory_back()
-    if sizes.world > 1 or run.trainer.precision == "bf16":
+    if sizes.world > 1 or run.trainer.precision != "fp32":
         start_processes("cuda" if on_gpu else "cpu")
     try:
         return _fit(run, make_job, watchers, sizes, on_gpu, folder)

@@ -12,7 +12,9 @@ from torch import nn
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.training.checkpoint_manifest import verify
 from cosmos_lidar.training.checkpoint_store import load_full
+from cosmos_lidar.training.dit_export import export_dit
 from cosmos_lidar.training.files import read_tensors, write_whole
+from cosmos_lidar.training.overrides import read_key
 
 PREFIX = "network."
 
@@ -57,8 +59,12 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:
     manifest = verify(checkpoint)
     step = int(manifest["step"])
     state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
-    averaged = network_of(state | average, step) if average else None
-    paths = export_tokenizer(network_of(state, step), averaged, folder, step)
+    folder.mkdir(parents=True, exist_ok=True)
+    if read_key(checkpoint / "config.yaml", "family") == "dit":
+        paths = export_dit(state, average, folder, step)
+    else:
+        averaged = network_of(state | average, step) if average else None
+        paths = export_tokenizer(network_of(state, step), averaged, folder, step)
     text = (checkpoint / "config.yaml").read_text(encoding="utf-8")
     write_whole(folder / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
     return [*paths, folder / "config.yaml"]

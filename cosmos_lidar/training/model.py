@@ -79,7 +79,7 @@ class TrainedModel(ModelPT):
     @property
     def compute_dtype(self) -> torch.dtype:
         """What activations are computed in."""
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[self.run.trainer.precision]
+        return torch.float32 if self.run.trainer.precision == "fp32" else torch.bfloat16
 
     def configure_model(self) -> None:
         """Spread the network over the mesh, once."""

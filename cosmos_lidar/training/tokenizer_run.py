@@ -18,6 +18,7 @@ from cosmos_lidar.training.ranks import is_first
 from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
 from cosmos_lidar.training.tokenizer_data import make_data, picture_size
 
+
 def train_tokenizer(run: TokenizerRun) -> RunResult:
     """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
 

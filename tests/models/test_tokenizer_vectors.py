@@ -13,6 +13,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.tokenizer import CONFIGS, build_tokenizer
 from cosmos_lidar.models.tokenizer.fsq import FSQ
 from cosmos_lidar.models.tokenizer.wavelets import HaarPatcher2d, HaarUnpatcher2d
+from cosmos_lidar.parallel.apply import parallelise
 
 # (all, encoder, decoder, quant_conv, post_quant_conv) parameters, state entries, parameter tensors
 COUNTS = {
@@ -264,12 +265,12 @@ def test_a_small_network_learns_through_every_parameter():
 
 def test_recomputing_gives_the_same_gradients():
     x, gradients = wave_video(1, 16, 16)[:, :, 0], []
-    for recompute in (False, True):
+    for kind in ("none", "selective", "full"):
         network = small_tokenizer().train()
-        network.encoder.recompute = network.decoder.recompute = recompute
+        parallelise(network, network.parallel_plan(), None, recompute=kind)
         network(x)["reconstructions"].square().mean().backward()
         gradients.append([parameter.grad for parameter in network.parameters()])
-    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(*gradients, strict=True))
 
 
 def test_channels_last_gives_the_same_numbers():

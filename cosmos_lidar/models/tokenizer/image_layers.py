@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig
 from cosmos_lidar.models.tokenizer.wavelets import HaarPatcher2d, HaarUnpatcher2d
@@ -86,10 +85,10 @@ class Level(nn.Module):
         self.block = nn.ModuleList(ResBlock(a, b, dropout) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.attn = nn.ModuleList(AttnBlock(outputs) for _ in range(blocks if attention else 0))
 
-    def forward(self, x: Tensor, recompute: bool) -> Tensor:
-        """Map (B, inputs, H, W) to (B, outputs, H, W); ``recompute`` trades time for memory while training."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         for i, block in enumerate(self.block):
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = block(x)
             x = self.attn[i](x) if len(self.attn) else x
         return x
 
@@ -113,7 +112,6 @@ class Encoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.recompute = False
         widths = [config.channels, *(config.channels * m for m in config.channels_mult)]
         attention, _ = config.attention_levels
         self.patcher = HaarPatcher2d(config.patch_size)
@@ -131,7 +129,7 @@ class Encoder(nn.Module):
         """Encode pictures in [-1, 1]."""
         x = self.conv_in(self.patcher(x))
         for level in self.down:
-            x = level(x, self.recompute and self.training)
+            x = level(x)
             x = level.downsample(x) if hasattr(level, "downsample") else x
         return self.conv_out(F.silu(self.norm_out(self.mid(x))))
 
@@ -141,7 +139,6 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.recompute = False
         widths = [config.channels * m for m in config.channels_mult]
         count = len(widths)
         _, attention = config.attention_levels
@@ -163,6 +160,6 @@ class Decoder(nn.Module):
         """Decode to pictures; values are not clamped."""
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
-            x = level(x, self.recompute and self.training)
+            x = level(x)
             x = level.upsample(x) if hasattr(level, "upsample") else x
         return self.unpatcher(self.conv_out(F.silu(self.norm_out(x))))
