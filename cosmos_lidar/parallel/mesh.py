@@ -10,6 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.plan import ParallelPlan
 
+_BOTH = "data_shard_context"
 NAMES = ("data_replicate", "data_shard", "context", "tensor")
 
 
@@ -104,24 +105,25 @@ def check_plan(sizes: MeshSizes, plan: ParallelPlan, attention: str = "ulysses")
 
 
 def make_mesh(sizes: MeshSizes, device_type: str) -> DeviceMesh:
-    """Return the mesh with the four dimensions, and ``shard`` = data_shard x context flattened.
-
-    Every process calls this, with the process group initialised.
-    """
+    """Return the mesh with the four dimensions; every process calls this, with the process group initialised."""
     shape = (sizes.data_replicate, sizes.data_shard, sizes.context, sizes.tensor)
     mesh = init_device_mesh(device_type, shape, mesh_dim_names=NAMES)
-    mesh["data_shard", "context"]._flatten("shard")
+    if sizes.data_shard > 1 and sizes.context > 1:
+        mesh["data_shard", "context"]._flatten(_BOTH)
     return mesh
 
 
 def shard_mesh(mesh: DeviceMesh) -> DeviceMesh:
-    """Return what weights are sharded over: ``shard``, below ``data_replicate`` where that is more than 1.
+    """Return what weights are sharded over: data_shard x context, below ``data_replicate`` where that is more than 1.
 
     Processes that share a sample share weights too: each sees a part of the gradient, as those with other data do.
     """
-    if mesh["data_replicate"].size() == 1:
-        return mesh["shard"]
-    return mesh["data_replicate", "shard"]
+    sizes = {name: mesh[name].size() for name in NAMES}
+    if sizes["data_shard"] > 1 and sizes["context"] > 1:
+        shard = _BOTH
+    else:
+        shard = "context" if sizes["context"] > 1 else "data_shard"
+    return mesh["data_replicate", shard] if sizes["data_replicate"] > 1 else mesh[shard]
 
 
 def start_processes(device_type: str) -> None:

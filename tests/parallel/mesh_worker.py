@@ -1,7 +1,7 @@
 """One of several processes: a small diffusion transformer on a mesh, compared with the same on one process.
 
-``torchrun --standalone --nproc_per_node=N mesh_worker.py '{"name": {"tensor": 2, …}, …}'`` prints, from rank 0, one JSON
-line {name: {quantity: largest relative difference}}.
+``torchrun --standalone --nproc_per_node=N mesh_worker.py '{"name": {"tensor": 2, …}, …}'`` prints, from rank 0, one
+JSON line {name: {quantity: largest relative difference}}.
 """
 
 from __future__ import annotations

@@ -59,12 +59,12 @@ def main() -> None:
         for name in sorted(set(found) - {"latent", "reconstruction"}):  # the mean over processes is the gradient of one
             dist.all_reduce(found[name])
             found[name] /= ranks
-        largest = max(float(wanted[name].abs().max()) for name in wanted if name not in ("latent", "reconstruction"))
+        gradients = sorted(set(wanted) - {"latent", "reconstruction"})
+        largest = max(float(wanted[name].abs().max()) for name in gradients)
         results[case] = {
             "latent": _difference(found["latent"], wanted["latent"]),
             "reconstruction": _difference(found["reconstruction"], wanted["reconstruction"]),
-            "gradients": max(float((found[n] - wanted[n]).abs().max()) for n in set(wanted) - {"latent", "reconstruction"})
-            / largest,
+            "gradients": max(float((found[name] - wanted[name]).abs().max()) for name in gradients) / largest,
         }
         undo_split(split)
         with torch.no_grad():
