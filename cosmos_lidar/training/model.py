@@ -133,9 +133,8 @@ class TrainedModel(ModelPT):
         step = self.global_step + 1
         set_random_state(self._before)
         where = first_bad_output(self.network, lambda: self.step(self._batch))
-        gradient = first_bad_gradient(self.network)
         clips = list(dict.fromkeys(getattr(self._batch, "clip_ids", [])))
-        notes = {"loss": float(self.step_values["loss"]), "norm": norm, "first_bad": where or gradient, "clips": clips}
+        notes = {"loss": float(self.step_values["loss"]), "norm": norm, "first_bad": where, "clips": clips}
         dump_batch(self.folder / "dumps", step, self.global_rank, self._batch, notes)
         ranks = gather_objects(notes)
         lines = [
@@ -143,6 +142,8 @@ class TrainedModel(ModelPT):
             + (f"first in {rank['first_bad']}" if rank["first_bad"] else "all outputs finite")
             for i, rank in enumerate(ranks)
         ]
+        if not any(rank["first_bad"] for rank in ranks):  # gradients are of all ranks together by now
+            lines.append(f"first bad gradient: {first_bad_gradient(self.network)}")
         raise UserError(
             f"step {step}: the loss or the gradient (norm {norm}) is not finite; nothing was updated. "
             f"{'; '.join(lines)}. The batches are in {self.folder / 'dumps'}; `cosmos-lidar replay {self.folder} "
