@@ -169,6 +169,7 @@ def _fit(
     check_plan(sizes, job.model.network.parallel_plan(), run.parallel.attention)
     if process_rank() == 0:
         save_config(run, folder / "config.yaml")
+        save_config(run, folder / "checkpoints" / "config.yaml")
     stop = StopSignals(job.model.votes)
     callbacks = [*_make_callbacks(run, job, sizes, folder, resume, stop), *watchers]
     trainer = _make_trainer(run, sizes, on_gpu, callbacks)
