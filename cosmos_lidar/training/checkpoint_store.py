@@ -150,7 +150,8 @@ class CheckpointStore:
             writer = dcp.FileSystemWriter(part, sync_files=True)
             dcp.save(staged, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
             size = self._together(lambda: self._finish(part, step, parts, metrics))
-        except Exception as problem:  # whatever it is, training goes on; the outcome tells
+        # training goes on, the outcome tells; what torch collects of several processes is no Exception
+        except (Exception, dcp.CheckpointException) as problem:
             error = _words(problem)
             if self._is_first():
                 shutil.rmtree(part, ignore_errors=True)
