@@ -41,3 +41,27 @@ def test_tokenizer_quick_with_options_beside_it():
     assert "CI8x8, resolution 512, 5,068,928 parameters" in lines[0]
     assert lines[-1].startswith("| 32 x 64 | 1 | bfloat16 | eager | ")
     assert len(lines) == 5
+
+
+def test_engine_small():
+    """Every table, with the rows that are quick; what cannot run here is told."""
+    text = run("engine.py", "--device", "cpu", "--small", "--meshes", "one", "data_replicate=2", "--variants", "eager",
+               "te_fp8", "--peak-tflops", "0.5")  # fmt: skip
+    titles = ["Meshes", "Recomputation", "Checkpoint", "Throughput"]
+    assert [line.split(":")[0] for line in text.splitlines() if line.split(":")[0] in titles] == titles
+    rows = {row[0]: row[1:] for row in (line.strip("| ").split(" | ") for line in text.splitlines() if " | " in line)}
+    assert (rows["one"][0], rows["data_replicate 2"][0]) == ("1", "2")
+    assert all(float(cell) > 0 for name in ("one", "data_replicate 2", "selective", "full") for cell in rows[name])
+    assert float(rows["full"][2]) == pytest.approx(float(rows["full"][1]) / float(rows["none"][1]), rel=0.05)
+    step_ms, _, tokens_per_s, tflop_per_s, mfu, *_ = rows["eager"]
+    assert float(tokens_per_s) == pytest.approx(64e3 / float(step_ms), rel=0.05)
+    assert float(mfu.removesuffix(" %")) == pytest.approx(float(tflop_per_s) / 0.5 * 100, abs=0.06)
+    assert "Not run here: te_fp8: cpu is no CUDA device" in text
+
+
+def test_engine_tells_which_row_failed():
+    done = subprocess.run([sys.executable, FOLDER / "engine.py", "--device", "cpu", "--small", "--parts", "meshes",
+                           "--meshes", "tensor=3"], capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 1
+    assert "| tensor 3 | 3 | failed: " in done.stdout
+    assert "parallel.tensor=3 does not divide the 4 heads: 1, 2, 4 would do" in done.stdout
