@@ -118,6 +118,10 @@ class Checkpoints(Callback):
         self._report(self.store.wait() if last else self.store.poll(), pl_module)
         pl_module.clock.lap("save_s")
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let the save under way come to its end, before the processes part."""
+        self.store.wait()
+
     def save(self, trainer: Trainer, model: LightningModule) -> None:
         """Begin to write the checkpoint of the present step; training goes on meanwhile."""
         step = trainer.global_step

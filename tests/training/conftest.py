@@ -55,8 +55,8 @@ def meddle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int, Any], An
 
         make = run_module.make_data
 
-        def make_meddled(run: TokenizerRun, folder: Path) -> Any:
-            data = make(run, folder)
+        def make_meddled(run: TokenizerRun, folder: Path, share: Any) -> Any:
+            data = make(run, folder, share)
             return replace(data, train=Meddler(data.train, function))
 
         monkeypatch.setattr(run_module, "make_data", make_meddled)

@@ -28,8 +28,8 @@ def main() -> None:
                 batches.append(batch.images)
                 yield batch
 
-    def make_noted(run, where):
-        data = make(run, where)
+    def make_noted(run, where, share):
+        data = make(run, where, share)
         return replace(data, train=Noting(data.train))
 
     run_module.make_data = make_noted

@@ -11,16 +11,19 @@ from cosmos_lidar.errors import DataError, UserError
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.training.checkpoint_store import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.export import export_checkpoint
-from cosmos_lidar.training.files import read_tensors
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from cosmos_lidar.training.tokenizer_run import train_tokenizer
 
+MEASURED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", "data_s", "compute_s", "optimizer_s", "save_s")
+
 
 def _rows(folder: Path) -> list[dict[str, str]]:
-    return [{k: v for k, v in row.items() if k != "samples/s"} for row in read_metrics(folder / "metrics.csv")]
+    rows = read_metrics(folder / "metrics.csv")
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
 
 
 def assert_same(one, other) -> None:
@@ -39,7 +42,10 @@ def assert_same(one, other) -> None:
 
 
 def _checkpoint(folder: Path, step: int) -> dict:
-    return read_tensors(folder / "checkpoints" / f"iter_{step:09d}.ckpt")
+    path = folder / "checkpoints" / f"iter_{step:09d}"
+    state = load_state(path)
+    del state["loop"]  # Lightning's own counters do not count the step that was being ended when it was saved
+    return {"tensors": load_full(path), "state": state}
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(small_run, meddle):
@@ -62,8 +68,8 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(small_run, meddle):
     assert (finished.step, finished.signal, len(seen)) == (8, 0, 8)
     assert _rows(finished.folder) == _rows(straight.folder)
     one, other = _checkpoint(straight.folder, 8), _checkpoint(finished.folder, 8)
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "ranks"):
-        assert_same(other[part], one[part])
+    assert len(one["tensors"]) > 100
+    assert_same(other, one)
     again = train_tokenizer(small_run("log.name=stopped", *ema))  # already done: nothing is touched
     assert again.step == 8
     assert _rows(finished.folder) == _rows(straight.folder)
@@ -84,7 +90,7 @@ def test_a_value_that_is_not_finite_stops_before_the_update(small_run, meddle):
     assert "not finite" in str(error.value)
     assert all(clip in str(error.value) for clip in clips)
     names = sorted(path.name for path in (run_folder(run.log) / "checkpoints").glob("iter_*"))
-    assert names == ["iter_000000001.ckpt", "iter_000000002.ckpt"]
+    assert names == ["iter_000000001", "iter_000000002"]
 
 
 def test_data_that_cannot_be_used(small_run, shards, tmp_path, monkeypatch):
@@ -100,8 +106,8 @@ def test_data_that_cannot_be_used(small_run, shards, tmp_path, monkeypatch):
         train_tokenizer(small_run("model.loss.perceptual=0.1", "model.loss.perceptual_weights=vgg_is_not_here.pth"))
     with pytest.raises(UserError, match="no_weights"):
         train_tokenizer(small_run("model.checkpoint=no_weights"))
-    with pytest.raises(UserError, match="trainer.resume=no.ckpt"):
-        train_tokenizer(small_run("trainer.resume=no.ckpt"))
+    with pytest.raises(UserError, match="trainer.resume=no_checkpoint"):
+        train_tokenizer(small_run("trainer.resume=no_checkpoint"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="log.mlflow=true and mlflow is not installed: pip install mlflow"):
         train_tokenizer(small_run("log.mlflow=true"))
@@ -111,17 +117,17 @@ def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
     run = small_run("trainer.max_steps=3", "model.ema.enabled=true", "model.ema.decay=0.5", "trainer.log_every=3")
     first = train_tokenizer(run)
     last = _rows(first.folder)[-1]
-    paths = export_checkpoint(first.folder / "checkpoints" / "iter_000000003.ckpt", tmp_path / "out")
+    paths = export_checkpoint(first.folder / "checkpoints" / "iter_000000003", tmp_path / "out")
     stem = "iter_000000003"
     endings = (".pt", ".safetensors", "_enc.jit", "_dec.jit", "_ema.jit")
     names = {"config.yaml", *(stem + ending for ending in endings)}
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()} == names
-    trained = {k.removeprefix("network."): v for k, v in _checkpoint(first.folder, 3)["state_dict"].items()}
+    trained = load_full(first.folder / "checkpoints" / stem, "model.")
     published = torch.load(tmp_path / "out" / f"{stem}.pt", weights_only=True)
     assert published["iteration"] == 3
     assert {f"network.{k}" for k in trained} == set(published["model"])
     ema = torch.jit.load(tmp_path / "out" / f"{stem}_ema.jit").state_dict()
-    average = _checkpoint(first.folder, 3)["callbacks"]["Ema"]["average"]
+    average = load_full(first.folder / "checkpoints" / stem, "ema.")
     assert all(torch.equal(ema[name], value) for name, value in average.items())
     second = apply_overrides(
         run, [f"model.checkpoint={tmp_path / 'out' / stem}.safetensors", "log.name=second", "model.ema.enabled=false"]
@@ -134,13 +140,8 @@ def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
         export_checkpoint(tmp_path / "out" / "config.yaml", tmp_path / "out2")
 
 
-def test_old_checkpoints_are_deleted_and_another_number_of_processes_is_refused(small_run, monkeypatch):
+def test_old_checkpoints_are_deleted(small_run):
     run = small_run("trainer.max_steps=4", "trainer.save_every=1", "trainer.keep_last=2")
     folder = train_tokenizer(run).folder / "checkpoints"
-    assert sorted(path.name for path in folder.glob("*.ckpt")) == ["iter_000000003.ckpt", "iter_000000004.ckpt"]
-    assert (folder / "latest_checkpoint.txt").read_text() == "iter_000000004.ckpt\n"
-    content = read_tensors(folder / "iter_000000004.ckpt")
-    content["ranks"] *= 2
-    torch.save(content, folder / "iter_000000004.ckpt")
-    with pytest.raises(UserError, match="written by 2 processes, this run has 1"):
-        train_tokenizer(apply_overrides(run, ["trainer.max_steps=5"]))
+    assert sorted(path.name for path in folder.glob("iter_*")) == ["iter_000000003", "iter_000000004"]
+    assert (folder / "latest_checkpoint.txt").read_text() == "iter_000000004\n"
