@@ -1,0 +1,72 @@
+"""One process of a training run in which something happens; prints a JSON line with how it ended.
+
+``engine_worker.py SCENARIO FAMILY key=value …`` where SCENARIO is a JSON object: ``nan``, ``hang`` or ``signal`` name
+the step (from 1) at which the last rank meets it; ``runs`` lists further options of runs, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.families import find_family
+from cosmos_lidar.training.model import TrainedModel
+from cosmos_lidar.training.overrides import apply_overrides
+
+KEPT: list[Any] = []  # loaders with workers take seconds to be dropped: they go with the process
+
+
+def main() -> None:
+    scenario, family = json.loads(sys.argv[1]), find_family(sys.argv[2]).module
+    victim = int(os.environ.get("RANK", 0)) == int(os.environ.get("WORLD_SIZE", 1)) - 1
+    clips: list[list[str]] = []
+    train = TrainedModel.training_step
+
+    def step(self: TrainedModel, batch: Any, index: int) -> torch.Tensor:
+        number = self.global_step + 1
+        clips.append(list(batch.clip_ids))
+        if victim and scenario.get("nan") == number:
+            batch = replace(batch, latents=batch.latents * float("nan"))
+        if victim and scenario.get("hang") == number:
+            time.sleep(600)
+        if victim and scenario.get("signal") == number:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return train(self, batch, index)
+
+    TrainedModel.training_step = step
+    make = family.make_job
+    results = []
+    for options in scenario.get("runs", [[]]):
+        run = apply_overrides(family.debug(), [*sys.argv[3:], *options])
+        clips.clear()
+
+        def keep(run: Any, *rest: Any) -> Any:
+            KEPT.append(make(run, *rest))
+            return KEPT[-1]
+
+        results.append(_run(run, keep) | {"clips": list(clips)})
+    sys.stdout.write("RESULT " + json.dumps({"rank": int(os.environ.get("RANK", 0)), "runs": results}) + "\n")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _run(run: Any, make_job: Any) -> dict[str, Any]:
+    from cosmos_lidar.training.engine import fit
+
+    try:
+        result = fit(run, lambda folder, share: make_job(run, folder, share))
+    except UserError as error:
+        return {"error": str(error)}
+    return {"step": result.step, "signal": result.signal, "folder": str(result.folder)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""The engine from outside: stops, failures, other meshes, several processes. The models are those of debug recipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("nemo")
+pytest.importorskip("megatron.energon")
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training import checkpoint_store
+from cosmos_lidar.training.checkpoint_store import CheckpointStore, load_full, load_state
+from cosmos_lidar.training.dit import DitModel
+from cosmos_lidar.training.dit_run import train_dit
+from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.replay import replay
+from cosmos_lidar.training.run_log import read_metrics
+from recipes import dit, lidar_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = (
+    "trainer.max_steps=8 trainer.val_every=0 trainer.val_at_start=false trainer.val_batches=1 trainer.save_every=0 "
+    "trainer.export=false log.tensorboard=false"
+).split()
+
+
+def small(root: Path, *options: str) -> Any:
+    return apply_overrides(dit.debug(), [*FEW, f"log.root={root}", *options])
+
+
+def processes(count: int, scenario: dict, family: str, *options: str, status: int = 0) -> list[dict]:
+    """Run the worker on ``count`` processes; returns what each said of its runs, in rank order."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"] if count > 1 else []
+    worker = [str(ROOT / "tests" / "training" / "engine_worker.py"), json.dumps(scenario), family, *FEW, *options]
+    done = subprocess.run(
+        [sys.executable, *launcher, *worker], env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=ROOT,
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr[-4000:]
+    said = [json.loads(line.partition("RESULT ")[2]) for line in done.stdout.splitlines() if "RESULT " in line]
+    return sorted(said, key=lambda one: one["rank"])
+
+
+def losses(folder: str | Path) -> list[tuple[str, str]]:
+    return [(row["step"], row["loss"]) for row in read_metrics(Path(folder) / "metrics.csv") if row["loss"]]
+
+
+def assert_same_end(one: str | Path, other: str | Path, step: int = 8) -> None:
+    """Losses, every tensor, and the states of loader and random numbers are the same, bit for bit."""
+    assert losses(one) == losses(other)
+    paths = [Path(folder) / "checkpoints" / f"iter_{step:09d}" for folder in (one, other)]
+    tensors = [load_full(path) for path in paths]
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+    states = [load_state(path) for path in paths]
+    assert _flat(states[0]["ranks"]) == _flat(states[1]["ranks"])
+    assert states[0]["samples"] == states[1]["samples"]
+
+
+def _flat(tree: object) -> object:
+    if isinstance(tree, torch.Tensor):
+        return tree.tolist()
+    if isinstance(tree, dict):
+        return {key: _flat(value) for key, value in tree.items()}
+    return [_flat(item) for item in tree] if isinstance(tree, list | tuple) else tree
+
+
+@pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["dit", "lidar_tokenizer"])
+def test_a_resumed_run_is_the_uninterrupted_one(family: str, workers: int, tmp_path: Path) -> None:
+    stop_at = 3 if workers else 5
+    runs = [["log.name=whole"], ["log.name=parts", f"trainer.max_steps={stop_at}"], ["log.name=parts"]]
+    options = [f"log.root={tmp_path}", f"data.workers={workers}", "model.ema.enabled=true"]
+    (said,) = processes(1, {"runs": runs}, family, *options)
+    whole, first, second = said["runs"]
+    assert (whole["step"], first["step"], second["step"]) == (8, stop_at, 8)
+    assert first["clips"] + second["clips"] == whole["clips"]
+    assert_same_end(whole["folder"], second["folder"])
+
+
+def test_two_processes_resume_exactly(tmp_path: Path) -> None:
+    options = [f"log.root={tmp_path}", "parallel.data_shard=2"]
+    whole = processes(2, {}, "dit", *options, "log.name=whole")
+    processes(2, {}, "dit", *options, "log.name=parts", "trainer.max_steps=4")
+    parts = processes(2, {}, "dit", *options, "log.name=parts")
+    assert_same_end(whole[0]["runs"][0]["folder"], parts[0]["runs"][0]["folder"])
+    assert whole[0]["runs"][0]["clips"] != whole[1]["runs"][0]["clips"]  # each its own share
+
+
+@pytest.mark.slow
+def test_other_meshes_take_over(tmp_path: Path) -> None:
+    root, tensor, context = f"log.root={tmp_path}", "parallel.tensor=2", "parallel.context=2"
+    whole = processes(2, {}, "dit", root, tensor, "log.name=whole")
+    first = processes(2, {}, "dit", root, tensor, "log.name=parts", "trainer.max_steps=4")
+    second = processes(2, {}, "dit", root, context, "log.name=parts")
+    # one share of the data, before and after: the loader goes on as it would have
+    clips = [said[0]["runs"][0]["clips"] for said in (whole, first, second)]
+    assert clips[1] + clips[2] == clips[0]
+    assert whole[1]["runs"][0]["clips"] == clips[0]
+    found, wanted = ([float(loss) for _, loss in losses(said[0]["runs"][0]["folder"])] for said in (second, whole))
+    assert found == pytest.approx(wanted, rel=1e-4)
+    shared = processes(2, {}, "dit", root, "parallel.data_shard=2", "log.name=shared", "trainer.max_steps=4")
+    assert shared[0]["runs"][0]["step"] == 4
+    # one process goes on from two that shared the data: weights and step, another shuffle
+    (alone,) = processes(1, {}, "dit", root, "log.name=shared")
+    assert alone["runs"][0]["step"] == 8
+
+
+def test_a_tokenizer_on_halves_of_the_width_trains_like_one_process(tmp_path: Path) -> None:
+    options = [f"log.root={tmp_path}", "trainer.max_steps=4", "optim.eps=1e-3"]
+    said = processes(2, {"runs": [["log.name=halves", "parallel.context=2"]]}, "lidar_tokenizer", *options)
+    (alone,) = processes(1, {"runs": [["log.name=alone"]]}, "lidar_tokenizer", *options)
+    found, wanted = (
+        [float(loss) for _, loss in losses(one["runs"][0]["folder"])] for one in (said[0], alone)
+    )
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert said[0]["runs"][0]["clips"] == alone["runs"][0]["clips"]
+
+
+def test_a_value_that_is_not_finite_stops_all_ranks_and_says_where(tmp_path: Path) -> None:
+    said = processes(2, {"nan": 4}, "dit", f"log.root={tmp_path}", "parallel.data_shard=2", "trainer.save_every=2")
+    messages = [rank["runs"][0]["error"] for rank in said]
+    assert messages[0] == messages[1]
+    poisoned = said[1]["runs"][0]["clips"][3]
+    assert "step 4: the loss or the gradient" in messages[0]
+    assert "nothing was updated" in messages[0]
+    assert f"rank 1: loss nan, clips {', '.join(poisoned)}, first in x_embedder.proj.1 (Linear)" in messages[0]
+    assert "all outputs finite" in messages[0].partition("rank 1")[0]
+    folder = tmp_path / "posttraining" / "diffusion" / "debug"
+    assert sorted(path.name for path in (folder / "checkpoints").glob("iter_*")) == ["iter_000000002"]
+    dumps = [torch.load(folder / "dumps" / "step_000000004" / f"rank_0000{r}.pt", weights_only=True) for r in (0, 1)]
+    assert dumps[1]["batch"]["clip_ids"] == poisoned
+    assert torch.isnan(dumps[1]["batch"]["latents"]).all()
+    assert torch.isfinite(dumps[0]["batch"]["latents"]).all()
+    with pytest.raises(UserError, match="had 2 processes, this is 1: torchrun --nproc_per_node=2"):
+        replay(folder, 4, tmp_path / "dumps")
+
+
+def test_a_signal_to_one_rank_saves_the_same_step_on_all(tmp_path: Path) -> None:
+    said = processes(2, {"signal": 3}, "dit", f"log.root={tmp_path}")
+    assert [(rank["runs"][0]["step"], rank["runs"][0]["signal"]) for rank in said] == [(3, signal.SIGUSR1)] * 2
+    state = load_state(tmp_path / "posttraining" / "diffusion" / "debug" / "checkpoints" / "iter_000000003")
+    assert (state["step"], len(state["ranks"])) == (3, 2)
+
+
+def test_a_rank_that_hangs_ends_all_with_their_stacks_in_one_file(tmp_path: Path) -> None:
+    processes(2, {"hang": 3}, "dit", f"log.root={tmp_path}", "trainer.hang_timeout_s=6", status=1)
+    text = (tmp_path / "posttraining" / "diffusion" / "debug" / "hang.txt").read_text()
+    assert "=== rank 0, " in text
+    assert "=== rank 1, " in text
+    assert "after step 2" in text
+    assert "engine_worker.py" in text
+
+
+def test_the_exit_statuses_of_the_command_line(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from cosmos_lidar.training.model import TrainedModel
+train = TrainedModel.training_step
+def step(self, batch, index):
+    if self.global_step == 1:
+        os.kill(os.getpid(), getattr(signal, os.environ["SEND"]))
+    return train(self, batch, index)
+TrainedModel.training_step = step
+from cosmos_lidar.training.command_line import recipe_main
+from recipes import dit
+sys.exit(recipe_main(dit.RECIPES, dit.train))
+"""
+    command = [sys.executable, "-c", script, "recipe=debug", *FEW, f"log.root={tmp_path}"]
+    for name, status in (("SIGUSR1", 138), ("SIGTERM", 143)):
+        environment = os.environ | {"SEND": name}
+        done = subprocess.run([*command, f"log.name={name}"], env=environment, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == status, done.stderr[-2000:]
+        assert (tmp_path / "posttraining" / "diffusion" / name / "checkpoints" / "iter_000000002").is_dir()
+
+
+def spiky(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> list[int]:
+    """Let the loss jump at the given batches, counted from 1."""
+    train, count = DitModel.training_step, [0]
+
+    def step(self: DitModel, batch: Any, index: int) -> torch.Tensor:
+        count[0] += 1
+        jump = 50.0 if count[0] in steps else 1.0
+        return train(self, replace(batch, latents=batch.latents * jump), index)
+
+    monkeypatch.setattr(DitModel, "training_step", step)
+    return count
+
+
+def test_a_jump_of_the_loss_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spiky(monkeypatch, {6})
+    options = ["guard.spike=skip", "guard.spike_window=8", "trainer.save_every=1", "trainer.keep_last=0"]
+    folder = train_dit(small(tmp_path, *options)).folder / "checkpoints"
+    before, after, later = (load_full(folder / f"iter_{step:09d}", "model.") for step in (5, 6, 7))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not all(torch.equal(later[name], after[name]) for name in before)
+
+
+def test_a_jump_of_the_loss_goes_back_to_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = spiky(monkeypatch, {7})
+    options = ["guard.spike=rollback", "guard.spike_window=8", "trainer.save_every=4"]
+    result = train_dit(small(tmp_path, *options))
+    assert (result.step, count[0]) == (8, 11)  # batches 5 to 7 were for nothing
+    assert [int(step) for step, _ in losses(result.folder)] == list(range(1, 9))
+    spiky(monkeypatch, set(range(7, 40)))
+    with pytest.raises(UserError, match="after guard.most_rollbacks=3 returns"):
+        train_dit(small(tmp_path / "again", *options))
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write, failed = checkpoint_store.write_manifest, []
+
+    def full_once(part: Path, step: int, *rest: Any) -> None:
+        if not failed:
+            failed.append(step)
+            raise OSError(28, "No space left on device")
+        write(part, step, *rest)
+
+    monkeypatch.setattr(checkpoint_store, "write_manifest", full_once)
+    poll = CheckpointStore.poll
+
+    def poll_at_the_end(store: CheckpointStore) -> Any:  # so that the step at which it is known is always the same
+        if store._thread is not None:
+            store._thread.join()
+        return poll(store)
+
+    monkeypatch.setattr(CheckpointStore, "poll", poll_at_the_end)
+    result = train_dit(small(tmp_path, "trainer.save_every=3", "trainer.keep_last=0"))
+    assert (result.step, failed) == (8, [3])
+    assert "checkpoint of step 3 could not be written: OSError" in caplog.text
+    names = {int(path.name[5:]) for path in (result.folder / "checkpoints").glob("iter_*") if path.is_dir()}
+    assert names == {4, 6, 8}  # once more as soon as it was known
+
+
+def test_a_step_is_run_again_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train_dit(small(tmp_path, "trainer.save_every=3")).folder
+    before = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert main(["replay", str(folder), "--step", "5"]) == 0
+    said = capsys.readouterr().out
+    logged = dict(losses(folder))["5"]
+    assert f"loss {logged} (as logged)" in said
+    assert "grad_norm" in said
+    dump = torch.load(folder / "dumps" / "step_000000005" / "rank_00000.pt", weights_only=True)
+    assert dump["loss"] == pytest.approx(float(logged))
+    assert all(clip in said for clip in dump["clips"])
+    after = [path for path in sorted(folder.rglob("*")) if path.is_file() and "dumps" not in path.parts]
+    assert after == before
+    assert main(["replay", str(folder), "--step", "9"]) == 2
+    assert "1 to 8" in capsys.readouterr().err
+    assert main(["replay", str(tmp_path), "--step", "1"]) == 2
+    assert "no config.yaml in it" in capsys.readouterr().err
+
+
+def test_bf16_trains_to_about_the_same_losses(tmp_path: Path) -> None:
+    lower = train_dit(small(tmp_path, "trainer.precision=bf16", "log.name=bf16"))
+    full = train_dit(small(tmp_path, "log.name=fp32"))
+    found, wanted = ([float(loss) for _, loss in losses(one.folder)] for one in (lower, full))
+    assert found == pytest.approx(wanted, rel=0.05)
+    assert found != wanted
+    weights = load_full(lower.folder / "checkpoints" / "iter_000000008", "model.")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["parallel.tensor=2"], "does not make the 1 processes"),
+        (["parallel.attention=flash"], "parallel.attention=flash: choose ulysses or gather or ring"),
+        (["kernels.norm=triton"], "kernels.norm=triton"),
+        (["trainer.precision=fp8"], "trainer.precision=fp8"),
+        (["data.latent_shape=[16,3,8,16]"], "do not divide"),
+        (["data.text_shape=[8,32]"], "takes embeddings of width 64"),
+        (["model.checkpoint=nowhere.pt"], "nowhere.pt"),
+        (["guard.spike=ignore"], "choose off or skip or rollback"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        train_dit(small(tmp_path, *options))
+
+
+def test_every_recipe_has_a_debug_variant() -> None:
+    for module in (dit, lidar_tokenizer):
+        run = module.RECIPES["debug"]()
+        assert run.recipe == "debug"
+        assert run.trainer.accelerator == "cpu"
+        assert module.__name__.endswith(run.family)
