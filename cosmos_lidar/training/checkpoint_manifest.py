@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,25 @@ def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoint folders in ``folder``, newest first; they may be damaged."""
     found = [path for path in folder.glob("iter_*") if checkpoint_step(path) >= 0 and path.is_dir()]
     return sorted(found, key=checkpoint_step, reverse=True)
+
+
+def put_aside(path: Path) -> Path | None:
+    """Make room for a new checkpoint of the same step; returns where the present one went, if there is one.
+
+    :func:`newest_good` puts it back, should the new one never come.
+    """
+    if not path.exists():
+        return None
+    old = path.with_name(f".{path.name}.old")
+    if old.exists():
+        remove(old)
+    return path.rename(old)
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint; stopped half-way, nothing is left under its name."""
+    gone = path.rename(path.with_name(f".{path.name.strip('.')}.gone"))
+    shutil.rmtree(gone)
 
 
 def write_manifest(folder: Path, step: int, world: int, metrics: dict[str, float]) -> None:
@@ -114,6 +135,7 @@ def newest_good(folder: Path, report: Callable[[str], None], below: int | None =
         report: told, in a sentence, of each newer one that is passed over.
         below: look only at checkpoints of earlier steps.
     """
+    _put_back(folder)
     for path in checkpoints_in(folder):
         if below is not None and checkpoint_step(path) >= below:
             continue
@@ -124,6 +146,15 @@ def newest_good(folder: Path, report: Callable[[str], None], below: int | None =
         else:
             return path
     return None
+
+
+def _put_back(folder: Path) -> None:
+    """Give checkpoints that were put aside their name again, where a kill came before the new one had it."""
+    for old in folder.glob(".iter_*.old"):
+        path = folder / old.name.removeprefix(".").removesuffix(".old")
+        if not path.exists():
+            with suppress(OSError):  # another process of the run did it
+                old.rename(path)
 
 
 def _problem(path: Path, record: dict[str, Any]) -> str:

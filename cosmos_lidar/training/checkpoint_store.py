@@ -7,7 +7,6 @@ configuration, and the manifest. ``latest_checkpoint.txt`` beside it names the n
 from __future__ import annotations
 
 import io
-import pickle
 import shutil
 import threading
 import time
@@ -19,34 +18,23 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
-from torch.distributed.checkpoint.staging import BlockingAsyncStager
+from torch.distributed.tensor import DTensor
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import logger
 from cosmos_lidar.training.checkpoint_manifest import (
     checkpoint_path,
-    checkpoint_step,
     checkpoints_in,
+    put_aside,
     read_manifest,
+    remove,
     sync,
     write_manifest,
 )
-from cosmos_lidar.training.files import read_tensors, write_whole
+from cosmos_lidar.training.checkpoint_reading import STATE, in_words
+from cosmos_lidar.training.files import write_whole
 
 LATEST = "latest_checkpoint.txt"
-STATE = "state.pt"
-_METADATA = ".metadata"
-_ALLOWED = {
-    "torch.distributed.checkpoint.metadata": {
-        "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorProperties",
-        "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING",
-    },
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
-    "torch.serialization": {"_get_layout"},
-    "collections": {"OrderedDict"},
-    "pathlib": {"PosixPath"},
-    "pathlib._local": {"PosixPath"},
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,7 +104,7 @@ class CheckpointStore:
             self._thread.join()
         if dist.is_initialized() and self._group is None:  # of its own: the others are busy with training
             self._group = dist.new_group(backend="gloo")
-        staged = BlockingAsyncStager().stage(tensors)
+        staged = {name: _copy(tensor) for name, tensor in tensors.items()}
         stream = io.BytesIO()
         torch.save(state, stream)
         parts = {STATE: stream.getvalue(), **{name: text.encode() for name, text in texts.items()}}
@@ -152,7 +140,7 @@ class CheckpointStore:
             size = self._together(lambda: self._finish(part, step, parts, metrics))
         # training goes on, the outcome tells; what torch collects of several processes is no Exception
         except (Exception, dcp.CheckpointException) as problem:
-            error = _words(problem)
+            error = in_words(problem)
             if self._is_first():
                 shutil.rmtree(part, ignore_errors=True)
         path = None if error else checkpoint_path(self.folder, step)
@@ -168,7 +156,7 @@ class CheckpointStore:
             try:
                 answer[0] = work()
             except Exception as error:
-                answer[1] = _words(error)
+                answer[1] = in_words(error)
         if self._group is not None:
             dist.broadcast_object_list(answer, src=0, group=self._group)
         if answer[1] is not None:
@@ -177,7 +165,7 @@ class CheckpointStore:
 
     def _make_room(self, part: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for stale in (*self.folder.glob(".iter_*.part"), *self.folder.glob(".iter_*.old")):
+        for stale in (*self.folder.glob(".iter_*.part"), *self.folder.glob(".iter_*.gone")):
             shutil.rmtree(stale)
         part.mkdir()
 
@@ -188,12 +176,16 @@ class CheckpointStore:
         write_manifest(part, step, dist.get_world_size() if self._group else 1, metrics)
         size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
         path = checkpoint_path(self.folder, step)
-        if path.exists():
-            _remove(path)
+        before = put_aside(path)
         part.rename(path)
         sync(self.folder)
         write_whole(self.folder / LATEST, lambda partial: partial.write_text(path.name + "\n", encoding="utf-8"))
-        self._prune()
+        try:
+            if before is not None:
+                remove(before)
+            self._prune()
+        except OSError as error:  # the new one is there all the same
+            logger.warning("an old checkpoint could not be deleted: %s", error)
         return size
 
     def _prune(self) -> None:
@@ -203,106 +195,27 @@ class CheckpointStore:
         kept = {*found[: self.keep_last], *self._best(found)}
         for path in found:
             if path not in kept:
-                _remove(path)
+                remove(path)
 
     def _best(self, found: list[Path]) -> list[Path]:
         if not self.keep_best:
             return []
-        values = {path: read_manifest(path)["metrics"].get(self.best_metric) for path in found}
+        values = {path: self._value(path) for path in found}
         known = [path for path in found if values[path] is not None]
         return sorted(known, key=lambda path: values[path], reverse=not self.best_is_low)[: self.keep_best]
 
-
-class _Reader(dcp.FileSystemReader):
-    """Reads the index of the tensors, a pickle, without running code that the file may hold."""
-
-    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Return the index."""
-        path = Path(self.path) / _METADATA
+    def _value(self, path: Path) -> float | None:
         try:
-            with path.open("rb") as stream:
-                metadata = _IndexUnpickler(stream, path).load()
-        except DataError:
-            raise
-        except Exception as error:
-            wanted = "a checkpoint as training wrote it"
-            raise DataError(f"cannot be read as an index of tensors: {error}", file=path, wanted=wanted) from error
-        if getattr(metadata, "storage_meta", None) is None:
-            metadata.storage_meta = dcp.metadata.StorageMeta()
-        metadata.storage_meta.load_id = self.load_id
-        return metadata
+            return read_manifest(path)["metrics"].get(self.best_metric)
+        except DataError as error:
+            logger.warning("%s is none of the best: %s", path, error)
+            return None
 
 
-class _IndexUnpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BufferedReader, path: Path) -> None:
-        super().__init__(stream)
-        self.path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        plain = module == "torch" and isinstance(getattr(torch, name, None), (torch.dtype, torch.layout))
-        if plain or (module == "torch" and name == "Size") or name in _ALLOWED.get(module, ()):
-            return super().find_class(module, name)
-        wanted = "an index of tensors; the file may be malicious"
-        raise DataError(f"refers to {module}.{name}", file=self.path, wanted=wanted)
-
-
-def load_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Fill ``tensors`` from a checkpoint, in place, whatever mesh it was written on; all processes call this.
-
-    Raises:
-        DataError: a name is not in the checkpoint, or has another shape; nothing is changed then.
-    """
-    reader = _Reader(path)
-    stored = reader.read_metadata().state_dict_metadata
-    for name, tensor in tensors.items():
-        found = stored.get(name)
-        if not isinstance(found, TensorStorageMetadata) or found.size != tensor.shape:
-            what = "missing" if found is None else f"of shape {tuple(getattr(found, 'size', ()))}"
-            wanted = f"shape {tuple(tensor.shape)}: the configuration that the checkpoint was trained with"
-            raise DataError(f"tensor {what}", file=path, key=name, wanted=wanted)
-    dcp.load(dict(tensors), storage_reader=reader, no_dist=not dist.is_initialized())
-
-
-def load_full(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """Return the whole tensors of a checkpoint whose names begin with ``prefix``, on the CPU, without it."""
-    stored = _Reader(path).read_metadata().state_dict_metadata
-    tensors = {
-        name: torch.empty(item.size, dtype=item.properties.dtype)
-        for name, item in stored.items()
-        if name.startswith(prefix) and isinstance(item, TensorStorageMetadata)
-    }
-    if tensors:
-        dcp.load(tensors, storage_reader=_Reader(path), no_dist=True)
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Return the state that :meth:`CheckpointStore.save` was given.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
-    return read_tensors(path / STATE)
-
-
-def _remove(path: Path) -> None:
-    """Delete a checkpoint; stopped half-way, nothing is left under its name."""
-    old = path.with_name(f".{path.name}.old")
-    path.rename(old)
-    shutil.rmtree(old)
-
-
-def _words(error: BaseException) -> str:
-    """Say what went wrong in one line; of an error on several processes, the first one's."""
-    failures = getattr(error, "failures", None)
-    if failures:
-        rank, first = next(iter(failures.items()))
-        first = first[0] if isinstance(first, tuple) else first
-        return f"process {rank}: {first}"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-__all__ = [
-    "LATEST", "CheckpointStore", "SaveOutcome", "checkpoint_path", "checkpoint_step", "load_full", "load_state",
-    "load_tensors",
-]  # fmt: skip
+def _copy(tensor: Tensor) -> Tensor:
+    """Return a copy on the CPU that shares nothing with the tensor; of a sharded one, of the part that is here."""
+    if not isinstance(tensor, DTensor):
+        return tensor.detach().to("cpu", copy=True)
+    local = tensor.detach().to_local().to("cpu", copy=True)
+    # from_local would move it back to the device of the mesh
+    return DTensor(local, tensor._spec, requires_grad=False)

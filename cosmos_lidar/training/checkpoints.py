@@ -18,12 +18,8 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.training.checkpoint_manifest import newest_good, verify
-from cosmos_lidar.training.checkpoint_store import (
-    CheckpointStore,
-    SaveOutcome,
-    load_state,
-    load_tensors,
-)
+from cosmos_lidar.training.checkpoint_reading import load_state, load_tensors
+from cosmos_lidar.training.checkpoint_store import CheckpointStore, SaveOutcome
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.overrides import to_yaml
 from cosmos_lidar.training.ranks import gather_objects, is_first

@@ -11,7 +11,7 @@ from torch import nn
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.training.checkpoint_manifest import verify
-from cosmos_lidar.training.checkpoint_store import load_full
+from cosmos_lidar.training.checkpoint_reading import load_full
 from cosmos_lidar.training.dit_export import export_dit
 from cosmos_lidar.training.files import read_tensors, write_whole
 from cosmos_lidar.training.overrides import read_key

@@ -60,7 +60,7 @@ def test_the_loss_falls(finished: Path):
 CHECK_EXPORTS = """
 import sys, torch
 from pathlib import Path
-from cosmos_lidar.training.checkpoint_store import load_full
+from cosmos_lidar.training.checkpoint_reading import load_full
 from cosmos_lidar.models.tokenizer import load_tokenizer
 folder, last = sys.argv[1:]
 x = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -18,7 +18,9 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.parallel.apply import parallelise
 from cosmos_lidar.parallel.mesh import make_mesh, mesh_sizes
-from cosmos_lidar.training.checkpoint_store import CheckpointStore, checkpoint_path, load_tensors
+from cosmos_lidar.training.checkpoint_manifest import checkpoint_path
+from cosmos_lidar.training.checkpoint_reading import load_tensors
+from cosmos_lidar.training.checkpoint_store import CheckpointStore
 
 
 def whole_tensors() -> dict[str, Tensor]:

@@ -14,19 +14,22 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.training import checkpoint_store
-from cosmos_lidar.training.checkpoint_manifest import checkpoint_step, newest_good, read_manifest, verify
-from cosmos_lidar.training.checkpoint_store import (
-    LATEST,
-    CheckpointStore,
+from cosmos_lidar.training.checkpoint_manifest import (
     checkpoint_path,
-    load_full,
-    load_state,
-    load_tensors,
+    checkpoint_step,
+    newest_good,
+    read_manifest,
+    verify,
 )
+from cosmos_lidar.training.checkpoint_reading import load_full, load_state, load_tensors
+from cosmos_lidar.training.checkpoint_store import LATEST, CheckpointStore
 
 WORKER = Path(__file__).with_name("store_worker.py")
 
@@ -105,6 +108,23 @@ def test_training_may_go_on_at_once(tmp_path: Path) -> None:
     assert store.poll() is None  # told once
 
 
+def test_a_sharded_scalar_may_change_at_once_too(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        scalar = distribute_tensor(torch.tensor(5.0), mesh, [Replicate()])
+        sharded = distribute_tensor(torch.full((2_000_000,), 5.0), mesh, [Shard(0)])
+        store = CheckpointStore(tmp_path)
+        store.save(1, {"scalar": scalar, "sharded": sharded}, {}, {}, {})
+        scalar.to_local().zero_()
+        sharded.to_local().zero_()
+        found = load_full(store.wait().path)
+    finally:
+        dist.destroy_process_group()
+    assert found["scalar"] == 5.0
+    assert torch.equal(found["sharded"], torch.full((2_000_000,), 5.0))
+
+
 @pytest.mark.parametrize(
     ("saved", "loaded"),
     [("grid", "1"), ("1", "shard"), ("shard", "grid"), ("network", "network1"), ("network1", "network")],
@@ -167,6 +187,48 @@ def test_old_ones_go_but_the_newest_and_the_best(tmp_path: Path) -> None:
         save(every, step)
     assert len(list(every.folder.glob("iter_*"))) == 5
     assert_content(save(every, 3))  # a step that is there is written anew
+
+
+def test_a_damaged_old_one_does_not_fail_the_next(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=2, keep_best=1, best_metric="val/loss")
+    (save(store, 1, **{"val/loss": 0.1}) / "manifest.json").write_text("{")
+    for step in (2, 3, 4):
+        save(store, step, **{"val/loss": 0.5 + step})
+    assert sorted(path.name for path in tmp_path.glob("iter_*")) == [f"iter_{n:09d}" for n in (2, 3, 4)]
+
+
+def test_a_damaged_shard_is_named_when_it_is_read(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 1)
+    shard = next(path.glob("*.distcp"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"100 bytes instead of.*\.distcp"):
+        load_full(path)
+    with pytest.raises(DataError, match=r"100 bytes instead of.*\.distcp"):
+        load_tensors(path, {"model.matrix": torch.zeros(9, 4)})
+
+
+def test_a_kill_while_a_step_is_written_anew_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path)
+    path = save(store, 1)
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError("killed")
+        return rename(self, target)
+
+    rename = Path.rename
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        store.save(1, some_tensors(9), {}, {}, {})
+        assert "killed" in store.wait().error
+    told: list[str] = []
+    assert newest_good(tmp_path, told.append) == path
+    assert not told
+    assert_content(path)
+    assert_content(save(store, 1))
+    assert [entry.name for entry in tmp_path.iterdir() if "iter" in entry.name] == [path.name]
 
 
 def test_tensors_that_do_not_fit_are_refused_before_anything_changes(tmp_path: Path) -> None:

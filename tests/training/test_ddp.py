@@ -10,7 +10,7 @@ pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.models.tokenizer import build_tokenizer
-from cosmos_lidar.training.checkpoint_store import load_full, load_state
+from cosmos_lidar.training.checkpoint_reading import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.model import lr_factor
 from cosmos_lidar.training.overrides import save_config

@@ -20,7 +20,8 @@ pytest.importorskip("megatron.energon")
 from cosmos_lidar.cli import main
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.training import checkpoint_store
-from cosmos_lidar.training.checkpoint_store import CheckpointStore, load_full, load_state
+from cosmos_lidar.training.checkpoint_reading import load_full, load_state
+from cosmos_lidar.training.checkpoint_store import CheckpointStore
 from cosmos_lidar.training.dit import DitModel
 from cosmos_lidar.training.dit_run import train_dit
 from cosmos_lidar.training.overrides import apply_overrides

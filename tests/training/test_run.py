@@ -11,7 +11,7 @@ from cosmos_lidar.errors import DataError, UserError
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.training.checkpoint_store import load_full, load_state
+from cosmos_lidar.training.checkpoint_reading import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.export import export_checkpoint
 from cosmos_lidar.training.overrides import apply_overrides
