@@ -54,8 +54,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "te_fp8_compile": ("te", {"precision": "fp8", "compile": True}),
     "te_fp8_triton": ("te", {"precision": "fp8", "backends": {**TRITON, "attention": "te"}}),
 }
-ON_CPU = {"network": "faditv2_60m", "latents": "2x16x4x16x32", "text": 32, "throughput_network": "faditv2_60m",
-          "throughput_latents": "1x16x4x16x32", "steps": 3, "rounds": 3}  # fmt: skip
+ON_CPU = {"network": "faditv2_60m", "latents": "2x16x4x16x16", "text": 32, "throughput_network": "faditv2_60m",
+          "throughput_latents": "1x16x4x16x16", "steps": 2, "rounds": 3}  # fmt: skip
 SMALL = {"network": "faditv2_debug", "latents": "2x16x4x8x8", "text": 4, "throughput_network": "faditv2_debug",
          "throughput_latents": "1x16x4x8x8", "steps": 2, "rounds": 1, "checkpoint_mb": 50, "repeats": 2}  # fmt: skip
 

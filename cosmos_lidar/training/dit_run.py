@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +13,13 @@ from torch import nn
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.parallel.mesh import process_rank
 from cosmos_lidar.training.dit import DitModel
 from cosmos_lidar.training.dit_config import DitRun, check
 from cosmos_lidar.training.dit_export import export_model
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 from cosmos_lidar.training.files import read_tensors
+from cosmos_lidar.training.made_once import made_once
 
-_WAIT_S = 600.0
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
 
@@ -76,20 +74,18 @@ def make_network(run: DitRun) -> nn.Module:
 
 def synthetic_latents(folder: Path, run: DitRun) -> Path:
     """Return a folder of shards of made-up latents: smooth waves, different in each clip; rank 0 makes it."""
-    done = folder / ".nv-meta" / "dataset.yaml"
-    if process_rank() != 0:
-        return _wait_for(done, folder)
-    if not done.exists():
-        from cosmos_lidar.shards.manifest import index_with_energon
-        from energon_tasks.latents import SAMPLE_TYPE
+    from cosmos_lidar.shards.manifest import index_with_energon
+    from energon_tasks.latents import SAMPLE_TYPE
 
+    def make() -> None:
         logger.info("making %d synthetic latents in %s", run.synthetic_clips, folder)
         folder.mkdir(parents=True, exist_ok=True)
         validated = max(run.synthetic_clips // _VAL_SHARE, 1)
         names = [_write_shard(folder, "train", range(validated, run.synthetic_clips), run)]
         names.append(_write_shard(folder, "val", range(validated), run))
         index_with_energon(folder, names, sample_type=SAMPLE_TYPE)
-    return folder
+
+    return made_once(folder, folder / ".nv-meta" / "dataset.yaml", make)
 
 
 def _write_shard(folder: Path, split: str, clips: range, run: DitRun) -> str:
@@ -131,12 +127,3 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     if missing or unexpected:
         problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unexpected)} unknown ({unexpected[:2]})"
         raise DataError(problem, file=path, wanted=f"the weights of {type(network).__name__} of the same shape")
-
-
-def _wait_for(file: Path, folder: Path) -> Path:
-    started = time.monotonic()
-    while not file.exists():
-        if time.monotonic() - started > _WAIT_S:
-            raise UserError(f"{file} was not written within {_WAIT_S:.0f} s by the process of rank 0")
-        time.sleep(0.2)
-    return folder

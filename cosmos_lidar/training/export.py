@@ -13,8 +13,12 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.training.checkpoint_manifest import verify
 from cosmos_lidar.training.checkpoint_reading import load_full
 from cosmos_lidar.training.dit_export import export_dit
+from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.files import read_tensors, write_whole
+from cosmos_lidar.training.full_weights import full_tensors
+from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import read_key
+from cosmos_lidar.training.ranks import is_first
 
 PREFIX = "network."
 
@@ -42,6 +46,15 @@ def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Pat
     write_whole(plain, lambda partial: torch.save(_published(state, step), partial))
     write_whole(safe, lambda partial: partial.write_bytes(save(state, {"iteration": str(step)})))
     return [plain, safe, *export_jit(network, folder, stem, averaged)]
+
+
+def export_trained(model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
+    """Write the exports of a tokenizer in training; every process calls this, the first one writes."""
+    state = full_tensors(model.network.state_dict())
+    average = full_tensors(ema.average) if ema is not None else None
+    if is_first():
+        averaged = network_of(state | average, step) if average is not None else None
+        export_tokenizer(network_of(state, step), averaged, folder, step)
 
 
 def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:

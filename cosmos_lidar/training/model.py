@@ -160,16 +160,18 @@ class TrainedModel(ModelPT):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule."""
         config = self.run.optim
-        optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.network.parameters() if parameter.requires_grad],
-            lr=config.lr,
-            betas=tuple(config.betas),
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        settings = {"lr": config.lr, "betas": tuple(config.betas), "eps": config.eps, "fused": True}
+        optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay, **settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the trained parameters; those whose name holds ``bias`` apart where they do not decay."""
+        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        if self.run.optim.decay_biases:
+            return [{"params": [p for _, p in trained]}]
+        biases = [p for name, p in trained if "bias" in name]
+        return [{"params": [p for name, p in trained if "bias" not in name]}, {"params": biases, "weight_decay": 0.0}]
 
     def setup_training_data(self, train_data_config: Any) -> None:
         """Nothing: the loaders are handed to the trainer."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,10 @@ from cosmos_lidar.parallel.spatial import check_width
 from cosmos_lidar.sensors import RangeMapFormat, Sensor, load_sensor, uniform_sensor
 from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
 from cosmos_lidar.training.engine import DataShare
+from cosmos_lidar.training.made_once import made_once
 from cosmos_lidar.training.tokenizer_config import TokenizerRun
 
 _COMPRESSION = 8  # the network wants heights and widths that are multiples of it
-_WAIT_S = 600.0
 _PUBLISHED_SIZE = (512, 1792)
 
 
@@ -98,35 +96,24 @@ def debug_sensor() -> Sensor:
 
 def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
     """Return a folder of shards of short synthetic drives of a small sensor; rank 0 makes it, the others wait."""
-    if int(os.environ.get("RANK", 0)) != 0:
-        return _wait_for(folder / MANIFEST)
     from cosmos_lidar.shards.plan import PrepareOptions
     from cosmos_lidar.shards.prepare import prepare_shards
     from cosmos_lidar.synth import synthesize_drive
 
-    if not (folder / MANIFEST).exists():
+    def make() -> None:
         sensor = debug_sensor()
         logger.info("making %d synthetic drives in %s", drives, folder)
         clips = [synthesize_drive(seed + number, sensor, frames=10) for number in range(drives)]
         shares = (1.0 - 1.0 / drives, 1.0 / drives, 0.0)
         options = PrepareOptions(split=shares, frames_per_sample=2, samples_per_shard=5)
         prepare_shards(clips, folder, options)
-    return folder
+
+    return made_once(folder, folder / MANIFEST, make)
 
 
 def _whole_size(sensor: Sensor) -> tuple[int, int]:
     merged = sensor.columns // sensor.format.pair_columns
     return sensor.rows * sensor.format.repeat_rows, merged // _COMPRESSION * _COMPRESSION
-
-
-def _wait_for(file: Path) -> Path:
-    """Wait until another process has written ``file``, the last one of its folder; returns the folder."""
-    started = time.monotonic()
-    while not file.exists():
-        if time.monotonic() - started > _WAIT_S:
-            raise UserError(f"{file} was not written within {_WAIT_S:.0f} s by the process of rank 0")
-        time.sleep(0.2)
-    return file.parent
 
 
 def _check_sizes(crop_columns: int, merged: int, sensor: Sensor) -> None:

@@ -8,13 +8,9 @@ from pathlib import Path
 from torch import nn
 
 from cosmos_lidar.sensors import RangeMapFormat
-from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
-from cosmos_lidar.training.export import export_tokenizer, network_of
-from cosmos_lidar.training.full_weights import full_tensors
+from cosmos_lidar.training.export import export_trained
 from cosmos_lidar.training.lidar_tokenizer import LidarTokenizerModel
-from cosmos_lidar.training.model import TrainedModel
-from cosmos_lidar.training.ranks import is_first
 from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
 from cosmos_lidar.training.tokenizer_data import make_data, picture_size
 
@@ -34,7 +30,7 @@ def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
     data = make_data(run, folder, share)
     model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
     batch, workers = run.data.batch_size, run.data.workers
-    return Job(model, data.train, data.val, batch, workers, run.model.checkpoint or "scratch", _export)
+    return Job(model, data.train, data.val, batch, workers, run.model.checkpoint or "scratch", export_trained)
 
 
 def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:
@@ -68,11 +64,3 @@ def _make_perceptual(run: TokenizerRun) -> nn.Module | None:
 
     loss = run.model.loss
     return load_perceptual(loss.perceptual_weights) if loss.perceptual > 0 else None
-
-
-def _export(model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
-    state = full_tensors(model.network.state_dict())
-    average = full_tensors(ema.average) if ema is not None else None
-    if is_first():
-        averaged = network_of(state | average, step) if average is not None else None
-        export_tokenizer(network_of(state, step), averaged, folder, step)
