@@ -25,6 +25,20 @@ def ci8x8_512() -> TokenizerRun:
     )
 
 
+def cv4x8x8_lidar() -> TokenizerRun:
+    """Return the training of a tokenizer over time: 9 sweeps in a row of 512 x 448, compressed 4 x 8 x 8.
+
+    The shards need runs of at least 9 frames: ``cosmos-lidar prepare --frames-per-sample 9`` or more.
+    """
+    return TokenizerRun(
+        recipe="cv4x8x8_lidar",
+        model=ModelConfig(name="CV4x8x8"),
+        data=DataConfig(batch_size=1, sequence=9, crop_columns=448, val_batch_size=1),
+        trainer=TrainerConfig(precision="bf16"),
+        log=LogConfig(name="Cosmos-LidarTokenizer-CV4x8x8"),
+    )
+
+
 def debug() -> TokenizerRun:
     """Return a run of under a minute on one CPU core: two synthetic drives of a small sensor, a small network."""
     trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
@@ -62,7 +76,7 @@ def demo() -> TokenizerRun:
     )
 
 
-RECIPES = {"ci8x8_512": ci8x8_512, "debug": debug, "demo": demo}
+RECIPES = {"ci8x8_512": ci8x8_512, "cv4x8x8_lidar": cv4x8x8_lidar, "debug": debug, "demo": demo}
 
 
 

@@ -17,6 +17,7 @@ from cosmos_lidar.losses.reconstruction import l1
 from cosmos_lidar.losses.schedule import piecewise_constant
 from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.metrics.lidar import RangeErrors, RangeProtocol
+from cosmos_lidar.models.tokenizer.video_layers import fold_frames
 from cosmos_lidar.parallel.spatial import join_slices, take_slice
 from cosmos_lidar.sensors import RangeMapFormat, denormalise
 from cosmos_lidar.training.model import TrainedModel
@@ -33,6 +34,8 @@ class LidarTokenizerModel(TrainedModel):
         perceptual: module (reconstruction, picture, mask) -> per-picture distance; None when its weight is 0.
         picture: how ranges became pictures, to report errors in metres.
         size: (height, width) of training pictures.
+
+    A network of video takes sequences (B, 3, T, H, W); losses and metrics are those of their frames as pictures.
     """
 
     columns = ("loss", "color", "perceptual")
@@ -60,7 +63,7 @@ class LidarTokenizerModel(TrainedModel):
             self._perceptual[0].to(self.device)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return reconstructions of ``images`` (B, 3, H, W) in [-1, 1], in the dtype of the computation."""
+        """Return reconstructions of ``images`` in [-1, 1], in the dtype of the computation."""
         images = images.to(self.compute_dtype)
         if self.run.parallel.context == 1:
             return self.network.decode(self.network.encode(images))
@@ -73,10 +76,11 @@ class LidarTokenizerModel(TrainedModel):
         """Return ``loss`` and its parts, each a scalar.
 
         Args:
-            reconstruction: (B, 3, H, W).
-            images: (B, 3, H, W) in [-1, 1].
-            valid: (B, 1, H, W) bool, pixels with a return; used when ``model.loss.masked`` is on.
+            reconstruction: (B, 3, H, W) or (B, 3, T, H, W).
+            images: of the same shape, in [-1, 1].
+            valid: with one channel, bool, pixels with a return; used when ``model.loss.masked`` is on.
         """
+        reconstruction, images, valid = (as_pictures(x) for x in (reconstruction, images, valid))
         config = self.run.model.loss
         mask = valid if config.masked else None
         color = l1(reconstruction.float(), images.float(), mask)
@@ -98,24 +102,26 @@ class LidarTokenizerModel(TrainedModel):
 
     def meta_inputs(self) -> tuple[torch.Tensor, ...]:
         """Return one training picture on the ``meta`` device."""
-        return (torch.empty(1, 3, *self.size, device="meta"),)
+        return (torch.empty(1, 3, *self._shape, device="meta"),)
 
     def example_batch(self, count: int) -> SimpleNamespace:
         """Return ``count`` pictures of zeros."""
-        valid = torch.ones(count, 1, *self.size, dtype=torch.bool)
-        return SimpleNamespace(images=torch.zeros(count, 3, *self.size), valid=valid, clip_ids=[])
+        valid = torch.ones(count, 1, *self._shape, dtype=torch.bool)
+        return SimpleNamespace(images=torch.zeros(count, 3, *self._shape), valid=valid, clip_ids=[])
 
     def tokens_per_sample(self) -> int:
-        """Return the latent pixels of a training picture."""
-        return self.size[0] * self.size[1] // self.network.config.spatial_compression**2
+        """Return the latent positions of a training picture or sequence."""
+        shape, frames = self.network.config, self.run.data.sequence
+        time = 1 + (frames - 1) // shape.temporal_compression if frames > 1 else 1
+        return time * self.size[0] * self.size[1] // shape.spatial_compression**2
 
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return sums over one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
-        reconstruction = self(batch.images).float()
-        images = batch.images.float()
-        values = self.losses(reconstruction, images, batch.valid)
+        reconstruction, images, valid = (as_pictures(x) for x in (self(batch.images), batch.images, batch.valid))
+        reconstruction, images = reconstruction.float(), images.float()
+        values = self.losses(reconstruction, images, valid)
         errors = RangeErrors(RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m))
-        errors.add(self._metres(images), self._metres(reconstruction), self._one_row_each(batch.valid))
+        errors.add(self._metres(images), self._metres(reconstruction), self._one_row_each(valid))
         quality = {"psnr": psnr(reconstruction, images).sum(), "ssim": ssim(reconstruction, images).sum()}
         means = {name: float(value) * len(images) for name, value in values.items()}
         return {"count": len(images), "errors": errors.state(), **means, **{k: float(v) for k, v in quality.items()}}
@@ -130,6 +136,11 @@ class LidarTokenizerModel(TrainedModel):
         found = errors.result().published
         return pooled | {"val/rmse_m": found.rmse_m, "val/mae_m": found.mae_m, "val/relative": found.relative}
 
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        frames = self.run.data.sequence
+        return (frames, *self.size) if frames > 1 else self.size
+
     def _metres(self, picture: torch.Tensor) -> torch.Tensor:
         """Return (B, rows, columns) metres of (B, 3, H, W) pictures: mean of channels, one row of each group."""
         ranges = denormalise(picture.clamp(-1.0, 1.0).mean(dim=1), self.picture)
@@ -137,3 +148,8 @@ class LidarTokenizerModel(TrainedModel):
 
     def _one_row_each(self, valid: torch.Tensor) -> torch.Tensor:
         return valid[:, 0, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
+
+
+def as_pictures(x: torch.Tensor) -> torch.Tensor:
+    """Return sequences (B, C, T, H, W) as pictures (B T, C, H, W); pictures as they are."""
+    return fold_frames(x) if x.ndim == 5 else x

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
 
 
@@ -48,6 +50,7 @@ class DataConfig:
     val_split: str = setting("val", "split that is validated on")
     batch_size: int = setting(10, "frames per step and process")
     frames_per_clip: int = setting(10, "frames drawn (with replacement) from a run of frames each time it is met")
+    sequence: int = setting(1, "frames in the order of time that make one sample; above 1 for CV and DV tokenizers")
     crop_columns: int = setting(896, "width of the random crop in merged columns, a multiple of 8; 0 for whole maps")
     val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each run of frames")
     workers: int = setting(4, "reader processes per training process; 0 reads in the training process")
@@ -73,10 +76,12 @@ def check(run: TokenizerRun) -> None:
     """
     check_run(run)
     data, loss = run.data, run.model.loss
+    check_sequence(data.sequence, tokenizer_config(run.model.name))
     refuse_below(
         {
             "data.batch_size": (data.batch_size, 1),
             "data.val_batch_size": (data.val_batch_size, 1),
+            "data.sequence": (data.sequence, 1),
             "data.workers": (data.workers, 0),
         }
     )
@@ -90,3 +95,18 @@ def check(run: TokenizerRun) -> None:
         raise UserError("data.path is empty: give the folder that `cosmos-lidar prepare` wrote (data.path=shards)")
     if data.train_split == data.val_split:
         raise UserError(f"data.train_split and data.val_split are both {data.val_split!r}: validate on other drives")
+
+
+def check_sequence(frames: int, shape: TokenizerConfig | VideoTokenizerConfig) -> None:
+    """Refuse samples of a length that the network cannot take.
+
+    Raises:
+        UserError: the message names lengths that would do.
+    """
+    step = shape.temporal_compression if isinstance(shape, VideoTokenizerConfig) else None
+    if step is None and frames != 1:
+        raise UserError(f"data.sequence={frames}: a {shape.family} tokenizer takes single frames, data.sequence=1")
+    if step is not None and (frames - 1) % step:
+        below = (frames - 1) // step * step + 1
+        wanted = f"one more than a multiple of {step}, such as {below} or {below + step}"
+        raise UserError(f"data.sequence={frames}: {wanted}")

@@ -13,7 +13,7 @@ from cosmos_lidar.sensors import RangeMapFormat, Sensor, load_sensor, uniform_se
 from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
 from cosmos_lidar.training.engine import DataShare
 from cosmos_lidar.training.made_once import made_once
-from cosmos_lidar.training.tokenizer_config import TokenizerRun
+from cosmos_lidar.training.tokenizer_config import DataConfig, TokenizerRun
 
 _COMPRESSION = 8  # the network wants heights and widths that are multiples of it
 _PUBLISHED_SIZE = (512, 1792)
@@ -46,7 +46,8 @@ def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerDat
     from energon_tasks.lidar import lidar_loader
 
     data, trainer = run.data, run.trainer
-    path = Path(data.path) if data.path else synthetic_shards(folder / "synthetic", run.synthetic_drives, trainer.seed)
+    made = (folder / "synthetic", run.synthetic_drives, trainer.seed, max(data.sequence, 2))
+    path = Path(data.path) if data.path else synthetic_shards(*made)
     sensor = load_sensor(path / read_manifest(path).sensors[0])
     merged = sensor.columns // sensor.format.pair_columns
     _check_sizes(data.crop_columns, merged, sensor)
@@ -58,8 +59,8 @@ def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerDat
         data.train_split,
         batch_size=data.batch_size,
         training=True,
-        frames_per_clip=data.frames_per_clip,
         crop_width=width,
+        **_frames(data, "sequential", data.frames_per_clip),
         num_workers=data.workers,
         shuffle_buffer=data.shuffle_runs,
         bad_sample_budget=data.bad_sample_budget,
@@ -71,7 +72,7 @@ def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerDat
         data.val_split,
         batch_size=data.val_batch_size,
         training=False,
-        frame_mode="random",
+        **_frames(data, "sequential_from_zero", 1),
         crop_width=merged // _COMPRESSION * _COMPRESSION,
         limit=trainer.val_batches or None,
         bad_sample_budget=data.bad_sample_budget,
@@ -79,6 +80,13 @@ def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerDat
         **ranks,
     )
     return TokenizerData(train, val, sensor.format, (_whole_size(sensor)[0], width))
+
+
+def _frames(data: DataConfig, order: str, single_frames: int) -> dict[str, Any]:
+    """Return what to draw from a run of frames: one sequence in the order of time, or frames at random."""
+    if data.sequence > 1:
+        return {"frame_mode": order, "frames_per_clip": data.sequence, "temporal": True}
+    return {"frame_mode": "random", "frames_per_clip": single_frames}
 
 
 def picture_size(run: TokenizerRun) -> tuple[int, int]:
@@ -94,8 +102,15 @@ def debug_sensor() -> Sensor:
     return uniform_sensor(16, 256, name="debug")
 
 
-def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
-    """Return a folder of shards of short synthetic drives of a small sensor; rank 0 makes it, the others wait."""
+def synthetic_shards(folder: Path, drives: int, seed: int, frames: int = 2) -> Path:
+    """Return a folder of shards of short synthetic drives of a small sensor; rank 0 makes it, the others wait.
+
+    Args:
+        folder: where the shards go.
+        drives: how many, of 10 frames each.
+        seed: of the first drive.
+        frames: in a row that make a sample.
+    """
     from cosmos_lidar.shards.plan import PrepareOptions
     from cosmos_lidar.shards.prepare import prepare_shards
     from cosmos_lidar.synth import synthesize_drive
@@ -105,7 +120,7 @@ def synthetic_shards(folder: Path, drives: int, seed: int) -> Path:
         logger.info("making %d synthetic drives in %s", drives, folder)
         clips = [synthesize_drive(seed + number, sensor, frames=10) for number in range(drives)]
         shares = (1.0 - 1.0 / drives, 1.0 / drives, 0.0)
-        options = PrepareOptions(split=shares, frames_per_sample=2, samples_per_shard=5)
+        options = PrepareOptions(split=shares, frames_per_sample=frames, samples_per_shard=5)
         prepare_shards(clips, folder, options)
 
     return made_once(folder, folder / MANIFEST, make)
