@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -311,6 +312,7 @@ def main() -> None:
     """Measure and print; exit status 1 if a row failed that could have been measured."""
     args, out, failed = parse(), sys.stdout.write, False
     torch.set_num_threads(args.threads)
+    warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # one process has no group
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("--device cuda and no usable GPU here: --device cpu")
     if args.profile:
