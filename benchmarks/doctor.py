@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/doctor.py
 
 Each row trains two steps of a debug recipe at another size, in processes of its own, and reads ``memory_gb`` of
-``metrics.csv``, the resident peak (Linux). The memory of an interpreter with everything imported is added to the prediction.
+``metrics.csv``, the resident peak (Linux). To the prediction the memory of an interpreter with everything imported is
+added.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def main() -> None:
     """Measure and print."""
     base = int(subprocess.run([sys.executable, "-c", BASE], capture_output=True, text=True, check=True).stdout) / 1e9
     out = sys.stdout.write
-    out(f"{machine('cpu')}; interpreter {base:.2f} GB\n\n| run | predicted GB | measured GB | ratio |\n|---|---|---|---|\n")
+    out(f"{machine('cpu')}; interpreter {base:.2f} GB\n\n")
+    out("| run | predicted GB | measured GB | ratio |\n|---|---|---|---|\n")
     for title, (family, processes, options) in CASES.items():
         run = apply_overrides(family.debug(), [*FEW, *options])
         sizes = run.parallel.data_replicate, run.parallel.data_shard, run.parallel.context, run.parallel.tensor
