@@ -1,0 +1,38 @@
+"""A critic of patches of video and the hinge losses of the game against it (Isola et al. 2017, Lim and Ye 2017)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PatchDiscriminator(nn.Module):
+    """Tell recorded from reconstructed patches: strided 3-D convolutions, one verdict for each patch.
+
+    Args:
+        channels: of the first layer; each further one has twice as many, up to eight times.
+        layers: that halve height and width; the second and later ones halve time as well.
+    """
+
+    def __init__(self, channels: int = 64, layers: int = 3) -> None:
+        super().__init__()
+        widths = [channels * min(2**i, 8) for i in range(layers)]
+        parts: list[nn.Module] = [nn.Conv3d(3, widths[0], (3, 4, 4), (1, 2, 2), 1), nn.LeakyReLU(0.2)]
+        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+            convolution = nn.Conv3d(inputs, outputs, (3, 4, 4), (2, 2, 2), 1, bias=False)
+            parts += [convolution, nn.GroupNorm(min(32, outputs), outputs), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*parts, nn.Conv3d(widths[-1], 1, 3, 1, 1))
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Return verdicts (B, 1, t, h, w), high for recorded, of clips (B, 3, T, H, W) in [-1, 1]; T may be 1."""
+        return self.layers(video)
+
+
+def critic_hinge(recorded: Tensor, made: Tensor) -> Tensor:
+    """Return the critic's loss: (mean max(0, 1 - recorded) + mean max(0, 1 + made)) / 2."""
+    return 0.5 * (F.relu(1.0 - recorded).mean() + F.relu(1.0 + made).mean())
+
+
+def generator_hinge(made: Tensor) -> Tensor:
+    """Return what the tokenizer is to make small: the mean verdict on what it made, negative."""
+    return -made.mean()
