@@ -13,6 +13,7 @@ import signal
 import tarfile
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,10 @@ class SkipReport:
         context = multiprocessing.get_context("fork")
         self.budget, self.expected = budget, expected
         self._seen, self._bad, self._short = (context.Value("q", 0) for _ in range(3))
-        self._file = tempfile.NamedTemporaryFile(prefix="skipped-", suffix=".jsonl")  # noqa: SIM115 - lives as long
+        handle, name = tempfile.mkstemp(prefix="skipped-", suffix=".jsonl")
+        os.close(handle)
+        self._file = Path(name)
+        weakref.finalize(self, _remove, self._file, os.getpid())
 
     @property
     def seen(self) -> int:
@@ -58,7 +62,7 @@ class SkipReport:
 
     def problems(self) -> list[dict[str, str]]:
         """Return what was wrong, oldest first: ``shard``, ``key`` and ``problem`` of each bad sample."""
-        with open(self._file.name, encoding="utf-8") as file:
+        with self._file.open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 
     def count_seen(self) -> None:
@@ -83,7 +87,7 @@ class SkipReport:
         line = json.dumps({"shard": str(shard), "key": str(key), "problem": problem})
         with self._bad.get_lock():
             self._bad.value += 1
-            with open(self._file.name, "a", encoding="utf-8") as file:
+            with self._file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         logger.warning("sample %s of %s is left out: %s", key, shard, problem)
         if self.exceeded():
@@ -102,6 +106,12 @@ class SkipReport:
             key=last["key"],
             wanted=f"at most a share of {self.budget:g}: see `cosmos-lidar check`, or raise bad_sample_budget",
         )
+
+
+def _remove(path: Path, owner: int) -> None:
+    """Delete the file of a report; forked readers, which have the report too, leave it alone."""
+    if os.getpid() == owner:
+        path.unlink(missing_ok=True)
 
 
 class CheckedLoader(SavableDataLoader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,12 +20,13 @@ class VideoFile:
     It opens the file when first asked, once per process, and keeps the last few decoded pictures.
 
     Args:
-        path: the video.
+        path: the video; only its name, for messages, where ``content`` is given.
         clip_id: for messages.
+        content: what would be in the file.
     """
 
-    def __init__(self, path: Path, clip_id: str | None = None) -> None:
-        self.path, self.clip_id = path, clip_id
+    def __init__(self, path: Path, clip_id: str | None = None, content: bytes | None = None) -> None:
+        self.path, self.clip_id, self.content = path, clip_id, content
         self._forget()
 
     def _forget(self) -> None:
@@ -34,7 +36,7 @@ class VideoFile:
 
     def __getstate__(self) -> dict:
         """Leave the open file behind when this goes to another process."""
-        return {"path": self.path, "clip_id": self.clip_id}
+        return {"path": self.path, "clip_id": self.clip_id, "content": self.content}
 
     def __setstate__(self, state: dict) -> None:
         self.__init__(**state)
@@ -57,6 +59,18 @@ class VideoFile:
             self._decode(index)
         return self._kept[index]
 
+    def times_s(self) -> np.ndarray:
+        """Return (M,) when each picture is shown, seconds.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        times = self._open()
+        return times * float(self._unit_s)
+
+    def _source(self) -> str | io.BytesIO:
+        return str(self.path) if self.content is None else io.BytesIO(self.content)
+
     def _open(self) -> np.ndarray:
         """Return (M,) presentation times in stream units; they are read from the packets, nothing is decoded."""
         import av
@@ -64,12 +78,15 @@ class VideoFile:
         if self._times is not None:
             return self._times
         try:
-            with av.open(str(self.path)) as container:
+            with av.open(self._source()) as container:
+                if not container.streams.video:
+                    raise self._broken("no video stream in it")
+                self._unit_s = container.streams.video[0].time_base
                 packets = container.demux(container.streams.video[0])
                 self._times = np.sort(
                     np.array([p.pts for p in packets if p.pts is not None and not p.is_discard], np.int64)
                 )
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, ValueError) as error:
             raise self._broken(error) from error
         return self._times
 
@@ -93,7 +110,7 @@ class VideoFile:
         import av
 
         if self._container is None:
-            self._container = av.open(str(self.path))
+            self._container = av.open(self._source())
             self._container.streams.video[0].thread_count = 1
         stream = self._container.streams.video[0]
         self._container.seek(int(self._times[index]), stream=stream, backward=True)

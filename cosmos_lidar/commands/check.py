@@ -25,7 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; returns 0 when all is well, 1 when something is not."""
     from cosmos_lidar.shards.check import check_shards
+    from cosmos_lidar.shards.videos import VIDEOS, check_videos
 
+    if (args.shards / VIDEOS).is_file():
+        wrong = [{"shard": shard, "key": key, "problem": problem} for shard, key, problem in check_videos(args.shards)]
+        lines = [f"{row['problem']} [shard {row['shard']}, key {row['key']}]" for row in wrong]
+        lines.append(f"{args.shards}: {len(wrong) or 'no'} problem(s)")
+        sys.stdout.write((json.dumps({"problems": wrong}, indent=1) if args.json else "\n".join(lines)) + "\n")
+        return 1 if wrong else 0
     result = check_shards(args.shards)
     sys.stdout.write(json.dumps(asdict(result), indent=1) + "\n" if args.json else _as_text(result))
     return 1 if result.problems else 0

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames-per-sample", type=int, default=10, metavar="N", help="frames a sample (default 10)")
     parser.add_argument("--samples-per-shard", type=int, default=64, metavar="N", help="samples a tar (default 64)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument(
+        "--videos", action="store_true", help="write the cameras of the recordings as videos, without the lidar"
+    )
     parser.add_argument("--resume", action="store_true", help="insist on continuing what was begun in OUT")
     parser.add_argument(
         "--bad-budget", type=float, default=0.001, metavar="SHARE",
@@ -48,10 +51,33 @@ def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.shards.prepare import prepare_shards
+    from cosmos_lidar.shards.videos import holds_only_videos
 
+    if args.videos or holds_only_videos(args.source):
+        return _prepare_videos(args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor)
     manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
     sys.stdout.write(_summary(manifest, args.out))
+    return 0
+
+
+def _prepare_videos(args: argparse.Namespace) -> int:
+    from cosmos_lidar.shards.videos import camera_videos, find_videos, holds_only_videos, prepare_videos
+
+    if holds_only_videos(args.source):
+        sources = find_videos(args.source)
+    else:
+        from cosmos_lidar.clips import open_clips
+
+        sources = camera_videos(open_clips(args.source, format=args.format, sensor=args.sensor))
+    records = prepare_videos(sources, args.out, _options(args))
+    for split in dict.fromkeys(record.split for record in records):
+        mine = [record for record in records if record.split == split]
+        frames, size = sum(record.frames for record in mine), sum(record.bytes for record in mine)
+        videos = sum(record.samples for record in mine)
+        sys.stdout.write(f"{split}: {videos} videos, {frames} frames, {len(mine)} shards, {size / 1e6:.1f} MB\n")
+    bad = len(sources) - sum(record.samples for record in records)
+    sys.stdout.write(f"{bad} videos left out (see {args.out / 'report.json'})\n" if bad else "no video left out\n")
     return 0
 
 

@@ -63,6 +63,25 @@ def read_energon_index(folder: Path) -> EnergonIndex:
         raise DataError(f"the Energon index cannot be read: {error}", file=meta, wanted=wanted) from error
 
 
+def count_samples(folder: Path, split: str) -> int:
+    """Return the number of samples of a split, without opening a shard.
+
+    Raises:
+        DataError: there is no index, or no shard in that split.
+    """
+    meta = folder / ENERGON
+    wanted = "`cosmos-lidar prepare VIDEOS FOLDER`, or `energon prepare` in the folder of tars"
+    try:
+        counts = json.loads((meta / ".info.json").read_text(encoding="utf-8"))["shard_counts"]
+        splits = _read_splits(meta / "split.yaml")
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise DataError(f"no indexed shards: {error}", file=folder, wanted=wanted) from error
+    if not splits.get(split):
+        found = ", ".join(splits) or "none"
+        raise DataError(f"split {split!r} is empty", file=meta / "split.yaml", wanted=f"one that has shards: {found}")
+    return sum(counts[name] for name in splits[split])
+
+
 def read_tar_index(tar: Path) -> list[int]:
     """Return the offsets of ``NAME.tar.idx``: where each sample starts, and where the last one ends.
 

@@ -161,7 +161,7 @@ def _drives(clips: Sequence[Clip], pattern: str) -> dict[str, list[str]]:
 def _dealt_splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
     drives = _drives(clips, options.drive_pattern)
     order = sorted(drives, key=lambda drive: hashlib.sha256(f"{options.seed}:{drive}".encode()).digest())
-    counts = _share_out(len(order), options.split)
+    counts = share_out(len(order), options.split)
     place = {clip.clip_id: number for number, clip in enumerate(clips)}
     splits, start = {}, 0
     for split, count in zip(SPLITS, counts, strict=False):
@@ -172,7 +172,7 @@ def _dealt_splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, l
     return splits
 
 
-def _share_out(drives: int, shares: Sequence[float]) -> list[int]:
+def share_out(drives: int, shares: Sequence[float]) -> list[int]:
     """Return drives per split: at least one for each share above zero, the rest by largest remainder."""
     asked = [number for number, share in enumerate(shares) if share > 0]
     if drives < len(asked):

@@ -110,7 +110,7 @@ def test_every_option_is_described():
 
 def test_command_line_messages(capsys):
     assert recipe_main(RECIPES, lambda run: 0, ["recipe=large"]) == 2
-    assert "recipe=large: choose ci8x8_512 or debug" in capsys.readouterr().err
+    assert "recipe=large: choose ci8x8_512 or cv4x8x8_lidar or debug" in capsys.readouterr().err
     assert recipe_main(RECIPES, lambda run: 0, ["--yes", "recipe=debug", "trainer.max_steps=4", "--dryrun"]) == 0
     assert "max_steps: 4" in capsys.readouterr().out
     assert recipe_main(RECIPES, lambda run: 15, ["recipe=debug"]) == 143

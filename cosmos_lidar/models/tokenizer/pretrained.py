@@ -1,0 +1,43 @@
+"""Tokenizers by name: a folder or file on disk, or a repository of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from torch import nn
+
+from cosmos_lidar.errors import DataError, require
+from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_FILES = ("encoder.jit", "decoder.jit", "autoencoder.jit", "model.pt", "*.safetensors", "config.json")
+
+
+def from_pretrained(name: str | Path) -> nn.Module:
+    """Return the tokenizer of a checkpoint.
+
+    Args:
+        name: a file or folder that :func:`~cosmos_lidar.models.tokenizer.load_tokenizer` reads, or a repository such as
+            ``nvidia/Cosmos-1.0-Tokenizer-CV8x8x8``, which is downloaded once and found in the cache afterwards, without
+            a network too.
+
+    Raises:
+        DataError: neither there nor to be downloaded, or no tokenizer.
+        UserError: huggingface_hub is not installed, and would be needed.
+    """
+    if Path(name).exists() or not _HUB_NAME.fullmatch(str(name)):
+        return load_tokenizer(name)
+    return load_tokenizer(_download(str(name)))
+
+
+def _download(name: str) -> Path:
+    hub = require("huggingface_hub", "train")
+    try:
+        return Path(hub.snapshot_download(name, allow_patterns=_FILES))
+    except Exception as error:  # of the network, of rights, of names: the hub has many kinds
+        wanted = (
+            f"a folder of that name, or access to the hub (HF_TOKEN for licensed models), or files fetched elsewhere: "
+            f"`hf download {name} --local-dir {name.rpartition('/')[2]}`, then give that folder"
+        )
+        raise DataError(f"not on this disk, and not downloaded: {error!s:.200}", file=name, wanted=wanted) from error

@@ -1,0 +1,256 @@
+"""Videos into a folder of Energon shards: tars of ``KEY.mp4`` beside ``KEY.json``, as the published guide has them.
+
+Videos are copied as they are; cameras that hold single pictures are encoded. Stopped at any moment, the same call goes
+on with the first shard that is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.video import VideoFile, write_mp4
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.progress import Meter
+from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
+from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
+from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
+from cosmos_lidar.shards.sample import BadFrame, PackedRun
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+VIDEOS = "videos.json"
+SAMPLE_TYPE = "video"
+_JOURNAL = "videos.journal.jsonl"
+_REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """One video that is to become a sample.
+
+    Attributes:
+        key: of the sample; no dots, as those begin the name of a part.
+        drive: videos of the same drive stay in one split.
+        path: of the file, or of the recording, for messages.
+        read: returns the encoded video.
+    """
+
+    key: str
+    drive: str
+    path: Path
+    read: Callable[[], bytes]
+
+
+def holds_only_videos(source: Path) -> bool:
+    """Tell whether a file is a video, or a folder has videos and no recordings: nothing else but texts and tables."""
+    if source.is_file():
+        return source.suffix.lower() in SUFFIXES
+    endings = {path.suffix.lower() for path in source.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    return bool(endings & set(SUFFIXES)) and endings <= {*SUFFIXES, ".txt", ".md", ".json", ".csv"}
+
+
+def find_videos(folder: Path) -> list[VideoSource]:
+    """Return all video files below ``folder`` (or the one file), in order; files of one name are one drive.
+
+    Raises:
+        DataError: there are none.
+    """
+    paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError("no videos in it", file=folder, wanted=f"files ending in {', '.join(SUFFIXES)}")
+    root = folder.parent if folder.is_file() else folder
+    sources = [
+        VideoSource(_key(path.relative_to(root).with_suffix("").as_posix()), path.stem, path, path.read_bytes)
+        for path in paths
+    ]
+    _refuse_doubles(sources)
+    return sources
+
+
+def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
+    """Return the cameras of clips as videos: ``CLIP_CAMERA``; the cameras of a clip are one drive.
+
+    Raises:
+        DataError: no clip has a camera.
+    """
+    sources = [
+        VideoSource(_key(f"{clip.clip_id}_{name}"), clip.clip_id, clip.source, lambda s=stream: _read_stream(s))
+        for clip in clips
+        for name, stream in clip.cameras.items()
+    ]
+    if not sources:
+        raise DataError("no cameras in these recordings", file=clips[0].source, wanted="recordings with cameras")
+    _refuse_doubles(sources)
+    return sources
+
+
+def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: PrepareOptions) -> list[ShardRecord]:
+    """Write videos as shards and index them for Energon.
+
+    Every video is opened and its first and last pictures are decoded; those that fail are left out, named in
+    ``report.json``, and end the run when they are more than ``options.bad_budget``.
+
+    Args:
+        sources: what to write.
+        folder: where to; empty or not there, or one in which the same call was begun.
+        options: shares of the splits, samples per shard, seed, budget.
+
+    Returns:
+        The shards, as ``folder/videos.json`` lists them.
+
+    Raises:
+        DataError: the folder holds something else, the disk is full, or too many videos cannot be used.
+        UserError: fewer drives than splits.
+    """
+    plan = _plan(sources, options)
+    if folder.exists() and not (folder / _JOURNAL).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder / _JOURNAL, _fingerprint(sources, options))
+    with Meter("prepare", "videos", len(sources)) as meter:
+        for name, shard in plan.items():
+            if name not in journal.finished:
+                journal.add(_write_shard(folder / name, shard, meter))
+            else:
+                meter.advance(len(shard))
+            _keep_to_budget(journal, options.bad_budget * len(sources), folder)
+    records = [record for record in journal.finished.values() if record.samples]
+    _write_report(folder, list(journal.finished.values()))
+    if not records:
+        raise DataError("no video of the source can be used", file=folder / _REPORT, wanted="readable videos")
+    index_with_energon(folder, [record.name for record in records], sample_type=SAMPLE_TYPE)
+    document = {"shards": [{"name": r.name, "bytes": r.bytes, "sha256": r.sha256, "samples": r.samples,
+                            "frames": r.frames} for r in records]}  # fmt: skip
+    write_text(folder / VIDEOS, json.dumps(document, indent=1) + "\n")
+    return records
+
+
+def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Compare a folder with ``videos.json`` and decode every picture; yields (shard, key, problem) of what is wrong."""
+    import tarfile
+
+    for record in json.loads((folder / VIDEOS).read_text(encoding="utf-8"))["shards"]:
+        path, found = folder / record["name"], 0
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record["sha256"]:
+            yield record["name"], "", "not as it was written (SHA-256), or missing"
+            continue
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if not member.name.endswith(".json"):
+                    found += 1
+                    video = VideoFile(path, member.name, tar.extractfile(member).read())
+                    try:
+                        for index in range(len(video)):
+                            video(index)
+                    except DataError as error:
+                        yield record["name"], member.name, str(error)
+        if found != record["samples"]:
+            yield record["name"], "", f"{found} videos instead of {record['samples']}"
+    if not (folder / ENERGON / "index.sqlite").is_file():
+        yield "", "", "no index of Energon's"
+
+
+def _write_shard(path: Path, sources: Sequence[VideoSource], meter: Meter) -> ShardRecord:
+    bad: list[BadFrame] = []
+    frames: dict[str, int] = {}
+
+    def samples() -> Iterator[PackedRun]:
+        for source in sources:
+            try:
+                content, facts = _examine(source)
+            except (DataError, OSError) as error:
+                logger.warning("video %s is left out: %s", source.path, error)
+                bad.append(BadFrame(source.key, "", str(error)))
+            else:
+                frames[source.key] = facts["frames"]
+                yield PackedRun(source.key, {"json": json.dumps(facts).encode(), "mp4": content}, facts["frames"], 0)
+            meter.advance(1)
+
+    ready = list(samples())  # a shard is small: what is in it is known before a file is begun
+    size, digest = write_tar(path, ready) if ready else (0, "")
+    split = path.name.rpartition("-")[0]
+    return ShardRecord(path.name, split, size, digest, len(ready), sum(frames.values()), frames, bad_frames=bad)
+
+
+def _examine(source: VideoSource) -> tuple[bytes, dict[str, object]]:
+    """Return the encoded video and what is known of it.
+
+    Raises:
+        DataError: it cannot be read or decoded.
+    """
+    content = source.read()
+    video = VideoFile(source.path, content=content)
+    times_s = video.times_s()
+    if not len(times_s):
+        raise DataError("no pictures in it", file=source.path, wanted="a video")
+    height, width = video(0).shape[:2]
+    video(len(video) - 1)
+    fps = (len(times_s) - 1) / float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
+    facts = {"frames": len(times_s), "fps": round(fps, 4), "height": height, "width": width}
+    return content, facts | {"source": source.path.name, "drive": source.drive}
+
+
+def _read_stream(stream: CameraStream) -> bytes:
+    """Return the file of a camera that is a video, or encode its pictures."""
+    if isinstance(stream.read, VideoFile):
+        return stream.read.path.read_bytes()
+    gaps_s = np.diff(stream.timestamps_us) / 1e6
+    rate_hz = 1.0 / float(np.median(gaps_s)) if len(gaps_s) else 10.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "camera.mp4"
+        write_mp4(path, (stream.read(index) for index in range(len(stream.timestamps_us))), rate_hz)
+        return path.read_bytes()
+
+
+def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, list[VideoSource]]:
+    """Return shard name -> videos; drives are dealt to the splits by the hash of their name."""
+    drives: dict[str, list[VideoSource]] = defaultdict(list)
+    for source in sources:
+        drives[source.drive].append(source)
+    order = sorted(drives, key=lambda drive: hashlib.sha256(f"{options.seed}:{drive}".encode()).digest())
+    plan, start, step = {}, 0, options.samples_per_shard
+    for split, count in zip(SPLITS, share_out(len(order), options.split), strict=False):
+        mine = [source for drive in order[start : start + count] for source in drives[drive]]
+        start += count
+        groups = [mine[first : first + step] for first in range(0, len(mine), step)]
+        plan |= {f"{split}-{number:06d}.tar": group for number, group in enumerate(groups)}
+    return plan
+
+
+def _keep_to_budget(journal: Journal, allowed: float, folder: Path) -> None:
+    bad = [bad for record in journal.finished.values() for bad in record.bad_frames]
+    if len(bad) > allowed:
+        _write_report(folder, list(journal.finished.values()))
+        wanted = "at most --bad-budget of them; see report.json"
+        raise DataError(f"{len(bad)} videos cannot be used; the last: {bad[-1].problem}", file=folder, wanted=wanted)
+
+
+def _write_report(folder: Path, records: Sequence[ShardRecord]) -> None:
+    left_out = [{"video": bad.clip, "problem": bad.problem} for record in records for bad in record.bad_frames]
+    write_text(folder / _REPORT, json.dumps({"left_out": left_out}, indent=1) + "\n")
+
+
+def _key(name: str) -> str:
+    return name.replace("/", "__").replace(".", "_")
+
+
+def _refuse_doubles(sources: Sequence[VideoSource]) -> None:
+    seen: dict[str, Path] = {}
+    for source in sources:
+        if source.key in seen:
+            raise UserError(f"{source.path} and {seen[source.key]} would both be sample {source.key}: rename one")
+        seen[source.key] = source.path
+
+
+def _fingerprint(sources: Sequence[VideoSource], options: PrepareOptions) -> str:
+    content = [options.split, options.samples_per_shard, options.seed, [source.key for source in sources]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,0 +1,263 @@
+"""Shards of videos as batches of clips for a tokenizer.
+
+Tars hold ``KEY.mp4`` parts, prepared by `cosmos-lidar prepare` or by a plain `energon prepare` with ImageSample and the
+field ``image: mp4``, as the published guide has it. A clip is a window in time and space of a video; only its frames
+are decoded, from the key frame before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from megatron.energon import (
+    Batch,
+    Cooker,
+    DefaultTaskEncoder,
+    ImageSample,
+    Sample,
+    WorkerConfig,
+    basic_sample_keys,
+    edataclass,
+    get_train_dataset,
+    get_val_dataset,
+    stateless,
+)
+
+from cosmos_lidar.clips.video import VideoFile
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.shards.energon_index import count_samples
+from cosmos_lidar.shards.videos import SAMPLE_TYPE
+from energon_tasks.skips import CheckedLoader, SkipReport
+
+PARTS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
+
+
+@edataclass
+class VideoSample(Sample):
+    """A video as it lies in the shard, still encoded."""
+
+    content: bytes
+
+
+@edataclass
+class VideoClip(Sample):
+    """One clip, (3, T, H, W) uint8 RGB, and the number of its first frame in the video."""
+
+    frames: torch.Tensor
+    clip_id: str
+    start: int
+
+
+@edataclass
+class VideoBatch(Batch):
+    """A batch of clips.
+
+    Attributes:
+        frames: (B, 3, T, H, W) uint8 RGB: a quarter of the bytes of floats to pass between processes and to the device.
+        clip_ids: key of each video.
+        starts: number of the first frame of each clip in its video.
+    """
+
+    frames: torch.Tensor
+    clip_ids: list[str]
+    starts: list[int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is cut out of each video.
+
+    Attributes:
+        frames: of a clip.
+        size: height and width of the crop.
+        resize: the short side is scaled to this first; 0 keeps it, but for videos smaller than the crop.
+        stride: every n-th frame is taken.
+        fps: rate at which frames are taken, whatever that of the video; 0 goes by ``stride``.
+    """
+
+    frames: int
+    size: int
+    resize: int = 0
+    stride: int = 1
+    fps: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse windows that cannot be."""
+        if min(self.frames, self.size, self.stride) < 1 or self.resize < 0 or self.fps < 0:
+            raise UserError(f"{self}: frames, size and stride must be at least 1, resize and fps not negative")
+        if self.resize and self.resize < self.size:
+            raise UserError(f"resize {self.resize}: at least the size of the crop, {self.size}")
+
+
+class VideoTaskEncoder(DefaultTaskEncoder[VideoSample, VideoClip, VideoBatch, VideoBatch]):
+    """Cuts a clip out of each video: anywhere in time and space in training, else from the middle.
+
+    Args:
+        window: what to cut.
+        fresh: another place each time a video is met (training).
+        seed: of the places.
+        report: counts what is met and left out.
+    """
+
+    decoder = None  # the default one decodes whole videos, and executes pickles
+
+    def __init__(self, window: Window, fresh: bool, seed: int, report: SkipReport) -> None:
+        super().__init__()
+        self.window, self.fresh, self.seed, self.report = window, fresh, seed, report
+        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+
+    @stateless
+    def cook(self, crude: dict) -> VideoSample:
+        """Take the video out of what Energon read; nothing is decoded before the shuffle buffer."""
+        part = next((part for part in PARTS if part in crude), None)
+        if part is None:
+            self.report.count_seen()
+            raise DataError("part missing", key=PARTS[0], wanted=f"a video ({', '.join(PARTS)})")
+        return VideoSample(**basic_sample_keys(crude), content=crude[part])
+
+    @stateless
+    def encode_sample(self, sample: VideoSample | ImageSample) -> VideoClip:
+        """Decode one clip of a video."""
+        self.report.count_seen()
+        content = sample.image if isinstance(sample, ImageSample) else sample.content
+        if not isinstance(content, bytes):
+            wanted = "the bytes of a video: `energon prepare` with the field image: mp4"
+            raise DataError(f"a {type(content).__name__}", key=sample.__key__, wanted=wanted)
+        rng = self._random(sample)
+        video = VideoFile(Path(f"{sample.__key__}.mp4"), content=content)
+        chosen = choose_frames(video.times_s(), self.window, rng, sample.__key__)
+        pictures = np.stack([video(int(index)) for index in chosen])
+        frames = crop(torch.from_numpy(pictures).permute(3, 0, 1, 2), self.window, rng)
+        return VideoClip.derive_from(sample, frames=frames, clip_id=sample.__key__, start=int(chosen[0]))
+
+    @stateless
+    def batch(self, samples: list[VideoClip]) -> VideoBatch:
+        """Stack clips."""
+        return VideoBatch(
+            __key__=[sample.__key__ for sample in samples],
+            __restore_key__=tuple(sample.__restore_key__ for sample in samples),
+            __subflavors__=[sample.__subflavors__ for sample in samples],
+            __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
+            frames=torch.stack([sample.frames for sample in samples]),
+            clip_ids=[sample.clip_id for sample in samples],
+            starts=[sample.start for sample in samples],
+        )
+
+    def _random(self, sample: Sample) -> np.random.Generator | None:
+        """Return the generator of a clip's place, seeded by its place in the stream of samples; None in validation."""
+        if not self.fresh:
+            return None
+        digest = hashlib.sha256(f"{self.seed}:{sample.__key__}:{sample.__restore_key__!r}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def choose_frames(times_s: np.ndarray, window: Window, rng: np.random.Generator | None, key: str) -> np.ndarray:
+    """Return the numbers (T,) of the frames of a clip: from a random start, or around the middle without ``rng``.
+
+    Args:
+        times_s: (M,) when each frame is shown.
+        window: what to cut.
+        rng: source of the start.
+        key: of the video, for messages.
+
+    Raises:
+        DataError: the video is too short.
+    """
+    total = len(times_s)
+    if window.fps:
+        steps_s = np.arange(window.frames) / window.fps
+        # a clip may end where the last frame is still shown, for as long as frames are shown on average
+        shown_s = (times_s[-1] - times_s[0]) / max(total - 1, 1) if total else 0.0
+        starts = np.flatnonzero(times_s + steps_s[-1] <= times_s[-1] + 0.5 * shown_s) if total else []
+    else:
+        starts = np.arange(total - (window.frames - 1) * window.stride)
+    if not len(starts):
+        pace = f"at {window.fps:g} frames/s" if window.fps else f"in steps of {window.stride}"
+        raise DataError(f"{total} frames", key=key, wanted=f"a video that {window.frames} frames {pace} fit into")
+    start = int(starts[int(rng.integers(len(starts))) if rng is not None else (len(starts) - 1) // 2])
+    if not window.fps:
+        return start + window.stride * np.arange(window.frames)
+    wanted = times_s[start] + steps_s
+    after = np.searchsorted(times_s, wanted).clip(1, total - 1)
+    return after - (wanted - times_s[after - 1] < times_s[after] - wanted) if total > 1 else np.zeros(1, int)
+
+
+def crop(frames: torch.Tensor, window: Window, rng: np.random.Generator | None) -> torch.Tensor:
+    """Return (3, T, size, size) uint8 of (3, T, H, W): the same place in all frames, random or in the middle.
+
+    Pictures are scaled (bicubic, antialiased) so that the short side is ``resize``, or ``size`` where it is shorter.
+    Only the part that is kept is scaled.
+    """
+    height, width = frames.shape[-2:]
+    short = window.resize or max(min(height, width), window.size)
+    side = min(height, width) * window.size / short  # of the crop, in pixels of the video
+    rows, columns = ((height - side), (width - side))
+    top, left = (rng.random(2) if rng is not None else np.array([0.5, 0.5])) * (rows, columns)
+    step = round(side)
+    top, left = min(round(top), height - step), min(round(left), width - step)
+    cut = frames[..., top : top + step, left : left + step]
+    if step == window.size:
+        return cut.contiguous()
+    size = (window.size, window.size)
+    scaled = F.interpolate(cut.transpose(0, 1).float(), size=size, mode="bicubic", antialias=True)
+    return scaled.round().clamp(0, 255).to(torch.uint8).transpose(0, 1).contiguous()
+
+
+def video_loader(
+    path: Path,
+    split: str,
+    *,
+    batch_size: int,
+    training: bool,
+    window: Window,
+    rank: int,
+    world_size: int,
+    num_workers: int = 0,
+    seed: int = 0,
+    shuffle_buffer: int = 64,
+    limit: int | None = None,
+    bad_sample_budget: float = 0.01,
+) -> CheckedLoader:
+    """Open a split of a folder of videos as an Energon loader of :class:`VideoBatch`, whose state can be saved.
+
+    Args:
+        path: folder of shards, indexed by Energon.
+        split: such as ``train``.
+        batch_size: clips in a batch.
+        training: shuffled and endless; otherwise in order, once, the same each time.
+        window: what is cut out of each video.
+        rank: of this share of the data.
+        world_size: number of shares.
+        num_workers: processes that read ahead; 0 to read in this one.
+        seed: of order and places.
+        shuffle_buffer: encoded videos to draw from in training.
+        limit: otherwise: at most that many batches.
+        bad_sample_budget: share of videos that may be unusable, or too short, before the run stops.
+
+    Raises:
+        DataError: not an indexed folder of shards, or the split is empty.
+    """
+    path = Path(path)
+    samples = count_samples(path, split)
+    workers = WorkerConfig(rank=rank, world_size=world_size, num_workers=num_workers, seed_offset=seed)
+    readers = world_size * max(num_workers, 1)
+    if training and samples < readers:
+        raise UserError(
+            f"{samples} videos in {path} cannot be shared by {readers} readers ({world_size} processes of "
+            f"{num_workers} workers): use fewer workers (data.workers)"
+        )
+    report = SkipReport(bad_sample_budget, expected=samples / world_size)
+    workers.global_error_handler = report.handle
+    encoder = VideoTaskEncoder(window, training, seed, report)
+    common = {"split_part": split, "worker_config": workers, "batch_size": batch_size, "task_encoder": encoder}
+    if training:
+        shuffling = {"shuffle_buffer_size": shuffle_buffer or None, "max_samples_per_sequence": 8}
+        dataset = get_train_dataset(str(path), **shuffling, **common)
+    else:
+        dataset = get_val_dataset(str(path), limit=limit, **common)
+    return CheckedLoader(dataset, report, path)
