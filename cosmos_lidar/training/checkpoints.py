@@ -126,7 +126,7 @@ class Checkpoints(Callback):
         self._saved_step = step
         self._report(self.store.wait(), model)
         model.votes.own["save_again"] = 0.0
-        tensors = training_tensors(model.network, trainer.optimizers[0], self.ema)
+        tensors = self._tensors(trainer, model)
         texts = {"config.yaml": to_yaml(model.run)}
         self.store.save(step, tensors, self._state(trainer, model), texts, self.run_log.last_validation)
         if self.after_save is not None:
@@ -156,7 +156,7 @@ class Checkpoints(Callback):
     def _load_training(
         self, trainer: Trainer, model: LightningModule, path: Path, state: dict[str, Any], in_mid_run: bool = False
     ) -> None:
-        load_tensors(path, training_tensors(model.network, trainer.optimizers[0], self.ema))
+        load_tensors(path, self._tensors(trainer, model))
         loop = from_plain(state["loop"])
         if in_mid_run:  # the count of batches goes on: only the optimizer steps go back
             progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress
@@ -166,6 +166,9 @@ class Checkpoints(Callback):
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(from_plain(state["scheduler"]))
         for group, lr in zip(trainer.optimizers[0].param_groups, state["lr"], strict=True):
             group["lr"] = lr
+
+    def _tensors(self, trainer: Trainer, model: LightningModule) -> dict[str, Tensor]:
+        return training_tensors(model.network, trainer.optimizers[0], self.ema) | model.further_tensors()
 
     def _state(self, trainer: Trainer, model: LightningModule) -> dict[str, Any]:
         own = {
@@ -200,12 +203,19 @@ def training_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, ema: 
     Those of the optimizer are made where the first step has not made them yet.
     """
     tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
+    tensors |= optimizer_tensors(network, optimizer, "optimizer.")
+    if ema is not None:
+        tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
+    return tensors
+
+
+def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Return the moments and step counts of every trained parameter, made where there are none yet."""
+    tensors = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             state = _adam_state(optimizer, parameter)
-            tensors |= {f"optimizer.{name}.{key}": state[key] for key in _OPTIMIZER}
-    if ema is not None:
-        tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
+            tensors |= {f"{prefix}{name}.{key}": state[key] for key in _OPTIMIZER}
     return tensors
 
 

@@ -15,18 +15,20 @@ from cosmos_lidar.training.overrides import apply_overrides, describe, load_conf
 T = TypeVar("T")
 
 
-def choose(argv: list[str], recipes: Mapping[str, Callable[[], T]]) -> tuple[T, argparse.Namespace]:
+def choose(
+    argv: list[str], recipes: Mapping[str, Callable[[], T]], aliases: Mapping[str, str] | None = None
+) -> tuple[T, argparse.Namespace]:
     """Return the configuration that a command line asks for, and its flags.
 
     The order is: the variant of ``recipe=NAME`` (the first one of ``recipes`` when none is named) or the file of
-    ``--config``, then each ``key=value``.
+    ``--config``, then each ``key=value``. ``aliases`` are other spellings of keys.
 
     Raises:
         UserError: an unknown variant or option, or a value of the wrong type.
     """
     args = _parser(recipes).parse_args(argv)
     chosen = [text.partition("=")[2] for text in args.overrides if text.startswith("recipe=")]
-    overrides = [text for text in args.overrides if not text.startswith("recipe=")]
+    overrides = [_own_key(text, aliases or {}) for text in args.overrides if not text.startswith("recipe=")]
     name = chosen[-1] if chosen else next(iter(recipes))
     if name not in recipes:
         raise UserError(f"recipe={name}: choose {' or '.join(recipes)}")
@@ -38,8 +40,16 @@ def choose(argv: list[str], recipes: Mapping[str, Callable[[], T]]) -> tuple[T, 
     return apply_overrides(run, overrides), args
 
 
+def _own_key(text: str, aliases: Mapping[str, str]) -> str:
+    key, separator, value = text.partition("=")
+    return aliases.get(key, key) + separator + value
+
+
 def recipe_main(
-    recipes: Mapping[str, Callable[[], T]], train: Callable[[T], int], argv: list[str] | None = None
+    recipes: Mapping[str, Callable[[], T]],
+    train: Callable[[T], int],
+    argv: list[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> int:
     """Run a recipe file as a program; returns its exit status.
 
@@ -50,12 +60,13 @@ def recipe_main(
         recipes: variants by name, the default one first.
         train: does the work on one process and returns the number of the signal that stopped it, else 0.
         argv: the command line, without the program.
+        aliases: other spellings of keys, as published recipes have them, and ours.
     """
     from cosmos_lidar.log import configure
 
     configure()
     try:
-        run, args = choose(sys.argv[1:] if argv is None else argv, recipes)
+        run, args = choose(sys.argv[1:] if argv is None else argv, recipes, aliases)
         if args.dryrun:
             sys.stdout.write(to_yaml(run) if int(os.environ.get("RANK", 0)) == 0 else "")
             return 0

@@ -277,7 +277,10 @@ def _start_loggers(trainer: Trainer, run: Run, folder: Path) -> None:
         "seconds_to_sleep": 0,
     }
     if log.wandb:
-        settings["wandb_logger_kwargs"] = {"name": log.name, "project": log.project, "group": log.group}
+        project = os.environ.get("WANDB_PROJECT_NAME") or log.project
+        settings["wandb_logger_kwargs"] = {"name": log.name, "project": project, "group": log.group}
+        if os.environ.get("WANDB_RUN_ID"):  # go on with that run's curves
+            settings["wandb_logger_kwargs"] |= {"id": os.environ["WANDB_RUN_ID"], "resume": "allow"}
     if log.mlflow:
         uri = log.mlflow_uri or (folder.parent / "mlruns").resolve().as_uri()
         settings["mlflow_logger_kwargs"] = {"experiment_name": log.project, "run_name": log.name, "tracking_uri": uri}

@@ -74,6 +74,10 @@ class TrainedModel(ModelPT):
         """Return the latent positions of one training sample."""
         raise NotImplementedError
 
+    def further_tensors(self) -> dict[str, Tensor]:
+        """Return what checkpoints are to hold beside network, optimizer and average, by name; filled in on resume."""
+        return {}
+
     # --- the same for all
 
     @property

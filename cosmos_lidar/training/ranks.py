@@ -19,6 +19,19 @@ def gather_objects(own: Any) -> list[Any]:
     return everyone
 
 
+def lend(own: Any) -> Any:
+    """Return ``own``, or where that is None, that of the first process that has one; None when no process has.
+
+    All processes call this; objects travel only where some process has none.
+    """
+    have = gather_objects(own is not None)
+    if all(have) or not any(have):
+        return own
+    lent = [own]
+    dist.broadcast_object_list(lent, src=have.index(True))
+    return lent[0] if own is None else own
+
+
 def is_first() -> bool:
     """Tell whether this is process 0, the one that writes."""
     return not dist.is_initialized() or dist.get_rank() == 0

@@ -12,7 +12,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.apply import reshard
 from cosmos_lidar.training.ema import Ema
-from cosmos_lidar.training.ranks import gather_objects
+from cosmos_lidar.training.ranks import gather_objects, lend
 from cosmos_lidar.training.run_log import RunLog
 from cosmos_lidar.training.state_tree import random_state, set_random_state
 
@@ -58,7 +58,7 @@ class Validate(Callback):
         weights = self.ema.swapped_in(model.network) if self.ema else nullcontext()
         model.eval()
         with weights, torch.no_grad():
-            results = [self._step(trainer, model, batch, index) for index, batch in enumerate(self.loader)]
+            results = self._results(trainer, model)
         reshard(model.network)
         model.train()
         set_random_state(before)
@@ -72,6 +72,20 @@ class Validate(Callback):
         if trainer.is_global_zero:
             shown = ", ".join(f"{name[4:]} {value:.4g}" for name, value in values.items())
             logger.info("validation after step %d: %s", trainer.global_step, shown)
+
+    def _results(self, trainer: Trainer, model: LightningModule) -> list[dict[str, Any]]:
+        """Return those of this process's batches.
+
+        Sharded weights are gathered by all processes together: one whose batches have ended goes on with lent ones
+        until the others have ended too, and forgets what came out.
+        """
+        results, batches, index = [], iter(self.loader), 0
+        while (batch := lend(own := next(batches, None))) is not None:
+            result = self._step(trainer, model, batch, index)
+            if own is not None:
+                results.append(result)
+            index += 1
+        return results
 
     @staticmethod
     def _step(trainer: Trainer, model: LightningModule, batch: Any, index: int) -> dict[str, Any]:

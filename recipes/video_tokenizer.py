@@ -1,0 +1,106 @@
+"""Post-train an image or video tokenizer of the Cosmos family.
+
+``python recipes/video_tokenizer.py recipe=debug``
+``torchrun --nproc-per-node 8 recipes/video_tokenizer.py --yes data.path=$DATA model.jit_ckpt_pth=$CKPT
+model.model="Cosmos-1.0-Tokenizer-CV8x8x8"``
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.training.command_line import recipe_main
+from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
+from cosmos_lidar.training.video_config import (
+    PUBLISHED_KEYS,
+    VideoDataConfig,
+    VideoLossConfig,
+    VideoModelConfig,
+    VideoRun,
+)
+
+
+def cv8x8x8() -> VideoRun:
+    """Return the published post-training of CV8x8x8: 33 frames of 256 x 256 per GPU, lr 1e-4, bf16 compute."""
+    return VideoRun(
+        recipe="cv8x8x8",
+        optim=OptimConfig(lr=1e-4, warmup_steps=500, decay_biases=False),
+        trainer=TrainerConfig(
+            precision="bf16", max_steps=10_000, log_every=1, val_every=100, val_batches=1, save_every=100
+        ),
+        log=_log("Cosmos-Tokenizer-CV8x8x8"),
+    )
+
+
+def dv8x16x16() -> VideoRun:
+    """Return the same for the discrete DV8x16x16."""
+    run = cv8x8x8()
+    run.recipe, run.log = "dv8x16x16", _log("Cosmos-Tokenizer-DV8x16x16")
+    run.model = VideoModelConfig(model="Cosmos-1.0-Tokenizer-DV8x16x16")
+    return run
+
+
+def debug() -> VideoRun:
+    """Return a run of under a minute on one CPU core: videos of synthetic drives, a small network."""
+    trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
+    return VideoRun(
+        recipe="debug",
+        synthetic_videos=4,
+        model=VideoModelConfig(
+            model="CV4x8x8", channels=32, channels_mult=[1, 2], num_res_blocks=1,
+            loss=VideoLossConfig(perceptual=0.0), ema=EmaConfig(enabled=True, decay=0.9),
+        ),
+        data=VideoDataConfig(frames=5, size=64, workers=0, shuffle=2),
+        optim=OptimConfig(lr=1e-3, warmup_steps=5),
+        trainer=trainer,
+        log=LogConfig(name="debug", group="video_tokenizer"),
+    )  # fmt: skip
+
+
+def _log(name: str) -> LogConfig:
+    """Return where results go; with wandb where its key is set, as the published recipe does."""
+    wandb = bool(os.environ.get("WANDB_API_KEY")) and importlib.util.find_spec("wandb") is not None
+    return LogConfig(group="video_tokenizer", name=name, wandb=wandb)
+
+
+RECIPES = {"cv8x8x8": cv8x8x8, "dv8x16x16": dv8x16x16, "debug": debug}
+
+
+def make_job(run: VideoRun, folder: Path, share: Any) -> Any:
+    """Return network and data of a run, for the engine."""
+    from cosmos_lidar.training import video_run
+
+    return video_run.make_job(run, folder, share)
+
+
+def make_dry_model(run: VideoRun) -> Any:
+    """Return the model of a run without weights and without looking at data, for the doctor."""
+    from cosmos_lidar.training import video_run
+
+    return video_run.make_dry_model(run)
+
+
+def check_run(run: VideoRun) -> None:
+    """Refuse options that cannot work together.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    from cosmos_lidar.training import video_run
+
+    video_run.check(run)
+
+
+def train(run: VideoRun) -> int:
+    """Train on this process; returns the number of the signal that ended the run early, else 0."""
+    from cosmos_lidar.training.video_run import train_video_tokenizer
+
+    return train_video_tokenizer(run).signal
+
+
+if __name__ == "__main__":
+    sys.exit(recipe_main(RECIPES, train, aliases=PUBLISHED_KEYS))
