@@ -26,7 +26,11 @@ class CausalConv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, T, H, W) to (B, outputs, T', H', W')."""
-        return self.conv3d(repeat_first(x, self.repeats))
+        return self.conv3d(self.with_past(x))
+
+    def with_past(self, x: Tensor) -> Tensor:
+        """Put what comes before the clip in front of it."""
+        return repeat_first(x, self.repeats)
 
 
 def repeat_first(x: Tensor, times: int) -> Tensor:
@@ -117,7 +121,7 @@ class TemporalAttention(_Attention):
         """Attend within each pixel; written out, as fused kernels refuse one batch entry per pixel."""
         q, k, rows = (part.permute(0, 3, 4, 2, 1) for part in (q, k, v))  # (B, H, W, T, C)
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-        later = torch.ones_like(scores[0, 0, 0], dtype=torch.bool).triu(1)
+        later = torch.ones_like(scores[0, 0, 0], dtype=torch.bool).triu(1 + k.shape[3] - q.shape[3])
         return (scores.masked_fill(later, float("-inf")).softmax(-1) @ rows).permute(0, 4, 3, 1, 2)
 
 
@@ -147,9 +151,13 @@ class HybridDown(nn.Module):
     def after_spatial(self, x: Tensor) -> Tensor:
         """Halve time, if asked for, and mix channels: what follows the spatial half."""
         if self.scaling.temporal:
-            x = repeat_first(x, 1)
+            x = self.paired(x)
             x = self.conv2(x) + x.unflatten(2, (-1, 2)).mean(3)
         return self.conv3(x)
+
+    def paired(self, x: Tensor) -> Tensor:
+        """Complete pairs of frames: the first one is a pair by itself."""
+        return repeat_first(x, 1)
 
 
 class HybridUp(nn.Module):
@@ -167,12 +175,16 @@ class HybridUp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C, 2 T - 1, 2 H, 2 W), or to a part of that."""
         if self.scaling.temporal:
-            x = x.repeat_interleave(2, dim=2)[:, :, 1:]
+            x = self.unpaired(x.repeat_interleave(2, dim=2))
             x = self.conv1(x) + x
         if self.scaling.spatial:
             x = unfold_frames(F.interpolate(fold_frames(x), scale_factor=2.0, mode="nearest"), x)
             x = self.conv2(x) + x
         return self.conv3(x)
+
+    def unpaired(self, x: Tensor) -> Tensor:
+        """Leave the first frame single again."""
+        return x[:, :, 1:]
 
 
 class VideoLevel(nn.Module):

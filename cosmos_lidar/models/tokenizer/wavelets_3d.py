@@ -33,13 +33,17 @@ class HaarPatcher3d(_Haar3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Decompose."""
-        x = torch.cat((x[:, :, :1].expand(-1, -1, self.patch_size - 1, -1, -1), x), dim=2)
+        x = self.filled(x)
         bands = self._bands(x) / 8**0.5
         for _ in range(self.num_levels):
             blocks = x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
             blocks = blocks.permute(0, 3, 5, 7, 1, 2, 4, 6).flatten(1, 3)  # (B, 8, C, T/2, H/2, W/2)
             x = torch.einsum("sk,bkcthw->bscthw", bands, blocks).flatten(1, 2)
         return x
+
+    def filled(self, x: Tensor) -> Tensor:
+        """Fill the first patch, of which there is one frame, with copies of it."""
+        return torch.cat((x[:, :, :1].expand(-1, -1, self.patch_size - 1, -1, -1), x), dim=2)
 
 
 class HaarUnpatcher3d(_Haar3d):
@@ -52,4 +56,8 @@ class HaarUnpatcher3d(_Haar3d):
             blocks = torch.einsum("sk,bscthw->bkcthw", bands, x.unflatten(1, (8, x.shape[1] // 8)))
             blocks = blocks.unflatten(1, (2, 2, 2)).permute(0, 4, 5, 1, 6, 2, 7, 3)
             x = blocks.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        return self.emptied(x)
+
+    def emptied(self, x: Tensor) -> Tensor:
+        """Drop the copies of the first frame."""
         return x[:, :, self.patch_size - 1 :]

@@ -1,0 +1,67 @@
+"""Pictures larger than what is worked on at once: overlapping tiles, and how they are put together again.
+
+Convolutions see what they need of the neighbourhood when tiles overlap by enough; norms and attention see one tile
+instead of the picture, so that tiles differ slightly. Latents are taken from the tile in which they lie farthest from
+an inner edge, pictures are faded from one tile to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cosmos_lidar.errors import UserError
+
+
+@dataclass(frozen=True)
+class Span:
+    """A tile along one axis, in latent rows or columns.
+
+    Attributes:
+        start: first one of the tile.
+        stop: one past its last.
+        keep_start: first one that is taken from this tile.
+        keep_stop: one past the last.
+    """
+
+    start: int
+    stop: int
+    keep_start: int
+    keep_stop: int
+
+
+def spans(length: int, tile: int, overlap: int) -> list[Span]:
+    """Return tiles of equal size that cover ``length`` and overlap by at least ``overlap``; one where it fits whole.
+
+    Raises:
+        UserError: tiles that do not reach beyond their overlap.
+    """
+    if tile <= overlap:
+        raise UserError(f"tiles of {tile} latents that overlap by {overlap}: choose larger tiles")
+    if length <= tile:
+        return [Span(0, length, 0, length)]
+    count = -(-(length - overlap) // (tile - overlap))
+    starts = [round(number * (length - tile) / (count - 1)) for number in range(count)]
+    edges = [0, *((b + a + tile) // 2 for a, b in zip(starts[:-1], starts[1:], strict=True)), length]
+    return [Span(start, start + tile, edges[number], edges[number + 1]) for number, start in enumerate(starts)]
+
+
+def fade(span: Span, before: Span | None, after: Span | None, step: int) -> Tensor:
+    """Return the weight (pixels,) of a tile along one axis: rising and falling where it overlaps its neighbours.
+
+    Args:
+        span: the tile.
+        before: the tile before it, if any.
+        after: the tile after it, if any.
+        step: pixels of a latent.
+    """
+    weight = torch.ones((span.stop - span.start) * step)
+    if before is not None and before.stop > span.start:
+        shared = (before.stop - span.start) * step
+        weight[:shared] = (torch.arange(shared) + 0.5) / shared
+    if after is not None and span.stop > after.start:
+        shared = (span.stop - after.start) * step
+        weight[-shared:] = torch.minimum(weight[-shared:], 1 - (torch.arange(shared) + 0.5) / shared)
+    return weight
