@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import torch
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.autoencode import AutoencodeOptions
+from cosmos_lidar.inference.latent_cache import weights_hash
 from cosmos_lidar.inference.shards import is_shards, open_shards
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.sensors import Sensor, load_sensor
@@ -52,7 +52,7 @@ def open_tokenizer(args: argparse.Namespace) -> Tokenizer:
     device = choose_device(args.device)
     network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
     dtype = getattr(torch, args.tokenizer_dtype)
-    description = {"files": [str(file) for file in files], "weights_sha256": _weights_sha256(network)}
+    description = {"files": [str(file) for file in files], "weights_sha256": weights_hash(network)}
     return Tokenizer(network.eval().to(device=device, dtype=dtype), device, dtype, description)
 
 
@@ -65,15 +65,6 @@ def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
     if len(pair) != 2:
         raise UserError("no tokenizer: give --checkpoint, or both --enc_path and --dec_path")
     return [Path(path) for path in pair]
-
-
-def _weights_sha256(network: nn.Module) -> str:
-    """Return a hash of names and values of the weights: the same for any kind of file that holds them."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def choose_device(name: str) -> torch.device:

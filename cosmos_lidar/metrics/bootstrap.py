@@ -41,3 +41,22 @@ def bootstrap_over_clips(
         values = {"rmse_m": np.sqrt(squared / count), "mae_m": absolute / count, "relative": relative / count}
     tail = (1.0 - level) / 2.0
     return {name: Interval(*np.nanquantile(value, (tail, 1.0 - tail)).tolist()) for name, value in values.items()}
+
+
+def bootstrap_mean(
+    values: Sequence[float], samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return the interval of the mean of values that belong to one clip each; None of fewer than two.
+
+    Args:
+        values: one per clip.
+        samples: number of resampled sets.
+        level: share of the sets inside the interval.
+        seed: of the resampling.
+    """
+    if len(values) < 2:
+        return None
+    drawn = np.random.default_rng(seed).choice(np.asarray(values, float), (samples, len(values))).mean(1)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(drawn, (tail, 1.0 - tail)).tolist()
+    return low, high

@@ -1,0 +1,145 @@
+"""``cosmos-lidar reconstruct``: videos and pictures through a tokenizer and back, or latents to pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosmos_lidar.inference.video_setup import add_codec_arguments
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cosmos_lidar.inference.video_codec import VideoCodec
+    from cosmos_lidar.inference.video_files import Footage
+
+HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
+EXAMPLE = "cosmos-lidar reconstruct videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out back"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_codec_arguments(parser)
+    parser.add_argument("--fps", "--output_fps", dest="fps", type=float, help="of the videos (default: as the input's)")
+    parser.add_argument("--save-input", "--save_input", dest="save_input", action="store_true", help="write NAME_input")
+    parser.add_argument("--no-side-by-side", dest="side", action="store_false", help="leave out NAME_side_by_side")
+    parser.add_argument("--mode", choices=("torch", "jit"), help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconstruct; returns 1 when some input could not be used, which the others do not suffer from."""
+    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.inference.video_files import find_inputs, output_names
+    from cosmos_lidar.inference.video_setup import input_patterns, open_codec
+    from cosmos_lidar.log import logger
+    from cosmos_lidar.progress import Meter
+
+    files = find_inputs(input_patterns(args))
+    codec, facts = open_codec(args)
+    rows: list[dict[str, Any]] = []
+    with Meter("reconstruct", "files", len(files)) as meter:
+        for file, name in zip(files, output_names(files), strict=True):
+            try:
+                rows.append(_one(file, name, codec, args))
+            except DataError as error:
+                logger.warning("left out: %s: %s", file, error)
+                rows.append({"source": str(file), "problem": str(error)})
+            meter.advance(1)
+    return _report(rows, facts, args.out)
+
+
+def _one(file: Path, name: str, codec: VideoCodec, args: argparse.Namespace) -> dict[str, Any]:
+    from cosmos_lidar.inference.latent_files import SUFFIX, read_encoded
+    from cosmos_lidar.inference.video_files import open_footage, write_frames
+
+    if file.suffix == SUFFIX:
+        encoded, facts = read_encoded(file)
+        fps = (args.fps or facts["fps"]) if facts.get("fps") else 0.0
+        count = write_frames(args.out / _named(name, fps), codec.decode(encoded), fps)
+        return {"source": str(file), "frames": count}
+    return _round_trip(open_footage(file, args.short_size), name, codec, args)
+
+
+def _round_trip(footage: Footage, name: str, codec: VideoCodec, args: argparse.Namespace) -> dict[str, Any]:
+    """Encode, decode, write and compare, a block at a time."""
+    from cosmos_lidar.inference.video_files import write_frames
+
+    encoded = codec.encode(footage.blocks())
+    fps = (args.fps or footage.fps) if footage.fps else 0.0
+    scores: dict[str, list[float]] = {"psnr": [], "ssim": []}
+    count = write_frames(args.out / _named(name, fps), _scored(codec.decode(encoded), footage, scores), fps)
+    if args.save_input:
+        write_frames(args.out / _named(f"{name}_input", fps), footage.blocks(), fps)
+    if args.side:
+        pairs = _pairs(codec.decode(encoded), footage)
+        write_frames(args.out / _named(f"{name}_side_by_side", fps), (beside(*pair)[None] for pair in pairs), fps)
+    means = {metric: sum(values) / len(values) for metric, values in scores.items()}
+    return {"source": str(footage.path), "frames": count, "height": encoded.height, "width": encoded.width, **means}
+
+
+def _named(name: str, fps: float) -> str:
+    return f"{name}.mp4" if fps else f"{name}.png"
+
+
+def _pairs(made: Iterator[np.ndarray], footage: Footage) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (frame, reconstruction), both (H, W, 3)."""
+    frames = (frame for block in footage.blocks() for frame in block)
+    yield from zip(frames, (frame for block in made for frame in block), strict=True)
+
+
+def _scored(made: Iterator[np.ndarray], footage: Footage, scores: dict[str, list[float]]) -> Iterator[np.ndarray]:
+    """Pass blocks on, and note the quality of each frame."""
+    import torch
+
+    from cosmos_lidar.inference.video_codec import from_uint8
+    from cosmos_lidar.metrics.image import psnr, ssim
+
+    for frame, picture in _pairs(made, footage):
+        ours, theirs = (from_uint8(x[None], torch.float32).transpose(0, 1) for x in (picture, frame))
+        scores["psnr"].append(float(psnr(ours, theirs)))
+        scores["ssim"].append(float(ssim(ours, theirs)))
+        yield picture[None]
+
+
+def beside(frame: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Return input, reconstruction and four times their difference beside each other, each with its name."""
+    import numpy as np
+
+    from cosmos_lidar.viz.pictures import caption_picture
+
+    difference = (4 * np.abs(frame.astype(int) - picture)).clip(0, 255).astype(np.uint8)
+    titles = ("input", "reconstruction", "4 x difference")
+    size = max(min(frame.shape[1] // 14, 24), 8)
+    parts = zip((frame, picture, difference), titles, strict=True)
+    return np.concatenate([caption_picture(part, title, size, 4) for part, title in parts], axis=1)
+
+
+def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path) -> int:
+    """Write metrics.json, print the table, and return the exit status."""
+    from cosmos_lidar.inference.outputs import write_json
+    from cosmos_lidar.metrics.bootstrap import bootstrap_mean
+
+    scored = [row for row in rows if "psnr" in row]
+    means = {}
+    for metric in ("psnr", "ssim") if scored else ():
+        values = [row[metric] for row in scored]
+        means[metric] = {"mean": sum(values) / len(values), "interval_95": bootstrap_mean(values)}
+    protocol = {**facts, "metrics": "per frame, 8-bit values, before the mp4 is written; mean of a video, of videos"}
+    write_json(folder / "metrics.json", {"videos": rows, "mean": means, "protocol": protocol})
+    sys.stdout.write("".join(_line(row) for row in rows))
+    for metric, found in means.items():
+        low_high = found["interval_95"]
+        shown = f" [{low_high[0]:.4g}, {low_high[1]:.4g}]" if low_high else ""
+        sys.stdout.write(f"{metric}: {found['mean']:.4g}{shown} over {len(scored)}\n")
+    sys.stdout.write(f"{facts['tokenizer']}, {facts['dtype']}: results and metrics.json in {folder}\n")
+    return 1 if any("problem" in row for row in rows) else 0
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "problem" in row:
+        return f"{row['source']}: left out: {row['problem']}\n"
+    quality = f", PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}" if "psnr" in row else ""
+    return f"{row['source']}: {row['frames']} frames{quality}\n"
