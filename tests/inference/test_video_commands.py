@@ -121,7 +121,7 @@ def test_published_flags(checkpoints: dict[str, Path], videos: Path, tmp_path: P
     export_jit(build_tokenizer("CV4x8x8", channels=32, num_res_blocks=1), tmp_path / "jit")
     pair = ["--checkpoint_enc", tmp_path / "jit/encoder.jit", "--checkpoint_dec", tmp_path / "jit/decoder.jit"]
     words = ["--video_pattern", f"{videos}/*.mp4", *pair, "--tokenizer_type", "CV4x8x8", "--output_dir", tmp_path / "o"]
-    words += ["--short_size", 24, "--temporal_window", 17, "--output_fps", 12, "--save_input", "--mode", "torch"]  # fmt: skip
+    words += ["--short_size", 24, "--temporal_window", 17, "--output_fps", 12, "--save_input", "--mode", "torch"]
     assert command("reconstruct", *words, "--dtype", "bfloat16", "--device", "cpu") == 0
     assert {path.name for path in (tmp_path / "o").iterdir()} == {
         "one.mp4", "one_input.mp4", "one_side_by_side.mp4", "two.mp4", "two_input.mp4", "two_side_by_side.mp4",
