@@ -3,9 +3,9 @@
     python benchmarks/video_tokenizer.py --device cuda --dtypes float32 bfloat16 --modes whole stream compile
     OMP_NUM_THREADS=1 python benchmarks/video_tokenizer.py --quick
 
-``whole`` runs the network on all frames at once, layer by layer, as published; ``stream`` gives the same numbers chunk by
-chunk; ``tile`` streams tiles of 256 pixels; the others are ``whole`` in another memory layout or compiled. Weights are
-random: speed does not depend on them. Memory is what is needed above the weights: the peak of the CUDA allocator, or of
+``whole`` runs the network on all frames at once, layer by layer, as published; ``stream`` gives the same numbers chunk
+by chunk; ``tile`` streams tiles of 256 pixels; the others are ``whole`` in another memory layout or compiled. Weights
+are random: speed does not depend on them. Memory is what is needed above the weights: the peak of the CUDA allocator, or of
 the resident memory of the process (Linux only). Every row is measured in a fresh process. ms count encoding and
 decoding, per frame.
 """
@@ -68,7 +68,8 @@ def measure(case: Case, repeats: int) -> tuple[float, float, float]:
 def whole(network: torch.nn.Module, x: torch.Tensor, mode: str) -> tuple[object, object]:
     """Return the two calls of the plain network, after each has been made once."""
     if mode == "channels_last":
-        network, x = network.to(memory_format=torch.channels_last_3d), x.contiguous(memory_format=torch.channels_last_3d)
+        network = network.to(memory_format=torch.channels_last_3d)
+        x = x.contiguous(memory_format=torch.channels_last_3d)
     encode, decode = network.encode, network.decode
     if mode == "compile":
         encode, decode = torch.compile(encode), torch.compile(decode)
