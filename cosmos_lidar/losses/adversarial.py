@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,3 +37,21 @@ def critic_hinge(recorded: Tensor, made: Tensor) -> Tensor:
 def generator_hinge(made: Tensor) -> Tensor:
     """Return what the tokenizer is to make small: the mean verdict on what it made, negative."""
     return -made.mean()
+
+
+def adaptive_weight(reconstruction_loss: Tensor, adversarial_loss: Tensor, at: Tensor, most: float = 1e4) -> Tensor:
+    """Return the factor that gives the adversarial term a gradient as large as that of the others, a scalar.
+
+    lambda = |d reconstruction_loss / d at| / (|d adversarial_loss / d at| + 1e-4) of Esser et al. 2020
+    (arXiv 2012.09841, section 3.2); no gradient flows through it.
+
+    Args:
+        reconstruction_loss: scalar with a graph to ``at``, which is kept.
+        adversarial_loss: likewise.
+        at: where gradients are compared. The paper takes the last weights of the decoder; its output, the
+            reconstruction, works for sharded weights too and costs no pass through the decoder.
+        most: upper limit.
+    """
+    ours, theirs = (torch.autograd.grad(loss, at, retain_graph=True)[0].detach().float().norm()
+                    for loss in (reconstruction_loss, adversarial_loss))  # fmt: skip
+    return (ours / (theirs + 1e-4)).clamp(max=most)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.losses.weight_files import RAFT, load_weights
 
 _SCALE = 2  # flow is looked for at half the size
 _SMALLEST = 128 * _SCALE  # RAFT's features want 16 x 16, an eighth of its input
@@ -25,6 +26,11 @@ class FlowLoss(nn.Module):
     def __init__(self, raft: nn.Module) -> None:
         super().__init__()
         self.raft = raft.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FlowLoss:
+        """Stay in evaluation: RAFT's batch normalisation must not follow the batches that it judges."""
+        del mode
+        return super().train(False)
 
     def forward(self, reconstruction: Tensor, video: Tensor) -> Tensor:
         """Return the distance, a scalar in pixels; 0 for clips of one frame.
@@ -67,25 +73,22 @@ def check_flow_size(height: int, width: int) -> None:
         raise DataError(f"clips of {height} x {width}", wanted=wanted)
 
 
-def load_flow(path: str | Path) -> FlowLoss:
+def load_flow(path: str | Path = "") -> FlowLoss:
     """Return the loss with torchvision's ``raft_large`` and the weights of a file (.pth of torchvision).
+
+    Args:
+        path: of the file; empty takes torchvision's from torch's cache.
 
     Raises:
         UserError: torchvision is not installed, or was built for another torch.
         DataError: no such file, or other weights; they are never random.
     """
-    path, wanted = Path(path), "weights of torchvision's raft_large (raft_large_C_T_SKHT_V2-ff5fadd5.pth)"
-    if not path.is_file():
-        raise DataError("no such file", file=path, wanted=wanted)
+    file = RAFT.find(path)
     try:
         from torchvision.models.optical_flow import raft_large
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another build than torch
         hint = "install the torchvision that belongs to this torch, or train without the flow loss"
         raise UserError(f"the flow loss needs torchvision ({error}): {hint}") from error
     network = raft_large(weights=None)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
-    except Exception as error:  # zip, pickle and key errors all mean: not such a file
-        raise DataError(f"not RAFT's weights ({error!s:.120})", file=path, wanted=wanted) from error
+    load_weights(network, file, RAFT.wanted)
     return FlowLoss(network)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.losses.reconstruction import check_shapes
+from cosmos_lidar.losses.weight_files import VGG16, load_weights
 
 # Convolutions of torchvision's vgg16().features up to relu5_3, by index: (index, inputs, outputs).
 _CONVS = ((0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256), (14, 256, 256),
@@ -105,45 +106,18 @@ class PerceptualLoss(nn.Module):
         return total
 
 
-def load_perceptual(path: str | Path) -> PerceptualLoss:
+def load_perceptual(path: str | Path = "") -> PerceptualLoss:
     """Return the loss with the weights of a file: torchvision's ``vgg16`` state dict (.pth) or safetensors.
+
+    Args:
+        path: of the file; empty takes torchvision's from torch's cache.
 
     Raises:
         DataError: no such file, not such a file, or tensors missing from it or not finite; weights are never random.
     """
-    path = Path(path)
-    wanted = "VGG16 weights with torchvision's names (features.0.weight … features.28.bias)"
-    if not path.is_file():
-        raise DataError("no such file", file=path, wanted=wanted)
-    state = _read_weights(path, wanted)
     vgg = Vgg16Features()
-    own = vgg.state_dict()
-    missing = sorted(set(own) - set(state))
-    if missing:
-        raise DataError(f"missing {', '.join(missing)}", file=path, wanted=wanted)
-    for key, value in own.items():
-        if state[key].shape != value.shape:
-            found = f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
-            raise DataError(found, file=path, key=key, wanted=wanted)
-    vgg.load_state_dict({key: state[key].float() for key in own})
-    broken = [key for key, value in vgg.state_dict().items() if not torch.isfinite(value).all()]
-    if broken:
-        raise DataError("weights that are not finite", file=path, key=broken[0], wanted=wanted)
+    load_weights(vgg, VGG16.find(path), VGG16.wanted)
     return PerceptualLoss(vgg)
-
-
-def _read_weights(path: Path, wanted: str) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and tensor errors all mean: not such a file
-        raise DataError(f"not a file of weights ({error!s:.120})", file=path, wanted=wanted) from error
-    if not isinstance(content, dict):
-        raise DataError(f"holds a {type(content).__name__}", file=path, wanted=wanted)
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def _gram(features: Tensor, frames: int) -> Tensor:

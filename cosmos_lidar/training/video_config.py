@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.flow import check_flow_size
 from cosmos_lidar.losses.video import Weight
+from cosmos_lidar.losses.weight_files import RAFT, VGG16
 from cosmos_lidar.models.tokenizer.config import tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
@@ -54,8 +55,8 @@ class VideoLossConfig:
     flow: float = setting(0.0, "weight of the difference of optical flow (RAFT)")
     flow_late: float = setting(0.0, "its weight from step flow_boundary on (published: 0.01, switched off)")
     flow_boundary: int = setting(250_000, "step from which flow_late replaces flow")
-    vgg_weights: str = setting("", "file of torchvision's vgg16 weights, for perceptual and gram")
-    raft_weights: str = setting("", "file of torchvision's raft_large weights, for flow")
+    vgg_weights: str = setting("", "file of torchvision's vgg16 weights, for perceptual and gram; empty: torch's cache")
+    raft_weights: str = setting("", "file of torchvision's raft_large weights, for flow; empty: torch's cache")
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
     def weights(self) -> dict[str, Weight]:
@@ -163,17 +164,18 @@ def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
         UserError: the message names what to download, and how to do without.
     """
     weights = loss.weights()
-    if loss.needs_vgg and not loss.vgg_weights:
+    if loss.needs_vgg and not loss.vgg_weights and not VGG16.cached.is_file():
         off = "model.loss.perceptual=0" + (" model.loss.gram=0 model.loss.gram_late=0" * weights["gram"].used)
         raise UserError(
             "the perceptual loss needs VGG16 weights, and model.loss.vgg_weights names no file. Give torchvision's "
-            f"vgg16-397923af.pth (model.loss.vgg_weights=vgg16-397923af.pth), or train without the term: {off}"
+            f"{VGG16.name} (model.loss.vgg_weights={VGG16.name}, or put it into {VGG16.cached.parent}), or train "
+            f"without the term: {off}"
         )
     if weights["flow"].used:
-        if not loss.raft_weights:
+        if not loss.raft_weights and not RAFT.cached.is_file():
             raise UserError(
                 "model.loss.flow needs RAFT's weights, and model.loss.raft_weights names no file. Give torchvision's "
-                "raft_large_C_T_SKHT_V2-ff5fadd5.pth, or train without the term: model.loss.flow=0 "
+                f"{RAFT.name} (or put it into {RAFT.cached.parent}), or train without the term: model.loss.flow=0 "
                 "model.loss.flow_late=0"
             )
         try:

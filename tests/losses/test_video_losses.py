@@ -6,15 +6,18 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.losses.adversarial import PatchDiscriminator, critic_hinge, generator_hinge
+from cosmos_lidar.losses.adversarial import PatchDiscriminator, adaptive_weight, critic_hinge, generator_hinge
 from cosmos_lidar.losses.flow import FlowLoss, load_flow
-from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
+from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features, load_perceptual
+from cosmos_lidar.losses.posterior import gaussian_kl
 from cosmos_lidar.losses.video import VideoLoss, Weight
+from cosmos_lidar.losses.weight_files import VGG16
 from cosmos_lidar.metrics.codebook import CodebookUsage
 
 
@@ -129,3 +132,80 @@ def test_codebook_usage_adds_up_over_batches():
     assert usage.perplexity() == pytest.approx(math.exp(-sum(p * math.log(p) for p in shares)), rel=1e-5)
     with pytest.raises(DataError, match=r"indices from 0 to 8.*0 to 7"):
         usage.add(torch.tensor([0, 8]))
+
+
+def test_kl_against_the_published_number_and_by_hand():
+    """Latents 2 hash01(384, 55) - 1 as (3, 16, 2, 2, 2); mean = first frame of the first window, logvar = mean / 2."""
+    x = np.arange(384, dtype=np.uint32) * np.uint32(2654435761) + np.uint32(55)
+    for shift, factor in ((16, 2246822519), (13, 3266489917)):
+        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
+    x ^= x >> np.uint32(16)
+    mean = torch.from_numpy(x / 2**31 - 1).view(3, 16, 2, 2, 2)[:1, :, :1]
+    assert 1e-6 * gaussian_kl(mean, mean / 2).item() == pytest.approx(1.86002e-7, rel=1e-5)
+    assert gaussian_kl(torch.tensor([1.0]), torch.tensor([math.log(4.0)])).item() == pytest.approx(
+        0.5 * (1 + 4 - 1 - math.log(4.0)), rel=1e-6
+    )
+    assert gaussian_kl(torch.zeros(3), torch.zeros(3)) == 0
+    with pytest.raises(DataError, match=r"means of \(3,\) and log-variances of \(1,\)"):
+        gaussian_kl(torch.zeros(3), torch.zeros(1))
+
+
+def test_the_kl_term_joins_the_sum_and_asks_for_a_posterior():
+    loss = VideoLoss({"color": always(1.0), "kl": always(1e-3)})
+    video, mean, log_variance = clips(1, 3, 2, 8, 8), clips(1, 4, 1, 2, 2, seed=1), clips(1, 4, 1, 2, 2, seed=2)
+    total, parts = loss(video, video, 0, (mean, log_variance))
+    assert total.item() == pytest.approx(1e-3 * gaussian_kl(mean, log_variance).item())
+    assert set(parts) == {"color", "kl"}
+    with pytest.raises(ValueError, match="kl term needs mean and log-variance"):
+        loss(video, video, 0)
+
+
+def test_gram_matrices_against_loops():
+    perceptual = PerceptualLoss(TwoChannels())
+    made, seen = clips(2, 3, 4, 4), clips(2, 3, 4, 4, seed=1)
+    total = 0.0
+    for weight, scale in zip((1 / 2.6, 1 / 4.8, 1 / 3.7, 1 / 5.6, 10 / 1.5), (1, 2, 3, 4, 5), strict=True):
+        for i in range(2):
+            for j in range(2):
+                grams = [sum(float(x[f, i, h, w] * x[f, j, h, w]) * scale**2 for f in range(2) for h in range(4)
+                             for w in range(4)) / 32 for x in (made, seen)]  # fmt: skip
+                total += weight * (grams[0] - grams[1]) ** 2 / 4
+    assert perceptual.gram(made, seen, frames=2).item() == pytest.approx(total, rel=1e-4)
+
+
+class TwoChannels(nn.Module):
+    """Stands for VGG: five layers, each the first two channels times 1 … 5."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x[:, :2] * scale for scale in (1, 2, 3, 4, 5)]
+
+
+def test_raft_stays_in_evaluation():
+    loss = VideoLoss({"flow": always(0.01)}, flow=FlowLoss(nn.Sequential(nn.BatchNorm2d(3))))
+    loss.train()
+    assert not any(module.training for module in loss.flow.modules())
+
+
+def test_the_adaptive_weight_makes_gradients_equally_large():
+    made = clips(1, 3, 2, 4, 4).requires_grad_()
+    target = clips(1, 3, 2, 4, 4, seed=1)
+    reconstruction, adversarial = (made - target).square().sum(), -(made * target).sum()
+    factor = adaptive_weight(reconstruction, adversarial, made)
+    wanted = (2 * (made - target)).norm() / (target.norm() + 1e-4)
+    assert factor.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert not factor.requires_grad
+    (reconstruction + factor * adversarial).backward()  # the graph is still there
+    assert adaptive_weight((made * 1e9).sum(), (made * 0.0).sum(), made) == 1e4
+
+
+def test_weights_are_found_in_torchs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(DataError, match=r"no such file.*checkpoints.vgg16-397923af.pth.*vgg16\(weights="):
+        load_perceptual()
+    with pytest.raises(DataError, match=r"no such file.*raft_large_C_T_SKHT_V2-ff5fadd5.pth.*puts it there"):
+        load_flow()
+    (tmp_path / "checkpoints").mkdir()
+    vgg = Vgg16Features()
+    torch.save(vgg.state_dict(), VGG16.cached)
+    found = load_perceptual().vgg.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in vgg.state_dict().items())

@@ -1,0 +1,115 @@
+"""Files of weights of the networks that judge: where they are looked for, and how they are read. Never random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import DataError
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published file of weights.
+
+    Attributes:
+        name: of the file as torchvision publishes it, which is also its name in torch's cache.
+        what: what is in it.
+        fetch: Python that downloads it into torch's cache.
+    """
+
+    name: str
+    what: str
+    fetch: str
+
+    @property
+    def cached(self) -> Path:
+        """The place in torch's cache (``$TORCH_HOME/hub/checkpoints``), whether there is a file or not."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.name
+
+    @property
+    def wanted(self) -> str:
+        """What to do, for error messages."""
+        places = f"in a file that you name or in {self.cached.parent}"
+        return f"{self.what}: {self.name}, {places} (python -c '{self.fetch}' puts it there)"
+
+    def find(self, named: str | Path = "") -> Path:
+        """Return the file that is named, else the one in torch's cache.
+
+        Raises:
+            DataError: no such file; the message says how to get it.
+        """
+        path = Path(named) if str(named) else self.cached
+        if not path.is_file():
+            raise DataError("no such file", file=path, wanted=self.wanted)
+        return path
+
+
+VGG16 = WeightFile(
+    "vgg16-397923af.pth",
+    "VGG16 weights with torchvision's names (features.0.weight … features.28.bias)",
+    "from torchvision.models import vgg16; vgg16(weights=\"IMAGENET1K_V1\")",
+)  # fmt: skip
+ALEXNET = WeightFile(
+    "alexnet-owt-7be5be79.pth",
+    "AlexNet weights with torchvision's names (features.0.weight … features.10.bias)",
+    "from torchvision.models import alexnet; alexnet(weights=\"IMAGENET1K_V1\")",
+)  # fmt: skip
+RAFT = WeightFile(
+    "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+    "weights of torchvision's raft_large",
+    "from torchvision.models.optical_flow import raft_large; raft_large(weights=\"C_T_SKHT_V2\")",
+)  # fmt: skip
+R3D_18 = WeightFile(
+    "r3d_18-b3b3357e.pth",
+    "weights of torchvision's r3d_18, trained on Kinetics-400",
+    "from torchvision.models.video import r3d_18; r3d_18(weights=\"KINETICS400_V1\")",
+)  # fmt: skip
+
+
+def load_weights(network: nn.Module, path: Path, wanted: str) -> None:
+    """Fill all parameters and buffers of a network from a file (.pth or .safetensors); what else is in it is left out.
+
+    Args:
+        network: with the names of the file.
+        path: of the file.
+        wanted: for error messages.
+
+    Raises:
+        DataError: not such a file, or tensors missing from it, of another shape or not finite.
+    """
+    state, own = read_tensors(path, wanted), network.state_dict()
+    missing = sorted(set(own) - set(state))
+    if missing:
+        raise DataError(f"missing {', '.join(missing[:30])}", file=path, wanted=wanted)
+    for key, value in own.items():
+        if state[key].shape != value.shape:
+            found = f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
+            raise DataError(found, file=path, key=key, wanted=wanted)
+        if not torch.isfinite(state[key]).all():
+            raise DataError("weights that are not finite", file=path, key=key, wanted=wanted)
+    network.load_state_dict({key: state[key].to(value.dtype) for key, value in own.items()})
+
+
+def read_tensors(path: Path, wanted: str) -> dict[str, Tensor]:
+    """Return the tensors of a file of weights by name.
+
+    Raises:
+        DataError: no such file, or not one of weights.
+    """
+    if not path.is_file():
+        raise DataError("no such file", file=path, wanted=wanted)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and tensor errors all mean: not such a file
+        raise DataError(f"not a file of weights ({error!s:.120})", file=path, wanted=wanted) from error
+    if not isinstance(content, dict):
+        raise DataError(f"holds a {type(content).__name__}", file=path, wanted=wanted)
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
