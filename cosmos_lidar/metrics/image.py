@@ -28,6 +28,24 @@ def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
     return 10 * torch.log10(255.0**2 / (error + 1.19e-7))
 
 
+def psnr_of_clips(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Return (B,) peak signal-to-noise ratios in dB, each of all frames of a clip at once, as TokenBench scores videos.
+
+    Never above the mean of the ratios of its frames (:func:`psnr`), which a single perfect frame raises.
+
+    Args:
+        reconstruction: (B, C, T, H, W) in [-1, 1].
+        video: of the same shape.
+
+    Raises:
+        DataError: other shapes.
+    """
+    if reconstruction.shape != video.shape or video.ndim != 5:
+        shapes = f"{tuple(reconstruction.shape)} and {tuple(video.shape)}"
+        raise DataError(f"clips of {shapes}", wanted="two of the same shape (B, C, T, H, W)")
+    return psnr(reconstruction.flatten(2, 3), video.flatten(2, 3))  # frames below each other are one tall picture
+
+
 def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
     """Return (B,) structural similarities (Wang et al. 2004), of (B, C, H, W) pictures in [-1, 1].
 

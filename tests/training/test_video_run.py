@@ -19,7 +19,7 @@ from cosmos_lidar.training.command_line import choose
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from cosmos_lidar.training.video_config import PUBLISHED_KEYS, VideoRun, check
-from cosmos_lidar.training.video_run import make_dry_model, make_network, train_video_tokenizer
+from cosmos_lidar.training.video_run import make_dry_model, make_loss, make_network, train_video_tokenizer
 from cosmos_lidar.training.video_tokenizer import to_unit_range
 from recipes import video_tokenizer
 
@@ -143,9 +143,24 @@ def test_the_published_command_line_is_understood(monkeypatch: pytest.MonkeyPatc
         (["synthetic_videos=0"], "data.path is empty"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(options: list[str], message: str) -> None:
+def test_what_cannot_work_is_refused_at_once(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no weights in torch's cache
     with pytest.raises(UserError, match=message):
         check(apply_overrides(video_tokenizer.debug(), options))
+
+
+def test_terms_without_weight_load_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: str) -> None:
+        raise AssertionError(f"loaded {path}")
+
+    monkeypatch.setattr("cosmos_lidar.training.video_run.load_perceptual", forbidden)
+    monkeypatch.setattr("cosmos_lidar.training.video_run.load_flow", forbidden)
+    run = video_tokenizer.debug()
+    assert make_loss(run).names == ("color",)
+    with pytest.raises(AssertionError, match=r"loaded vgg.pth"):
+        make_loss(apply_overrides(run, ["model.loss.gram=0.1", "model.loss.vgg_weights=vgg.pth"]))
 
 
 def test_biases_do_not_decay_where_the_recipe_says_so() -> None:

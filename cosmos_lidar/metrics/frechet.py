@@ -1,0 +1,149 @@
+"""Distance of two sets of feature vectors as if each were a Gaussian (Frechet 1957, Heusel et al. 2017).
+
+d = |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)). It is biased: for sets from one and the same distribution it is not
+zero but falls roughly as 1 / n, the slower the longer the vectors. Only numbers of equal n may be compared, and a set
+should have several times more samples than a vector has values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.metrics.protocol import Protocol
+
+DEFINITION = (
+    "squared distance of the means plus trace(C1 + C2 - 2 sqrt(C1 C2)) of the feature vectors of two sets, covariances "
+    "over n - 1, in float64"
+)
+
+
+class FeatureStatistics:
+    """Mean and covariance of feature vectors, in float64, over any number of batches and processes.
+
+    Batches are joined by the update of Chan, Golub and LeVeque (1979), which loses no digits to large means.
+
+    Args:
+        source: name of what made the features; statistics of different sources do not mix.
+
+    Attributes:
+        count: vectors so far.
+        mean: (D,).
+        scatter: (D, D), sum of the products of deviations from the mean.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.count = 0
+        self.mean, self.scatter = np.zeros(0), np.zeros((0, 0))
+
+    def add(self, features: np.ndarray) -> None:
+        """Add vectors.
+
+        Args:
+            features: (B, D).
+
+        Raises:
+            DataError: not of two dimensions, of another length than before, or not finite.
+        """
+        features = np.asarray(features, np.float64)
+        if features.ndim != 2 or not np.isfinite(features).all():
+            raise DataError(f"features of {features.shape}", wanted="finite numbers (B, D)")
+        if not len(features):
+            return
+        batch = FeatureStatistics(self.source)
+        batch.count, batch.mean = len(features), features.mean(0)
+        deviations = features - batch.mean
+        batch.scatter = deviations.T @ deviations
+        self.merge(batch)
+
+    def merge(self, other: FeatureStatistics) -> None:
+        """Add the vectors of another accumulator, such as that of another process.
+
+        Raises:
+            DataError: its vectors come from something else or have another length.
+        """
+        _check_same(self, other)
+        if not other.count:
+            return
+        if not self.count:
+            self.count, self.mean, self.scatter = other.count, other.mean.copy(), other.scatter.copy()
+            return
+        count, shift = self.count + other.count, other.mean - self.mean
+        self.scatter = self.scatter + other.scatter + np.outer(shift, shift) * (self.count * other.count / count)
+        self.mean = self.mean + shift * (other.count / count)
+        self.count = count
+
+    def state(self) -> np.ndarray:
+        """Return everything as one float64 vector, to be gathered from other processes."""
+        return np.concatenate(([self.count], self.mean, self.scatter.ravel()))
+
+    @classmethod
+    def from_state(cls, state: np.ndarray, source: str) -> FeatureStatistics:
+        """Return the accumulator whose :meth:`state` is given."""
+        made = cls(source)
+        size = int((np.sqrt(4 * len(state) - 3) - 1) / 2)  # 1 + D + D^2 values
+        made.count, made.mean = int(state[0]), np.array(state[1 : 1 + size])
+        made.scatter = np.array(state[1 + size :]).reshape(size, size)
+        return made
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(D, D), over count - 1."""
+        return self.scatter / (self.count - 1)
+
+
+def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
+    """Return the squared Frechet distance of two sets; at least two vectors each.
+
+    Raises:
+        DataError: features of different sources or lengths, or fewer than two.
+    """
+    _check_same(first, second)
+    if min(first.count, second.count) < 2:
+        raise DataError(f"{first.count} and {second.count} feature vectors", wanted="two or more in each set")
+    return _distance(first.mean, _root(first.covariance), second.mean, _root(second.covariance))
+
+
+def frechet_of_weighted(first: np.ndarray, second: np.ndarray, draws: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the distance of two sets in which each vector counts as often as it says.
+
+    Args:
+        first: (N, D).
+        second: (M, D).
+        draws: (N,) and (M,), how often each vector counts.
+    """
+    parts = []
+    for features, times in zip((first, second), draws, strict=True):
+        features, times = np.asarray(features, np.float64), np.asarray(times, np.float64)
+        mean = times @ features / times.sum()
+        factor = (features - mean) * np.sqrt(times / (times.sum() - 1.0))[:, None]
+        parts += [mean, factor if len(factor) <= factor.shape[1] else _root(factor.T @ factor)]
+    return _distance(*parts)
+
+
+def frechet_protocol(metric: str, source: str) -> Protocol:
+    """Return what a distance depends on: its definition and what made the features."""
+    return Protocol(metric, DEFINITION, {"features": source})
+
+
+def _distance(mean: np.ndarray, factor: np.ndarray, other_mean: np.ndarray, other_factor: np.ndarray) -> float:
+    """Return the distance for factors F with covariance F^T F: then trace sqrt(C1 C2) is the nuclear norm of F1 F2^T.
+
+    Without a product of covariances, whose small eigenvalues are lost to rounding, nothing turns negative or complex.
+    """
+    overlap = np.linalg.svd(factor @ other_factor.T, compute_uv=False).sum()
+    spread = np.sum(factor**2) + np.sum(other_factor**2) - 2.0 * overlap
+    return max(float(np.sum((mean - other_mean) ** 2) + spread), 0.0)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+
+
+def _check_same(first: FeatureStatistics, second: FeatureStatistics) -> None:
+    if first.source != second.source:
+        raise DataError(f"features of {first.source} and of {second.source}", wanted="both of the same network")
+    if first.count and second.count and len(first.mean) != len(second.mean):
+        raise DataError(f"features of length {len(first.mean)} and {len(second.mean)}", wanted="equal lengths")

@@ -1,0 +1,159 @@
+"""Frechet distance of videos (FVD, Unterthiner et al. 2018): networks that describe clips, and the score.
+
+Numbers of different networks have nothing to do with each other: each carries the network's name and the hash of its
+weights. Published rFVD values are of ``I3dFeatures`` with the TorchScript file of StyleGAN-V (``i3d_torchscript.pt``);
+``r3d_18`` is what torchvision installs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Protocol as Interface
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.losses.weight_files import R3D_18, load_weights
+from cosmos_lidar.metrics.frechet import FeatureStatistics, frechet_distance, frechet_protocol
+from cosmos_lidar.metrics.protocol import Measurement
+
+_I3D_WANTED = "the TorchScript I3D of StyleGAN-V (i3d_torchscript.pt, 400 Kinetics logits per clip)"
+_I3D_FRAMES = 10  # fewer, and its poolings in time have nothing left
+_KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+
+
+class VideoFeatures(Interface):
+    """Describes clips by vectors.
+
+    Attributes:
+        name: of the network and its weights: numbers of equal names may be compared.
+    """
+
+    name: str
+
+    def __call__(self, video: Tensor) -> Tensor:
+        """Return (B, D) for clips (B, 3, T, H, W) in [-1, 1]."""
+
+
+class I3dFeatures:
+    """Kinetics logits of a TorchScript I3D, on frames resized to 224 x 224.
+
+    Args:
+        path: of ``i3d_torchscript.pt``; run it only from a source that you trust.
+        device: to compute on.
+
+    Raises:
+        DataError: no such file, or not TorchScript.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise DataError("no such file", file=path, wanted=_I3D_WANTED)
+        try:
+            self.network = torch.jit.load(str(path), map_location=device).eval()
+        except RuntimeError as error:
+            raise DataError(f"not TorchScript ({error!s:.120})", file=path, wanted=_I3D_WANTED) from error
+        self.device = device
+        self.name = f"i3d_torchscript, 224 x 224 bilinear, sha256 {_sha256(path)}"
+
+    @torch.no_grad()
+    def __call__(self, video: Tensor) -> Tensor:
+        """Return (B, 400) for clips (B, 3, T, H, W) in [-1, 1], T >= 10.
+
+        Raises:
+            DataError: fewer frames.
+        """
+        if video.shape[2] < _I3D_FRAMES:
+            raise DataError(f"clips of {video.shape[2]} frames", wanted=f"{_I3D_FRAMES} or more for I3D")
+        frames = _resize(video.to(self.device).float().clamp(-1.0, 1.0), (224, 224))
+        return self.network(frames, rescale=False, resize=False, return_features=True).float()
+
+
+class R3dFeatures:
+    """What torchvision's ``r3d_18`` (Kinetics-400) sees before its last layer, with its published preprocessing.
+
+    Frames are resized to 128 x 171, whatever their shape, and the middle 112 x 112 is looked at.
+
+    Args:
+        path: of its weights; empty takes them from torch's cache.
+        device: to compute on.
+
+    Raises:
+        UserError: torchvision is not installed, or was built for another torch.
+        DataError: no such file, or other weights.
+    """
+
+    def __init__(self, path: str | Path = "", device: str = "cpu") -> None:
+        file = R3D_18.find(path)
+        try:
+            from torchvision.models.video import r3d_18
+        except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another build than torch
+            hint = "install the torchvision that belongs to this torch, or use I3D (TorchScript needs no package)"
+            raise UserError(f"r3d_18 features need torchvision ({error}): {hint}") from error
+        network = r3d_18(weights=None)
+        load_weights(network, file, R3D_18.wanted)
+        network.fc = nn.Identity()
+        self.network, self.device = network.eval().requires_grad_(False).to(device), device
+        self.name = f"torchvision r3d_18, 128 x 171 crop 112 x 112, sha256 {_sha256(file)}"
+
+    @torch.no_grad()
+    def __call__(self, video: Tensor) -> Tensor:
+        """Return (B, 512) for clips (B, 3, T, H, W) in [-1, 1]."""
+        frames = _resize(video.to(self.device).float().clamp(-1.0, 1.0), (128, 171))[..., 8:120, 30:142]
+        mean, std = (frames.new_tensor(x).view(3, 1, 1, 1) for x in (_KINETICS_MEAN, _KINETICS_STD))
+        return self.network(((frames + 1.0) / 2.0 - mean) / std)
+
+
+class VideoDistance:
+    """Reconstruction FVD: how far the reconstructed clips are, as a set, from the recorded ones.
+
+    Args:
+        features: describes clips.
+
+    Attributes:
+        recorded: statistics of the recordings; mergeable over processes, as is ``made``.
+        made: statistics of the reconstructions.
+    """
+
+    def __init__(self, features: VideoFeatures) -> None:
+        self.features = features
+        self.recorded, self.made = FeatureStatistics(features.name), FeatureStatistics(features.name)
+
+    def add(self, reconstruction: Tensor, video: Tensor) -> None:
+        """Add clips (B, 3, T, H, W) in [-1, 1] and their reconstructions.
+
+        Raises:
+            DataError: shapes that differ, or that the network cannot take.
+        """
+        if reconstruction.shape != video.shape or video.ndim != 5:
+            shapes = f"{tuple(reconstruction.shape)} and {tuple(video.shape)}"
+            raise DataError(f"clips of {shapes}", wanted="two of the same shape (B, 3, T, H, W)")
+        for statistics, clips in ((self.made, reconstruction), (self.recorded, video)):
+            statistics.add(self.features(clips).double().cpu().numpy())
+
+    def result(self) -> Measurement:
+        """Return the distance; its interval is unknown, since single vectors are not kept.
+
+        Raises:
+            DataError: fewer than two clips.
+        """
+        protocol = frechet_protocol("rfvd", self.features.name)
+        value = frechet_distance(self.made, self.recorded)
+        return Measurement("rfvd", value, float("nan"), float("nan"), self.made.count, protocol)
+
+
+def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:
+    frames = F.interpolate(video.transpose(1, 2).flatten(0, 1), size=size, mode="bilinear", align_corners=False)
+    return frames.unflatten(0, (len(video), -1)).transpose(1, 2)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:12]
