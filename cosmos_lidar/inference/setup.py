@@ -15,7 +15,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.autoencode import AutoencodeOptions
 from cosmos_lidar.inference.latent_cache import weights_hash
 from cosmos_lidar.inference.shards import is_shards, open_shards
-from cosmos_lidar.models.tokenizer import load_tokenizer
+from cosmos_lidar.models.tokenizer import VideoTokenizerConfig, load_tokenizer
 from cosmos_lidar.sensors import Sensor, load_sensor
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def open_tokenizer(args: argparse.Namespace) -> Tokenizer:
             raise DataError("no such tokenizer", file=file, wanted="the path of a checkpoint, see --checkpoint")
     device = choose_device(args.device)
     network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
+    if isinstance(network.config, VideoTokenizerConfig):
+        kind = f"{network.config.family} tokenizer, of sequences"
+        raise DataError(f"a {kind}", file=files[0], wanted="a tokenizer of single range maps (CI, DI)")
     dtype = getattr(torch, args.tokenizer_dtype)
     description = {"files": [str(file) for file in files], "weights_sha256": weights_hash(network)}
     return Tokenizer(network.eval().to(device=device, dtype=dtype), device, dtype, description)

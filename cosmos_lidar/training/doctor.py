@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
 from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
 from cosmos_lidar.training.command_line import choose
 from cosmos_lidar.training.families import find_family
@@ -27,6 +28,7 @@ _PACKAGES = {
     "omegaconf": "2.3 or newer", "safetensors": "any",
 }  # fmt: skip
 _OPTIONAL = {"transformer_engine": "kernels te and fp8", "triton": "kernels triton", "wandb": "log.wandb"}
+_WEIGHTS = ("checkpoint", "jit_ckpt_pth")  # what the families call the weights to start from
 _USABLE = 0.92  # of a GPU's memory: the rest is the driver's, the communication library's, and fragmentation
 
 
@@ -166,8 +168,11 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
     from cosmos_lidar.training.checkpoints import find_resume
     from cosmos_lidar.training.engine import run_folder
 
-    if run.model.checkpoint and not Path(run.model.checkpoint).exists():
-        yield Finding("weights", False, f"model.checkpoint={run.model.checkpoint}: no such file")
+    key, weights = next((key, value) for key in _WEIGHTS if (value := getattr(run.model, key, None)) is not None)
+    if weights and not Path(weights).exists():
+        on_hub = is_hub_name(weights)
+        text = "not on this disk: it will be downloaded" if on_hub else "no such file"
+        yield Finding("weights", None if on_hub else False, f"model.{key}={weights}: {text}")
     try:
         resume = find_resume(run.trainer.resume, run_folder(run.log) / "checkpoints")
     except UserError as error:

@@ -56,11 +56,15 @@ class LidarTokenizerModel(TrainedModel):
         self.picture, self.size = picture, size
         self._perceptual = (perceptual,)  # in a tuple: its frozen weights are no part of the model or its checkpoints
 
+    def judges(self) -> list[nn.Module]:
+        """Return the perceptual network, if its term is in use."""
+        return [network for network in self._perceptual if network is not None]
+
     def on_fit_start(self) -> None:
         """Move the perceptual network to where the model is."""
         super().on_fit_start()
-        if self._perceptual[0] is not None:
-            self._perceptual[0].to(self.device)
+        for network in self.judges():
+            network.to(self.device)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return reconstructions of ``images`` in [-1, 1], in the dtype of the computation."""

@@ -78,6 +78,10 @@ class TrainedModel(ModelPT):
         """Return what checkpoints are to hold beside network, optimizer and average, by name; filled in on resume."""
         return {}
 
+    def judges(self) -> list[nn.Module]:
+        """Return further networks that take part in a step and are no part of the trained one."""
+        return []
+
     # --- the same for all
 
     @property

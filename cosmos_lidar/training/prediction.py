@@ -92,17 +92,17 @@ def predict(run: Run, family: Any, sizes: MeshSizes) -> Prediction:
 def _count(model: TrainedModel, run: Run) -> dict[str, int]:
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.network.to_empty(device="cpu")
-        perceptual = getattr(model, "_perceptual", (None,))[0]
-        if perceptual is not None:
-            perceptual.to_empty(device="cpu")
+        judges = model.judges()
+        for judge in judges:
+            judge.to_empty(device="cpu")
         optimizer = model.configure_optimizers()["optimizer"]
         ema = Ema(run.model.ema) if run.model.ema.enabled else None
         if ema is not None:
             ema.on_fit_start(None, model)
-        tensors = training_tensors(model.network, optimizer, ema)
+        tensors = training_tensors(model.network, optimizer, ema) | model.further_tensors()
         batch = model.example_batch(run.data.batch_size)
         memory = PeakMemory()
-        memory.add([tensors, list(vars(batch).values()), list(perceptual.parameters()) if perceptual else []])
+        memory.add([tensors, list(vars(batch).values()), [p for judge in judges for p in judge.parameters()]])
         with memory.watching():
             model.step(batch)["loss"].backward()
         gradients = [parameter.grad for parameter in model.network.parameters() if parameter.grad is not None]

@@ -43,12 +43,15 @@ class VideoTokenizerModel(TrainedModel):
         quality = ("psnr", "ssim", *(("perplexity", "codes_used") if self.discrete else ()))
         self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
 
+    def judges(self) -> list[nn.Module]:
+        """Return the loss, with its networks, and the critic."""
+        return [*self._loss, *([self.adversary.network] if self.adversary else [])]
+
     def on_fit_start(self) -> None:
         """Move the networks of the loss to where the model is."""
         super().on_fit_start()
-        self._loss[0].to(self.device)
-        if self.adversary:
-            self.adversary.network.to(self.device)
+        for network in self.judges():
+            network.to(self.device)
 
     def forward(self, frames: Tensor) -> dict[str, Any]:
         """Return ``reconstruction`` of clips (B, 3, T, H, W) in [-1, 1], and ``indices`` of a discrete tokenizer."""

@@ -18,7 +18,7 @@ from cosmos_lidar.training.doctor import base_memory, examine
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.prediction import predict
 from cosmos_lidar.training.run_log import read_metrics
-from recipes import dit, lidar_tokenizer
+from recipes import dit, lidar_tokenizer, video_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = (
@@ -29,6 +29,7 @@ DIT = "model.name=faditv2_60m data.text_shape=[32,1024] data.latent_shape=[16,2,
 CASES = {
     "tokenizer": (lidar_tokenizer, 1, ["model.channels=128", "data.batch_size=24", "data.crop_columns=128"]),
     "transformer": (dit, 1, DIT),
+    "video tokenizer": (video_tokenizer, 1, ["model.channels=128", "data.batch_size=4"]),
     "sharded, in bf16": (dit, 2, [*DIT, "parallel.data_shard=2", "trainer.precision=bf16"]),
     "split and recomputed": (dit, 2, [*DIT, "parallel.context=2", "parallel.recompute=full"]),
 }

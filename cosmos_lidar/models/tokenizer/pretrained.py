@@ -26,9 +26,14 @@ def from_pretrained(name: str | Path) -> nn.Module:
         DataError: neither there nor to be downloaded, or no tokenizer.
         UserError: huggingface_hub is not installed, and would be needed.
     """
-    if Path(name).exists() or not _HUB_NAME.fullmatch(str(name)):
+    if Path(name).exists() or not is_hub_name(name):
         return load_tokenizer(name)
     return load_tokenizer(_download(str(name)))
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Tell whether a name looks like a repository of the hub, such as ``nvidia/NAME``."""
+    return _HUB_NAME.fullmatch(str(name)) is not None
 
 
 def _download(name: str) -> Path:
