@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,34 +63,38 @@ def bootstrap_mean(
     return low, high
 
 
-def bootstrap_sets(
-    statistic: Callable[[np.ndarray, np.ndarray], float],
-    value: float,
-    clips: Sequence[str],
-    samples: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float] | None:
-    """Return the interval of a distance between a set and its counterpart; None of fewer than two clips.
-
-    Whole clips are drawn with replacement, in both sets the same. Repeated samples make a set look narrower than it is
-    and so raise such distances (MMD, Jensen-Shannon, Frechet): the spread of the draws is put around ``value``, not
-    around their own, larger mean. A distance is not negative, and neither is its interval.
+def resample_clips(clips: Sequence[str], samples: int = 200, seed: int = 0) -> np.ndarray:
+    """Return (samples, N): how often each of N samples counts when whole clips are drawn with replacement.
 
     Args:
-        statistic: (how often each sample of the first set counts (N,), the same of the second (N,)) -> distance.
-        value: the distance of the two sets as they are.
-        clips: (N,) name of the clip that each sample belongs to.
+        clips: (N,) name of the clip that each sample belongs to; fewer than two clips give no draws (0, N).
         samples: number of resampled sets.
-        level: share of the draws inside the interval.
         seed: of the resampling.
     """
-    names, member = np.unique(np.asarray(clips), return_inverse=True)
+    names, member = np.unique(np.asarray(clips, dtype=str), return_inverse=True)
     if len(names) < 2:
-        return None
+        return np.zeros((0, len(member)), np.int64)
     chance = np.full(len(names), 1.0 / len(names))
-    draws = np.random.default_rng(seed).multinomial(len(names), chance, size=samples)[:, member]
-    found = np.array([statistic(times, times) for times in draws])
+    return np.random.default_rng(seed).multinomial(len(names), chance, size=samples)[:, member]
+
+
+def interval_of_draws(values: Sequence[float], around: float | None = None, level: float = 0.95) -> Interval:
+    """Return the central interval of what resampled sets gave; NaN of nothing.
+
+    Args:
+        values: one per resampled set; NaN ones are left out.
+        around: put the spread of the values around this instead of around their own mean, and not below 0. For
+            distances between sets (MMD, Jensen-Shannon, Frechet): samples that are drawn twice make a set look
+            narrower than it is, so that every draw lies above the distance of the sets themselves.
+        level: share of the values inside the interval.
+    """
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Interval(math.nan, math.nan)
     tail = (1.0 - level) / 2.0
-    low, high = (value + np.quantile(found, (tail, 1.0 - tail)) - found.mean()).tolist()
-    return max(low, 0.0), max(high, 0.0)
+    low, high = np.quantile(values, (tail, 1.0 - tail)).tolist()
+    if around is None:
+        return Interval(low, high)
+    shift = around - float(values.mean())
+    return Interval(max(low + shift, 0.0), max(high + shift, 0.0))
