@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.losses.weight_files import RAFT, load_weights
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.losses.weight_files import RAFT, load_weights, torchvision_module
 
 _SCALE = 2  # flow is looked for at half the size
 _SMALLEST = 128 * _SCALE  # RAFT's features want 16 x 16, an eighth of its input
@@ -84,11 +84,7 @@ def load_flow(path: str | Path = "") -> FlowLoss:
         DataError: no such file, or other weights; they are never random.
     """
     file = RAFT.find(path)
-    try:
-        from torchvision.models.optical_flow import raft_large
-    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another build than torch
-        hint = "install the torchvision that belongs to this torch, or train without the flow loss"
-        raise UserError(f"the flow loss needs torchvision ({error}): {hint}") from error
-    network = raft_large(weights=None)
+    models = torchvision_module("models.optical_flow", "the flow loss", "train without the flow loss")
+    network = models.raft_large(weights=None)
     load_weights(network, file, RAFT.wanted)
     return FlowLoss(network)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,26 @@ R3D_18 = WeightFile(
     "weights of torchvision's r3d_18, trained on Kinetics-400",
     "from torchvision.models.video import r3d_18; r3d_18(weights=\"KINETICS400_V1\")",
 )  # fmt: skip
+
+
+def torchvision_module(name: str, purpose: str, otherwise: str) -> ModuleType:
+    """Return a module of torchvision, which is not among this project's requirements.
+
+    Args:
+        name: below ``torchvision``, such as ``"models.optical_flow"``.
+        purpose: what needs it, for the message.
+        otherwise: how to do without.
+
+    Raises:
+        UserError: it is not installed, or was built for another torch.
+    """
+    try:
+        return importlib.import_module(f"torchvision.{name}")
+    except (ImportError, RuntimeError) as error:  # RuntimeError: its operators were compiled for another torch
+        raise UserError(
+            f"{purpose} needs torchvision ({error!s:.100}): install the one that belongs to torch {torch.__version__}, "
+            f"from where that torch came, or {otherwise}"
+        ) from error
 
 
 def load_weights(network: nn.Module, path: Path, wanted: str) -> None:

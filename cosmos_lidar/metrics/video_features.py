@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.losses.weight_files import R3D_18, load_weights
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.losses.weight_files import R3D_18, load_weights, torchvision_module
 from cosmos_lidar.metrics.frechet import FeatureStatistics, frechet_distance, frechet_protocol
 from cosmos_lidar.metrics.protocol import Measurement
 
@@ -89,12 +89,8 @@ class R3dFeatures:
 
     def __init__(self, path: str | Path = "", device: str = "cpu") -> None:
         file = R3D_18.find(path)
-        try:
-            from torchvision.models.video import r3d_18
-        except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another build than torch
-            hint = "install the torchvision that belongs to this torch, or use I3D (TorchScript needs no package)"
-            raise UserError(f"r3d_18 features need torchvision ({error}): {hint}") from error
-        network = r3d_18(weights=None)
+        models = torchvision_module("models.video", "r3d_18", "use I3D, whose file needs no package")
+        network = models.r3d_18(weights=None)
         load_weights(network, file, R3D_18.wanted)
         network.fc = nn.Identity()
         self.network, self.device = network.eval().requires_grad_(False).to(device), device

@@ -277,3 +277,21 @@ def test_numbers_are_written_beside_the_hash_of_their_protocol(tmp_path: Path):
     assert [row["value"] for row in table] == ["1.25", "2.0"]
     assert table[1]["low"] == ""
     assert table[0]["protocol"] == protocol.hash
+
+
+def test_real_sweeps_are_nearer_to_their_noisy_selves_than_to_each_other(test_data: Path):
+    files = sorted((test_data / "kitti_velodyne" / "velodyne").glob("*.bin"))
+    if len(files) < 4:
+        pytest.skip("fewer than four sweeps in kitti_velodyne")
+    sweeps = [np.fromfile(file, np.float32).reshape(-1, 4)[::20, :3] for file in files]
+    noisy = [sweep + np.random.default_rng(0).normal(0, 0.05, sweep.shape) for sweep in sweeps]
+    found = []
+    for made in (noisy, sweeps[1:] + sweeps[:1]):
+        table = GenerationScores(GenerationProtocol(resamplings=10))
+        for file, recorded, generated in zip(files, sweeps, made, strict=True):
+            table.add(file.stem, np.ones((1, 1)), np.ones((1, 1)), recorded, generated)
+        found.append({row.name: row.value for row in table.result()})
+    assert found[0]["chamfer_mean_m"] < 0.2 < 0.5 < found[1]["chamfer_mean_m"]
+    assert found[1]["jsd"] == pytest.approx(0, abs=1e-6)  # the same set in another order: these two see sets, not pairs
+    assert found[1]["mmd"] == pytest.approx(0, abs=1e-12)
+    assert found[0]["jsd"] > 0.01

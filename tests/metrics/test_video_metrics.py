@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -229,5 +230,6 @@ def test_what_r3d_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DataError, match=r"no such file.*r3d_18-b3b3357e.pth.*KINETICS400_V1"):
         R3dFeatures()
     (tmp_path / "r3d.pth").write_text("not weights")
-    with pytest.raises(UserError, match=r"need torchvision|not a file of weights"):
+    monkeypatch.setitem(sys.modules, "torchvision.models.video", None)
+    with pytest.raises(UserError, match=r"r3d_18 needs torchvision.*belongs to torch 2.*use I3D"):
         R3dFeatures(tmp_path / "r3d.pth")
