@@ -5,8 +5,8 @@
 
 ``whole`` runs the network on all frames at once, layer by layer, as published; ``stream`` gives the same numbers chunk
 by chunk; ``tile`` streams tiles of 256 pixels; the others are ``whole`` in another memory layout or compiled. Weights
-are random: speed does not depend on them. Memory is what is needed above the weights: the peak of the CUDA allocator, or of
-the resident memory of the process (Linux only). Every row is measured in a fresh process. ms count encoding and
+are random: speed does not depend on them. Memory is what is needed above the weights: the peak of the CUDA allocator,
+or of the resident memory of the process (Linux only). Every row is measured in a fresh process. ms count encoding and
 decoding, per frame.
 """
 

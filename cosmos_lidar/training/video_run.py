@@ -7,11 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.losses.flow import load_flow
 from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features, load_perceptual
 from cosmos_lidar.losses.video import VideoLoss
+from cosmos_lidar.losses.weight_files import VGG16
+from cosmos_lidar.metrics.lpips import Lpips, load_lpips
 from cosmos_lidar.models.tokenizer import build_tokenizer
 from cosmos_lidar.models.tokenizer.config import tokenizer_config
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
@@ -54,7 +56,7 @@ def make_job(run: VideoRun, folder: Path, share: DataShare) -> Job:
         path, data.val_split, training=False, batch_size=data.val_batch_size, limit=run.trainer.val_batches or None,
         **common,
     )  # fmt: skip
-    model = VideoTokenizerModel(run, network, folder, make_loss(run))
+    model = VideoTokenizerModel(run, network, folder, make_loss(run), _make_lpips(run))
     return Job(model, train, val, data.batch_size, data.workers, run.model.jit_ckpt_pth or "scratch", export_trained)
 
 
@@ -77,6 +79,18 @@ def make_loss(run: VideoRun) -> VideoLoss:
     weights = loss.weights()
     perceptual = load_perceptual(loss.vgg_weights) if loss.needs_vgg else None
     return VideoLoss(weights, perceptual, load_flow(loss.raft_weights) if weights["flow"].used else None)
+
+
+def _make_lpips(run: VideoRun) -> Lpips | None:
+    """Return LPIPS where its weights are at hand: those of VGG16, named or in torch's cache, and torchmetrics'."""
+    named = run.model.loss.vgg_weights
+    if not named and not VGG16.cached.is_file():
+        return None
+    try:
+        return load_lpips("vgg", named)
+    except DataError as error:
+        logger.info("validation without LPIPS: %s", error)
+        return None
 
 
 def make_network(run: VideoRun) -> nn.Module:

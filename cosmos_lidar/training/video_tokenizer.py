@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cosmos_lidar.losses.video import VideoLoss
 from cosmos_lidar.metrics.codebook import CodebookUsage
 from cosmos_lidar.metrics.image import psnr, ssim
+from cosmos_lidar.metrics.lpips import Lpips
 from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.parallel.spatial import join_slices, take_slice
@@ -30,22 +31,27 @@ class VideoTokenizerModel(TrainedModel):
         network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
         folder: of the run.
         loss: the terms that are in use.
+        lpips: validates that too; None without its weights.
     """
 
-    def __init__(self, run: VideoRun, network: nn.Module, folder: Path, loss: VideoLoss) -> None:
+    def __init__(
+        self, run: VideoRun, network: nn.Module, folder: Path, loss: VideoLoss, lpips: Lpips | None = None
+    ) -> None:
         super().__init__(run, network, folder)
         self.discrete = isinstance(network, DiscreteTokenizer)
         self.temporal = isinstance(network.config, VideoTokenizerConfig)
+        self._lpips = (lpips,)
         self._loss = (loss,)  # in a tuple: frozen networks in it are no part of the model or its checkpoints
         game = run.model.loss.adversarial
         self.adversary = Adversary(game, run.optim) if game.weight else None
         self.columns = ("loss", *loss.names, *(("adversarial", "critic") if self.adversary else ()))
-        quality = ("psnr", "ssim", *(("perplexity", "codes_used") if self.discrete else ()))
+        quality = ["psnr", "ssim"] + ["lpips"] * (lpips is not None) + ["perplexity", "codes_used"] * self.discrete
         self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
 
     def judges(self) -> list[nn.Module]:
-        """Return the loss, with its networks, and the critic."""
-        return [*self._loss, *([self.adversary.network] if self.adversary else [])]
+        """Return the loss, with its networks, the critic and LPIPS."""
+        further = [self.adversary.network] if self.adversary else []
+        return [*self._loss, *further, *(network for network in self._lpips if network is not None)]
 
     def on_fit_start(self) -> None:
         """Move the networks of the loss to where the model is."""
@@ -119,6 +125,8 @@ class VideoTokenizerModel(TrainedModel):
         per_clip = frames.shape[2]
         sums["psnr"] = float(psnr(pictures, reference).sum()) / per_clip
         sums["ssim"] = float(ssim(pictures, reference).sum()) / per_clip
+        if self._lpips[0] is not None:
+            sums["lpips"] = float(self._lpips[0](pictures, reference).sum()) / per_clip
         usage = None
         if self.discrete:
             codebook = CodebookUsage(self.network.quantizer.codebook_size)

@@ -13,6 +13,7 @@ import torch
 pytest.importorskip("nemo")
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
 from cosmos_lidar.training.checkpoint_reading import load_full
 from cosmos_lidar.training.command_line import choose
@@ -93,6 +94,21 @@ def test_discrete_validation_tells_of_the_codebook(shards: Path, tmp_path: Path)
     folder = train(tmp_path, "codes", shards, "trainer.max_steps=1", *DISCRETE)
     last = [row for row in read_metrics(folder / "metrics.csv") if row["val/psnr"]][-1]
     assert 1 <= float(last["val/perplexity"]) <= float(last["val/codes_used"]) <= 64000
+
+
+def test_perceptual_terms_and_lpips_with_weights_of_a_file(shards: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    torch.manual_seed(0)
+    torch.save(Vgg16Features().state_dict(), tmp_path / "vgg16.pth")
+    weights = [f"model.loss.vgg_weights={tmp_path / 'vgg16.pth'}", "model.loss.perceptual=0.1", "model.loss.gram=0.01"]
+    folder = train(tmp_path, "vgg", shards, "trainer.max_steps=1", *weights)
+    rows = read_metrics(folder / "metrics.csv")
+    first = next(row for row in rows if row["loss"])
+    parts = float(first["color"]) + 0.1 * float(first["perceptual"]) + 0.01 * float(first["gram"])
+    assert float(first["loss"]) == pytest.approx(parts, rel=1e-5)
+    assert 0 < float(rows[-1]["val/lpips"]) < 5
+    state = load_full(folder / "checkpoints" / "iter_000000001")
+    assert not [name for name in state if "vgg" in name or "lin" in name or "features" in name]
 
 
 def test_single_pictures_train_an_image_tokenizer(shards: Path, tmp_path: Path) -> None:
