@@ -39,8 +39,12 @@ class Tokenizer:
     description: dict[str, Any]
 
 
-def open_tokenizer(args: argparse.Namespace) -> Tokenizer:
+def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenizer:
     """Load the network that ``--checkpoint``, or ``--enc_path`` and ``--dec_path``, name.
+
+    Args:
+        args: parsed options.
+        any_kind: tokenizers of video will do as well.
 
     Raises:
         UserError: neither or both are given, a file is missing, or the device is not there.
@@ -51,7 +55,7 @@ def open_tokenizer(args: argparse.Namespace) -> Tokenizer:
             raise DataError("no such tokenizer", file=file, wanted="the path of a checkpoint, see --checkpoint")
     device = choose_device(args.device)
     network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
-    if isinstance(network.config, VideoTokenizerConfig):
+    if isinstance(network.config, VideoTokenizerConfig) and not any_kind:
         kind = f"{network.config.family} tokenizer, of sequences"
         raise DataError(f"a {kind}", file=files[0], wanted="a tokenizer of single range maps (CI, DI)")
     dtype = getattr(torch, args.tokenizer_dtype)
