@@ -33,6 +33,7 @@ class AdversarialConfig:
     """A critic that learns to tell reconstructions from recordings; off, as in the published fine-tuning."""
 
     weight: float = setting(0.0, "weight of the adversarial term (hinge); 0 builds no critic")
+    adaptive: bool = setting(False, "scale it so that its gradient is as large as that of the other terms")
     start: int = setting(0, "step at which the game begins")
     channels: int = setting(64, "width of the critic's first layer")
     layers: int = setting(3, "layers of the critic that halve height and width")

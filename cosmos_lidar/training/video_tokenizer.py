@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cosmos_lidar.losses.adversarial import adaptive_weight
 from cosmos_lidar.losses.video import VideoLoss
 from cosmos_lidar.metrics.codebook import CodebookUsage
 from cosmos_lidar.metrics.image import psnr, ssim
@@ -86,7 +87,10 @@ class VideoTokenizerModel(TrainedModel):
             zero = torch.zeros_like(total)
             return {"loss": total, **parts, "adversarial": zero, "critic": zero}
         game = (self.adversary.play if self.training else self.adversary.judge)(made, frames)
-        return {"loss": total + self.adversary.config.weight * game["adversarial"], **parts, **game}
+        weight = self.adversary.config.weight
+        if self.adversary.config.adaptive and self.training:
+            weight = weight * adaptive_weight(total, game["adversarial"], made)
+        return {"loss": total + weight * game["adversarial"], **parts, **game}
 
     def further_tensors(self) -> dict[str, Tensor]:
         """Return the critic's weights and optimizer."""

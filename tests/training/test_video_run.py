@@ -90,6 +90,14 @@ def test_the_critic_enters_at_its_step_and_moves(shards: Path, tmp_path: Path) -
     assert float(last["loss"]) == pytest.approx(float(last["color"]) + 0.1 * float(last["adversarial"]), rel=1e-4)
 
 
+def test_an_adaptive_weight_balances_the_gradients(shards: Path, tmp_path: Path) -> None:
+    options = [*CRITIC, "model.loss.adversarial.adaptive=true", "trainer.val_at_start=false"]
+    folder = train(tmp_path, "adaptive", shards, "trainer.max_steps=4", *options)
+    last = [row for row in read_metrics(folder / "metrics.csv") if row["loss"]][-1]
+    plain = float(last["color"]) + 0.1 * float(last["adversarial"])
+    assert abs(float(last["loss"]) - plain) > 1e-5
+
+
 def test_discrete_validation_tells_of_the_codebook(shards: Path, tmp_path: Path) -> None:
     folder = train(tmp_path, "codes", shards, "trainer.max_steps=1", *DISCRETE)
     last = [row for row in read_metrics(folder / "metrics.csv") if row["val/psnr"]][-1]
