@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cosmos_lidar.inference.video_codec import VideoCodec
     from cosmos_lidar.inference.video_files import Footage
+    from cosmos_lidar.metrics.lpips import Lpips
 
 HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
 EXAMPLE = "cosmos-lidar reconstruct videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out back"
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", "--output_fps", dest="fps", type=float, help="of the videos (default: as the input's)")
     parser.add_argument("--save-input", "--save_input", dest="save_input", action="store_true", help="write NAME_input")
     parser.add_argument("--no-side-by-side", dest="side", action="store_false", help="leave out NAME_side_by_side")
+    parser.add_argument(
+        "--lpips", nargs="?", const="", metavar="VGG16", help="LPIPS too; file of VGG16's weights, or torch's cache"
+    )
     parser.add_argument("--mode", choices=("torch", "jit"), help=argparse.SUPPRESS)
 
 
@@ -35,15 +39,17 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.inference.video_files import find_inputs, output_names
     from cosmos_lidar.inference.video_setup import input_patterns, open_codec
     from cosmos_lidar.log import logger
+    from cosmos_lidar.metrics.lpips import load_lpips
     from cosmos_lidar.progress import Meter
 
     files = find_inputs(input_patterns(args))
     codec, facts = open_codec(args)
+    lpips = None if args.lpips is None else load_lpips("vgg", args.lpips)
     rows: list[dict[str, Any]] = []
     with Meter("reconstruct", "files", len(files)) as meter:
         for file, name in zip(files, output_names(files), strict=True):
             try:
-                rows.append(_one(file, name, codec, args))
+                rows.append(_one(file, name, codec, lpips, args))
             except DataError as error:
                 logger.warning("left out: %s: %s", file, error)
                 rows.append({"source": str(file), "problem": str(error)})
@@ -51,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     return _report(rows, facts, args.out)
 
 
-def _one(file: Path, name: str, codec: VideoCodec, args: argparse.Namespace) -> dict[str, Any]:
+def _one(
+    file: Path, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
+) -> dict[str, Any]:
     from cosmos_lidar.inference.latent_files import SUFFIX, read_encoded
     from cosmos_lidar.inference.video_files import open_footage, write_frames
 
@@ -60,17 +68,19 @@ def _one(file: Path, name: str, codec: VideoCodec, args: argparse.Namespace) -> 
         fps = (args.fps or facts["fps"]) if facts.get("fps") else 0.0
         count = write_frames(args.out / _named(name, fps), codec.decode(encoded), fps)
         return {"source": str(file), "frames": count}
-    return _round_trip(open_footage(file, args.short_size), name, codec, args)
+    return _round_trip(open_footage(file, args.short_size), name, codec, lpips, args)
 
 
-def _round_trip(footage: Footage, name: str, codec: VideoCodec, args: argparse.Namespace) -> dict[str, Any]:
+def _round_trip(
+    footage: Footage, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
+) -> dict[str, Any]:
     """Encode, decode, write and compare, a block at a time."""
     from cosmos_lidar.inference.video_files import write_frames
 
     encoded = codec.encode(footage.blocks())
     fps = (args.fps or footage.fps) if footage.fps else 0.0
-    scores: dict[str, list[float]] = {"psnr": [], "ssim": []}
-    count = write_frames(args.out / _named(name, fps), _scored(codec.decode(encoded), footage, scores), fps)
+    scores: dict[str, list[float]] = {"psnr": [], "ssim": []} | ({"lpips": []} if lpips else {})
+    count = write_frames(args.out / _named(name, fps), _scored(codec.decode(encoded), footage, scores, lpips), fps)
     if args.save_input:
         write_frames(args.out / _named(f"{name}_input", fps), footage.blocks(), fps)
     if args.side:
@@ -90,7 +100,9 @@ def _pairs(made: Iterator[np.ndarray], footage: Footage) -> Iterator[tuple[np.nd
     yield from zip(frames, (frame for block in made for frame in block), strict=True)
 
 
-def _scored(made: Iterator[np.ndarray], footage: Footage, scores: dict[str, list[float]]) -> Iterator[np.ndarray]:
+def _scored(
+    made: Iterator[np.ndarray], footage: Footage, scores: dict[str, list[float]], lpips: Lpips | None
+) -> Iterator[np.ndarray]:
     """Pass blocks on, and note the quality of each frame."""
     import torch
 
@@ -101,6 +113,9 @@ def _scored(made: Iterator[np.ndarray], footage: Footage, scores: dict[str, list
         ours, theirs = (from_uint8(x[None], torch.float32).transpose(0, 1) for x in (picture, frame))
         scores["psnr"].append(float(psnr(ours, theirs)))
         scores["ssim"].append(float(ssim(ours, theirs)))
+        if lpips is not None:
+            with torch.no_grad():
+                scores["lpips"].append(float(lpips(ours, theirs)))
         yield picture[None]
 
 
@@ -124,7 +139,7 @@ def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path) -> 
 
     scored = [row for row in rows if "psnr" in row]
     means = {}
-    for metric in ("psnr", "ssim") if scored else ():
+    for metric in [name for name in ("psnr", "ssim", "lpips") if scored and name in scored[0]]:
         values = [row[metric] for row in scored]
         means[metric] = {"mean": sum(values) / len(values), "interval_95": bootstrap_mean(values)}
     protocol = {**facts, "metrics": "per frame, 8-bit values, before the mp4 is written; mean of a video, of videos"}
@@ -142,4 +157,5 @@ def _line(row: dict[str, Any]) -> str:
     if "problem" in row:
         return f"{row['source']}: left out: {row['problem']}\n"
     quality = f", PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}" if "psnr" in row else ""
+    quality += f", LPIPS {row['lpips']:.4f}" if "lpips" in row else ""
     return f"{row['source']}: {row['frames']} frames{quality}\n"

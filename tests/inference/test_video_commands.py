@@ -23,6 +23,7 @@ from cosmos_lidar.inference.latent_cache import LatentCache, frames_hash, latent
 from cosmos_lidar.inference.latent_files import read_encoded
 from cosmos_lidar.inference.video_codec import VideoCodec
 from cosmos_lidar.inference.video_files import Footage, find_inputs, output_names, scaled
+from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_safetensors, load_tokenizer
 from cosmos_lidar.viz.pictures import write_png
 from cosmos_lidar.viz.video import read_video
@@ -98,6 +99,19 @@ def test_metrics_are_those_of_the_pictures_before_the_mp4(
     mse = ((made.astype(float) - still) ** 2).mean()
     assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / mse), rel=1e-4)
     assert -1 <= row["ssim"] <= 1
+
+
+def test_lpips_where_its_weights_are_given(checkpoints: dict[str, Path], videos: Path, tmp_path: Path, capsys):
+    pytest.importorskip("torchmetrics")
+    torch.manual_seed(0)
+    torch.save(Vgg16Features().state_dict(), tmp_path / "vgg16.pth")
+    words = ["reconstruct", videos / "two.mp4", "--checkpoint", checkpoints["CV4x8x8"]]
+    words += ["--out", tmp_path / "o", "--lpips"]
+    assert command(*words, tmp_path / "vgg16.pth") == 0
+    document = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert 0 < document["videos"][0]["lpips"] == document["mean"]["lpips"]["mean"]
+    assert command(*words, tmp_path / "missing.pth") == 2
+    assert "missing.pth" in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_made_again(checkpoints: dict[str, Path], videos: Path, tmp_path: Path, capsys):
