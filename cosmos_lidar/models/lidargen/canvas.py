@@ -1,0 +1,70 @@
+"""The canvas that a lidar range map and camera pictures share: one slot of time for each, lidar first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cosmos_lidar.errors import DataError, UserError
+
+
+@dataclass(frozen=True)
+class CanvasLayout:
+    """Sizes of the latents in the slots; what a slot does not fill is zero.
+
+    Attributes:
+        lidar: (rows, columns) of the latent range map.
+        image: (rows, columns) of the latents of a picture.
+        views: cameras.
+    """
+
+    lidar: tuple[int, int] = (64, 224)
+    image: tuple[int, int] = (88, 160)
+    views: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse layouts of nothing."""
+        if self.views < 1 or min(*self.lidar, *self.image) < 1:
+            raise UserError(f"{self}: at least one camera, and latents of at least 1 x 1")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of the canvas: as large as the largest latents, and even, as tokens are 2 x 2."""
+        rows, columns = (max(pair) for pair in zip(self.lidar, self.image, strict=True))
+        return rows + rows % 2, columns + columns % 2
+
+    def place(self, lidar: Tensor, images: Tensor) -> Tensor:
+        """Return the canvas (B, C, 1 + views, rows, columns).
+
+        Args:
+            lidar: (B, C, rows, columns) latents of range maps.
+            images: (B, views, C, rows, columns) latents of pictures.
+
+        Raises:
+            DataError: latents of other sizes than the layout has.
+        """
+        channels = lidar.shape[1]
+        wanted = (*self.lidar,), (self.views, channels, *self.image)
+        if lidar.shape[2:] != wanted[0] or images.shape[1:] != wanted[1] or len(lidar) != len(images):
+            found = f"latents of lidar {tuple(lidar.shape)} and of pictures {tuple(images.shape)}"
+            raise DataError(found, wanted=f"(B, {channels}, {self.lidar}) and (B, {wanted[1]})")
+        canvas = lidar.new_zeros(len(lidar), channels, 1 + self.views, *self.size)
+        canvas[:, :, 0, : self.lidar[0], : self.lidar[1]] = lidar
+        canvas[:, :, 1:, : self.image[0], : self.image[1]] = images.transpose(1, 2)
+        return canvas
+
+    def lidar_of(self, canvas: Tensor) -> Tensor:
+        """Return the latents (B, C, rows, columns) of the range map."""
+        return canvas[:, :, 0, : self.lidar[0], : self.lidar[1]]
+
+    def images_of(self, canvas: Tensor) -> Tensor:
+        """Return the latents (B, views, C, rows, columns) of the pictures."""
+        return canvas[:, :, 1:, : self.image[0], : self.image[1]].transpose(1, 2)
+
+    def given(self, canvas: Tensor) -> Tensor:
+        """Return (1, 1, 1 + views, 1, 1): 1 where latents are given (pictures), 0 where they are made (lidar)."""
+        mask = torch.ones(1, 1, 1 + self.views, 1, 1, device=canvas.device, dtype=canvas.dtype)
+        mask[:, :, 0] = 0.0
+        return mask
