@@ -165,8 +165,10 @@ class CheckpointStore:
 
     def _make_room(self, part: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for stale in (*self.folder.glob(".iter_*.part"), *self.folder.glob(".iter_*.gone")):
-            shutil.rmtree(stale)
+        # folders alone: exports of the same step may be written beside them at this moment
+        stale = (*self.folder.glob(".iter_*.part"), *self.folder.glob(".iter_*.gone"))
+        for folder in (path for path in stale if path.is_dir()):
+            shutil.rmtree(folder)
         part.mkdir()
 
     def _finish(self, part: Path, step: int, parts: dict[str, bytes], metrics: dict[str, float]) -> int:

@@ -207,6 +207,15 @@ def test_a_damaged_shard_is_named_when_it_is_read(tmp_path: Path) -> None:
         load_tensors(path, {"model.matrix": torch.zeros(9, 4)})
 
 
+def test_exports_that_are_written_meanwhile_are_left_alone(tmp_path: Path) -> None:
+    export = tmp_path / ".iter_000000002_reg_model.pt.123.part"
+    export.write_bytes(b"half")
+    (tmp_path / ".iter_000000001.part").mkdir()
+    save(CheckpointStore(tmp_path), 2)
+    assert export.read_bytes() == b"half"
+    assert not (tmp_path / ".iter_000000001.part").exists()
+
+
 def test_a_kill_while_a_step_is_written_anew_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
