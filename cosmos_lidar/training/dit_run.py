@@ -23,7 +23,7 @@ from cosmos_lidar.training.made_once import made_once
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
 
-__all__ = ["check", "make_dry_model", "make_job", "make_network", "synthetic_latents", "train_dit"]
+__all__ = ["check", "load_job", "make_dry_model", "make_job", "make_network", "synthetic_latents", "train_dit"]
 
 
 def train_dit(run: DitRun) -> RunResult:
@@ -38,6 +38,11 @@ def train_dit(run: DitRun) -> RunResult:
 
 def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
+    return load_job(run, DitModel(run, make_network(run), folder), folder, share)
+
+
+def load_job(run: DitRun, model: DitModel, folder: Path, share: DataShare) -> Job:
+    """Return a model with the latents of its run."""
     from energon_tasks.latents import latents_loader
 
     data, trainer = run.data, run.trainer
@@ -47,7 +52,6 @@ def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
     reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
     train = latents_loader(path, data.train_split, training=True, **reading, **common)
     val = latents_loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
-    model = DitModel(run, make_network(run), folder)
     return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export_model)
 
 
@@ -122,7 +126,12 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     content = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
-    state = {name.removeprefix("net."): value for name, value in content.get("model", content).items()}
+    # published files hold what training alone needs (logvar) and what TransformerEngine leaves behind (_extra_state)
+    state = {
+        name.removeprefix("net."): value
+        for name, value in content.get("model", content).items()
+        if not name.startswith("logvar.") and not name.endswith("_extra_state")
+    }
     missing, unexpected = network.load_state_dict(state, strict=False)
     if missing or unexpected:
         problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unexpected)} unknown ({unexpected[:2]})"

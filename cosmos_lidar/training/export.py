@@ -73,7 +73,7 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:
     step = int(manifest["step"])
     state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
     folder.mkdir(parents=True, exist_ok=True)
-    if read_key(checkpoint / "config.yaml", "family") == "dit":
+    if read_key(checkpoint / "config.yaml", "family") in ("dit", "lidargen"):
         paths = export_dit(state, average, folder, step)
     else:
         averaged = network_of(state | average, step) if average else None

@@ -1,0 +1,66 @@
+"""What a training run of camera-to-lidar diffusion can be told. Defaults are the published settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.lidargen.canvas import CanvasLayout
+from cosmos_lidar.training.config import setting
+from cosmos_lidar.training.dit_config import DitDataConfig, DitModelConfig, DitRun
+from cosmos_lidar.training.dit_config import check as check_dit
+
+
+@dataclass
+class CanvasConfig:
+    """Sizes of the latents that share a canvas: one slot for the range map, one for each picture."""
+
+    views: int = setting(3, "cameras")
+    lidar: list[int] = setting([64, 224], "rows and columns of the latent range map")
+    image: list[int] = setting([88, 160], "rows and columns of the latents of a picture")
+
+    def layout(self) -> CanvasLayout:
+        """Return the layout.
+
+        Raises:
+            UserError: not two sizes each, or no camera.
+        """
+        if len(self.lidar) != 2 or len(self.image) != 2:
+            raise UserError(f"model.canvas: lidar={self.lidar}, image={self.image}: two sizes each, such as [64,224]")
+        return CanvasLayout(tuple(self.lidar), tuple(self.image), self.views)
+
+
+@dataclass
+class LidarGenModelConfig(DitModelConfig):
+    """The network, its objective and the canvas."""
+
+    name: str = setting("faditv2_7b", "shape of the network, as build_dit knows it")
+    n_views: int = setting(4, "slots of the canvas: the range map and each camera")
+    canvas: CanvasConfig = field(default_factory=CanvasConfig)
+
+
+@dataclass
+class LidarGenRun(DitRun):
+    """One training run of camera-to-lidar diffusion, complete: the same value gives the same run."""
+
+    family: str = setting("lidargen", "file of recipes/ that this run belongs to")
+    model: LidarGenModelConfig = field(default_factory=LidarGenModelConfig)
+    data: DitDataConfig = field(default_factory=lambda: DitDataConfig(latent_shape=[16, 4, 88, 224]))
+
+
+def check(run: LidarGenRun) -> None:
+    """Refuse combinations that cannot work, before anything is allocated.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    check_dit(run)
+    layout = run.model.canvas.layout()
+    slots = 1 + layout.views
+    if run.model.n_views != slots:
+        raise UserError(f"model.n_views={run.model.n_views}: {layout.views} cameras and the range map make {slots}")
+    wanted = [run.data.latent_shape[0], slots, *layout.size]
+    if run.data.latent_shape != wanted:
+        raise UserError(f"data.latent_shape={run.data.latent_shape}: the canvas of model.canvas is {wanted}")
+    if run.data.text_shape:
+        raise UserError(f"data.text_shape={run.data.text_shape}: camera-to-lidar diffusion takes no text, []")

@@ -1,0 +1,33 @@
+"""The training of camera-to-lidar diffusion: its network and its data, handed to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cosmos_lidar.training.dit_run import load_job, make_network
+from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.lidargen import LidarGenModel
+from cosmos_lidar.training.lidargen_config import LidarGenRun, check
+
+__all__ = ["check", "make_dry_model", "make_job", "train_lidargen"]
+
+
+def train_lidargen(run: LidarGenRun) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    check(run)
+    return fit(run, lambda folder, share: make_job(run, folder, share))
+
+
+def make_job(run: LidarGenRun, folder: Path, share: DataShare) -> Job:
+    """Return network and data of a run."""
+    return load_job(run, LidarGenModel(run, make_network(run), folder), folder, share)
+
+
+def make_dry_model(run: LidarGenRun) -> LidarGenModel:
+    """Return the model with random weights on the current default device; the data is not looked at."""
+    return LidarGenModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())

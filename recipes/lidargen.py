@@ -1,0 +1,97 @@
+"""Train camera-to-lidar diffusion on latents of range maps and pictures.
+
+``python recipes/lidargen.py recipe=debug``
+``torchrun --nproc_per_node=8 recipes/lidargen.py recipe=text2world_imagetolidar data.path=latents
+parallel.data_shard=8``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.training.command_line import recipe_main
+from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
+from cosmos_lidar.training.dit_config import DitDataConfig
+from cosmos_lidar.training.lidargen_config import CanvasConfig, LidarGenModelConfig, LidarGenRun
+
+
+def text2world_imagetolidar() -> LidarGenRun:
+    """Return the published training of the 7 B network: bf16, batch 1 per GPU, 2000 steps, all of them warm-up."""
+    return LidarGenRun(
+        recipe="text2world_imagetolidar",
+        model=LidarGenModelConfig(ema=EmaConfig(enabled=True, kind="power")),
+        optim=OptimConfig(lr=2**-14.3, betas=[0.9, 0.99], eps=1e-10, weight_decay=0.1, warmup_steps=2500),
+        trainer=TrainerConfig(precision="bf16", max_steps=2000, log_every=10, save_every=600, val_every=600),
+        parallel=ParallelConfig(data_shard=8, recompute="full"),
+        log=LogConfig(project="posttraining", group="diffusion_text2world", name="text2world_imagetolidar"),
+    )
+
+
+def single_gpu() -> LidarGenRun:
+    """Return a network of 60 M parameters on the published canvas, for one GPU."""
+    run = text2world_imagetolidar()
+    run.recipe, run.log = "single_gpu", LogConfig(group="diffusion_text2world", name="single_gpu")
+    run.model = LidarGenModelConfig(name="faditv2_60m", ema=EmaConfig(enabled=True, kind="power"))
+    run.parallel = ParallelConfig(recompute="selective", compile=True)
+    run.optim = OptimConfig(lr=3e-4, betas=[0.9, 0.99], weight_decay=0.1, warmup_steps=500)
+    run.trainer = TrainerConfig(precision="bf16", max_steps=20_000, log_every=20, save_every=1000, val_every=500)
+    return run
+
+
+def debug() -> LidarGenRun:
+    """Return a run of under a minute on one CPU core: made-up latents, a network of 0.6 M parameters."""
+    trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
+    canvas = CanvasConfig(views=2, lidar=[6, 16], image=[8, 10])
+    model = LidarGenModelConfig(
+        name="faditv2_debug", n_views=3, canvas=canvas, ema=EmaConfig(enabled=True, kind="power")
+    )
+    return LidarGenRun(
+        recipe="debug",
+        synthetic_clips=16,
+        model=model,
+        data=DitDataConfig(batch_size=2, workers=0, shuffle=4, latent_shape=[16, 3, 8, 16]),
+        optim=OptimConfig(lr=2e-3, betas=[0.9, 0.99], warmup_steps=5),
+        trainer=trainer,
+        log=LogConfig(project="posttraining", group="diffusion_text2world", name="debug"),
+    )
+
+
+RECIPES = {"text2world_imagetolidar": text2world_imagetolidar, "single_gpu": single_gpu, "debug": debug}
+
+
+def make_job(run: LidarGenRun, folder: Path, share: Any) -> Any:
+    """Return network and data of a run, for the engine."""
+    from cosmos_lidar.training import lidargen_run
+
+    return lidargen_run.make_job(run, folder, share)
+
+
+def make_dry_model(run: LidarGenRun) -> Any:
+    """Return the model of a run without weights and without looking at data, for the doctor."""
+    from cosmos_lidar.training import lidargen_run
+
+    return lidargen_run.make_dry_model(run)
+
+
+def check_run(run: LidarGenRun) -> None:
+    """Refuse options that cannot work together.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    from cosmos_lidar.training import lidargen_run
+
+    lidargen_run.check(run)
+
+
+def train(run: LidarGenRun) -> int:
+    """Train on this process; returns the number of the signal that ended the run early, else 0."""
+    from cosmos_lidar.training.lidargen_run import train_lidargen
+
+    return train_lidargen(run).signal
+
+
+if __name__ == "__main__":
+    sys.exit(recipe_main(RECIPES, train))
