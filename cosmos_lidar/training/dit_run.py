@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.training.dit import DitModel
 from cosmos_lidar.training.dit_config import DitRun, check
 from cosmos_lidar.training.dit_export import export_model
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
-from cosmos_lidar.training.files import read_tensors
 from cosmos_lidar.training.made_once import made_once
 
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
@@ -72,7 +72,7 @@ def make_network(run: DitRun) -> nn.Module:
     if run.data.text_shape and run.data.text_shape[1] != width:
         raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes embeddings of width {width}")
     if run.model.checkpoint:
-        _load_weights(network, Path(run.model.checkpoint))
+        load_dit_weights(network, Path(run.model.checkpoint))
     return network
 
 
@@ -120,19 +120,3 @@ def _bytes(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
-    from safetensors.torch import load_file
-
-    content = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
-    # published files hold what training alone needs (logvar) and what TransformerEngine leaves behind (_extra_state)
-    state = {
-        name.removeprefix("net."): value
-        for name, value in content.get("model", content).items()
-        if not name.startswith("logvar.") and not name.endswith("_extra_state")
-    }
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    if missing or unexpected:
-        problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unexpected)} unknown ({unexpected[:2]})"
-        raise DataError(problem, file=path, wanted=f"the weights of {type(network).__name__} of the same shape")

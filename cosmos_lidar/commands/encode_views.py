@@ -1,0 +1,91 @@
+"""``cosmos-lidar encode-views``: drives into the latents that camera-to-lidar diffusion is trained on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosmos_lidar.inference.lidargen_encode import LatentSpace
+
+HELP = "encode range maps and pictures of drives into latents on one canvas, as shards for recipes/lidargen.py"
+EXAMPLE = "cosmos-lidar encode-views drives latents --lidar-tokenizer lidar.pt --image-tokenizer video.pt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("source", metavar="SRC", type=Path, help="recordings with lidar and cameras: what `inspect` recognises")
+    add("out", metavar="OUT", type=Path, help="folder for the shards")
+    add("--format", help="reader to use (default: recognised from the files)")
+    add("--sensor", help="name or file of the lidar, instead of the reader's choice")
+    add("--lidar-tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
+    add("--image-tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of pictures, or a name of the hub")
+    add("--lidar-mean-std", type=Path, metavar="FILE", help="mean_std.pt of `latents-stats` (default: as they are)")
+    add("--image-mean-std", type=Path, metavar="FILE", help="the same of pictures")
+    add("--cameras", metavar="A,B,C", help="cameras, in the order of the slots (default: all, in their order)")
+    add("--image-size", default="704x1280", metavar="HxW", help="scale and cut pictures to (default %(default)s)")
+    add("--tolerance", type=float, default=0.06, metavar="S", help="picture to middle of the sweep (default 0.06 s)")
+    add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
+    add("--split", default="0.9,0.1,0", metavar="A,B,C", help="shares of the drives (default %(default)s)")
+    add("--samples-per-shard", type=int, default=64, metavar="N", help="default 64")
+    add("--bad-budget", type=float, default=0.01, metavar="SHARE", help="frames that may be left out (default 0.01)")
+    add("--device", default="auto", help="auto (default), cpu, cuda …")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode; says which options the recipe wants for these latents."""
+    from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.inference.latent_cache import weights_hash
+    from cosmos_lidar.inference.lidargen_encode import FrameEncoder
+    from cosmos_lidar.shards.lidargen_latents import write_canvases
+    from cosmos_lidar.shards.plan import PrepareOptions
+
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor)
+    cameras = tuple(args.cameras.split(",")) if args.cameras else tuple(clips[0].cameras)
+    if not cameras or args.every < 1:
+        raise UserError(f"{args.source} has no cameras" if not cameras else f"--every {args.every}: at least 1")
+    lidar = _space(args.lidar_tokenizer, args.lidar_mean_std, args.device)
+    image = _space(args.image_tokenizer, args.image_mean_std, args.device)
+    encoder = FrameEncoder(lidar, image, cameras, _size(args.image_size, image), args.tolerance)
+    layout = encoder.layout(clips[0].sensor.format, *clips[0].sensor.shape)
+    canvas = {"views": layout.views, "lidar": list(layout.lidar), "image": list(layout.image)}
+    facts = {"canvas": canvas, "cameras": cameras, "image_size": encoder.image_size,
+             "sensor": clips[0].sensor.name, "lidar_weights": weights_hash(lidar.network),
+             "image_weights": weights_hash(image.network)}  # fmt: skip
+    shares = tuple(float(share) for share in args.split.split(","))
+    options = PrepareOptions(split=shares, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
+    counts = write_canvases(clips, encoder, args.out, options, facts, args.every)
+    shown = ", ".join(f"{split} {count}" for split, count in counts.items())
+    shape = [lidar.network.config.latent_channels, 1 + layout.views, *layout.size]
+    sizes = " ".join(f"model.canvas.{name}={json.dumps(value).replace(' ', '')}" for name, value in canvas.items())
+    sys.stdout.write(
+        f"{args.out}: {shown} samples\nrecipes/lidargen.py data.path={args.out} {sizes} "
+        f"model.n_views={1 + layout.views} data.latent_shape={json.dumps(shape).replace(' ', '')}\n"
+    )
+    return 0
+
+
+def _space(checkpoint: str, mean_std: Path | None, device: str) -> LatentSpace:
+    from cosmos_lidar.inference.lidargen_encode import open_space
+    from cosmos_lidar.inference.setup import choose_device
+    from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
+
+    return open_space(from_pretrained(checkpoint).to(choose_device(device)), mean_std)
+
+
+def _size(text: str, image: LatentSpace) -> tuple[int, int]:
+    from cosmos_lidar.errors import UserError
+
+    step = image.network.config.spatial_compression
+    try:
+        height, width = (int(side) for side in text.split("x"))
+    except ValueError as error:
+        raise UserError(f"--image-size {text}: two sizes, such as 704x1280") from error
+    if height < step or width < step or height % step or width % step:
+        raise UserError(f"--image-size {text}: multiples of {step}, the compression of the image tokenizer")
+    return height, width

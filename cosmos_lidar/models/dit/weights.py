@@ -1,0 +1,47 @@
+"""Weights of a diffusion transformer from files of the published trainer, or of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cosmos_lidar.errors import DataError
+
+
+def load_dit_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or the same as safetensors; ``net.`` may precede names.
+
+    What published files hold beside the network (``logvar``, which training alone needs, and ``_extra_state``, which
+    TransformerEngine leaves behind) is passed over.
+
+    Raises:
+        DataError: no readable file, or the weights of another network; nothing is changed then.
+    """
+    wanted = f"the weights of a {type(network).__name__} of the same shape"
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = content.get("model", content)
+        state = {
+            name.removeprefix("net."): value
+            for name, value in content.items()
+            if not name.startswith("logvar.") and not name.endswith("_extra_state")
+        }
+    except Exception as error:  # zip, pickle, header and type errors all mean: not such a file
+        raise DataError(f"not readable: {error!s:.120}", file=path, wanted=wanted) from error
+    own = network.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or unknown:
+        problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unknown)} unknown ({unknown[:2]})"
+        raise DataError(problem, file=path, wanted=wanted)
+    other = next((name for name in own if own[name].shape != state[name].shape), None)
+    if other:
+        problem = f"shape {tuple(state[other].shape)} instead of {tuple(own[other].shape)}"
+        raise DataError(problem, file=path, key=other, wanted=wanted)
+    network.load_state_dict(state)

@@ -1,0 +1,173 @@
+"""From drives to latents to a trained network to sweeps, on the real command lines; and what cannot be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("nemo")
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.clips import open_clips
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.inference.lidargen_encode import FrameEncoder, cut_columns, fit_picture, open_space
+from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
+from cosmos_lidar.sensors import load_sensor, uniform_sensor
+from cosmos_lidar.training.lidargen_run import train_lidargen
+from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.point_files import read_ply
+from energon_tasks.latents import latents_loader
+from recipes import lidargen
+
+CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",
+          "data.latent_shape=[16,3,8,16]"]  # fmt: skip
+
+
+def command(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small drives, tokenizers with random weights, and the latents of the drives."""
+    folder = tmp_path_factory.mktemp("lidargen")
+    torch.manual_seed(0)
+    for name, family in (("lidar", "CI8x8"), ("image", "CV4x8x8")):
+        export_safetensors(build_tokenizer(family, channels=32, num_res_blocks=1), folder / f"{name}.safetensors")
+    (folder / "small.yaml").write_text(uniform_sensor(16, 256, name="small").to_yaml())
+    size = ["--drives", 3, "--frames", 2, "--sensor", folder / "small.yaml"]
+    assert command("synth", folder / "drives", *size, "--cameras", "front,left", "--width", 160) == 0
+    stats = ["latents-stats", folder / "drives", "--checkpoint", folder / "lidar.safetensors"]
+    assert command(*stats, "--out", folder / "mean_std.pt") == 0
+    words = [*tokenizers(folder), "--image-size", "64x112", "--split", "0.67,0.33", "--samples-per-shard", 3]
+    assert command("encode-views", folder / "drives", folder / "latents", *words) == 0
+    return folder
+
+
+def tokenizers(folder: Path) -> list[object]:
+    return ["--lidar-tokenizer", folder / "lidar.safetensors", "--image-tokenizer", folder / "image.safetensors",
+            "--lidar-mean-std", folder / "mean_std.pt"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(made: Path) -> Path:
+    options = [*CANVAS, f"data.path={made / 'latents'}", "trainer.max_steps=10", "trainer.val_every=0",
+               "trainer.save_every=0", "log.tensorboard=false", f"log.root={made / 'runs'}"]  # fmt: skip
+    folder = train_lidargen(apply_overrides(lidargen.debug(), options)).folder
+    return folder / "checkpoints" / "iter_000000010_ema_model.pt"
+
+
+def encoder(folder: Path, **changed: object) -> FrameEncoder:
+    spaces = [open_space(load_tokenizer(folder / f"{name}.safetensors"), None) for name in ("lidar", "image")]
+    cameras = ("camera_front_wide_120fov", "camera_rear_left_70fov")
+    usual = {"lidar": spaces[0], "image": spaces[1], "cameras": cameras, "image_size": (64, 112)}
+    return FrameEncoder(**usual | changed)
+
+
+def test_latents_are_those_of_the_tokenizers(made: Path):
+    facts = json.loads((made / "latents" / "latents.json").read_text())
+    assert facts["canvas"] == {"views": 2, "lidar": [8, 16], "image": [8, 14]}
+    assert facts["samples"] == {"train": 4, "val": 2}
+    loader = latents_loader(made / "latents", "val", batch_size=1, training=False, rank=0, world_size=1)
+    batches = list(loader)
+    assert [batch.latents.shape for batch in batches] == [(1, 16, 3, 8, 16)] * 2
+    clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == batches[0].clip_ids[0])
+    mean, std = torch.load(made / "mean_std.pt", weights_only=True)
+    expected = encoder(made)(clip, 0)
+    lidar = (expected[:, 0, :8, :16] - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    assert torch.allclose(batches[0].latents[0, :, 0, :8, :16], lidar, atol=2e-2)  # half precision
+    assert torch.allclose(batches[0].latents[0, :, 1:, :8, :14], expected[:, 1:, :8, :14], atol=2e-3)
+    assert batches[0].latents[0, :, 1:, :, 14:].abs().sum() == 0
+
+
+def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoint: Path, capsys):
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--ddim_iters", 2]
+    out = made / "out"
+    assert command(*words, "--data", made / "drives", "--save_dir", out, "--max_frames", 1) == 0
+    assert "chamfer" in capsys.readouterr().out
+    names = sorted(path.stem for path in out.glob("*.npz"))
+    assert len(names) == 3
+    with np.load(out / f"{names[0]}.npz") as file:
+        range_m, points = file["range_m"], file["points"]
+    assert range_m.shape == (16, 128)
+    assert len(points) == (range_m > 0).sum()
+    assert np.allclose(np.sort(np.linalg.norm(points, axis=1)), np.sort(range_m[range_m > 0]), rtol=1e-4)
+    assert len(read_ply(out / f"{names[0]}.ply").points) == len(points)
+    assert (out / f"{names[0]}.png").is_file()
+    rows = json.loads((out / "metrics.json").read_text())
+    assert rows
+    stream = open_clips(made / "drives")[0].cameras
+    pictures = []
+    for number, camera in enumerate(("camera_front_wide_120fov", "camera_rear_left_70fov")):
+        pictures.append(made / f"view_{number}.png")
+        write_png(pictures[-1], stream[camera].read(0))
+    own = ["--images", *pictures, "--sensor", made / "small.yaml"]
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        assert command(*words, *own, "--save_dir", made / name, "--seed", seed) == 0
+    maps = [np.load(made / name / "sample.npz")["range_m"] for name in "abc"]
+    assert np.array_equal(maps[0], maps[1])
+    assert not np.array_equal(maps[0], maps[2])
+
+
+def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--save_dir", made / "x"]
+    write = made / "one.png"
+    write_png(write, np.zeros((64, 112, 3), np.uint8))
+    small = ["--sensor", made / "small.yaml"]
+    wrong = {
+        "give --images": [*words],
+        "--images needs --sensor": [*words, "--images", write],
+        "1 pictures of (8, 14) latents Wanted: 2 of (8, 14)": [*words, "--images", write, *small],
+        "no such file": [*words[:2], made / "missing.pt", *words[3:], "--data", made / "drives"],
+        "no camera rear": [*words, "--data", made / "drives", "--cameras", "camera_front_wide_120fov,rear"],
+        "sensor uniform64": [*words, "--images", write, write, "--sensor", "uniform64"],
+        "0 steps": [*words, "--data", made / "drives", "--ddim_iters", 0],
+    }  # fmt: skip
+    for message, line in wrong.items():
+        assert command(*line) == 2, message
+        assert message in capsys.readouterr().err
+    other = torch.load(checkpoint, weights_only=True)
+    other["net.view_embeddings.weight"] = torch.zeros(7, 5)
+    torch.save(other, made / "other.pt")
+    config = ["--config", checkpoint.with_name("config.yaml")]
+    assert command(*words[:2], made / "other.pt", *words[3:], *config, "--data", made / "drives") == 2
+    error = capsys.readouterr().err
+    assert "shape (7, 5) instead of" in error
+    assert "view_embeddings.weight" in error
+
+
+def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys):
+    clip = open_clips(made / "drives")[0]
+    late = {
+        name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
+    }
+    with pytest.raises(DataError, match=r"camera camera_front_wide_120fov: nearest picture 0\.\d+ s away.*0.06 s"):
+        encoder(made)(replace(clip, cameras=late), 0)
+    with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
+        encoder(made, cameras=("side",))(clip, 0)
+    words = ["encode-views", made / "drives", made / "none", *tokenizers(made), "--image-size", "64x112"]
+    assert command(*words, "--tolerance", "0.0001") == 2
+    assert "nearest picture" in capsys.readouterr().err
+    assert command(*words, "--image-size", "60x112") == 2
+    assert "multiples of 8" in capsys.readouterr().err
+    discrete = made / "discrete.safetensors"
+    export_safetensors(build_tokenizer("DI8x8", channels=32, num_res_blocks=1), discrete)
+    assert command(*words, "--image-tokenizer", discrete) == 2
+    assert "gives indices" in capsys.readouterr().err
+
+
+def test_published_sizes():
+    sensor = load_sensor("pandar128")
+    assert cut_columns(sensor.format, 1800, 8) == 1792
+    assert cut_columns(sensor.format, 900, 8) == 896
+    picture = np.zeros((1080, 1920, 3), np.uint8)
+    picture[540 - 528 : 540 + 528] = 255  # the rows that 704 of 720 keep
+    fitted = fit_picture(picture, (704, 1280))
+    assert fitted.shape == (1, 3, 704, 1280)
+    assert (fitted[..., 2:-2, :] == 1).all()
