@@ -57,7 +57,7 @@ def test_not_recognised_as_what_was_asked_for(tmp_path):
     with pytest.raises(DataError, match="not recognised as release") as caught:
         open_clips(tmp_path, format="release")
     assert "kitti" not in str(caught.value)
-    with pytest.raises(UserError, match="unknown format 'waymoo': known are kitti, nuscenes, release"):
+    with pytest.raises(UserError, match="unknown format 'waymoo': known are ddad, kitti, nuscenes, release"):
         open_clips(tmp_path, format="waymoo")
 
 
