@@ -26,7 +26,7 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on a GPU, float32 on a CPU")
     add("--short-size", "--short_size", dest="short_size", type=int, default=0, metavar="N",
         help="scale the short side to N pixels first (default: as it is)")  # fmt: skip
-    add("--tile", type=int, metavar="N", help="work on tiles of N x N pixels: for pictures that do not fit in memory")
+    add("--tile", type=int, metavar="N", help="work on overlapping tiles of N x N pixels, for large pictures")
     add("--chunk", type=int, default=2, metavar="N", help="latent frames worked on at once (default 2)")
     add("--temporal_window", type=int, help=argparse.SUPPRESS)
 
