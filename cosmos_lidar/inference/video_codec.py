@@ -56,7 +56,7 @@ class VideoCodec:
         window: latent frames that attention over time looks back on; None for all, which is exact.
 
     Raises:
-        UserError: a chunk of nothing, or tiles that are too small.
+        UserError: a chunk or window of nothing, or tiles that are too small.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class VideoCodec:
         self.step = config.spatial_compression
         self.temporal = isinstance(config, VideoTokenizerConfig)
         self.frames_per_latent = config.temporal_compression if self.temporal else 1
+        if window is not None and window < 1:
+            raise UserError(f"window {window}: at least 1 latent frame, or None for all")
         if chunk < 1 or (tile is not None and tile < 8 * self.step):
             raise UserError(f"chunk {chunk}, tile {tile}: at least 1, and at least {8 * self.step} pixels")
         self.network = network.to(device, dtype).eval().requires_grad_(False)
@@ -109,9 +111,10 @@ class VideoCodec:
         """Yield the video in blocks (t, H, W, 3) uint8, together ``encoded.frames`` pictures.
 
         Raises:
-            DataError: latents of another network, indices out of range, or fewer than the frames need.
+            DataError: latents of another network, indices out of range, or a crop that reaches beyond the pictures.
         """
         latents = self._codes(encoded)
+        self._expect_crop_within(encoded.crop, latents)
         grid = _Grid(*latents.shape[-2:], self.tile)
         decoders = [StreamingDecoder(self.network, self.window) if self.temporal else None for _ in grid.tiles]
         first, top, left, last, bottom, right = encoded.crop
@@ -122,8 +125,12 @@ class VideoCodec:
             begin += len(pictures)
             if len(wanted):
                 yield wanted
-        if begin < last:
-            raise DataError(f"latents of {begin} frames", wanted=f"{last}, as the header says")
+
+    def _expect_crop_within(self, crop: tuple[int, ...], latents: Tensor) -> None:
+        frames, rows, columns = latents.shape[1:]
+        shape = (1 + (frames - 1) * self.frames_per_latent, rows * self.step, columns * self.step)
+        if frames < 1 or any(not 0 <= a < b <= side for a, b, side in zip(crop[:3], crop[3:], shape, strict=True)):
+            raise DataError(f"latents of {shape} frames, rows, columns", wanted=f"what the crop {tuple(crop)} takes")
 
     def _encoder(self) -> StreamingEncoder | None:
         return StreamingEncoder(self.network, self.window) if self.temporal else None
@@ -258,7 +265,8 @@ def _checked(frames: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for block in [frames] if isinstance(frames, np.ndarray) else frames:
         if block.dtype != np.uint8:
             raise DataError(f"frames of type {block.dtype}", wanted="uint8, 0 to 255")
-        block = block[..., None] if block.ndim == 3 else block
+        lone = block.ndim == 3 and block.shape[2] in (3, 4)  # one picture, or many grey ones 3 pixels wide: hardly
+        block = block[..., None] if block.ndim == 3 and not lone else block
         if block.ndim != 4 or block.shape[3] not in (1, 3, 4):
             raise DataError(f"frames of shape {block.shape}", wanted="(T, H, W, 3) RGB, grey, or RGB with alpha")
         yield np.repeat(block, 3, axis=3) if block.shape[3] == 1 else block[..., :3]

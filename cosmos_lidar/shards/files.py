@@ -16,7 +16,7 @@ from typing import BinaryIO
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.sample import BadFrame, PackedRun
 
-UNFINISHED = ".part"
+_UNFINISHED = ".part"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def _whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -108,6 +108,12 @@ def _whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
         raise _cannot_write(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs left half written; no other run may be at work there."""
+    for leftover in folder.glob(f"*{_UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

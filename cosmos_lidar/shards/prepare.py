@@ -18,7 +18,8 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import UNFINISHED, Journal, ShardRecord, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, remove_unfinished, write_tar, write_text
+from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import (
     MANIFEST,
     SENSORS,
@@ -89,12 +90,18 @@ def prepare_shards(
 
     Raises:
         DataError: the folder holds something else, the disk is full, a split is empty, or too many bad frames.
-        UserError: impossible options, or ``resume`` without anything begun.
+        UserError: impossible options, ``resume`` without anything begun, or another run at work in the folder.
     """
     _expect_energon()
     options = options or PrepareOptions()
     plan = make_plan(clips, options)
-    journal = _open_folder(folder, plan, resume)
+    _claim_folder(folder, resume)
+    with alone_in(folder):
+        return _write_folder(clips, folder, options, plan, jobs)
+
+
+def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, plan: Plan, jobs: int) -> Manifest:
+    journal = _open_journal(folder, plan)
     if (folder / MANIFEST).exists():
         logger.info("%s is complete: nothing to do", folder)
         return read_manifest(folder)
@@ -123,9 +130,8 @@ def _expect_energon() -> None:
         raise UserError("megatron-energon indexes the shards and is not installed: pip install 'cosmos_lidar[train]'")
 
 
-def _open_folder(folder: Path, plan: Plan, resume: bool) -> Journal:
-    path = folder / JOURNAL
-    if not path.exists():
+def _claim_folder(folder: Path, resume: bool) -> None:
+    if not (folder / JOURNAL).exists():
         if folder.exists() and not folder.is_dir():
             raise DataError("this is a file", file=folder, wanted="a folder to write to")
         if folder.is_dir() and any(folder.iterdir()):
@@ -136,9 +142,11 @@ def _open_folder(folder: Path, plan: Plan, resume: bool) -> Journal:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot be made: {error.strerror}", file=folder, wanted="a folder to write to") from error
-    journal = Journal(path, plan.fingerprint)
-    for leftover in folder.glob(f"*{UNFINISHED}"):
-        leftover.unlink(missing_ok=True)
+
+
+def _open_journal(folder: Path, plan: Plan) -> Journal:
+    journal = Journal(folder / JOURNAL, plan.fingerprint)
+    remove_unfinished(folder)
     for record in list(journal.finished.values()):
         shard = folder / record.name
         if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):

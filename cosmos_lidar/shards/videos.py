@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from cosmos_lidar.clips.video import VideoFile, write_mp4
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, remove_unfinished, write_tar, write_text
+from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
 from cosmos_lidar.shards.sample import BadFrame, PackedRun
@@ -109,13 +110,21 @@ def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: Prepar
 
     Raises:
         DataError: the folder holds something else, the disk is full, or too many videos cannot be used.
-        UserError: fewer drives than splits.
+        UserError: fewer drives than splits, or another run at work in the folder.
     """
     plan = _plan(sources, options)
     if folder.exists() and not (folder / _JOURNAL).exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
     folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        return _write_folder(sources, plan, folder, options)
+
+
+def _write_folder(
+    sources: Sequence[VideoSource], plan: Mapping[str, list[VideoSource]], folder: Path, options: PrepareOptions
+) -> list[ShardRecord]:
     journal = Journal(folder / _JOURNAL, _fingerprint(sources, options))
+    remove_unfinished(folder)
     with Meter("prepare", "videos", len(sources)) as meter:
         for name, shard in plan.items():
             if name not in journal.finished:

@@ -150,5 +150,16 @@ def test_what_cannot_be_decoded():
     with pytest.raises(DataError, match=r"indices from 64000 to 64000.*0 to 63999"):
         decoded(discrete, broken)
     short = EncodedVideo(z.latents[:, :1], None, 5, 16, 16, z.crop)
-    with pytest.raises(DataError, match="latents of 1 frames"):
+    with pytest.raises(DataError, match=r"latents of \(1, 16, 16\) frames, rows, columns.*crop \(0, 0, 0, 5, 16, 16\)"):
         decoded(continuous, short)
+    for crop in ((0, 0, 0, 5, 17, 16), (0, 0, -1, 5, 16, 16), (0, 8, 0, 5, 8, 16)):
+        with pytest.raises(DataError, match="latents of"):
+            decoded(continuous, EncodedVideo(z.latents, None, 5, 16, 16, crop))
+
+
+def test_one_picture_is_not_a_video_of_grey_ones():
+    codec = VideoCodec(small("CV4x8x8"))
+    with pytest.raises(DataError, match=r"frames of shape \(16, 24, 3\)"):
+        codec.encode(noise(1, 16, 24)[0])
+    with pytest.raises(UserError, match="window 0: at least 1 latent frame"):
+        VideoCodec(small("CV4x8x8"), window=0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.tokenizer import build_tokenizer
 from cosmos_lidar.models.tokenizer.streaming import StreamingDecoder, StreamingEncoder
 
@@ -67,15 +69,78 @@ def test_two_streams_through_one_network_and_nothing_is_left_behind():
     assert {name: set(vars(module)) for name, module in network.named_modules()} == before
 
 
-def test_an_error_in_mid_stream_leaves_the_network_as_it_was():
+def test_an_error_in_mid_chunk_changes_neither_the_network_nor_the_stream(monkeypatch):
     network = small("CV4x8x8")
-    x = video(network, 2)
+    x = video(network, 3)
     stream = StreamingEncoder(network)
-    stream(x[:, :, :1])
-    with pytest.raises(RuntimeError):
-        stream(x[:, :, 1:, :, :8])  # another width than before
-    assert torch.equal(network.encode(x), network.encode(x))
+    parts = [stream(x[:, :, :5])]
+    with monkeypatch.context() as broken:
+        broken.setattr(network.encoder.mid.block_2, "forward", lambda _: 1 / 0)  # much is remembered before it
+        with pytest.raises(ZeroDivisionError):
+            stream(x[:, :, 5:])
     assert "with_past" not in vars(network.encoder.conv_in[1])
+    parts.append(stream(x[:, :, 5:]))
+    assert torch.allclose(torch.cat(parts, dim=2), network.encode(x), rtol=0, atol=1e-12)
+
+
+def test_streams_of_several_threads_take_turns():
+    network = small("CV4x8x8")
+    clips = [video(network, 9, seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda clip: torch.cat(encode_in(network, clip, [1] * 9), dim=2), clips))
+    for clip, z in zip(clips, found, strict=True):
+        assert torch.allclose(z, network.encode(clip), rtol=0, atol=1e-12)
+
+
+def test_the_training_path_and_the_keys_stay_as_they_are():
+    network = small("CV4x8x8").requires_grad_(True).train()
+    x, keys = video(network, 2), list(network.state_dict())
+    before = network(x)["reconstructions"]
+    stream = StreamingEncoder(network)
+    z = [stream(x[:, :, :1]), stream(x[:, :, 1:])]
+    assert not z[1].requires_grad  # graphs of all chunks would be kept
+    after = network(x)["reconstructions"]
+    assert torch.equal(before, after)
+    after.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert list(network.state_dict()) == keys
+
+
+@pytest.mark.parametrize("name", ["CV8x8x8", "DV8x16x16"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_types(name: str, dtype: torch.dtype):
+    network = small(name).to(dtype)
+    x = video(network, 6).to(dtype)
+    whole, parts = network.encode(x), encode_in(network, x, [1, 2, 3])
+    if name.startswith("D"):
+        z, whole_z = torch.cat([codes for _, codes in parts], dim=2), whole[1]
+        if dtype == torch.float32:
+            assert torch.equal(torch.cat([indices for indices, _ in parts], dim=1), whole[0])
+    else:
+        z, whole_z = torch.cat(parts, dim=2), whole
+    decoder = StreamingDecoder(network)
+    pictures = torch.cat([decoder(part) for part in whole_z.split([2, 3, 1], dim=2)], dim=2)
+    limit = 5e-5 if dtype == torch.float32 else 0.05
+    assert z.dtype == pictures.dtype == dtype
+    assert (z - whole_z).float().abs().mean() < limit
+    assert (pictures - network.decode(whole_z)).float().abs().mean() < limit * pictures.float().std()
+
+
+@pytest.mark.parametrize("window", [1, 2, 3])
+def test_a_window_forgets_the_same_for_every_division_into_chunks(window: int):
+    network = small("CV4x8x8")
+    z = torch.randn(1, 16, 8, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for counts in ([1] * 8, [2] * 4, [3, 5], [8]):
+        decoder = StreamingDecoder(network, window)
+        found.append(torch.cat([decoder(part) for part in z.split(counts, dim=2)], dim=2))
+    assert all(torch.allclose(other, found[0], rtol=0, atol=1e-11) for other in found[1:])
+    exact = network.decode(z)
+    seen = 1 + (window - 1) * 4
+    assert torch.allclose(found[0][:, :, :seen], exact[:, :, :seen], rtol=0, atol=1e-11)
+    assert not torch.allclose(found[0], exact, atol=1e-3)
+    wide = StreamingDecoder(network, 8)
+    assert torch.allclose(torch.cat([wide(part) for part in z.split(1, dim=2)], dim=2), exact, rtol=0, atol=1e-11)
 
 
 def test_memory_is_bounded_but_for_attention_and_bounded_with_a_window():
@@ -105,7 +170,14 @@ def test_later_chunks_that_do_not_fit_and_networks_without_time():
     stream(video(network, 1))
     with pytest.raises(DataError, match=r"T a multiple of 4"):
         stream(video(network, 2)[:, :, :5])
+    with pytest.raises(DataError, match=r"\(1, 16, 8\) Wanted: \(1, 16, 32\), as the first chunk had"):
+        stream(video(network, 2)[:, :, 1:, :, :8])
     with pytest.raises(DataError, match="latents of shape"):
         StreamingDecoder(network)(torch.zeros(1, 5, 1, 2, 2, dtype=torch.float64))
+    with pytest.raises(DataError, match="at least one frame"):
+        StreamingDecoder(network)(torch.zeros(1, 16, 0, 2, 2, dtype=torch.float64))
     with pytest.raises(DataError, match="a CI tokenizer"):
         StreamingEncoder(build_tokenizer("CI8x8", channels=32))
+    for window in (0, -1):
+        with pytest.raises(UserError, match=f"window={window}: at least 1 latent frame"):
+            StreamingDecoder(network, window)

@@ -2,11 +2,13 @@
 
 A causal network needs of the past only: the last two frames in front of each temporal convolution, and the keys and
 values of the temporal attention in the middle. These are kept between chunks. The layers are told from outside, for the
-time of one call, so that two streams may run through one network in turns (not in two threads at once).
+time of one call, so that several streams may run through one network; those of several threads take turns.
 
 Exact: GroupNorm and spatial attention work frame by frame. The keys and values grow with the video, by two times 512
 values for each latent pixel (of CV8x8x8 at 720p, 59 MB in fp32 for eight frames); ``window`` bounds them, at the price
-of forgetting what lies farther back.
+of forgetting what lies farther back. What a window forgets does not depend on the division into chunks.
+
+A chunk that fails changes nothing: the same stream takes it again.
 """
 
 from __future__ import annotations
@@ -14,24 +16,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, check_latents
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.tokenizer.video_layers import CausalConv3d, HybridDown, HybridUp, TemporalAttention
 from cosmos_lidar.models.tokenizer.wavelets_3d import HaarPatcher3d, HaarUnpatcher3d
 
 _Memory = dict[nn.Module, tuple[Tensor, ...]]
+_turns: WeakKeyDictionary[nn.Module, Lock] = WeakKeyDictionary()  # of each network
+_turns_guard = Lock()
 
 
 class _Stream:
     """What the layers of one half of a network remember between the chunks of one video."""
 
-    def __init__(self, parts: tuple[nn.Module, ...], window: int | None) -> None:
+    def __init__(self, network: nn.Module, parts: tuple[nn.Module, ...], window: int | None) -> None:
+        if not isinstance(network.config, VideoTokenizerConfig):
+            wanted = "a tokenizer of videos (CV, DV) for a stream"
+            raise DataError(f"a {network.config.family} tokenizer", wanted=wanted)
+        if window is not None and window < 1:
+            raise UserError(f"window={window}: at least 1 latent frame, or None for all")
         self.begun = False
+        self.network = network
+        self._sizes: tuple[int, ...] | None = None
         self._memory: _Memory = {}
         self._rules = {}
         for module in (module for part in parts for module in part.modules()):
@@ -42,18 +55,39 @@ class _Stream:
         """Bytes kept for the next chunk."""
         return sum(tensor.nbytes for tensors in self._memory.values() for tensor in tensors)
 
+    def _expect_same_sizes(self, x: Tensor) -> None:
+        sizes = (x.shape[0], *x.shape[3:])
+        if self._sizes is not None and sizes != self._sizes:
+            raise DataError(f"a chunk of (B, H, W) {sizes}", wanted=f"{self._sizes}, as the first chunk had")
+
     @contextmanager
-    def _remembering(self) -> Iterator[None]:
-        """Let the layers use the memory, until the end of the block."""
-        taken = [(module, name) for (module, name), rule in self._rules.items() if self.begun or rule is not _unchanged]
-        for module, name in taken:
-            setattr(module, name, self._rules[module, name])
-        try:
-            yield
-        finally:
+    def _remembering(self, x: Tensor) -> Iterator[None]:
+        """Let the layers use the memory of this stream until the end of the block; keep what they add if it succeeds.
+
+        Args:
+            x: the chunk (B, C, T, H, W).
+        """
+        self._expect_same_sizes(x)
+        before = dict(self._memory)
+        with _turn(self.network), torch.no_grad():
+            taken = [key for key, rule in self._rules.items() if self.begun or rule is not _unchanged]
             for module, name in taken:
-                delattr(module, name)
-        self.begun = True
+                setattr(module, name, self._rules[module, name])
+            try:
+                yield
+            except BaseException:
+                self._memory.clear()
+                self._memory.update(before)
+                raise
+            finally:
+                for module, name in taken:
+                    delattr(module, name)
+        self.begun, self._sizes = True, (x.shape[0], *x.shape[3:])
+
+
+def _turn(network: nn.Module) -> Lock:
+    with _turns_guard:
+        return _turns.setdefault(network, Lock())
 
 
 class StreamingEncoder(_Stream):
@@ -62,12 +96,14 @@ class StreamingEncoder(_Stream):
     Args:
         network: a CV or DV tokenizer.
         window: latent frames that temporal attention looks back on; None for all, which is exact.
+
+    Raises:
+        DataError: a tokenizer of pictures.
+        UserError: a window of nothing.
     """
 
     def __init__(self, network: nn.Module, window: int | None = None) -> None:
-        _refuse_pictures(network)
-        super().__init__((network.encoder, network.quant_conv), window)
-        self.network = network
+        super().__init__(network, (network.encoder, network.quant_conv), window)
 
     def __call__(self, frames: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return the latents (B, C, t, h, w) of the next frames, or (indices, codes), as ``network.encode`` does.
@@ -76,12 +112,13 @@ class StreamingEncoder(_Stream):
             frames: (B, 3, T, H, W) in [-1, 1].
 
         Raises:
-            DataError: a number of frames that does not fill latents, or sizes that the network would cut.
+            DataError: a number of frames that does not fill latents, sizes that the network would cut, or others than
+                the first chunk had.
         """
         self._check(frames)
-        with self._remembering():
+        with self._remembering(frames):
             hidden = self.network.quant_conv(self.network.encoder(frames))
-        return self.network.quantizer(hidden) if isinstance(self.network, DiscreteTokenizer) else hidden
+            return self.network.quantizer(hidden) if isinstance(self.network, DiscreteTokenizer) else hidden
 
     def _check(self, frames: Tensor) -> None:
         config = self.network.config
@@ -100,27 +137,26 @@ class StreamingDecoder(_Stream):
     Args:
         network: a CV or DV tokenizer.
         window: latent frames that temporal attention looks back on; None for all, which is exact.
+
+    Raises:
+        DataError: a tokenizer of pictures.
+        UserError: a window of nothing.
     """
 
     def __init__(self, network: nn.Module, window: int | None = None) -> None:
-        _refuse_pictures(network)
-        super().__init__((network.decoder, network.post_quant_conv), window)
-        self.network = network
+        super().__init__(network, (network.decoder, network.post_quant_conv), window)
 
     def __call__(self, latents: Tensor) -> Tensor:
         """Return the next pictures (B, 3, T, H, W) of latents, or codes, (B, C, t, h, w).
 
         Raises:
-            DataError: latents of another shape.
+            DataError: latents of another shape than the network makes, or than the first chunk had; none at all.
         """
         check_latents(latents, self.network.config)
-        with self._remembering():
+        if not latents.shape[2]:
+            raise DataError(f"a chunk of shape {tuple(latents.shape)}", wanted="at least one frame")
+        with self._remembering(latents):
             return self.network.decoder(self.network.post_quant_conv(latents))
-
-
-def _refuse_pictures(network: nn.Module) -> None:
-    if not isinstance(network.config, VideoTokenizerConfig):
-        raise DataError(f"a {network.config.family} tokenizer", wanted="a tokenizer of videos (CV, DV) for a stream")
 
 
 def _rules(module: nn.Module, memory: _Memory, window: int | None) -> Iterator[tuple[str, Callable]]:
@@ -156,4 +192,4 @@ def _attend(
     if module in memory:
         k, v = (torch.cat(pair, dim=2) for pair in zip(memory[module], (k, v), strict=True))
     memory[module] = tuple((part if window is None else part[:, :, -window:]).clone() for part in (k, v))
-    return TemporalAttention.attend(module, q, k, v)
+    return TemporalAttention.attend(module, q, k, v, window)

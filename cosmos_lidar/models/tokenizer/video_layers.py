@@ -117,12 +117,22 @@ class SpatialAttention(_Attention):
 class TemporalAttention(_Attention):
     """Single-head attention of each pixel to itself at this time and before, residual."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend within each pixel; written out, as fused kernels refuse one batch entry per pixel."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
+        """Attend within each pixel; written out, as fused kernels refuse one batch entry per pixel.
+
+        Args:
+            q: (B, C, T, H, W).
+            k: (B, C, S, H, W), of which the last T are at the times of ``q``.
+            v: as ``k``.
+            window: how many frames before its own each query sees; None for all.
+        """
         q, k, rows = (part.permute(0, 3, 4, 2, 1) for part in (q, k, v))  # (B, H, W, T, C)
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-        later = torch.ones_like(scores[0, 0, 0], dtype=torch.bool).triu(1 + k.shape[3] - q.shape[3])
-        return (scores.masked_fill(later, float("-inf")).softmax(-1) @ rows).permute(0, 4, 3, 1, 2)
+        ahead = k.shape[3] - q.shape[3]
+        hidden = torch.ones_like(scores[0, 0, 0], dtype=torch.bool).triu(1 + ahead)
+        if window is not None:
+            hidden |= torch.ones_like(hidden).tril(ahead - window - 1)
+        return (scores.masked_fill(hidden, float("-inf")).softmax(-1) @ rows).permute(0, 4, 3, 1, 2)
 
 
 class HybridDown(nn.Module):
