@@ -1,7 +1,7 @@
 """Shards of encoded latents (and text embeddings) as batches for a diffusion transformer.
 
-A sample has the parts ``latent.npy`` (C, T, H, W), optionally ``text.npy`` (M, D), both float16 or float32, and
-``meta.json`` with ``clip_id``.
+A sample has the parts ``latent.npy`` (C, T, H, W), optionally ``text.npy`` (M, D) and ``rays.npy`` (T, rows, columns,
+6), one ray for each token, all float16 or float32, and ``meta.json`` with ``clip_id``.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.manifest import ENERGON
 from energon_tasks.skips import CheckedLoader, SkipReport
 
-LATENT, TEXT, META = "latent.npy", "text.npy", "meta.json"
+LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
 SAMPLE_TYPE = "latents"
 
 
 @edataclass
 class LatentSample(Sample):
-    """One encoded clip: ``latent`` (C, T, H, W), ``text`` (M, D) or None, and a seed of its own for noise."""
+    """One encoded clip: latent (C, T, H, W), text (M, D) or None, rays (T, h, w, 6) or None; a seed for its noise."""
 
     latent: torch.Tensor
     text: torch.Tensor | None
+    rays: torch.Tensor | None
     clip_id: str
     noise_seed: int
 
@@ -51,6 +52,7 @@ class LatentBatch(Batch):
     Attributes:
         latents: (B, C, T, H, W) float32.
         text: (B, M, D) float32, or None.
+        rays: (B, T, rows, columns, 6) float32, or None.
         clip_ids: clip of each sample.
         noise_seeds: a seed for each sample, another one each time the sample is met: noise drawn from it does not
             depend on how samples are shared among processes.
@@ -58,6 +60,7 @@ class LatentBatch(Batch):
 
     latents: torch.Tensor
     text: torch.Tensor | None
+    rays: torch.Tensor | None
     clip_ids: list[str]
     noise_seeds: list[int]
 
@@ -84,11 +87,12 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
         self.report.count_seen()
         for part in (LATENT, META):
             if part not in crude:
-                raise DataError("part missing", key=part, wanted=f"{LATENT}, {META} and optionally {TEXT}")
+                raise DataError("part missing", key=part, wanted=f"{LATENT}, {META} and optionally {TEXT}, {RAYS}")
         return LatentSample(
             **basic_sample_keys(crude),
             latent=_array(crude[LATENT], LATENT, 4),
             text=_array(crude[TEXT], TEXT, 2) if TEXT in crude else None,
+            rays=_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
             clip_id=str(json.loads(crude[META])["clip_id"]),
             noise_seed=0,
         )
@@ -112,6 +116,7 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
             __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
             latents=torch.stack([sample.latent for sample in samples]),
             text=None if first.text is None else torch.stack([sample.text for sample in samples]),
+            rays=None if first.rays is None else torch.stack([sample.rays for sample in samples]),
             clip_ids=[sample.clip_id for sample in samples],
             noise_seeds=[sample.noise_seed for sample in samples],
         )

@@ -40,6 +40,27 @@ def single_gpu() -> LidarGenRun:
     return run
 
 
+def small() -> LidarGenRun:
+    """Return a network of 3 M parameters for latents of small range maps and pictures, hours on two CPU cores.
+
+    It looks along rays, leaves out what the canvas does not fill, and learns straight paths; `encode-views` says which
+    sizes its latents have.
+    """
+    steps = 6000
+    canvas = CanvasConfig(views=3, lidar=[8, 32], image=[8, 16], dense=True)
+    return LidarGenRun(
+        recipe="small",
+        model=LidarGenModelConfig(
+            name="faditv2_3m", objective="flow", rays=True, text=False, canvas=canvas,
+            ema=EmaConfig(enabled=True, kind="power"),
+        ),
+        data=DitDataConfig(batch_size=8, workers=0, shuffle=512, latent_shape=[16, 4, 8, 32]),
+        optim=OptimConfig(lr=6e-4, betas=[0.9, 0.99], weight_decay=0.02, warmup_steps=200, decay_until=steps),
+        trainer=TrainerConfig(max_steps=steps, log_every=20, val_every=500, save_every=500, accelerator="cpu"),
+        log=LogConfig(group="diffusion_text2world", name="small"),
+    )  # fmt: skip
+
+
 def debug() -> LidarGenRun:
     """Return a run of under a minute on one CPU core: made-up latents, a network of 0.6 M parameters."""
     trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
@@ -58,7 +79,7 @@ def debug() -> LidarGenRun:
     )
 
 
-RECIPES = {"text2world_imagetolidar": text2world_imagetolidar, "single_gpu": single_gpu, "debug": debug}
+RECIPES = {"text2world_imagetolidar": text2world_imagetolidar, "single_gpu": single_gpu, "small": small, "debug": debug}
 
 
 def make_job(run: LidarGenRun, folder: Path, share: Any) -> Any:

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from cosmos_lidar.clips import Clip
     from cosmos_lidar.inference.lidargen_encode import LatentSpace
 
 HELP = "encode range maps and pictures of drives into latents on one canvas, as shards for recipes/lidargen.py"
@@ -59,7 +63,11 @@ def run(args: argparse.Namespace) -> int:
              "image_weights": weights_hash(image.network)}  # fmt: skip
     shares = tuple(float(share) for share in args.split.split(","))
     options = PrepareOptions(split=shares, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
-    counts = write_canvases(clips, encoder, args.out, options, facts, args.every)
+
+    def encode(clip: Clip, index: int) -> tuple[Tensor, np.ndarray | None]:
+        return encoder(clip, index), encoder.rays(clip, index)
+
+    counts = write_canvases(clips, encode, args.out, options, facts, args.every)
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
     shape = [lidar.network.config.latent_channels, 1 + layout.views, *layout.size]
     sizes = " ".join(f"model.canvas.{name}={json.dumps(value).replace(' ', '')}" for name, value in canvas.items())

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lens", choices=("ftheta", "pinhole"), default="ftheta", help="kind of the cameras (default ftheta)"
     )
+    parser.add_argument("--fov", type=float, default=80.0, help="of pinhole cameras, horizontal degrees (default 80)")
     parser.add_argument(
         "--width", type=int, default=960, help="width of the pictures, 16:9 (default 960; published 1920)"
     )
@@ -75,7 +76,7 @@ def make_drive(args: argparse.Namespace, seed: int) -> Clip:
     from cosmos_lidar.synth import Noise, ftheta_rig, pinhole_rig, synthesize_drive
 
     views = tuple(view.strip() for view in args.cameras.split(",") if view.strip())
-    rig = ftheta_rig(views, args.width) if args.lens == "ftheta" else pinhole_rig(views, args.width)
+    rig = ftheta_rig(views, args.width) if args.lens == "ftheta" else pinhole_rig(views, args.width, fov_deg=args.fov)
     noise = None if args.exact else Noise()
     sensor = load_sensor(args.sensor)
     return synthesize_drive(

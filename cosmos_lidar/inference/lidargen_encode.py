@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cosmos_lidar.clips.camera_pose import camera_in_sweep
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, place_rays
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.models.tokenizer import load_mean_std
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
@@ -97,13 +99,46 @@ class FrameEncoder:
         Raises:
             DataError: a camera is not there, or has no picture near enough in time.
         """
-        pictures = [self.picture(clip, name, index) for name in self.cameras]
+        pictures = self.pictures(clip, index)
         lidar = self.lidar.encode(lidar_picture(clip, index, self.lidar.network.config.spatial_compression))
-        images = self.image.encode(torch.cat(pictures))[None]
+        images = self.image.encode(pictures)[None]
         return self.layout(clip.sensor.format, *clip.sensor.shape).place(lidar, images)[0]
 
-    def picture(self, clip: Clip, name: str, index: int) -> Tensor:
-        """Return the picture (1, 3, H, W) in [-1, 1] of a camera that is nearest to the middle of a sweep.
+    def pictures(self, clip: Clip, index: int) -> Tensor:
+        """Return the pictures (views, 3, H, W) in [-1, 1] that are nearest to the middle of a sweep.
+
+        Raises:
+            DataError: a camera is not there, or has no picture near enough in time.
+        """
+        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        return torch.cat([fit_picture(stream.read(number), self.image_size) for stream, number in chosen])
+
+    def rays(self, clip: Clip, index: int) -> np.ndarray | None:
+        """Return the rays (1 + views, rows, columns, 6) float32 of the tokens of a frame's canvas.
+
+        None where a camera has no lens, or no place on the car.
+
+        Raises:
+            DataError: a camera is not there, or has no picture near enough in time.
+        """
+        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        if any(stream.model is None for stream, _ in chosen):
+            return None
+        if any(stream.lidar_SE3_camera is None and stream.world_SE3_camera is None for stream, _ in chosen):
+            return None
+        lidar_step, image_step = (space.network.config.spatial_compression for space in (self.lidar, self.image))
+        layout = self.layout(clip.sensor.format, *clip.sensor.shape)
+        merged = clip.sensor.columns // clip.sensor.format.pair_columns
+        first = (merged - layout.lidar[1] * lidar_step) // 2
+        lidar = lidar_rays(clip.sensor, first, layout.lidar, lidar_step)
+        images = [
+            camera_rays(stream.model, camera_in_sweep(clip, stream, index, number), self.image_size, 2 * image_step)
+            for stream, number in chosen
+        ]
+        return place_rays(lidar, images, layout)
+
+    def nearest(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:
+        """Return a camera, and which of its pictures is nearest to the middle of a sweep.
 
         Raises:
             DataError: the camera is not there, or has no picture near enough in time.
@@ -112,10 +147,6 @@ class FrameEncoder:
         if stream is None:
             found = ", ".join(clip.cameras) or "none"
             raise DataError(f"no camera {name}", file=clip.source, clip=clip.clip_id, wanted=f"one of: {found}")
-        number = self._nearest(clip, stream, index)
-        return fit_picture(stream.read(number), self.image_size)
-
-    def _nearest(self, clip: Clip, stream: CameraStream, index: int) -> int:
         middle_us = float(clip.timestamps_us[index].mean())
         gaps_s = np.abs(stream.timestamps_us - middle_us) / 1e6
         if not len(gaps_s) or gaps_s.min() > self.tolerance_s:
@@ -124,7 +155,7 @@ class FrameEncoder:
                 f"camera {stream.name}: nearest picture {nearest}", file=clip.source, clip=clip.clip_id,
                 key=f"frame {clip.frame_ids[index]}", wanted=f"at most {self.tolerance_s:g} s (--tolerance)",
             )  # fmt: skip
-        return int(gaps_s.argmin())
+        return stream, int(gaps_s.argmin())
 
 
 def cut_columns(format: RangeMapFormat, merged: int, step: int) -> int:

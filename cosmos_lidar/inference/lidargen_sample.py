@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cosmos_lidar.diffusion.samplers import exponential_multistep
+from cosmos_lidar.diffusion.edm import sigma_ladder
+from cosmos_lidar.diffusion.objective import flow_ladder
+from cosmos_lidar.diffusion.samplers import SOLVERS, solve
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.lidargen_encode import LatentSpace, cut_columns, restore_ranges
 from cosmos_lidar.models.dit import build_dit
@@ -19,14 +21,18 @@ from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.models.lidargen.denoiser import LidarGenDenoiser, sample_lidar
 from cosmos_lidar.sensors import Sensor, range_map_to_points
 
+_LADDERS = {"karras": sigma_ladder, "flow": flow_ladder}
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """How a sample is drawn; defaults are the published ones, without the guidance that changes nothing.
 
     Attributes:
-        steps: of the solver; one more evaluation is made.
+        steps: of the solver; one more evaluation is made (twice as many and one by ``heun``).
         sigma_min: noise level of the last evaluation.
+        sampler: of :func:`~cosmos_lidar.diffusion.samplers.solve`.
+        schedule: ``karras`` (published), or ``flow``: even in the time of a straight path.
         near_m: ranges up to the sensor's shortest plus this count as no return.
         far_m: ranges from the longest minus this on count as no return.
     """
@@ -35,14 +41,25 @@ class SamplingOptions:
     sigma_min: float = 0.02
     near_m: float = 1.5
     far_m: float = 10.0
+    sampler: str = "2ab"
+    schedule: str = "karras"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.steps < 1 or self.sigma_min <= 0:
             raise UserError(f"{self.steps} steps down to a noise of {self.sigma_min}: at least 1, and above 0")
+        if self.sampler not in SOLVERS or self.schedule not in _LADDERS:
+            wanted = f"samplers {', '.join(SOLVERS)}, schedules {', '.join(_LADDERS)}"
+            raise UserError(f"sampler {self.sampler!r} with schedule {self.schedule!r}: there are {wanted}")
+
+    def draw(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
+        """Return a sample of a denoiser x0(x, sigma), from unit-variance noise."""
+        return solve(self.sampler, denoise, noise, _LADDERS[self.schedule](self.steps, sigma_min=self.sigma_min))
 
 
-def open_denoiser(checkpoint: Path, config: Path | None, device: torch.device, dtype: torch.dtype) -> LidarGenDenoiser:
+def open_denoiser(
+    checkpoint: Path, config: Path | None, device: torch.device, dtype: torch.dtype, views: int | None = None
+) -> LidarGenDenoiser:
     """Return the denoiser of a checkpoint.
 
     Args:
@@ -50,9 +67,10 @@ def open_denoiser(checkpoint: Path, config: Path | None, device: torch.device, d
         config: ``config.yaml`` of the run; None looks beside the checkpoint, and else takes the published network.
         device: to compute on.
         dtype: of the network; the state of the sampler is float64.
+        views: cameras, for a network that looks along rays; None for as many as it was trained with.
 
     Raises:
-        DataError: a file is missing, or holds the weights of another network.
+        DataError: a file is missing, or holds the weights of another network, or of one for other views.
     """
     from cosmos_lidar.training.lidargen_config import LidarGenRun
     from cosmos_lidar.training.overrides import load_config
@@ -62,10 +80,16 @@ def open_denoiser(checkpoint: Path, config: Path | None, device: torch.device, d
     beside = checkpoint.with_name("config.yaml")
     path = config or (beside if beside.is_file() else None)
     model = (load_config(LidarGenRun, path) if path else LidarGenRun()).model
-    network = build_dit(model.name, n_views=model.n_views)
+    layout, canvas = model.canvas.layout(), model.canvas
+    if views is not None and views != layout.views:
+        if not model.rays:
+            found = f"a network for {layout.views} views"
+            raise DataError(found, file=checkpoint, wanted=f"one for {views}, or one that was trained with model.rays")
+        layout = replace(layout, views=views)
+    network = build_dit(model.name, **{**model.shape(), "n_views": 1 + layout.views})
     load_dit_weights(network, checkpoint)
     network = network.to(device, dtype).eval().requires_grad_(False)
-    return LidarGenDenoiser(network, model.canvas.layout(), model.noise.sigma_data, dtype)
+    return LidarGenDenoiser(network, layout, model.noise.sigma_data, dtype, model.objective, canvas.dense)
 
 
 @dataclass(frozen=True)
@@ -86,18 +110,40 @@ class LidarGenerator:
     sensor: Sensor
     options: SamplingOptions
 
-    def __call__(self, pictures: Tensor, seed: int) -> np.ndarray:
+    def __call__(self, pictures: Tensor, seed: int, rays: np.ndarray | None = None) -> np.ndarray:
         """Return (rows, columns) metres, 0 = no return, of pictures (views, 3, H, W) in [-1, 1].
+
+        Args:
+            pictures: as ``FrameEncoder.pictures`` gives them.
+            seed: of the sample.
+            rays: (1 + views, rows, columns, 6) of the tokens, for a network that was trained with them.
 
         Raises:
             DataError: another number of pictures, or of another size, than the network was trained on.
         """
         latents = self.image.encode(pictures)
-        self._check(latents)
+        self._check(latents, rays)
         device = next(self.denoiser.network.parameters()).device
-        sampler = partial(exponential_multistep, steps=self.options.steps, sigma_min=self.options.sigma_min)
-        made = sample_lidar(self.denoiser, latents[None].to(device), sampler, [seed]).cpu()
+        rays = torch.from_numpy(rays)[None].to(device) if self.wants_rays else None
+        made = sample_lidar(self.denoiser, latents[None].to(device), self.options.draw, [seed], rays).cpu()
         return restore_ranges(self.lidar.decode(made)[0], self.sensor.format, self.options.near_m, self.options.far_m)
+
+    @property
+    def wants_rays(self) -> bool:
+        """Whether the network was trained with rays."""
+        return bool(self.denoiser.network.config.ray_channels)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures that the network was trained on."""
+        step = self.image.network.config.spatial_compression
+        return self.denoiser.layout.image[0] * step, self.denoiser.layout.image[1] * step
+
+    @property
+    def first_column(self) -> int:
+        """First of the merged columns of a revolution that a range map of the network shows."""
+        full = self.sensor.columns // self.sensor.format.pair_columns
+        return (full - self.denoiser.layout.lidar[1] * self.lidar.network.config.spatial_compression) // 2
 
     def points(self, range_m: np.ndarray) -> np.ndarray:
         """Return (N, 3) float32 metres of a range map (rows, columns) that was cut from the middle of a revolution."""
@@ -116,7 +162,9 @@ class LidarGenerator:
         low, high = limits.min_range_m + options.near_m, limits.max_range_m - options.far_m
         return np.where((cut > low) & (cut < high), cut, np.float32(0.0))
 
-    def _check(self, latents: Tensor) -> None:
+    def _check(self, latents: Tensor, rays: np.ndarray | None) -> None:
+        if self.wants_rays and rays is None:
+            raise DataError("no calibration", wanted="lenses and places of all cameras: this network looks along rays")
         layout: CanvasLayout = self.denoiser.layout
         if latents.shape[0] != layout.views or tuple(latents.shape[2:]) != layout.image:
             found = f"{latents.shape[0]} pictures of {tuple(latents.shape[2:])} latents"

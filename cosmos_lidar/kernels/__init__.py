@@ -124,13 +124,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Args:
         x: (B, L, heads, D), D even.
-        cos: (L, D) cosines of the angles; a constant: no gradient is promised.
-        sin: (L, D) sines, likewise.
+        cos: (L, D) or (B, L, D) cosines of the angles; a constant: no gradient is promised.
+        sin: sines, likewise.
 
     Returns:
         (B, L, heads, D) in the type of x.
     """
-    if _backends.rotary == "triton" and _fits_triton(x, cos, sin):
+    if _backends.rotary == "triton" and cos.ndim == 2 and _fits_triton(x, cos, sin):
         return _triton_ops.rotate(x, cos, sin)
     return torch_ops.rotate(x, cos, sin)
 
@@ -138,9 +138,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def qk_norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
     """Return rotate(rms_norm(x)) of queries or keys, in one kernel where norm and rotary both run on Triton.
 
-    Arguments as :func:`rms_norm` and :func:`rotate`: x (B, L, heads, D), weight (D,), cos and sin (L, D).
+    Arguments as :func:`rms_norm` and :func:`rotate`: x (B, L, heads, D), weight (D,), cos and sin (L, D) or
+    (B, L, D), which Triton leaves to torch.
     """
-    if _backends.norm == _backends.rotary == "triton" and _fits_triton(x, weight, cos, sin):
+    if _backends.norm == _backends.rotary == "triton" and cos.ndim == 2 and _fits_triton(x, weight, cos, sin):
         return _triton_ops.qk_norm_rotate(x, weight, cos, sin, eps)
     return rotate(rms_norm(x, weight, eps), cos, sin)
 

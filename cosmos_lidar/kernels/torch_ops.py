@@ -46,4 +46,4 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """As :func:`cosmos_lidar.kernels.rotate`."""
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
-    return x * cos[:, None].to(x.dtype) + turned * sin[:, None].to(x.dtype)
+    return x * cos.unsqueeze(-2).to(x.dtype) + turned * sin.unsqueeze(-2).to(x.dtype)

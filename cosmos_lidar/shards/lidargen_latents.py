@@ -28,7 +28,7 @@ SAMPLE_TYPE = "latents"  # of energon_tasks.latents
 
 def write_canvases(
     clips: Sequence[Clip],
-    encode: Callable[[Clip, int], Tensor],
+    encode: Callable[[Clip, int], tuple[Tensor, np.ndarray | None]],
     folder: Path,
     options: PrepareOptions,
     facts: dict[str, object],
@@ -41,7 +41,7 @@ def write_canvases(
 
     Args:
         clips: drives with cameras.
-        encode: (clip, frame number) -> canvas (C, 1 + views, H, W).
+        encode: (clip, frame number) -> canvas (C, 1 + views, H, W), and rays (1 + views, rows, columns, 6) or None.
         folder: where to; empty or not there.
         options: shares of the splits, samples per shard, seed, budget.
         facts: what the latents depend on, for ``latents.json``.
@@ -58,12 +58,15 @@ def write_canvases(
     left_out: list[dict[str, str]] = []
     counts: dict[str, int] = {}
     names: list[str] = []
+    splits = _splits(clips, options)
     with Meter("encode", "frames", total) as meter:
-        for split, members in _splits(clips, options).items():
+        for split, members in splits.items():
             samples = _samples(members, encode, every, left_out, options.bad_budget * total, meter)
             counts[split] = _write_split(folder, split, samples, options.samples_per_shard, names)
     index_with_energon(folder, names, sample_type=SAMPLE_TYPE)
-    write_text(folder / LATENTS, json.dumps({**facts, "samples": counts, "left_out": left_out}, indent=1) + "\n")
+    members = {split: [clip.clip_id for clip in clips] for split, clips in splits.items()}
+    document = {**facts, "samples": counts, "left_out": left_out, "clips": members}
+    write_text(folder / LATENTS, json.dumps(document, indent=1) + "\n")
     return counts
 
 
@@ -88,23 +91,29 @@ def _samples(
     for clip in clips:
         for index in range(0, len(clip), every):
             try:
-                canvas = encode(clip, index)
+                canvas, rays = encode(clip, index)
             except DataError as error:
                 logger.warning("frame %s of clip %s is left out: %s", clip.frame_ids[index], clip.clip_id, error)
                 left_out.append({"clip": clip.clip_id, "frame": clip.frame_ids[index], "problem": str(error)})
                 if len(left_out) > allowed:
                     raise
             else:
-                yield _pack(clip, index, canvas)
+                yield _pack(clip, index, canvas, rays)
             meter.advance(1)
 
 
-def _pack(clip: Clip, index: int, canvas: Tensor) -> PackedRun:
-    stream = io.BytesIO()
-    np.save(stream, canvas.numpy().astype(np.float16))
+def _pack(clip: Clip, index: int, canvas: Tensor, rays: np.ndarray | None) -> PackedRun:
     meta = {"clip_id": clip.clip_id, "frame_id": clip.frame_ids[index]}
-    parts = {"latent.npy": stream.getvalue(), "meta.json": json.dumps(meta).encode()}
+    parts = {"latent.npy": _half(canvas.numpy()), "meta.json": json.dumps(meta).encode()}
+    if rays is not None:
+        parts["rays.npy"] = _half(rays)
     return PackedRun(f"{clip.clip_id}_{index:06d}", parts, 1, 0)
+
+
+def _half(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array.astype(np.float16))
+    return stream.getvalue()
 
 
 def _write_split(folder: Path, split: str, samples: Iterator[PackedRun], per_shard: int, names: list[str]) -> int:

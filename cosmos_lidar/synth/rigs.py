@@ -71,13 +71,14 @@ def ftheta_rig(views: tuple[str, ...] = ("front", "left", "right"), width: int =
 
 
 def pinhole_rig(
-    views: tuple[str, ...] = ("front", "left", "right"), width: int = 960, height: int = 540, fov_deg: float = 80.0
+    views: tuple[str, ...] = ("front", "left", "right"), width: int = 960, height: int = 0, fov_deg: float = 80.0
 ) -> tuple[RigCamera, ...]:
-    """Return pinhole cameras at the places of :func:`ftheta_rig`.
+    """Return pinhole cameras at the places of :func:`ftheta_rig`; a height of 0 makes the pictures 16:9.
 
     Raises:
         UserError: an unknown view.
     """
+    height = height or round(width * 9 / 16 / 2) * 2
     lens = PinholeCamera.from_fov(width, height, np.radians(fov_deg))
     return tuple(RigCamera(f"camera_{view}", lens, mount(*_mount_of(view)[1:])) for view in views)
 

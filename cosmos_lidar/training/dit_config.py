@@ -27,6 +27,10 @@ class DitModelConfig:
     noise: DitNoiseConfig = field(default_factory=DitNoiseConfig)
     ema: EmaConfig = field(default_factory=lambda: EmaConfig(kind="power"))
 
+    def shape(self) -> dict[str, int | float | bool]:
+        """Return what differs from the named shape, for ``build_dit``."""
+        return {"n_views": self.n_views}
+
 
 @dataclass
 class DitDataConfig:

@@ -67,7 +67,7 @@ def make_network(run: DitRun) -> nn.Module:
         DataError: the file holds the weights of another network.
         UserError: text of another width than the network takes.
     """
-    network = build_dit(run.model.name, n_views=run.model.n_views)
+    network = build_dit(run.model.name, **run.model.shape())
     width = network.config.crossattn_emb_channels
     if run.data.text_shape and run.data.text_shape[1] != width:
         raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes embeddings of width {width}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cosmos_lidar.diffusion.objective import make_objective
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.dit.rays import RAY_CHANNELS
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.training.config import setting
 from cosmos_lidar.training.dit_config import DitDataConfig, DitModelConfig, DitRun
@@ -18,6 +20,7 @@ class CanvasConfig:
     views: int = setting(3, "cameras")
     lidar: list[int] = setting([64, 224], "rows and columns of the latent range map")
     image: list[int] = setting([88, 160], "rows and columns of the latents of a picture")
+    dense: bool = setting(False, "leave unfilled parts of the canvas out of the sequence, and of the loss")
 
     def layout(self) -> CanvasLayout:
         """Return the layout.
@@ -36,7 +39,17 @@ class LidarGenModelConfig(DitModelConfig):
 
     name: str = setting("faditv2_7b", "shape of the network, as build_dit knows it")
     n_views: int = setting(4, "slots of the canvas: the range map and each camera")
+    objective: str = setting("edm", "what the network is asked for: edm (published), flow (a straight path's velocity)")
+    rays: bool = setting(False, "tokens know their rays, from calibrations, instead of their view and place")
+    text: bool = setting(True, "keep the published layers that attend to text, which is never given")
     canvas: CanvasConfig = field(default_factory=CanvasConfig)
+
+    def shape(self) -> dict[str, int | float | bool]:
+        """Return what differs from the named shape, for ``build_dit``."""
+        shape: dict[str, int | float | bool] = {"n_views": self.n_views, "cross_attention": self.text}
+        if self.rays:
+            shape |= {"ray_channels": RAY_CHANNELS, "view_condition_dim": 0, "extra_per_block_abs_pos_emb": False}
+        return shape
 
 
 @dataclass
@@ -55,6 +68,9 @@ def check(run: LidarGenRun) -> None:
         UserError: the message names the options and the values that would do.
     """
     check_dit(run)
+    make_objective(run.model.objective)
+    if run.model.rays and run.synthetic_clips:
+        raise UserError("model.rays=True: made-up latents (synthetic_clips) have no rays; give data.path")
     layout = run.model.canvas.layout()
     slots = 1 + layout.views
     if run.model.n_views != slots:

@@ -123,7 +123,7 @@ def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
     wrong = {
         "give --images": [*words],
         "--images needs --sensor": [*words, "--images", write],
-        "1 pictures of (8, 14) latents Wanted: 2 of (8, 14)": [*words, "--images", write, *small],
+        "a network for 2 views": [*words, "--images", write, *small],
         "no such file": [*words[:2], made / "missing.pt", *words[3:], "--data", made / "drives"],
         "no camera rear": [*words, "--data", made / "drives", "--cameras", "camera_front_wide_120fov,rear"],
         "sensor uniform64": [*words, "--images", write, write, "--sensor", "uniform64"],

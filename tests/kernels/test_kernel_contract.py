@@ -157,9 +157,9 @@ def check(name: str, found: Tensor, wanted: Tensor, bound: float) -> None:
     assert found.shape == wanted.shape, name
     error, size = found.double() - wanted, max(rms(wanted), 1e-3)
     assert rms(error) < bound * size, f"{name}: root mean square error {rms(error):.3g} of {size:.3g}"
-    # A single wrong element hides in a mean.
+    # A single wrong element hides in a mean; how far a right one may be off differs between processors.
     worst = (error.abs() / (wanted.abs() + size)).max().item()
-    assert worst < 8 * bound, f"{name}: one element is off by {worst:.3g}"
+    assert worst < 32 * bound, f"{name}: one element is off by {worst:.3g}"
 
 
 @pytest.mark.parametrize(("name", "backend", "shape", "dtype"), CASES)

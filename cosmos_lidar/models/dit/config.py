@@ -32,6 +32,9 @@ class DiTConfig:
         condition_mask: one input channel marks the latents that are given.
         concat_padding_mask: one input channel marks padding.
         extra_per_block_abs_pos_emb: a fixed sine-cosine position embedding is added before every block.
+        cross_attention: blocks attend to text; False leaves those layers out, for networks that never see any.
+        ray_channels: numbers that describe the ray of a token (see models.dit.rays); 0 for a network without rays.
+        ray_scale: units of rotary position in one radian, where positions come from rays.
     """
 
     in_channels: int = 16
@@ -54,6 +57,9 @@ class DiTConfig:
     condition_mask: bool = True
     concat_padding_mask: bool = True
     extra_per_block_abs_pos_emb: bool = True
+    cross_attention: bool = True
+    ray_channels: int = 0
+    ray_scale: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse shapes that no network can have."""
@@ -83,6 +89,9 @@ SHAPES: dict[str, DiTConfig] = {
     "faditv2_7b": DiTConfig(),
     "faditv2_2b": DiTConfig(model_channels=2048, num_heads=16),
     "faditv2_60m": DiTConfig(model_channels=512, num_blocks=12, num_heads=8, adaln_lora_dim=64),
+    "faditv2_3m": DiTConfig(
+        model_channels=192, num_blocks=6, num_heads=6, adaln_lora_dim=32, crossattn_emb_channels=64
+    ),
     "faditv2_debug": DiTConfig(
         model_channels=96, num_blocks=2, num_heads=4, adaln_lora_dim=16, crossattn_emb_channels=64
     ),

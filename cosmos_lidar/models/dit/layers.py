@@ -15,7 +15,7 @@ class HeadNorm(nn.RMSNorm):
     """RMS norm of each head's channels, and the rotary positions after it in the same kernel where asked."""
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Map (B, L, heads, D) to the same shape; rotary = (cos, sin), each (L, D)."""
+        """Map (B, L, heads, D) to the same shape; rotary = (cos, sin), each (L, D) or (B, L, D)."""
         if rotary is None:
             return kernels.rms_norm(x, self.weight, self.eps)
         return kernels.qk_norm_rotate(x, self.weight, *rotary, self.eps)
@@ -39,7 +39,7 @@ class Attention(nn.Module):
         self.to_out = nn.Sequential(_linear(query_channels, query_channels))
 
     def forward(self, x: Tensor, context: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Attend from x (B, L, C) to context (B, M, D), or to itself; rotary = (cos, sin), each (L, head_dim)."""
+        """Attend from x (B, L, C) to context (B, M, D), or to itself; rotary = (cos, sin), each (L, D) or (B, L, D)."""
         context = x if context is None else context
         q, k, v = (self._heads(layer[0](source)) for layer, source in
                    ((self.to_q, x), (self.to_k, context), (self.to_v, context)))
@@ -101,7 +101,7 @@ class SubBlock(nn.Module):
             emb: (B, C) normalised sinusoid of the noise level.
             lora: (B, 3 C) modulation shared by all blocks.
             text: (B, views * M, D) text embedding, view-major.
-            rotary: (cos, sin), each (L, head_dim).
+            rotary: (cos, sin), each (L, head_dim), or (B, L, head_dim) where every sample has its own.
             views: number of views; each attends to its own text.
         """
         shift, scale, gate = (self.adaLN_modulation(emb) + lora)[:, None].chunk(3, dim=-1)
@@ -121,7 +121,8 @@ class Block(nn.Module):
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(SubBlock(config, kind) for kind in ("FA", "CA", "MLP"))
+        kinds = ("FA", "CA", "MLP") if config.cross_attention else ("FA", "MLP")
+        self.blocks = nn.ModuleList(SubBlock(config, kind) for kind in kinds)
 
     def forward(
         self, x: Tensor, emb: Tensor, lora: Tensor, text: Tensor | None, rotary: tuple[Tensor, Tensor], views: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.dit.config import SHAPES, DiTConfig
 from cosmos_lidar.models.dit.embeddings import absolute_positions, rotary_angles, sinusoid
 from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer
+from cosmos_lidar.models.dit.rays import ray_angles, ray_features
 from cosmos_lidar.models.plan import ParallelPlan
 
 
@@ -49,6 +51,8 @@ class GeneralDiT(nn.Module):
         self.pos_embedder = PositionSequence(longest)
         self.t_embedder = nn.Sequential(nn.Identity(), TimestepMLP(width))
         self.affline_norm = nn.RMSNorm(width, EPS)  # the published spelling
+        if config.ray_channels:
+            self.ray_embedder = _linear(config.ray_channels, width)
         if config.view_condition_dim:
             self.view_embeddings = nn.Embedding(config.n_views_emb, config.view_condition_dim)
         self.blocks = nn.ModuleDict({f"block{i}": Block(config) for i in range(config.num_blocks)})
@@ -73,8 +77,10 @@ class GeneralDiT(nn.Module):
         padding_mask: Tensor | None = None,
         view_indices: Tensor | None = None,
         fps: float | None = None,
+        rays: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> Tensor:
-        """Return the raw network output, shaped as x.
+        """Return the raw network output, shaped as x; 0 where tokens are left out.
 
         Args:
             x: (B, C, V * T, H, W) scaled noisy latents, view-major along time.
@@ -84,16 +90,27 @@ class GeneralDiT(nn.Module):
             padding_mask: (B, 1, H, W) or (B, 1, H', W'), 1 where padded; zeros when None.
             view_indices: (V,) index of each view's embedding; 0 … V-1 when None.
             fps: frame rate of videos; ignored for one frame per view.
+            rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``; they take the
+                place of all other positions.
+            kept: (K,) numbers of the tokens that are looked at, in rising order; None for all.
 
         Raises:
-            UserError: the sizes do not divide into views and patches.
+            UserError: the sizes do not divide into views and patches; text for a network without cross-attention, or
+                with tokens left out; rays missing, or given to a network without them.
         """
         grid = self._token_grid(x)
-        tokens = self._embed(x, condition_mask, padding_mask, view_indices)
+        self._check_inputs(text, rays, kept)
+        patches = self._patches(x, condition_mask, padding_mask, view_indices)
+        rays = None if rays is None else rays.flatten(1, 3)
+        if kept is not None:
+            patches, rays = patches[:, kept], None if rays is None else rays[:, kept]
+        tokens = self.x_embedder["proj"][1](patches)
+        if rays is not None:
+            tokens = tokens + self.ray_embedder(ray_features(rays).to(x.dtype))
         emb_sinusoid = sinusoid(timesteps, self.config.model_channels).to(x.dtype)
         lora, emb = self.t_embedder[1](emb_sinusoid), self.affline_norm(emb_sinusoid)
-        rotary, positions = self._positions(grid, fps, x)
-        views = self.config.n_views
+        rotary, positions = self._positions(grid, fps, x, kept) if rays is None else (self._ray_positions(rays), None)
+        views = self.config.n_views if kept is None else 1
         if self.sequence is not None:
             shares = self.sequence.split(views, tokens=tokens, cos=rotary[0], sin=rotary[1])
             tokens, rotary = shares["tokens"], (shares["cos"], shares["sin"])
@@ -102,24 +119,36 @@ class GeneralDiT(nn.Module):
             tokens = tokens if positions is None else tokens + positions
             tokens = block(tokens, emb, lora, text, rotary, views)
         patches = self.final_layer(tokens, emb, lora)
-        return self._unpatchify(patches if self.sequence is None else self.sequence.join(views, patches), grid)
+        patches = patches if self.sequence is None else self.sequence.join(views, patches)
+        if kept is not None:
+            whole = patches.new_zeros(len(patches), self.config.n_views * math.prod(grid), patches.shape[-1])
+            patches = whole.index_copy(1, kept, patches)
+        return self._unpatchify(patches, grid)
 
     def parallel_plan(self) -> ParallelPlan:
         """Return how the network can be spread over processes."""
         parts = [f"blocks.{name}.blocks" for name in self.blocks]
-        attentions = [f"{part}.{i}.block.attn" for part in parts for i in (0, 1)]
+        last = 2 if self.config.cross_attention else 1
+        attentions = [f"{part}.{i}.block.attn" for part in parts for i in range(last)]
         return ParallelPlan(
             blocks=tuple(f"blocks.{name}" for name in self.blocks),
             attention=tuple(f"{part}.0.block.attn" for part in parts),
             column=(
                 *(f"{name}.to_{kind}.0" for name in attentions for kind in "qkv"),
-                *(f"{part}.2.block.layer1" for part in parts),
+                *(f"{part}.{last}.block.layer1" for part in parts),
             ),
-            row=(*(f"{name}.to_out.0" for name in attentions), *(f"{part}.2.block.layer2" for part in parts)),
+            row=(*(f"{name}.to_out.0" for name in attentions), *(f"{part}.{last}.block.layer2" for part in parts)),
             head_norms=tuple(f"{name}.to_{kind}.1" for name in attentions for kind in "qk"),
             heads=self.config.num_heads,
             context="sequence",
         )
+
+    def _check_inputs(self, text: Tensor | None, rays: Tensor | None, kept: Tensor | None) -> None:
+        if text is not None and not (self.config.cross_attention and kept is None):
+            why = "has no cross-attention" if kept is None else "looks at a part of the tokens"
+            raise UserError(f"text for a network that {why}")
+        if (rays is None) != (not self.config.ray_channels):
+            raise UserError("no rays for a network of rays" if rays is None else "rays for a network without them")
 
     def _token_grid(self, x: Tensor) -> tuple[int, int, int]:
         """(frames per view, rows, columns) of tokens."""
@@ -133,8 +162,8 @@ class GeneralDiT(nn.Module):
             )
         return frames // divisors[0], height // divisors[1], width // divisors[2]
 
-    def _embed(self, x: Tensor, condition: Tensor | None, padding: Tensor | None, views: Tensor | None) -> Tensor:
-        """Stack the input channels (latent, condition, padding, view) and project patches to tokens (B, L, width)."""
+    def _patches(self, x: Tensor, condition: Tensor | None, padding: Tensor | None, views: Tensor | None) -> Tensor:
+        """Stack the input channels (latent, condition, padding, view) and cut them into patches (B, L, numbers)."""
         c = self.config
         batch, _, frames, height, width = x.shape
         channels = [x]
@@ -150,19 +179,23 @@ class GeneralDiT(nn.Module):
         p, q = c.patch_spatial, c.patch_temporal
         patches = stacked.unflatten(4, (-1, p)).unflatten(3, (-1, p)).unflatten(2, (-1, q))
         # (B, C, T, q, H, p, W, p) -> tokens of channel-major patches
-        patches = patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
-        return self.x_embedder["proj"][1](patches)
+        return patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
 
-    def _positions(self, grid: tuple[int, int, int], fps: float | None, x: Tensor) -> tuple:
-        """Rotary (cos, sin) and the extra embedding of one view, repeated for every view."""
+    def _ray_positions(self, rays: Tensor) -> tuple[Tensor, Tensor]:
+        angles = ray_angles(rays, self.config.head_dim, self.config.ray_scale)
+        return angles.cos(), angles.sin()
+
+    def _positions(self, grid: tuple[int, int, int], fps: float | None, x: Tensor, kept: Tensor | None) -> tuple:
+        """Rotary (cos, sin) and the extra embedding of one view, repeated for every view; of the kept tokens."""
         c = self.config
         step = c.base_fps / fps if fps and grid[0] > 1 else 1.0
         angles = rotary_angles(*grid, c.head_dim, step, self.pos_embedder.seq).flatten(0, 2).repeat(c.n_views, 1)
+        angles = angles if kept is None else angles[kept]
         rotary = (angles.cos(), angles.sin())
         if not c.extra_per_block_abs_pos_emb:
             return rotary, None
         absolute = absolute_positions(*grid, c.model_channels, x.device).flatten(0, 2).repeat(c.n_views, 1)
-        return rotary, absolute.to(x.dtype)
+        return rotary, (absolute if kept is None else absolute[kept]).to(x.dtype)
 
     def _unpatchify(self, patches: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """(B, L, p p q C), channel fastest -> (B, C, V * T, H, W)."""
@@ -175,7 +208,7 @@ class GeneralDiT(nn.Module):
 
 
 def build_dit(name: str, **overrides: int | float | bool) -> GeneralDiT:
-    """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…debug``.
+    """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…3m``, ``…debug``.
 
     Args:
         name: key of :data:`~cosmos_lidar.models.dit.config.SHAPES`.

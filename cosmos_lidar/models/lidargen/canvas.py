@@ -63,6 +63,20 @@ class CanvasLayout:
         """Return the latents (B, views, C, rows, columns) of the pictures."""
         return canvas[:, :, 1:, : self.image[0], : self.image[1]].transpose(1, 2)
 
+    def used(self, canvas: Tensor) -> Tensor:
+        """Return (1, 1, 1 + views, rows, columns): 1 where something lies, 0 where a slot is not filled."""
+        mask = canvas.new_zeros(1, 1, 1 + self.views, *self.size)
+        mask[:, :, 0, : self.lidar[0], : self.lidar[1]] = 1.0
+        mask[:, :, 1:, : self.image[0], : self.image[1]] = 1.0
+        return mask
+
+    def kept(self, patch: int = 2) -> Tensor:
+        """Return the numbers (K,) of the tokens, squares of ``patch`` latents, in which something lies."""
+        rows, columns = self.size
+        mask = self.used(torch.empty(1, 1, 1, 1, 1))[0, 0]
+        tokens = mask.view(1 + self.views, rows // patch, patch, columns // patch, patch).amax((2, 4))
+        return tokens.flatten().nonzero()[:, 0]
+
     def given(self, canvas: Tensor) -> Tensor:
         """Return (1, 1, 1 + views, 1, 1): 1 where latents are given (pictures), 0 where they are made (lidar)."""
         mask = torch.ones(1, 1, 1 + self.views, 1, 1, device=canvas.device, dtype=canvas.dtype)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.diffusion.edm import precondition
+from cosmos_lidar.diffusion.objective import make_objective
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 
 AUG_MEAN, AUG_STD = -3.0, 2.0  # of ln sigma_aug
@@ -23,8 +23,10 @@ class LidarGenDenoiser(nn.Module):
     Args:
         network: (x, timesteps, text, condition_mask) -> raw output, shaped as x.
         layout: of the canvas.
-        sigma_data: standard deviation of the latents.
+        sigma_data: standard deviation of the latents, for the objective ``edm``.
         compute_dtype: in which the network computes.
+        objective: ``edm`` (published) or ``flow``, as the network was trained.
+        dense: tokens of unfilled parts of the canvas are left out of the sequence.
     """
 
     def __init__(
@@ -33,12 +35,23 @@ class LidarGenDenoiser(nn.Module):
         layout: CanvasLayout,
         sigma_data: float = 0.5,
         compute_dtype: torch.dtype = torch.float32,
+        objective: str = "edm",
+        dense: bool = False,
     ) -> None:
         super().__init__()
-        self.network, self.layout, self.sigma_data = network, layout, sigma_data
-        self.compute_dtype = compute_dtype
+        self.network, self.layout, self.compute_dtype = network, layout, compute_dtype
+        self.objective = make_objective(objective, sigma_data)
+        self.kept = layout.kept() if dense else None
 
-    def forward(self, noisy: Tensor, sigma: Tensor, canvas: Tensor, sigma_aug: Tensor, noise: Tensor) -> Tensor:
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        canvas: Tensor,
+        sigma_aug: Tensor,
+        noise: Tensor,
+        rays: Tensor | None = None,
+    ) -> Tensor:
         """Return x0 (B, C, 1 + views, H, W), with the given slots as they are in ``canvas``.
 
         Args:
@@ -47,16 +60,24 @@ class LidarGenDenoiser(nn.Module):
             canvas: holds the given slots; the others are not looked at.
             sigma_aug: (B,) noise of the given slots.
             noise: unit-variance noise for them, shaped as the canvas.
+            rays: (B, 1 + views, rows, columns of tokens, 6), for a network of rays.
         """
         shape = (-1, 1, 1, 1, 1)
-        outer, inner = (precondition(level, self.sigma_data) for level in (sigma, sigma_aug))
+        outer, inner = (self.objective.precondition(level) for level in (sigma, sigma_aug))
         given = self.layout.given(canvas)
         ratio = (inner.in_ / outer.in_).view(shape)
         condition = (canvas + sigma_aug.view(shape) * noise) * ratio
         x = given * condition + (1.0 - given) * noisy
         mask = given.expand(len(x), 1, *x.shape[2:])
         scaled = (outer.in_.view(shape) * x).to(self.compute_dtype)
-        raw = self.network(scaled, outer.noise.to(self.compute_dtype), None, mask.to(self.compute_dtype))
+        options = {}
+        if rays is not None:
+            options["rays"] = rays
+        if self.kept is not None:
+            used = self.layout.used(scaled)
+            scaled, mask = scaled * used, mask * used
+            options["kept"] = self.kept.to(x.device)
+        raw = self.network(scaled, outer.noise, None, mask.to(self.compute_dtype), **options)
         x0 = outer.skip.view(shape) * x + outer.out.view(shape) * raw.to(x.dtype)
         return given * canvas + (1.0 - given) * x0
 
@@ -71,6 +92,7 @@ def sample_lidar(
     images: Tensor,
     sampler: Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor],
     seeds: list[int],
+    rays: Tensor | None = None,
 ) -> Tensor:
     """Return latents (B, C, rows, columns) of range maps that fit the pictures.
 
@@ -82,6 +104,7 @@ def sample_lidar(
         images: (B, views, C, rows, columns) latents of the pictures, normalised.
         sampler: (x0 of (x, sigma), unit-variance noise) -> sample, such as ``exponential_multistep``.
         seeds: one for each sample.
+        rays: (B, 1 + views, rows, columns of tokens, 6), for a network of rays.
     """
     layout, device = denoiser.layout, images.device
     count, channels = len(images), images.shape[2]
@@ -91,7 +114,7 @@ def sample_lidar(
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         levels = sigma.to(device=device, dtype=canvas.dtype).expand(count)
-        return denoiser(x.to(canvas.dtype), levels, canvas, sigma_aug, noise)
+        return denoiser(x.to(canvas.dtype), levels, canvas, sigma_aug, noise, rays)
 
     with torch.no_grad():
         made = sampler(denoise, start)

@@ -1,0 +1,65 @@
+"""Where a camera was when the lidar turned: points of a sweep in the picture that was taken with it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.poses import interpolate_poses
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
+from cosmos_lidar.sensors.motion import column_fraction
+
+
+def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, picture: int) -> np.ndarray:
+    """Return lidar_SE3_camera (4, 4): the camera as it took a picture, in the axes of the lidar in mid-sweep.
+
+    With poses, the way of the car between the two moments is in it; without, the mounting is taken.
+
+    Raises:
+        DataError: neither poses nor mounting are known.
+    """
+    if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None:
+        world_SE3_lidar = _lidar_at(clip, index, np.float64(clip.timestamps_us[index].mean()))
+        return np.linalg.inv(world_SE3_lidar) @ stream.world_SE3_camera[picture]
+    if stream.lidar_SE3_camera is not None:
+        return stream.lidar_SE3_camera
+    wanted = "poses of lidar and camera, or the camera's mounting"
+    raise DataError(f"camera {stream.name} has no place", file=clip.source, clip=clip.clip_id, wanted=wanted)
+
+
+def project_sweep(clip: Clip, stream: CameraStream, index: int, picture: int, points: np.ndarray) -> InPicture:
+    """Return where points of a sweep are in a picture, and which of them the camera sees.
+
+    Each point is moved by the way that the car made between the moment when the lidar saw it, by its azimuth (at the
+    sweep's start for motion-compensated points), and the moment of the picture. Rows of a picture are taken to be of
+    one moment.
+
+    Args:
+        clip: with the sweep.
+        stream: the camera.
+        index: number of the sweep.
+        picture: number of the picture.
+        points: (N, 3) metres, lidar axes.
+
+    Raises:
+        DataError: no lens, or no place of the camera.
+    """
+    if stream.model is None:
+        raise DataError(
+            f"camera {stream.name} has no lens", file=clip.source, clip=clip.clip_id, wanted="intrinsics of the camera"
+        )
+    lidar_SE3_camera = camera_in_sweep(clip, stream, index, picture)
+    still = points.astype(np.float64)
+    if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None and len(points):
+        start_us, end_us = clip.timestamps_us[index].astype(np.float64)
+        share = np.zeros(len(points)) if clip.motion_compensated else column_fraction(still, clip.sensor)
+        seen_from = _lidar_at(clip, index, start_us + share * (end_us - start_us))
+        middle_SE3_seen = np.linalg.inv(_lidar_at(clip, index, (start_us + end_us) / 2)) @ seen_from
+        still = np.einsum("nij,nj->ni", middle_SE3_seen[:, :3, :3], still) + middle_SE3_seen[:, :3, 3]
+    camera_SE3_lidar = np.linalg.inv(lidar_SE3_camera)
+    return project_to_picture(still @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3], stream.model)
+
+
+def _lidar_at(clip: Clip, index: int, times_us: np.ndarray) -> np.ndarray:
+    return interpolate_poses(clip.world_SE3_lidar[index], clip.timestamps_us[index], times_us)

@@ -1,0 +1,35 @@
+"""Points that lie apart from all others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cosmos_lidar.errors import UserError
+
+
+def statistical_inliers(points: np.ndarray, neighbors: int = 20, ratio: float = 1.0) -> np.ndarray:
+    """Return (N,) bool: which points are about as near to their neighbours as others are to theirs.
+
+    The mean distance m of a point to its nearest neighbours, itself counted as one of them, must be positive and below
+    mu + ratio s, with mu and s the mean and standard deviation of all m (as Open3D's statistical outlier removal).
+
+    Args:
+        points: (N, 3) metres.
+        neighbors: how many.
+        ratio: of the standard deviation.
+
+    Raises:
+        UserError: fewer than 2 neighbours, or a ratio that is not positive.
+    """
+    from scipy.spatial import cKDTree
+
+    if neighbors < 2 or ratio <= 0:
+        raise UserError(f"{neighbors} neighbours, ratio {ratio}: at least 2, and above 0")
+    if len(points) < 3:
+        return np.ones(len(points), bool)
+    count = min(neighbors, len(points))
+    mean = cKDTree(points).query(points, count)[0].sum(-1) / count
+    positive = mean > 0
+    mu = mean[positive].sum() / len(points)
+    deviation = np.sqrt(np.square(mean[positive] - mu).sum() / (len(points) - 1))
+    return positive & (mean < mu + ratio * deviation)

@@ -1,0 +1,74 @@
+"""Points in a picture: which of them the camera sees, and which something nearer hides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.sensors.ftheta import FThetaCamera
+from cosmos_lidar.sensors.pinhole import PinholeCamera
+
+
+@dataclass(frozen=True)
+class InPicture:
+    """Points as a camera sees them.
+
+    Attributes:
+        uv: (N, 2) pixels, column and row; NaN where the lens cannot see.
+        depth: (N,) metres along the optical axis (pinhole) or from the lens (f-theta).
+        inside: (N,) bool, in front of the camera and within the picture.
+        visible: (N,) bool, inside and not hidden.
+    """
+
+    uv: np.ndarray
+    depth: np.ndarray
+    inside: np.ndarray
+    visible: np.ndarray
+
+
+def project_to_picture(
+    points_camera: np.ndarray,
+    model: PinholeCamera | FThetaCamera,
+    reach_px: float | None = None,
+    tolerance: float = 0.1,
+) -> InPicture:
+    """Project points and find those that others hide.
+
+    A point is hidden where another within about ``reach_px`` of it is nearer by more than the tolerance: lidar points
+    are too sparse to cover what they lie on, so that each stands for its surroundings.
+
+    Args:
+        points_camera: (N, 3) metres, camera axes (x right, y down, z forward).
+        model: the lens.
+        reach_px: how far a point hides others; None for 1 / 100 of the picture's width.
+        tolerance: share of its distance by which a point may lie behind another and still be seen.
+
+    Raises:
+        UserError: a reach or tolerance that is not positive.
+    """
+    reach_px = max(model.width / 100.0, 1.0) if reach_px is None else reach_px
+    if reach_px <= 0 or tolerance <= 0:
+        raise UserError(f"reach of {reach_px} pixels, tolerance {tolerance}: both must be positive")
+    uv, depth = model.project(np.asarray(points_camera, np.float64))
+    with np.errstate(invalid="ignore"):
+        within = (uv > -0.5).all(-1) & (uv[:, 0] < model.width - 0.5) & (uv[:, 1] < model.height - 0.5)
+    inside = within & (depth > 0)
+    visible = np.zeros(len(uv), bool)
+    distance = np.linalg.norm(points_camera, axis=-1)
+    visible[inside] = _unhidden(uv[inside], distance[inside], (model.height, model.width), reach_px, tolerance)
+    return InPicture(uv, depth, inside, visible)
+
+
+def _unhidden(
+    uv: np.ndarray, distance: np.ndarray, size: tuple[int, int], reach: float, tolerance: float
+) -> np.ndarray:
+    """Compare each point with the nearest of its own and the eight surrounding cells of ``reach`` pixels."""
+    rows, columns = (int(side / reach) + 1 for side in size)
+    row, column = (np.floor((uv[:, axis] + 0.5) / reach).astype(int) for axis in (1, 0))
+    nearest = np.full((rows + 2, columns + 2), np.inf)
+    np.minimum.at(nearest, (row + 1, column + 1), distance)
+    shifts = [(down, across) for down in range(3) for across in range(3)]
+    around = np.min([nearest[down : rows + down, across : columns + across] for down, across in shifts], axis=0)
+    return distance <= around[row, column] * (1.0 + tolerance)

@@ -1,0 +1,104 @@
+"""One picture of a generated sweep: points on the views, range maps, and clouds in three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosmos_lidar.viz.pictures import caption_picture, stack_pictures, to_uint8
+from cosmos_lidar.viz.point_cloud import (
+    ORIGINAL_COLOUR,
+    PUBLISHED_CUBE_M,
+    RECONSTRUCTION_COLOUR,
+    height_colours,
+    render_points,
+)
+from cosmos_lidar.viz.range_map import range_map_image
+
+_VIEW_HEIGHT = 352
+_CLOUD_SIZE = (1280, 720)
+
+
+@dataclass(frozen=True)
+class SeenView:
+    """A picture and where points are in it.
+
+    Attributes:
+        name: of the camera.
+        picture: (H, W, 3) uint8.
+        uv: (N, 2) pixels of the points that it shows.
+        height_m: (N,) height of those points above the lidar.
+        distance_m: (N,) how far they are.
+    """
+
+    name: str
+    picture: np.ndarray
+    uv: np.ndarray
+    height_m: np.ndarray
+    distance_m: np.ndarray
+
+
+def three_rows(
+    views: Sequence[SeenView],
+    made_m: np.ndarray,
+    made_points: np.ndarray,
+    recorded_m: np.ndarray | None = None,
+    recorded_points: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (H, W, 3) uint8: the views with the points drawn on them, the range maps, both clouds from behind.
+
+    Args:
+        views: pictures, with the generated points in them.
+        made_m: (rows, columns) generated range map, metres, 0 = no return.
+        made_points: (N, 3) generated points.
+        recorded_m: (rows, columns) recorded range map, drawn above the generated one.
+        recorded_points: (M, 3) recorded points, drawn left of the generated ones.
+    """
+    both = [("recorded", recorded_m), ("generated", made_m)]
+    maps = [
+        range_map_image(range_m, bar=False, row_scale=2, caption=title)
+        for title, range_m in both
+        if range_m is not None
+    ]
+    clouds = [("recorded", recorded_points, ORIGINAL_COLOUR), ("generated", made_points, RECONSTRUCTION_COLOUR)]
+    clouds = [_cloud(*cloud) for cloud in clouds if cloud[1] is not None]
+    rows = [np.concatenate(clouds, axis=1), stack_pictures(maps, gap_px=4)]
+    if views:
+        rows.append(np.concatenate([_view(view) for view in views], axis=1))
+    width = max(row.shape[1] for row in rows)
+    return stack_pictures([scaled(row, width) for row in reversed(rows)], gap_px=6)
+
+
+def overlay(view: SeenView) -> np.ndarray:
+    """Return the picture (H, W, 3) uint8 with a dot for each point, coloured by height; near ones hide far ones."""
+    out = to_uint8(view.picture) // 2
+    size = max(round(out.shape[1] / 400), 1)
+    order = np.argsort(-view.distance_m, kind="stable")
+    corner = np.floor(view.uv[order] + 0.5 - (size - 1) / 2).astype(int)
+    colours = height_colours(view.height_m[order])
+    for down in range(size):
+        for across in range(size):
+            column, row = corner[:, 0] + across, corner[:, 1] + down
+            inside = (column >= 0) & (row >= 0) & (column < out.shape[1]) & (row < out.shape[0])
+            out[row[inside], column[inside]] = colours[inside]
+    return out
+
+
+def scaled(picture: np.ndarray, width: int) -> np.ndarray:
+    """Return a picture resized to a width, its shape kept."""
+    from PIL import Image
+
+    height = max(round(picture.shape[0] * width / picture.shape[1]), 1)
+    return np.asarray(Image.fromarray(to_uint8(picture)).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _view(view: SeenView) -> np.ndarray:
+    picture = overlay(view)
+    return caption_picture(scaled(picture, round(picture.shape[1] * _VIEW_HEIGHT / picture.shape[0])), view.name, 18, 6)
+
+
+def _cloud(title: str, points: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
+    picture = render_points(points, colour, *_CLOUD_SIZE, cube_m=PUBLISHED_CUBE_M, point_px=2)
+    return caption_picture(picture, f"{title}, {len(points):,} points", 24, 10)
