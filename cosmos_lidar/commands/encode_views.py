@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Encode; says which options the recipe wants for these latents."""
     from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.clips.rig import save_rig
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.inference.latent_cache import weights_hash
     from cosmos_lidar.inference.lidargen_encode import FrameEncoder
@@ -68,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         return encoder(clip, index), encoder.rays(clip, index)
 
     counts = write_canvases(clips, encode, args.out, options, facts, args.every)
+    rig = encoder.rig(clips[0], 0)
+    if rig:
+        save_rig(args.out / "rig.yaml", rig)
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
     shape = [lidar.network.config.latent_channels, 1 + layout.views, *layout.size]
     sizes = " ".join(f"model.canvas.{name}={json.dumps(value).replace(' ', '')}" for name, value in canvas.items())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.clips.camera_pose import camera_in_sweep
 from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.rig import MountedCamera
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, place_rays
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
@@ -121,21 +122,33 @@ class FrameEncoder:
         Raises:
             DataError: a camera is not there, or has no picture near enough in time.
         """
-        chosen = [self.nearest(clip, name, index) for name in self.cameras]
-        if any(stream.model is None for stream, _ in chosen):
-            return None
-        if any(stream.lidar_SE3_camera is None and stream.world_SE3_camera is None for stream, _ in chosen):
+        rig = self.rig(clip, index)
+        if rig is None:
             return None
         lidar_step, image_step = (space.network.config.spatial_compression for space in (self.lidar, self.image))
         layout = self.layout(clip.sensor.format, *clip.sensor.shape)
         merged = clip.sensor.columns // clip.sensor.format.pair_columns
         first = (merged - layout.lidar[1] * lidar_step) // 2
         lidar = lidar_rays(clip.sensor, first, layout.lidar, lidar_step)
-        images = [
-            camera_rays(stream.model, camera_in_sweep(clip, stream, index, number), self.image_size, 2 * image_step)
+        images = [camera_rays(one.model, one.lidar_SE3_camera, self.image_size, 2 * image_step) for one in rig]
+        return place_rays(lidar, images, layout)
+
+    def rig(self, clip: Clip, index: int) -> list[MountedCamera] | None:
+        """Return the cameras as they took the pictures of a frame, in the axes of the lidar in mid-sweep.
+
+        None where a camera has no lens, or no place on the car.
+
+        Raises:
+            DataError: a camera is not there, or has no picture near enough in time.
+        """
+        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        for stream, _ in chosen:
+            if stream.model is None or (stream.lidar_SE3_camera is None and stream.world_SE3_camera is None):
+                return None
+        return [
+            MountedCamera(stream.name, stream.model, camera_in_sweep(clip, stream, index, number))
             for stream, number in chosen
         ]
-        return place_rays(lidar, images, layout)
 
     def nearest(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:
         """Return a camera, and which of its pictures is nearest to the middle of a sweep.

@@ -36,8 +36,8 @@ def project_to_picture(
 ) -> InPicture:
     """Project points and find those that others hide.
 
-    A point is hidden where another within about ``reach_px`` of it is nearer by more than the tolerance: lidar points
-    are too sparse to cover what they lie on, so that each stands for its surroundings.
+    A point is hidden where others within about ``reach_px``, above and below it, are nearer by more than the tolerance:
+    lidar points are too sparse to cover what they lie on, so that each stands for its surroundings.
 
     Args:
         points_camera: (N, 3) metres, camera axes (x right, y down, z forward).
@@ -64,11 +64,14 @@ def project_to_picture(
 def _unhidden(
     uv: np.ndarray, distance: np.ndarray, size: tuple[int, int], reach: float, tolerance: float
 ) -> np.ndarray:
-    """Compare each point with the nearest of its own and the eight surrounding cells of ``reach`` pixels."""
+    """Compare each point with the nearest ones in cells of ``reach`` pixels, above its own and in or below it.
+
+    Something hides a point if it is nearer on both sides: the road, nearer only below, does not hide the road.
+    """
     rows, columns = (int(side / reach) + 1 for side in size)
     row, column = (np.floor((uv[:, axis] + 0.5) / reach).astype(int) for axis in (1, 0))
     nearest = np.full((rows + 2, columns + 2), np.inf)
     np.minimum.at(nearest, (row + 1, column + 1), distance)
-    shifts = [(down, across) for down in range(3) for across in range(3)]
-    around = np.min([nearest[down : rows + down, across : columns + across] for down, across in shifts], axis=0)
-    return distance <= around[row, column] * (1.0 + tolerance)
+    beside = np.min([nearest[:, across : columns + across] for across in range(3)], axis=0)
+    above, below = beside[:rows], np.minimum(beside[1:-1], beside[2:])
+    return distance <= np.maximum(above, below)[row, column] * (1.0 + tolerance)

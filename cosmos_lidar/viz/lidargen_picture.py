@@ -18,7 +18,7 @@ from cosmos_lidar.viz.point_cloud import (
 from cosmos_lidar.viz.range_map import range_map_image
 
 _VIEW_HEIGHT = 352
-_CLOUD_SIZE = (1280, 720)
+_CLOUD_SIZE = (960, 540)
 
 
 @dataclass(frozen=True)
@@ -101,4 +101,4 @@ def _view(view: SeenView) -> np.ndarray:
 
 def _cloud(title: str, points: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
     picture = render_points(points, colour, *_CLOUD_SIZE, cube_m=PUBLISHED_CUBE_M, point_px=2)
-    return caption_picture(picture, f"{title}, {len(points):,} points", 24, 10)
+    return caption_picture(picture, f"{title}, {len(points):,} points", 18, 8)

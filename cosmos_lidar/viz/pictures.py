@@ -101,14 +101,18 @@ def png_bytes(picture: np.ndarray) -> bytes:
     from PIL import Image
 
     picture = to_uint8(picture)
-    colours, index = np.unique(picture.reshape(-1, 3) @ np.uint32([65536, 256, 1]), return_inverse=True)
+    buffer = io.BytesIO()
+    codes = picture.reshape(-1, 3) @ np.uint32([65536, 256, 1])
+    if len(np.unique(codes[:: max(len(codes) // 10_000, 1)])) > 256:  # a photograph: seconds are saved
+        Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
+        return buffer.getvalue()
+    colours, index = np.unique(codes, return_inverse=True)
     if len(colours) <= 256:
         image = Image.fromarray(index.reshape(picture.shape[:2]).astype(np.uint8), "P")
         palette = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
         image.putpalette(palette.astype(np.uint8).tobytes())
     else:
         image = Image.fromarray(picture)
-    buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +115,73 @@ def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoin
     maps = [np.load(made / name / "sample.npz")["range_m"] for name in "abc"]
     assert np.array_equal(maps[0], maps[1])
     assert not np.array_equal(maps[0], maps[2])
+
+
+@pytest.fixture(scope="module")
+def ray_checkpoint(made: Path) -> Path:
+    model = ["model.rays=true", "model.objective=flow", "model.text=false", "model.canvas.dense=true"]
+    options = [*CANVAS, *model,
+               f"data.path={made / 'latents'}", "synthetic_clips=0", "trainer.max_steps=3", "trainer.val_every=3",
+               "trainer.save_every=0", "log.tensorboard=false", "log.name=rays",
+               f"log.root={made / 'runs'}"]  # fmt: skip
+    folder = train_lidargen(apply_overrides(lidargen.debug(), options)).folder
+    return folder / "checkpoints" / "iter_000000003_ema_model.pt"
+
+
+def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
+    made: Path, ray_checkpoint: Path, capsys
+):
+    words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--sampler", "dpm++2m",
+             "--schedule", "flow"]  # fmt: skip
+    data = ["--data", made / "drives", "--max_frames", 1, "--clip", open_clips(made / "drives")[1].clip_id]
+    out = made / "along_rays"
+    assert command(*words, *data, "--save_dir", out, "--filter_outlier") == 0
+    (file,) = out.glob("*.npz")
+    assert len(np.load(file)["points"]) < (np.load(file)["range_m"] > 0).sum()
+    page = (out / "report.html").read_text()
+    assert "chamfer" in page
+    assert "Recorded" in page
+    assert page.count("data:image/png") == 1
+    assert command(*words, *data, "--cameras", "camera_rear_left_70fov", "--save_dir", made / "one", "--vis", 0) == 0
+    assert not list((made / "one").glob("*.png"))
+    stream = open_clips(made / "drives")[0].cameras
+    pictures = [made / f"ray_view_{number}.png" for number in range(2)]
+    for path, camera in zip(pictures, ("camera_front_wide_120fov", "camera_rear_left_70fov"), strict=True):
+        write_png(path, stream[camera].read(0))
+    own = ["--images", *pictures, "--sensor", made / "small.yaml"]
+    rig = ["--calibration", made / "latents" / "rig.yaml"]
+    assert command(*words, *own, *rig, "--save_dir", made / "own") == 0
+    assert (made / "own" / "sample.png").is_file()
+    assert "Generated" in (made / "own" / "report.html").read_text()
+    capsys.readouterr()
+    assert command(*words, *own, *rig, "--dryrun", "--save_dir", made / "dry") == 0
+    assert "dpm++2m, 2 steps, 3 evaluations" in capsys.readouterr().out
+    assert not (made / "dry").exists()
+    assert command(*words, *own) == 2
+    assert "looks along rays: give the cameras' calibration" in capsys.readouterr().err
+    assert command(*words, "--images", pictures[0], *own[3:], *rig) == 2
+    assert "2 cameras for 1 pictures" in capsys.readouterr().err
+    write_png(pictures[0], np.zeros((64, 112, 3), np.uint8))
+    assert command(*words, *own, *rig) == 2
+    assert "a picture of 112 x 64" in capsys.readouterr().err
+
+
+def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path):
+    words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--vis", 0,
+             "--data", made / "drives"]  # fmt: skip
+    assert command(*words, "--save_dir", made / "alone") == 0
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "cosmos_lidar"]
+    line = [str(word) for word in (*run, *words, "--save_dir", made / "shared")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, shared = (sorted((made / name).glob("*.npz")) for name in ("alone", "shared"))
+    assert len(alone) == 6
+    assert [path.name for path in alone] == [path.name for path in shared]
+    for one, other in zip(alone, shared, strict=True):
+        assert np.allclose(np.load(one)["range_m"], np.load(other)["range_m"], atol=1e-3)
+    rows = [json.loads((made / name / "metrics.json").read_text())["rows"] for name in ("alone", "shared")]
+    for one, other in zip(*rows, strict=True):
+        assert one["value"] == pytest.approx(other["value"], rel=1e-3)
 
 
 def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):

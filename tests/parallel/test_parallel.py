@@ -25,6 +25,9 @@ TWO = {
     "tensor 2": {"tensor": 2},
     "context 2": {"context": 2},
     "context 2 by gathering": {"context": 2, "attention": "gather"},
+    "rays, tensor 2": {"rays": True, "tensor": 2},
+    "rays, context 2": {"rays": True, "context": 2},
+    "rays, context 2 by gathering": {"rays": True, "context": 2, "attention": "gather"},
     "recomputed": {"data_shard": 2, "recompute": "full"},
     "recomputed but for attention": {"context": 2, "recompute": "selective"},
 }

@@ -1,0 +1,8 @@
+"""``python -m cosmos_lidar`` is ``cosmos-lidar``; ``torchrun -m cosmos_lidar`` shares its work among processes."""
+
+import sys
+
+from cosmos_lidar.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
