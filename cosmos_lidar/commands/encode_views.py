@@ -56,8 +56,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.source} has no cameras" if not cameras else f"--every {args.every}: at least 1")
     lidar = _space(args.lidar_tokenizer, args.lidar_mean_std, args.device)
     image = _space(args.image_tokenizer, args.image_mean_std, args.device)
-    encoder = FrameEncoder(lidar, image, cameras, _size(args.image_size, image), args.tolerance)
-    layout = encoder.layout(clips[0].sensor.format, *clips[0].sensor.shape)
+    encoder = FrameEncoder(
+        lidar=lidar, image=image, cameras=cameras, image_size=_size(args.image_size, image), tolerance_s=args.tolerance
+    )
+    layout = encoder.layout(clips[0].sensor)
     canvas = {"views": layout.views, "lidar": list(layout.lidar), "image": list(layout.image)}
     facts = {"canvas": canvas, "cameras": cameras, "image_size": encoder.image_size,
              "sensor": clips[0].sensor.name, "lidar_weights": weights_hash(lidar.network),

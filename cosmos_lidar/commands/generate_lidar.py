@@ -126,7 +126,10 @@ def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[Li
         clips = [there[name] for name in args.clip]
     names = tuple(args.cameras.split(",")) if args.cameras else tuple(clips[0].cameras)
     generator = generator_of(clips[0].sensor)
-    encoder = FrameEncoder(generator.lidar, generator.image, names, generator.image_size, args.tolerance)
+    encoder = FrameEncoder(
+        lidar=generator.lidar, image=generator.image, cameras=names, image_size=generator.image_size,
+        tolerance_s=args.tolerance,
+    )  # fmt: skip
     return generator, frames_of_clips(clips, encoder, generator, args.max_frames)
 
 

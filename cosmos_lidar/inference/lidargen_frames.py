@@ -14,9 +14,10 @@ from cosmos_lidar.clips.camera_pose import project_sweep
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.rig import MountedCamera, load_rig
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.inference.lidargen_encode import FrameEncoder, fit_picture
+from cosmos_lidar.inference.lidargen_encode import FrameEncoder
 from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, place_rays
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator
+from cosmos_lidar.inference.lidargen_views import fit_picture
 from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
 from cosmos_lidar.viz.lidargen_picture import SeenView
 

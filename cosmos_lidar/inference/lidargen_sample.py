@@ -14,7 +14,8 @@ from cosmos_lidar.diffusion.edm import sigma_ladder
 from cosmos_lidar.diffusion.objective import flow_ladder
 from cosmos_lidar.diffusion.samplers import SOLVERS, solve
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.inference.lidargen_encode import LatentSpace, cut_columns, restore_ranges
+from cosmos_lidar.inference.lidargen_encode import LatentSpace, restore_ranges
+from cosmos_lidar.inference.lidargen_views import cut_columns
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout

@@ -37,6 +37,7 @@ class ModelConfig:
     num_res_blocks: int | None = setting(None, "residual blocks per level; none keeps that of `name`")
     z_channels: int | None = setting(None, "channels of the latent; none keeps that of `name`")
     resolution: int | None = setting(None, "resolution that places attention; 512 gives the published lidar decoder")
+    train_encoder: bool = setting(True, "False trains the decoder alone: latents stay what diffusion was trained on")
     loss: LossConfig = field(default_factory=LossConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
 
@@ -91,6 +92,8 @@ def check(run: TokenizerRun) -> None:
             "file. Give a file of torchvision's vgg16 weights (features.0.weight, …), or train without the term: "
             "model.loss.perceptual=0"
         )
+    if not run.model.train_encoder and not run.model.checkpoint:
+        raise UserError("model.train_encoder=False: give the tokenizer whose decoder is trained, model.checkpoint=…")
     if not data.path and not run.synthetic_drives:
         raise UserError("data.path is empty: give the folder that `cosmos-lidar prepare` wrote (data.path=shards)")
     if data.train_split == data.val_split:

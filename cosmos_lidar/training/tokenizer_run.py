@@ -53,10 +53,15 @@ def make_network(run: TokenizerRun) -> nn.Module:
 
     config = run.model
     if config.checkpoint:
-        return load_tokenizer(config.checkpoint)
-    shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
-    overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
-    return build_tokenizer(config.name, **overrides)
+        network = load_tokenizer(config.checkpoint)
+    else:
+        shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
+        overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
+        network = build_tokenizer(config.name, **overrides)
+    if not config.train_encoder:
+        for part in (network.encoder, network.quant_conv):
+            part.requires_grad_(False)
+    return network
 
 
 def _make_perceptual(run: TokenizerRun) -> nn.Module | None:

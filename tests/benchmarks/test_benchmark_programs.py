@@ -65,3 +65,15 @@ def test_engine_tells_which_row_failed():
     assert done.returncode == 1
     assert "| tensor 3 | 3 | failed: " in done.stdout
     assert "parallel.tensor=3 does not divide the 4 heads: 1, 2, 4 would do" in done.stdout
+
+
+def test_camera_to_lidar_with_training_beside_it():
+    lines = run("lidargen.py", "--settings", "ddim:1", "heun:1", "--shapes", "faditv2_debug:6x16:8x10:2",
+                "--repeats", "1", "--train", "--batch", "1").splitlines()  # fmt: skip
+    sampled = [line.split(" | ") for line in lines if line.startswith("| faditv2_debug | ") and "M |" not in line]
+    assert [(row[1], row[2], row[3], row[4]) for row in sampled] == [
+        (mode, tokens, sampler, str(count * (2 if mode == "published" else 1)))
+        for mode, tokens in (("published", "96"), ("plain", "96"), ("dense", "64"))
+        for sampler, count in (("ddim", 2), ("heun", 3))
+    ]
+    assert lines[-1].startswith("| faditv2_debug | 0.4 M | 1 | ")

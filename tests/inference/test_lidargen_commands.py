@@ -17,7 +17,8 @@ pytest.importorskip("nemo")
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.inference.lidargen_encode import FrameEncoder, cut_columns, fit_picture, open_space
+from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
+from cosmos_lidar.inference.lidargen_views import cut_columns, fit_picture
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.sensors import load_sensor, uniform_sensor
 from cosmos_lidar.training.lidargen_run import train_lidargen
