@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,17 +19,14 @@ from megatron.energon import (
     Cooker,
     DefaultTaskEncoder,
     Sample,
-    WorkerConfig,
     basic_sample_keys,
     edataclass,
-    get_train_dataset,
-    get_val_dataset,
     stateless,
 )
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.manifest import ENERGON
 from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.splits import open_split
 
 LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
 SAMPLE_TYPE = "latents"
@@ -90,9 +88,9 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
                 raise DataError("part missing", key=part, wanted=f"{LATENT}, {META} and optionally {TEXT}, {RAYS}")
         return LatentSample(
             **basic_sample_keys(crude),
-            latent=_array(crude[LATENT], LATENT, 4),
-            text=_array(crude[TEXT], TEXT, 2) if TEXT in crude else None,
-            rays=_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
+            latent=read_array(crude[LATENT], LATENT, 4),
+            text=read_array(crude[TEXT], TEXT, 2) if TEXT in crude else None,
+            rays=read_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
             clip_id=str(json.loads(crude[META])["clip_id"]),
             noise_seed=0,
         )
@@ -100,9 +98,7 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
     @stateless
     def encode_sample(self, sample: LatentSample) -> LatentSample:
         """Give the sample its noise seed, from its place in the stream of samples."""
-        place = repr(sample.__restore_key__) if self.fresh else ""
-        digest = hashlib.sha256(f"{self.seed}:{sample.__key__}:{place}".encode()).digest()
-        sample.noise_seed = int.from_bytes(digest[:6], "little")
+        sample.noise_seed = noise_seed(sample, self.seed, self.fresh)
         return sample
 
     @stateless
@@ -122,55 +118,37 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
         )
 
 
-def latents_loader(
-    path: Path,
-    split: str,
-    *,
-    batch_size: int,
-    training: bool,
-    rank: int,
-    world_size: int,
-    num_workers: int = 0,
-    seed: int = 0,
-    shuffle_buffer: int = 16,
-    limit: int | None = None,
-    bad_sample_budget: float = 0.001,
-) -> CheckedLoader:
+def latents_loader(path: Path, split: str, *, training: bool, seed: int = 0, **options: Any) -> CheckedLoader:
     """Open a split of a folder of latents as an Energon loader of :class:`LatentBatch`, whose state can be saved.
 
     Args:
         path: folder of shards, indexed by Energon.
         split: such as ``train``.
-        batch_size: samples in a batch.
         training: shuffled and endless; otherwise in order, once, the same each time.
-        rank: of this share of the data.
-        world_size: number of shares.
-        num_workers: processes that read ahead; 0 to read in this one.
         seed: of order and noise.
-        shuffle_buffer: samples to draw from in training.
-        limit: otherwise: at most that many batches.
-        bad_sample_budget: share of samples that may be unusable before the run stops.
+        **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
         DataError: not an indexed folder of shards.
     """
-    if not (path / ENERGON / "split.yaml").is_file():
-        raise DataError("no indexed shards", file=path, wanted="a folder of latents with Energon's .nv-meta")
-    workers = WorkerConfig(rank=rank, world_size=world_size, num_workers=num_workers, seed_offset=seed)
-    report = SkipReport(bad_sample_budget)
-    workers.global_error_handler = report.handle
-    encoder = LatentsTaskEncoder(seed, training, report)
-    common = {"split_part": split, "worker_config": workers, "batch_size": batch_size, "task_encoder": encoder}
-    if training:
-        shuffling = {"shuffle_buffer_size": shuffle_buffer, "max_samples_per_sequence": 8}
-        dataset = get_train_dataset(str(path), **shuffling, **common)
-    else:
-        dataset = get_val_dataset(str(path), limit=limit, **common)
-    return CheckedLoader(dataset, report, path)
+    return open_split(
+        path, split, lambda report: LatentsTaskEncoder(seed, training, report), training=training, seed=seed, **options
+    )
 
 
-def _array(content: bytes, part: str, ndim: int) -> torch.Tensor:
-    """Read an array, without running code that the file may hold."""
+def noise_seed(sample: Sample, seed: int, fresh: bool) -> int:
+    """Return a seed for the noise of a sample: of its name, and if fresh of its place in the stream of samples."""
+    place = repr(sample.__restore_key__) if fresh else ""
+    digest = hashlib.sha256(f"{seed}:{sample.__key__}:{place}".encode()).digest()
+    return int.from_bytes(digest[:6], "little")
+
+
+def read_array(content: bytes, part: str, ndim: int) -> torch.Tensor:
+    """Return an array as float32, without running code that the file may hold.
+
+    Raises:
+        DataError: not a npy file, or not floats of ``ndim`` dimensions.
+    """
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:

@@ -13,8 +13,7 @@ from typing import Any
 
 from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
-from cosmos_lidar.training.dit_config import DitDataConfig
-from cosmos_lidar.training.lidargen_config import CanvasConfig, LidarGenModelConfig, LidarGenRun
+from cosmos_lidar.training.lidargen_config import CanvasConfig, LidarGenDataConfig, LidarGenModelConfig, LidarGenRun
 
 
 def text2world_imagetolidar() -> LidarGenRun:
@@ -54,7 +53,7 @@ def small() -> LidarGenRun:
             name="faditv2_3m", objective="flow", rays=True, text=False, canvas=canvas,
             ema=EmaConfig(enabled=True, kind="power"),
         ),
-        data=DitDataConfig(batch_size=8, workers=0, shuffle=512, latent_shape=[16, 4, 8, 32]),
+        data=LidarGenDataConfig(batch_size=8, workers=0, shuffle=512, latent_shape=[16, 4, 8, 32]),
         optim=OptimConfig(lr=6e-4, betas=[0.9, 0.99], weight_decay=0.02, warmup_steps=200, decay_until=steps),
         trainer=TrainerConfig(max_steps=steps, log_every=20, val_every=500, save_every=500, accelerator="cpu"),
         log=LogConfig(group="diffusion_text2world", name="small"),
@@ -72,7 +71,7 @@ def debug() -> LidarGenRun:
         recipe="debug",
         synthetic_clips=16,
         model=model,
-        data=DitDataConfig(batch_size=2, workers=0, shuffle=4, latent_shape=[16, 3, 8, 16]),
+        data=LidarGenDataConfig(batch_size=2, workers=0, shuffle=4, latent_shape=[16, 3, 8, 16]),
         optim=OptimConfig(lr=2e-3, betas=[0.9, 0.99], warmup_steps=5),
         trainer=trainer,
         log=LogConfig(project="posttraining", group="diffusion_text2world", name="debug"),

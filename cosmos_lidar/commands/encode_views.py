@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
     from cosmos_lidar.clips import Clip
     from cosmos_lidar.inference.lidargen_encode import LatentSpace
 
@@ -47,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.inference.latent_cache import weights_hash
     from cosmos_lidar.inference.lidargen_encode import FrameEncoder
-    from cosmos_lidar.shards.lidargen_latents import write_canvases
+    from cosmos_lidar.shards.frames import write_frames
+    from cosmos_lidar.shards.lidargen_latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
 
     clips = open_clips(args.source, format=args.format, sensor=args.sensor)
@@ -67,10 +65,10 @@ def run(args: argparse.Namespace) -> int:
     shares = tuple(float(share) for share in args.split.split(","))
     options = PrepareOptions(split=shares, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
-    def encode(clip: Clip, index: int) -> tuple[Tensor, np.ndarray | None]:
-        return encoder(clip, index), encoder.rays(clip, index)
+    def pack(clip: Clip, index: int) -> dict[str, bytes]:
+        return pack_canvas(encoder(clip, index), encoder.rays(clip, index))
 
-    counts = write_canvases(clips, encode, args.out, options, facts, args.every)
+    counts = write_frames(clips, pack, args.out, options, SAMPLE_TYPE, LATENTS, facts, args.every)
     rig = encoder.rig(clips[0], 0)
     if rig:
         save_rig(args.out / "rig.yaml", rig)

@@ -40,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--videos", action="store_true", help="write the cameras of the recordings as videos, without the lidar"
     )
+    parser.add_argument(
+        "--views", metavar="A,B,C",
+        help="write single frames with the pictures of these cameras, or of `all`, for camera-to-lidar diffusion",
+    )  # fmt: skip
+    parser.add_argument("--image-size", default="704x1280", metavar="HxW", help="of --views (default %(default)s)")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.06, metavar="S", help="of --views: picture to middle of the sweep, seconds"
+    )
     parser.add_argument("--resume", action="store_true", help="insist on continuing what was begun in OUT")
     parser.add_argument(
         "--bad-budget", type=float, default=0.001, metavar="SHARE",
@@ -53,11 +61,33 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.shards.prepare import prepare_shards
     from cosmos_lidar.shards.videos import holds_only_videos
 
+    if args.views:
+        return _prepare_views(args)
     if args.videos or holds_only_videos(args.source):
         return _prepare_videos(args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor)
     manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
     sys.stdout.write(_summary(manifest, args.out))
+    return 0
+
+
+def _prepare_views(args: argparse.Namespace) -> int:
+    from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.inference.lidargen_views import FrameViews
+    from cosmos_lidar.shards.views import write_views
+
+    height, _, width = args.image_size.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
+        raise UserError(f"--image-size {args.image_size}: two multiples of 8, such as 704x1280")
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor)
+    names = tuple(clips[0].cameras) if args.views == "all" else tuple(args.views.split(","))
+    if not names:
+        raise UserError(f"{args.source} has no cameras")
+    views = FrameViews(cameras=names, image_size=(int(height), int(width)), tolerance_s=args.tolerance)
+    counts = write_views(clips, views, args.out, _options(args))
+    shown = ", ".join(f"{split} {count}" for split, count in counts.items())
+    sys.stdout.write(f"{args.out}: {shown} frames with {', '.join(names)}\n")
     return 0
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -41,17 +43,20 @@ def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
     return load_job(run, DitModel(run, make_network(run), folder), folder, share)
 
 
-def load_job(run: DitRun, model: DitModel, folder: Path, share: DataShare) -> Job:
-    """Return a model with the latents of its run."""
+def load_job(
+    run: DitRun, model: DitModel, folder: Path, share: DataShare, loader: Callable[..., Any] | None = None
+) -> Job:
+    """Return a model with the data of its run: latents, or what ``loader`` reads."""
     from energon_tasks.latents import latents_loader
 
+    loader = loader or latents_loader
     data, trainer = run.data, run.trainer
     path = Path(data.path) if data.path else synthetic_latents(folder / "synthetic", run)
     common = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
     common["bad_sample_budget"] = data.bad_sample_budget
     reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
-    train = latents_loader(path, data.train_split, training=True, **reading, **common)
-    val = latents_loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
+    train = loader(path, data.train_split, training=True, **reading, **common)
+    val = loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
     return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export_model)
 
 

@@ -16,6 +16,7 @@ from cosmos_lidar.models.dit.rays import RAY
 from cosmos_lidar.models.lidargen.denoiser import LidarGenDenoiser, draw_sigma_aug
 from cosmos_lidar.training.dit import DitModel
 from cosmos_lidar.training.lidargen_config import LidarGenRun
+from cosmos_lidar.training.lidargen_frames import FrameLatents
 
 
 class LidarGenModel(DitModel):
@@ -25,17 +26,22 @@ class LidarGenModel(DitModel):
         run: the resolved configuration.
         network: a diffusion transformer of one view for each slot of the canvas.
         folder: of the run.
+        encode: (batch of frames, device) -> batch of latents; None where latents come in.
     """
 
     columns = ("loss", "mse")
     val_columns = ("val/loss", "val/mse")
 
-    def __init__(self, run: LidarGenRun, network: nn.Module, folder: Path) -> None:
+    def __init__(
+        self, run: LidarGenRun, network: nn.Module, folder: Path, encode: FrameLatents | None = None
+    ) -> None:
         super().__init__(run, network, folder)
+        self.encode = encode
         self.layout = run.model.canvas.layout()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move the tensors of a batch, rays with them."""
+        """Move the tensors of a batch, rays with them; frames are encoded on the way."""
+        batch = batch if self.encode is None else self.encode(batch, device)
         batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
         return batch if batch.rays is None else replace(batch, rays=batch.rays.to(device, non_blocking=True))
 

@@ -53,12 +53,31 @@ class LidarGenModelConfig(DitModelConfig):
 
 
 @dataclass
+class TokenizersConfig:
+    """What encodes frames during training; nothing where ``data.path`` holds latents."""
+
+    lidar: str = setting("", "tokenizer of range maps: makes data.path a folder of `prepare --views`")
+    image: str = setting("", "tokenizer of pictures")
+    lidar_mean_std: str = setting("", "mean_std.pt of the range maps' latents")
+    image_mean_std: str = setting("", "mean_std.pt of the pictures' latents")
+    cache: str = setting("", "folder in which latents are kept, so that each frame is encoded once; empty: none")
+
+
+@dataclass
+class LidarGenDataConfig(DitDataConfig):
+    """Where encoded frames come from, or frames and what encodes them."""
+
+    latent_shape: list[int] = setting([16, 4, 88, 224], "channels, slots, height, width of the canvas")
+    tokenizers: TokenizersConfig = field(default_factory=TokenizersConfig)
+
+
+@dataclass
 class LidarGenRun(DitRun):
     """One training run of camera-to-lidar diffusion, complete: the same value gives the same run."""
 
     family: str = setting("lidargen", "file of recipes/ that this run belongs to")
     model: LidarGenModelConfig = field(default_factory=LidarGenModelConfig)
-    data: DitDataConfig = field(default_factory=lambda: DitDataConfig(latent_shape=[16, 4, 88, 224]))
+    data: LidarGenDataConfig = field(default_factory=LidarGenDataConfig)
 
 
 def check(run: LidarGenRun) -> None:
@@ -78,5 +97,10 @@ def check(run: LidarGenRun) -> None:
     wanted = [run.data.latent_shape[0], slots, *layout.size]
     if run.data.latent_shape != wanted:
         raise UserError(f"data.latent_shape={run.data.latent_shape}: the canvas of model.canvas is {wanted}")
+    tokenizers = run.data.tokenizers
+    if bool(tokenizers.lidar) != bool(tokenizers.image):
+        raise UserError("data.tokenizers.lidar and data.tokenizers.image: give both, for frames, or none, for latents")
+    if tokenizers.lidar and run.synthetic_clips:
+        raise UserError("data.tokenizers: made-up latents (synthetic_clips) are encoded already; give data.path")
     if run.data.text_shape:
         raise UserError(f"data.text_shape={run.data.text_shape}: camera-to-lidar diffusion takes no text, []")

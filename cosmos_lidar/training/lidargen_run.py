@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cosmos_lidar.training.dit_run import load_job, make_network
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 from cosmos_lidar.training.lidargen import LidarGenModel
 from cosmos_lidar.training.lidargen_config import LidarGenRun, check
+from cosmos_lidar.training.lidargen_frames import FrameLatents
 
 __all__ = ["check", "make_dry_model", "make_job", "train_lidargen"]
 
@@ -25,7 +28,17 @@ def train_lidargen(run: LidarGenRun) -> RunResult:
 
 def make_job(run: LidarGenRun, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
-    return load_job(run, LidarGenModel(run, make_network(run), folder), folder, share)
+    if not run.data.tokenizers.lidar:
+        return load_job(run, LidarGenModel(run, make_network(run), folder), folder, share)
+    encode = FrameLatents(run.data.tokenizers, run.model.canvas.layout())
+    model = LidarGenModel(run, make_network(run), folder, encode)
+    return load_job(run, model, folder, share, partial(_open_frames, encode.lidar_step))
+
+
+def _open_frames(step: int, path: Path, split: str, **options: Any) -> Any:
+    from energon_tasks.image_to_lidar import views_loader
+
+    return views_loader(path, split, step=step, **options)
 
 
 def make_dry_model(run: LidarGenRun) -> LidarGenModel:

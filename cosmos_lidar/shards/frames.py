@@ -1,0 +1,115 @@
+"""Frames of drives as Energon shards, one sample each, whatever a sample holds."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import logger
+from cosmos_lidar.progress import Meter
+from cosmos_lidar.shards.files import write_tar, write_text
+from cosmos_lidar.shards.folder_lock import alone_in
+from cosmos_lidar.shards.manifest import index_with_energon
+from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
+from cosmos_lidar.shards.sample import PackedRun
+
+META = "meta.json"
+
+
+def write_frames(
+    clips: Sequence[Clip],
+    pack: Callable[[Clip, int], Mapping[str, bytes]],
+    folder: Path,
+    options: PrepareOptions,
+    sample_type: str,
+    document: str,
+    facts: Mapping[str, object],
+    every: int = 1,
+) -> dict[str, int]:
+    """Write the frames of clips into shards, clips dealt to the splits as a whole; returns samples per split.
+
+    Frames that cannot be packed are left out and named in ``document``; they end the run when they are more than
+    ``options.bad_budget``.
+
+    Args:
+        clips: drives.
+        pack: (clip, frame number) -> parts of the sample by name; ``meta.json`` is added.
+        folder: where to; empty or not there.
+        options: shares of the splits, samples per shard, seed, budget.
+        sample_type: which of the cookers reads the samples.
+        document: name of the file that describes the shards.
+        facts: what goes into it, besides numbers and clips of each split, and what was left out.
+        every: take every n-th frame.
+
+    Raises:
+        DataError: the folder is not empty, the disk is full, or too many frames cannot be packed.
+        UserError: fewer clips than splits, or another run at work in the folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
+    folder.mkdir(parents=True, exist_ok=True)
+    total = sum(len(range(0, len(clip), every)) for clip in clips)
+    left_out: list[dict[str, str]] = []
+    counts: dict[str, int] = {}
+    names: list[str] = []
+    splits = _splits(clips, options)
+    with alone_in(folder), Meter("encode", "frames", total) as meter:
+        for split, members in splits.items():
+            samples = _samples(members, pack, every, left_out, options.bad_budget * total, meter)
+            counts[split] = _write_split(folder, split, samples, options.samples_per_shard, names)
+        index_with_energon(folder, names, sample_type=sample_type)
+        members = {split: [clip.clip_id for clip in clips] for split, clips in splits.items()}
+        description = {**facts, "samples": counts, "left_out": left_out, "clips": members}
+        write_text(folder / document, json.dumps(description, indent=1) + "\n")
+    return counts
+
+
+def _splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[Clip]]:
+    order = sorted(clips, key=lambda clip: hashlib.sha256(f"{options.seed}:{clip.clip_id}".encode()).digest())
+    splits, start = defaultdict(list), 0
+    for split, count in zip(SPLITS, share_out(len(order), options.split), strict=False):
+        if count:
+            splits[split] = order[start : start + count]
+        start += count
+    return splits
+
+
+def _samples(
+    clips: Sequence[Clip],
+    pack: Callable[[Clip, int], Mapping[str, bytes]],
+    every: int,
+    left_out: list[dict[str, str]],
+    allowed: float,
+    meter: Meter,
+) -> Iterator[PackedRun]:
+    for clip in clips:
+        for index in range(0, len(clip), every):
+            try:
+                parts = pack(clip, index)
+            except DataError as error:
+                logger.warning("frame %s of clip %s is left out: %s", clip.frame_ids[index], clip.clip_id, error)
+                left_out.append({"clip": clip.clip_id, "frame": clip.frame_ids[index], "problem": str(error)})
+                if len(left_out) > allowed:
+                    raise
+            else:
+                meta = {"clip_id": clip.clip_id, "frame_id": clip.frame_ids[index]}
+                key = f"{clip.clip_id}_{index:06d}"
+                yield PackedRun(key, {**parts, META: json.dumps(meta).encode()}, 1, 0)
+            meter.advance(1)
+
+
+def _write_split(folder: Path, split: str, samples: Iterator[PackedRun], per_shard: int, names: list[str]) -> int:
+    count = number = 0
+    while True:
+        shard = list(itertools.islice(samples, per_shard))
+        if not shard:
+            return count
+        names.append(f"{split}-{number:06d}.tar")
+        write_tar(folder / names[-1], shard)
+        count, number = count + len(shard), number + 1
