@@ -61,7 +61,7 @@ def small() -> LidarGenRun:
 
 
 def debug() -> LidarGenRun:
-    """Return a run of under a minute on one CPU core: made-up latents, a network of 0.6 M parameters."""
+    """Return a run of under a minute on one CPU core: made-up latents, a network of 0.4 M parameters."""
     trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
     canvas = CanvasConfig(views=2, lidar=[6, 16], image=[8, 10])
     model = LidarGenModelConfig(

@@ -134,7 +134,9 @@ def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[Li
 
 
 def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator, frames: list[Frame]) -> None:
-    from cosmos_lidar.inference.lidargen_results import write_picture, write_sweep
+    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.inference.lidargen_results import sweep_file, write_picture, write_sweep
+    from cosmos_lidar.log import logger
     from cosmos_lidar.metrics.outliers import statistical_inliers
     from cosmos_lidar.progress import Meter
 
@@ -142,19 +144,34 @@ def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator,
     with Meter("generate-lidar", "sweeps", len(mine)) as meter:
         for number in mine:
             frame = frames[number]
-            made = generator(frame.pictures(), args.seed + number, frame.rays())
+            meter.advance(1)
+            sweep_file(args.save_dir, frame).unlink(missing_ok=True)  # of an earlier run, if this one cannot make it
+            try:
+                pictures, rays = frame.pictures(), frame.rays()
+            except DataError as error:
+                logger.warning("%s is left out: %s", frame.name, error)
+                continue
+            made = generator(pictures, args.seed + number, rays)
             points = generator.points(made)
             if args.filter_outlier:
                 points = points[statistical_inliers(points)]
             write_sweep(args.save_dir, frame, made, points)
             if args.vis and number % args.save_iter == 0:
                 write_picture(args.save_dir, frame, generator, made, points)
-            meter.advance(1)
 
 
 def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame]) -> int:
-    from cosmos_lidar.inference.lidargen_results import compare, write_page
+    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.inference.lidargen_results import compare, sweep_file, write_page
 
+    made = [frame for frame in frames if sweep_file(args.save_dir, frame).is_file()]
+    if not made:
+        wanted = "pictures of all cameras, near enough in time (--tolerance)"
+        raise DataError("no sweep could be made", file=args.data, wanted=wanted)
+    if len(made) < len(frames):
+        missing = ", ".join(frame.name for frame in frames if frame not in made)
+        sys.stdout.write(f"{len(frames) - len(made)} of {len(frames)} sweeps left out: {missing}\n")
+    frames = made
     measurements = compare(args.save_dir, frames, generator)
     for found in measurements:
         sys.stdout.write(f"{found.name}: {found.value:.4g} ({found.n} sweeps)\n")

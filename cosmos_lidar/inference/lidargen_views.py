@@ -100,9 +100,9 @@ class FrameViews:
         middle_us = float(clip.timestamps_us[index].mean())
         gaps_s = np.abs(stream.timestamps_us - middle_us) / 1e6
         if not len(gaps_s) or gaps_s.min() > self.tolerance_s:
-            nearest = f"{gaps_s.min():.3f} s away" if len(gaps_s) else "no picture at all"
+            nearest = f"nearest of {len(gaps_s)} pictures {gaps_s.min():.3f} s away" if len(gaps_s) else "no picture"
             raise DataError(
-                f"camera {stream.name}: nearest picture {nearest}", file=clip.source, clip=clip.clip_id,
+                f"camera {stream.name}: {nearest}", file=clip.source, clip=clip.clip_id,
                 key=f"frame {clip.frame_ids[index]}", wanted=f"at most {self.tolerance_s:g} s (--tolerance)",
             )  # fmt: skip
         return stream, int(gaps_s.argmin())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ pytest.importorskip("nemo")
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
+from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
 from cosmos_lidar.inference.lidargen_views import cut_columns, fit_picture
@@ -217,19 +219,35 @@ def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys)
     late = {
         name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
     }
-    with pytest.raises(DataError, match=r"camera camera_front_wide_120fov: nearest picture 0\.\d+ s away.*0.06 s"):
+    with pytest.raises(DataError, match=r"camera camera_front_wide_120fov: nearest of 2 pictures 0\.\d+ s away.*0.06 s"):
         encoder(made)(replace(clip, cameras=late), 0)
     with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
         encoder(made, cameras=("side",))(clip, 0)
     words = ["encode-views", made / "drives", made / "none", *tokenizers(made), "--image-size", "64x112"]
     assert command(*words, "--tolerance", "0.0001") == 2
-    assert "nearest picture" in capsys.readouterr().err
+    assert "nearest of 2 pictures" in capsys.readouterr().err
     assert command(*words, "--image-size", "60x112") == 2
     assert "multiples of 8" in capsys.readouterr().err
     discrete = made / "discrete.safetensors"
     export_safetensors(build_tokenizer("DI8x8", channels=32, num_res_blocks=1), discrete)
     assert command(*words, "--image-tokenizer", discrete) == 2
     assert "gives indices" in capsys.readouterr().err
+
+
+def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkpoint: Path, capsys):
+    shutil.copytree(made / "drives", made / "short")
+    clip = open_clips(made / "short")[0]
+    stream = clip.cameras["camera_rear_left_70fov"]
+    write_mp4(next((made / "short").glob(f"*rear_left*/{clip.clip_id}.mp4")), [stream.read(0)], 10)
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--steps", 1, "--vis", 0]
+    assert command(*words, "--data", made / "short", "--save_dir", made / "of_short") == 0
+    captured = capsys.readouterr()
+    assert "1 of 6 sweeps left out" in captured.out
+    assert f"{clip.clip_id}_{clip.frame_ids[1]}" in captured.out
+    assert "left out" in captured.err
+    assert len(list((made / "of_short").glob("*.npz"))) == 5
+    assert command(*words, "--data", made / "short", "--save_dir", made / "none", "--tolerance", 0.0001) == 2
+    assert "no sweep could be made" in capsys.readouterr().err
 
 
 def test_published_sizes():
