@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image-size", default="704x1280", metavar="HxW", help="scale and cut pictures to (default %(default)s)")
     add("--tolerance", type=float, default=0.06, metavar="S", help="picture to middle of the sweep (default 0.06 s)")
     add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
+    add("--mirror", action="store_true", help="frames to train on a second time, mirrored; for networks of rays")
     add("--split", default="0.9,0.1,0", metavar="A,B,C", help="shares of the drives (default %(default)s)")
     add("--samples-per-shard", type=int, default=64, metavar="N", help="default 64")
     add("--bad-budget", type=float, default=0.01, metavar="SHARE", help="frames that may be left out (default 0.01)")
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.inference.latent_cache import weights_hash
     from cosmos_lidar.inference.lidargen_encode import FrameEncoder
+    from cosmos_lidar.inference.lidargen_rays import mirror_rays
     from cosmos_lidar.shards.frames import write_frames
     from cosmos_lidar.shards.lidargen_latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
@@ -65,10 +67,13 @@ def run(args: argparse.Namespace) -> int:
     shares = tuple(float(share) for share in args.split.split(","))
     options = PrepareOptions(split=shares, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
-    def pack(clip: Clip, index: int) -> dict[str, bytes]:
-        return pack_canvas(encoder(clip, index), encoder.rays(clip, index))
+    def pack(clip: Clip, index: int, mirrored: bool) -> dict[str, bytes]:
+        rays = encoder.rays(clip, index)
+        if mirrored and rays is not None:
+            rays = mirror_rays(rays, clip.sensor, layout)
+        return pack_canvas(encoder(clip, index, mirrored), rays)
 
-    counts = write_frames(clips, pack, args.out, options, SAMPLE_TYPE, LATENTS, facts, args.every)
+    counts = write_frames(clips, pack, args.out, options, SAMPLE_TYPE, LATENTS, facts, args.every, args.mirror)
     rig = encoder.rig(clips[0], 0)
     if rig:
         save_rig(args.out / "rig.yaml", rig)

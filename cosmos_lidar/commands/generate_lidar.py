@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "sampler", default="2ab", help="2ab (published, default), dpm++2m, ddim, heun")
     add_flag(parser, "schedule", default="karras", help="noise levels: karras (published, default), flow")
     add_flag(parser, "sigma_min", type=float, default=0.02, help="noise of the last evaluation (default 0.02)")
+    add_flag(parser, "condition_sigma", type=float, help="noise on the pictures (default: drawn, as published)")
     add_flag(parser, "near_buffer", type=float, default=1.5, help="metres above the shortest range (default 1.5)")
     add_flag(parser, "far_buffer", type=float, default=10.0, help="metres below the longest range (default 10)")
     add_flag(parser, "guidance", type=float, help="accepted and not used: without text it changes nothing")
@@ -90,8 +91,9 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     from cosmos_lidar.sensors import load_sensor
 
     options = SamplingOptions(
-        args.ddim_iters, args.sigma_min, args.near_buffer, args.far_buffer, args.sampler, args.schedule
-    )
+        args.ddim_iters, args.sigma_min, args.near_buffer, args.far_buffer, args.sampler, args.schedule,
+        args.condition_sigma,
+    )  # fmt: skip
     device = share.device(choose_device(args.device))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     given = args.images or (args.cameras.split(",") if args.cameras else None)

@@ -83,15 +83,21 @@ class FrameEncoder(FrameViews):
         object.__setattr__(self, "lidar_step", self.lidar.network.config.spatial_compression)
         object.__setattr__(self, "image_step", self.image.network.config.spatial_compression)
 
-    def __call__(self, clip: Clip, index: int) -> Tensor:
+    def __call__(self, clip: Clip, index: int, mirrored: bool = False) -> Tensor:
         """Return the canvas (C, 1 + views, H, W) float32 of one frame.
+
+        Args:
+            clip: with cameras.
+            index: number of the frame.
+            mirrored: of the frame as a mirror shows it; its rays are ``mirror_rays`` of the frame's.
 
         Raises:
             DataError: a camera is not there, or has no picture near enough in time.
         """
-        pictures = self.pictures(clip, index)
-        lidar = self.lidar.encode(lidar_picture(clip, index, self.lidar_step))
-        return self.layout(clip.sensor).place(lidar, self.image.encode(pictures)[None])[0]
+        pictures, lidar = self.pictures(clip, index), lidar_picture(clip, index, self.lidar_step)
+        if mirrored:
+            pictures, lidar = pictures.flip(-1), lidar.flip(-1)
+        return self.layout(clip.sensor).place(self.lidar.encode(lidar), self.image.encode(pictures)[None])[0]
 
 
 def restore_ranges(picture: Tensor, format: RangeMapFormat, near_m: float = 1.5, far_m: float = 10.0) -> np.ndarray:

@@ -75,6 +75,30 @@ def camera_rays(
     return np.concatenate([origin, directions], axis=-1).astype(np.float32)
 
 
+def mirror_rays(rays: np.ndarray, sensor: Sensor, layout: CanvasLayout, patch: int = 2) -> np.ndarray:
+    """Return the rays (1 + views, rows, columns, 6) of a frame as a mirror shows it.
+
+    The mirror stands upright in the middle of the range map, so that the map and the pictures are turned about from
+    left to right; pictures are in their slots as before.
+
+    Args:
+        rays: of the frame as it is.
+        sensor: the lidar.
+        layout: of the canvas.
+        patch: latents of a token.
+    """
+    turn = -1.0 if sensor.clockwise else 1.0
+    azimuth = sensor.first_azimuth_rad + turn * np.pi
+    across = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    mirrored = np.zeros_like(rays)
+    for slot, width in enumerate((layout.lidar[1], *[layout.image[1]] * layout.views)):
+        columns = -(-width // patch)
+        there = rays[slot, :, :columns][:, ::-1].reshape(-1, 2, 3)
+        there = there - 2.0 * (there @ across)[..., None] * across
+        mirrored[slot, :, :columns] = there.reshape(rays.shape[1], columns, RAY)
+    return mirrored
+
+
 def _token_means(pixels: np.ndarray, side: int) -> np.ndarray:
     """Return means (rows, columns, 3) over squares of ``side`` pixels; the last ones may be smaller."""
     rows, columns = (-(-count // side) for count in pixels.shape[:2])

@@ -34,6 +34,7 @@ class SamplingOptions:
         sigma_min: noise level of the last evaluation.
         sampler: of :func:`~cosmos_lidar.diffusion.samplers.solve`.
         schedule: ``karras`` (published), or ``flow``: even in the time of a straight path.
+        condition_sigma: noise that is put on the pictures' latents; None draws it for each sample, as published.
         near_m: ranges up to the sensor's shortest plus this count as no return.
         far_m: ranges from the longest minus this on count as no return.
     """
@@ -44,11 +45,14 @@ class SamplingOptions:
     far_m: float = 10.0
     sampler: str = "2ab"
     schedule: str = "karras"
+    condition_sigma: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.steps < 1 or self.sigma_min <= 0:
             raise UserError(f"{self.steps} steps down to a noise of {self.sigma_min}: at least 1, and above 0")
+        if self.condition_sigma is not None and self.condition_sigma <= 0:
+            raise UserError(f"noise of {self.condition_sigma} on the pictures: above 0, such as 0.01")
         if self.sampler not in SOLVERS or self.schedule not in _LADDERS:
             wanted = f"samplers {', '.join(SOLVERS)}, schedules {', '.join(_LADDERS)}"
             raise UserError(f"sampler {self.sampler!r} with schedule {self.schedule!r}: there are {wanted}")
@@ -126,7 +130,10 @@ class LidarGenerator:
         self._check(latents, rays)
         device = next(self.denoiser.network.parameters()).device
         rays = torch.from_numpy(rays)[None].to(device) if self.wants_rays else None
-        made = sample_lidar(self.denoiser, latents[None].to(device), self.options.draw, [seed], rays).cpu()
+        options = self.options
+        made = sample_lidar(
+            self.denoiser, latents[None].to(device), options.draw, [seed], rays, options.condition_sigma
+        ).cpu()
         return restore_ranges(self.lidar.decode(made)[0], self.sensor.format, self.options.near_m, self.options.far_m)
 
     @property

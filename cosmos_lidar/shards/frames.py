@@ -24,13 +24,14 @@ META = "meta.json"
 
 def write_frames(
     clips: Sequence[Clip],
-    pack: Callable[[Clip, int], Mapping[str, bytes]],
+    pack: Callable[[Clip, int, bool], Mapping[str, bytes]],
     folder: Path,
     options: PrepareOptions,
     sample_type: str,
     document: str,
     facts: Mapping[str, object],
     every: int = 1,
+    mirror: bool = False,
 ) -> dict[str, int]:
     """Write the frames of clips into shards, clips dealt to the splits as a whole; returns samples per split.
 
@@ -39,13 +40,14 @@ def write_frames(
 
     Args:
         clips: drives.
-        pack: (clip, frame number) -> parts of the sample by name; ``meta.json`` is added.
+        pack: (clip, frame number, mirrored) -> parts of the sample by name; ``meta.json`` is added.
         folder: where to; empty or not there.
         options: shares of the splits, samples per shard, seed, budget.
         sample_type: which of the cookers reads the samples.
         document: name of the file that describes the shards.
         facts: what goes into it, besides numbers and clips of each split, and what was left out.
         every: take every n-th frame.
+        mirror: frames that are trained on come a second time, mirrored.
 
     Raises:
         DataError: the folder is not empty, the disk is full, or too many frames cannot be packed.
@@ -61,7 +63,8 @@ def write_frames(
     splits = _splits(clips, options)
     with alone_in(folder), Meter("encode", "frames", total) as meter:
         for split, members in splits.items():
-            samples = _samples(members, pack, every, left_out, options.bad_budget * total, meter)
+            ways = (False, True) if mirror and split == "train" else (False,)
+            samples = _samples(members, pack, every, ways, left_out, options.bad_budget * total, meter)
             counts[split] = _write_split(folder, split, samples, options.samples_per_shard, names)
         index_with_energon(folder, names, sample_type=sample_type)
         members = {split: [clip.clip_id for clip in clips] for split, clips in splits.items()}
@@ -82,8 +85,9 @@ def _splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[Cl
 
 def _samples(
     clips: Sequence[Clip],
-    pack: Callable[[Clip, int], Mapping[str, bytes]],
+    pack: Callable[[Clip, int, bool], Mapping[str, bytes]],
     every: int,
+    ways: tuple[bool, ...],
     left_out: list[dict[str, str]],
     allowed: float,
     meter: Meter,
@@ -91,16 +95,17 @@ def _samples(
     for clip in clips:
         for index in range(0, len(clip), every):
             try:
-                parts = pack(clip, index)
+                packed = [(way, pack(clip, index, way)) for way in ways]
             except DataError as error:
                 logger.warning("frame %s of clip %s is left out: %s", clip.frame_ids[index], clip.clip_id, error)
                 left_out.append({"clip": clip.clip_id, "frame": clip.frame_ids[index], "problem": str(error)})
                 if len(left_out) > allowed:
                     raise
             else:
-                meta = {"clip_id": clip.clip_id, "frame_id": clip.frame_ids[index]}
-                key = f"{clip.clip_id}_{index:06d}"
-                yield PackedRun(key, {**parts, META: json.dumps(meta).encode()}, 1, 0)
+                for way, parts in packed:
+                    meta = {"clip_id": clip.clip_id, "frame_id": clip.frame_ids[index], "mirrored": way}
+                    key = f"{clip.clip_id}_{index:06d}" + ("_mirrored" if way else "")
+                    yield PackedRun(key, {**parts, META: json.dumps(meta).encode()}, 1, 0)
             meter.advance(1)
 
 

@@ -70,7 +70,7 @@ def write_views(
         raise UserError(f"{len(fingerprints)} kinds of lidar among {len(clips)} clips: write one at a time (--sensor)")
     facts = {"cameras": views.cameras, "image_size": views.image_size, "tolerance_s": views.tolerance_s}
     counts = write_frames(
-        clips, lambda clip, index: pack_views(views, clip, index), folder, options, SAMPLE_TYPE, VIEWS, facts, every
+        clips, lambda clip, index, _: pack_views(views, clip, index), folder, options, SAMPLE_TYPE, VIEWS, facts, every
     )
     write_text(folder / SENSOR, clips[0].sensor.to_yaml())
     return counts

@@ -19,6 +19,7 @@ from cosmos_lidar.viz.range_map import range_map_image
 
 _VIEW_HEIGHT = 352
 _CLOUD_SIZE = (960, 540)
+_MAP_ROWS, _MAP_COLUMNS = 256, 1792  # the shape in which a map is shown, as published
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,13 @@ def three_rows(
         recorded_m: (rows, columns) recorded range map, drawn above the generated one.
         recorded_points: (M, 3) recorded points, drawn left of the generated ones.
     """
-    both = [("recorded", recorded_m), ("generated", made_m)]
-    maps = [
-        range_map_image(range_m, bar=False, row_scale=2, caption=title)
-        for title, range_m in both
-        if range_m is not None
-    ]
     clouds = [("recorded", recorded_points, ORIGINAL_COLOUR), ("generated", made_points, RECONSTRUCTION_COLOUR)]
-    clouds = [_cloud(*cloud) for cloud in clouds if cloud[1] is not None]
-    rows = [np.concatenate(clouds, axis=1), stack_pictures(maps, gap_px=4)]
-    if views:
-        rows.append(np.concatenate([_view(view) for view in views], axis=1))
-    width = max(row.shape[1] for row in rows)
-    return stack_pictures([scaled(row, width) for row in reversed(rows)], gap_px=6)
+    bottom = np.concatenate([_cloud(*cloud) for cloud in clouds if cloud[1] is not None], axis=1)
+    top = [np.concatenate([_view(view) for view in views], axis=1)] if views else []
+    width = max(bottom.shape[1], made_m.shape[1], *(row.shape[1] for row in top))
+    both = [("recorded", recorded_m), ("generated", made_m)]
+    maps = [_map(title, range_m, width) for title, range_m in both if range_m is not None]
+    return stack_pictures([*(scaled(row, width) for row in top), *maps, scaled(bottom, width)], gap_px=6)
 
 
 def overlay(view: SeenView) -> np.ndarray:
@@ -92,6 +87,13 @@ def scaled(picture: np.ndarray, width: int) -> np.ndarray:
 
     height = max(round(picture.shape[0] * width / picture.shape[1]), 1)
     return np.asarray(Image.fromarray(to_uint8(picture)).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _map(title: str, range_m: np.ndarray, width: int) -> np.ndarray:
+    times = max(width // range_m.shape[1], 1)  # pixels stay sharp
+    rows = max(round(times * _MAP_ROWS / range_m.shape[0] * range_m.shape[1] / _MAP_COLUMNS), 1)
+    picture = np.repeat(range_map_image(range_m, bar=False, row_scale=rows), times, axis=1)
+    return caption_picture(scaled(picture, width), title, 18, 6)
 
 
 def _view(view: SeenView) -> np.ndarray:

@@ -145,7 +145,10 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
     assert "chamfer" in page
     assert "Recorded" in page
     assert page.count("data:image/png") == 1
-    assert command(*words, *data, "--cameras", "camera_rear_left_70fov", "--save_dir", made / "one", "--vis", 0) == 0
+    one = ["--cameras", "camera_rear_left_70fov", "--condition_sigma", 0.01, "--vis", 0]
+    assert command(*words, *data, *one, "--save_dir", made / "one") == 0
+    assert command(*words, *data, *one[:3], 0, "--save_dir", made / "one") == 2
+    assert "noise of 0.0 on the pictures" in capsys.readouterr().err
     assert not list((made / "one").glob("*.png"))
     stream = open_clips(made / "drives")[0].cameras
     pictures = [made / f"ray_view_{number}.png" for number in range(2)]
@@ -219,7 +222,7 @@ def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys)
     late = {
         name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
     }
-    with pytest.raises(DataError, match=r"camera camera_front_wide_120fov: nearest of 2 pictures 0\.\d+ s away.*0.06 s"):
+    with pytest.raises(DataError, match=r"camera_front_wide_120fov: nearest of 2 pictures 0\.\d+ s away.*0.06 s"):
         encoder(made)(replace(clip, cameras=late), 0)
     with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
         encoder(made, cameras=("side",))(clip, 0)
@@ -232,6 +235,26 @@ def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys)
     export_safetensors(build_tokenizer("DI8x8", channels=32, num_res_blocks=1), discrete)
     assert command(*words, "--image-tokenizer", discrete) == 2
     assert "gives indices" in capsys.readouterr().err
+
+
+def test_a_mirror_doubles_what_is_trained_on(made: Path):
+    words = [*tokenizers(made), "--image-size", "64x112", "--split", "0.67,0.33", "--mirror"]
+    assert command("encode-views", made / "drives", made / "mirrored", *words) == 0
+    facts = json.loads((made / "mirrored" / "latents.json").read_text())
+    assert facts["samples"] == {"train": 8, "val": 2}
+    usual = {"batch_size": 1, "training": False, "rank": 0, "world_size": 1}
+    as_it_is, again, mirrored = (
+        list(latents_loader(made / folder, "train", **usual)) for folder in ("latents", "mirrored", "mirrored")
+    )
+    of_mirror = [batch for batch in mirrored if batch.__key__[0].endswith("_mirrored")]
+    plain = [batch for batch in again if not batch.__key__[0].endswith("_mirrored")]
+    assert [batch.__key__ for batch in plain] == [batch.__key__ for batch in as_it_is]
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, as_it_is, strict=True))
+    clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == of_mirror[0].clip_ids[0])
+    own = encoder(made)
+    flipped = own.image.encode(own.pictures(clip, 0).flip(-1))
+    assert torch.allclose(of_mirror[0].latents[0, :, 1:, :8, :14], flipped.transpose(0, 1), atol=2e-3)
+    assert not torch.allclose(of_mirror[0].rays, plain[0].rays, atol=0.1)
 
 
 def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkpoint: Path, capsys):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, place_rays
+from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, mirror_rays, place_rays
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.sensors import load_sensor, project_points, uniform_sensor
 from cosmos_lidar.synth import ftheta_rig, pinhole_rig
@@ -61,3 +61,19 @@ def test_on_the_canvas():
     assert (placed[2, :3, :5] == 4).all()
     assert not placed[1, 3:].any()
     assert not placed[1, :, 5:].any()
+
+
+@pytest.mark.parametrize("first_azimuth", [np.pi, 0.4])
+def test_of_a_mirror(first_azimuth: float):
+    """Twice mirrored is as before, and the lidar of a mirror sees in column c what the lidar sees in the last but c."""
+    sensor = replace(uniform_sensor(16, 128), first_azimuth_rad=first_azimuth)
+    (camera,) = pinhole_rig(("left",), 320)
+    layout = CanvasLayout((8, 8), (6, 10), 1)
+    lidar = lidar_rays(sensor, 0, layout.lidar, 8)
+    rays = place_rays(lidar, [camera_rays(camera.model, camera.vehicle_SE3_camera, (48, 80), 16)], layout)
+    mirrored = mirror_rays(rays, sensor, layout)
+    assert np.allclose(mirrored[0], rays[0], atol=1e-6)  # the mirror of a spinning lidar is one
+    assert not np.allclose(mirrored[1], rays[1], atol=0.1)
+    assert np.allclose(mirror_rays(mirrored, sensor, layout), rays, atol=1e-6)
+    if first_azimuth == np.pi:  # the mirror stands along x
+        assert np.allclose(mirrored[1, :3, :5], rays[1, :3, 4::-1] * [1, -1, 1, 1, -1, 1], atol=1e-6)

@@ -93,6 +93,7 @@ def sample_lidar(
     sampler: Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor],
     seeds: list[int],
     rays: Tensor | None = None,
+    condition_sigma: float | None = None,
 ) -> Tensor:
     """Return latents (B, C, rows, columns) of range maps that fit the pictures.
 
@@ -105,12 +106,15 @@ def sample_lidar(
         sampler: (x0 of (x, sigma), unit-variance noise) -> sample, such as ``exponential_multistep``.
         seeds: one for each sample.
         rays: (B, 1 + views, rows, columns of tokens, 6), for a network of rays.
+        condition_sigma: noise level of the pictures; None draws it, as in training and as published.
     """
     layout, device = denoiser.layout, images.device
     count, channels = len(images), images.shape[2]
     empty = images.new_zeros(count, channels, *layout.lidar)
     canvas = layout.place(empty, images)
     start, noise, sigma_aug = (torch.stack(parts).to(device) for parts in zip(*map(_draws(canvas), seeds), strict=True))
+    if condition_sigma is not None:
+        sigma_aug = torch.full_like(sigma_aug, condition_sigma)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         levels = sigma.to(device=device, dtype=canvas.dtype).expand(count)
