@@ -145,3 +145,18 @@ def test_old_checkpoints_are_deleted(small_run):
     folder = train_tokenizer(run).folder / "checkpoints"
     assert sorted(path.name for path in folder.glob("iter_*")) == ["iter_000000003", "iter_000000004"]
     assert (folder / "latest_checkpoint.txt").read_text() == "iter_000000004\n"
+
+
+def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(small_run):
+    first = train_tokenizer(small_run("log.name=first", "trainer.export=true"))
+    weights = first.folder / "checkpoints" / "iter_000000008.safetensors"
+    options = [f"model.checkpoint={weights}", "model.train_encoder=false", "log.name=second"]
+    second = train_tokenizer(small_run(*options))
+    one, other = (load_full(run.folder / "checkpoints" / "iter_000000008") for run in (first, second))
+    weights = {name for name in one if name.startswith("model.")}
+    kept = {name for name in weights if name.startswith(("model.encoder.", "model.quant_conv."))}
+    assert len(kept) > 10
+    assert all(torch.equal(one[name], other[name]) for name in kept)
+    assert all(not torch.equal(one[name], other[name]) for name in weights - kept if "decoder.conv_" in name)
+    with pytest.raises(UserError, match="model.train_encoder=False: give the tokenizer"):
+        train_tokenizer(small_run("model.train_encoder=false", "log.name=third"))
