@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.diffusion.samplers import evaluations
-from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space, restore_ranges
+from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.inference.lidargen_views import lidar_picture
 from cosmos_lidar.metrics.generation import GenerationScores
@@ -71,9 +71,8 @@ class Bench:
             scores.add(clip.clip_id, recorded, made, *points)
         return {found.name: found.row() for found in scores.result()}
 
-    def sampled(self, sampler: str, steps: int, schedule: str) -> Callable[[Clip, int, int], np.ndarray]:
+    def sampled(self, options: SamplingOptions) -> Callable[[Clip, int, int], np.ndarray]:
         """Return what samples the network."""
-        options = replace(self.generator.options, sampler=sampler, steps=steps, schedule=schedule)
         generator = replace(self.generator, options=options)
 
         def make(clip: Clip, index: int, number: int) -> np.ndarray:
@@ -81,12 +80,16 @@ class Bench:
 
         return make
 
-    def autoencoded(self, clip: Clip, index: int, _: int) -> np.ndarray:
-        """Return the recording, encoded and decoded."""
-        space, options = self.generator.lidar, self.generator.options
-        picture = lidar_picture(clip, index, space.network.config.spatial_compression)
-        made = space.decode(space.encode(picture))[0]
-        return restore_ranges(made, clip.sensor.format, options.near_m, options.far_m)
+    def autoencoded(self, edges: float | None) -> Callable[[Clip, int, int], np.ndarray]:
+        """Return what encodes and decodes the recording."""
+        space, options = self.generator.lidar, replace(self.generator.options, edge_ratio=edges)
+        generator = replace(self.generator, options=options)
+
+        def make(clip: Clip, index: int, _: int) -> np.ndarray:
+            picture = lidar_picture(clip, index, space.network.config.spatial_compression)
+            return generator.restore(space.encode(picture))
+
+        return make
 
     def mean_map(self, every: int) -> np.ndarray:
         """Mean of the returns of each pixel, where half of the training sweeps or more have one."""
@@ -123,7 +126,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("lidar-tokenizer", "image-tokenizer"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--settings", nargs="+", default=["2ab:35:karras", "dpm++2m:8:karras", "ddim:4:flow"])
+    parser.add_argument("--settings", nargs="+", default=["2ab:35:karras", "dpm++2m:8:karras", "ddim:1:flow:0.01"],
+                        help="sampler:steps:schedule[:noise of the pictures]")  # fmt: skip
+    parser.add_argument("--edges", type=float, default=1.1, help="ratio of neighbouring ranges that is an edge")
     parser.add_argument("--every", type=int, default=1, help="take every N-th frame of each drive")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("lidargen_quality.json"))
@@ -131,7 +136,8 @@ def main() -> int:
     bench = Bench(args)
     mean = bench.mean_map(args.every)
     rows = {
-        "recording through the tokenizer": bench.autoencoded,
+        "recording through the tokenizer": bench.autoencoded(None),
+        "the same without edges": bench.autoencoded(args.edges),
         "mean range map": lambda clip, index, number: mean,
         "nearest pictures": bench.retrieved(
             lambda x: torch.nn.functional.avg_pool2d(x, _POOL).flatten(), args.every
@@ -142,9 +148,14 @@ def main() -> int:
         "a training sweep at random": bench.at_random(args.every),
     }
     for setting in args.settings:
-        sampler, steps, schedule = setting.split(":")
-        name = f"sampled, {sampler}, {evaluations(sampler, int(steps))} evaluations, {schedule}"
-        rows[name] = bench.sampled(sampler, int(steps), schedule)
+        sampler, steps, schedule, *sigma = setting.split(":")
+        options = SamplingOptions(
+            int(steps), sampler=sampler, schedule=schedule, condition_sigma=float(sigma[0]) if sigma else None
+        )
+        name = f"sampled, {sampler} {schedule}, {evaluations(sampler, int(steps))} evaluations"
+        name += f", pictures with {sigma[0]}" if sigma else ""
+        rows[name] = bench.sampled(options)
+        rows[f"{name}, without edges"] = bench.sampled(replace(options, edge_ratio=args.edges))
     results = {}
     for name, make in rows.items():
         start = time.perf_counter()

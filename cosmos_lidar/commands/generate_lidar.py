@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "vis", type=int, choices=(0, 1), default=1, help="0 writes no pictures and no page (default 1)")
     add_flag(parser, "save_iter", type=int, default=1, metavar="N", help="a picture of every N-th sweep (default 1)")
     add_flag(parser, "filter_outlier", action="store_true", help="leave out points that lie apart from all others")
+    add_flag(parser, "filter_edges", type=float, metavar="RATIO", help="leave out pixels next to jumps of the range")
     add_flag(parser, "dryrun", action="store_true", help="say what would be done, and end")
 
 
@@ -92,7 +93,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
 
     options = SamplingOptions(
         args.ddim_iters, args.sigma_min, args.near_buffer, args.far_buffer, args.sampler, args.schedule,
-        args.condition_sigma,
+        args.condition_sigma, args.filter_edges,
     )  # fmt: skip
     device = share.device(choose_device(args.device))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

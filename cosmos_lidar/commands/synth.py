@@ -142,8 +142,12 @@ def _is_whole(args: argparse.Namespace, seed: int) -> bool:
 def _same_camera(wanted: Clip, there: Clip, name: str) -> bool:
     if name not in there.cameras or there.cameras[name].model is None:
         return False
+    import numpy as np
+
     a, b = wanted.cameras[name], there.cameras[name]
-    return len(a) == len(b) and (a.model.width, a.model.height) == (b.model.width, b.model.height)
+    corner = np.zeros(2)
+    same_lens = np.allclose(a.model.unproject(corner), b.model.unproject(corner), atol=1e-4)
+    return len(a) == len(b) and (a.model.width, a.model.height) == (b.model.width, b.model.height) and same_lens
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -154,5 +158,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed} --jobs {args.jobs}: must not be negative")
     if args.width < 64 or args.width > 7680:
         raise UserError(f"--width {args.width}: from 64 to 7680 pixels")
+    if not 10 <= args.fov <= 170:
+        raise UserError(f"--fov {args.fov:g}: from 10 to 170 degrees")
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"{args.out} is a file: give a folder")

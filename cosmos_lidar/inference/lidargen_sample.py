@@ -16,6 +16,7 @@ from cosmos_lidar.diffusion.samplers import SOLVERS, solve
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.lidargen_encode import LatentSpace, restore_ranges
 from cosmos_lidar.inference.lidargen_views import cut_columns
+from cosmos_lidar.metrics.outliers import without_edges
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
@@ -35,6 +36,7 @@ class SamplingOptions:
         sampler: of :func:`~cosmos_lidar.diffusion.samplers.solve`.
         schedule: ``karras`` (published), or ``flow``: even in the time of a straight path.
         condition_sigma: noise that is put on the pictures' latents; None draws it for each sample, as published.
+        edge_ratio: pixels next to jumps of the range by more than this are taken out; None leaves them.
         near_m: ranges up to the sensor's shortest plus this count as no return.
         far_m: ranges from the longest minus this on count as no return.
     """
@@ -46,6 +48,7 @@ class SamplingOptions:
     sampler: str = "2ab"
     schedule: str = "karras"
     condition_sigma: float | None = None
+    edge_ratio: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -53,6 +56,8 @@ class SamplingOptions:
             raise UserError(f"{self.steps} steps down to a noise of {self.sigma_min}: at least 1, and above 0")
         if self.condition_sigma is not None and self.condition_sigma <= 0:
             raise UserError(f"noise of {self.condition_sigma} on the pictures: above 0, such as 0.01")
+        if self.edge_ratio is not None and self.edge_ratio <= 1:
+            raise UserError(f"edges at a ratio of {self.edge_ratio}: above 1, such as 1.1")
         if self.sampler not in SOLVERS or self.schedule not in _LADDERS:
             wanted = f"samplers {', '.join(SOLVERS)}, schedules {', '.join(_LADDERS)}"
             raise UserError(f"sampler {self.sampler!r} with schedule {self.schedule!r}: there are {wanted}")
@@ -134,7 +139,13 @@ class LidarGenerator:
         made = sample_lidar(
             self.denoiser, latents[None].to(device), options.draw, [seed], rays, options.condition_sigma
         ).cpu()
-        return restore_ranges(self.lidar.decode(made)[0], self.sensor.format, self.options.near_m, self.options.far_m)
+        return self.restore(made)
+
+    def restore(self, latents: Tensor) -> np.ndarray:
+        """Return (rows, columns) metres, 0 = no return, of normalised latents (1, C, h, w)."""
+        options = self.options
+        range_m = restore_ranges(self.lidar.decode(latents)[0], self.sensor.format, options.near_m, options.far_m)
+        return range_m if options.edge_ratio is None else without_edges(range_m, options.edge_ratio)
 
     @property
     def wants_rays(self) -> bool:

@@ -1,4 +1,4 @@
-"""Points that lie apart from all others."""
+"""Points that lie apart from all others, and points between surfaces, which no lidar saw."""
 
 from __future__ import annotations
 
@@ -33,3 +33,24 @@ def statistical_inliers(points: np.ndarray, neighbors: int = 20, ratio: float = 
     mu = mean[positive].sum() / len(points)
     deviation = np.sqrt(np.square(mean[positive] - mu).sum() / (len(points) - 1))
     return positive & (mean < mu + ratio * deviation)
+
+
+def without_edges(range_m: np.ndarray, ratio: float) -> np.ndarray:
+    """Return a range map without the pixels next to jumps, which decoders smear between near and far.
+
+    A pixel is taken out where one of its two neighbours in the row is farther, or nearer, by more than the ratio.
+
+    Args:
+        range_m: (rows, columns) metres of a whole revolution, 0 = no return.
+        ratio: of neighbouring ranges, above 1.
+
+    Raises:
+        UserError: a ratio of 1 or less.
+    """
+    if ratio <= 1:
+        raise UserError(f"edges at a ratio of {ratio}: above 1, such as 1.1")
+    jumps = np.zeros(range_m.shape, bool)
+    for shift in (1, -1):
+        neighbour = np.roll(range_m, shift, axis=1)
+        jumps |= (neighbour > range_m * ratio) | ((neighbour > 0) & (neighbour * ratio < range_m))
+    return np.where(jumps, np.float32(0.0), range_m)

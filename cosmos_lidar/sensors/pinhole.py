@@ -64,13 +64,13 @@ class PinholeCamera:
 
 
 def _nan_where(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
-    if isinstance(values, np.ndarray):
+    if isinstance(values, np.ndarray | np.generic):
         return np.where(mask, np.nan, values)
     return values.masked_fill(mask, float("nan"))
 
 
 def _stack(*parts: np.ndarray) -> np.ndarray:
-    if isinstance(parts[0], np.ndarray):
+    if isinstance(parts[0], np.ndarray | np.generic):
         return np.stack(parts, -1)
     import torch
 

@@ -145,6 +145,12 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
     assert "chamfer" in page
     assert "Recorded" in page
     assert page.count("data:image/png") == 1
+    edges = ["--filter_edges", 1.05, "--vis", 0]
+    assert command(*words, *data, *edges, "--save_dir", made / "edges") == 0
+    (sharp,) = (made / "edges").glob("*.npz")
+    assert (np.load(sharp)["range_m"] > 0).sum() < (np.load(file)["range_m"] > 0).sum()
+    assert command(*words, *data, "--filter_edges", 0.5) == 2
+    assert "edges at a ratio of 0.5" in capsys.readouterr().err
     one = ["--cameras", "camera_rear_left_70fov", "--condition_sigma", 0.01, "--vis", 0]
     assert command(*words, *data, *one, "--save_dir", made / "one") == 0
     assert command(*words, *data, *one[:3], 0, "--save_dir", made / "one") == 2

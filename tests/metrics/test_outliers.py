@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.metrics.outliers import statistical_inliers
+from cosmos_lidar.metrics.outliers import statistical_inliers, without_edges
 
 
 def test_the_same_points_as_open3d():
@@ -26,3 +26,12 @@ def test_few_points_and_nonsense():
     assert statistical_inliers(np.random.default_rng(0).normal(size=(5, 3))).any()
     with pytest.raises(UserError, match="1 neighbours, ratio 1.0: at least 2, and above 0"):
         statistical_inliers(np.zeros((9, 3)), neighbors=1)
+
+
+def test_pixels_between_near_and_far_are_taken_out_and_slopes_stay():
+    row = np.array([10.0, 10.2, 14.0, 20.0, 20.5, 0.0, 20.5, 10.4], np.float32)
+    found = without_edges(np.stack([row, np.full(8, 5.0, np.float32)]), 1.1)
+    assert found[0].tolist() == pytest.approx([10.0, 0, 0, 0, 20.5, 0, 0, 0])  # a turn: the last lies beside the first
+    assert (found[1] == 5).all()
+    with pytest.raises(UserError, match="edges at a ratio of 1.0: above 1"):
+        without_edges(np.ones((2, 2)), 1.0)

@@ -125,3 +125,13 @@ def test_wrong_ftheta(vector, words):
 def test_wrong_pinhole():
     with pytest.raises(DataError, match="not a camera"):
         PinholeCamera(-1.0, 700.0, 1.0, 1.0, 640, 480)
+
+
+def test_one_pixel_and_one_point():
+    """Without further dimensions: numpy makes scalars of what is inside."""
+    for camera in (PinholeCamera(100.0, 100.0, 49.5, 29.5, 100, 60), FThetaCamera.from_vector(np.array(FRONT))):
+        ray = camera.unproject(np.array([20.0, 10.0]))
+        uv, depth = camera.project(ray * 3.0)
+        assert ray.shape == (3,)
+        assert uv == pytest.approx([20.0, 10.0], abs=1e-2)
+        assert depth > 0

@@ -94,7 +94,11 @@ def test_pinhole_cameras(tmp_path, sensor_file):
                  "--pictures-per-sweep", "2") == 0  # fmt: skip
     camera = open_clips(out)[0].cameras["camera_left"]
     assert len(camera) == 6
-    assert camera.model.width == 128
+    assert (camera.model.width, camera.model.height) == (128, 72)
+    assert camera.model.fx == pytest.approx(64 / np.tan(np.radians(40)))
+    wide = ["--drives", "1", "--cameras", "left", "--lens", "pinhole", "--width", "128", "--pictures-per-sweep", "2"]
+    assert synth(out, sensor_file, *wide, "--fov", "120") == 0
+    assert open_clips(out)[0].cameras["camera_left"].model.fx == pytest.approx(64 / np.tan(np.radians(60)))
 
 
 @pytest.mark.parametrize(("more", "words"), [
@@ -102,6 +106,7 @@ def test_pinhole_cameras(tmp_path, sensor_file):
     (("--frames", "0"), "--frames 0: must be at least 1"),
     (("--seed", "-2"), "--seed -2"),
     (("--width", "7"), "--width 7: from 64 to 7680 pixels"),
+    (("--fov", "190"), "--fov 190: from 10 to 170 degrees"),
     (("--cameras", "front,top"), "unknown camera 'top': there are front, left, right"),
     (("--sensor", "lidarium"), "unknown sensor 'lidarium'"),
 ])  # fmt: skip
