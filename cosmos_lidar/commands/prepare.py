@@ -77,6 +77,8 @@ def _prepare_views(args: argparse.Namespace) -> int:
     from cosmos_lidar.inference.lidargen_views import FrameViews
     from cosmos_lidar.shards.views import write_views
 
+    if args.resume or args.videos:
+        raise UserError("--views: cannot go on with a folder that was begun, nor write videos beside it")
     height, _, width = args.image_size.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
         raise UserError(f"--image-size {args.image_size}: two multiples of 8, such as 704x1280")

@@ -55,19 +55,27 @@ def frames_of_clips(
 
 
 def _recorded_frame(clip: Clip, index: int, encoder: FrameEncoder, generator: LidarGenerator) -> Frame:
+    def rays() -> np.ndarray | None:
+        found = encoder.rays(clip, index)
+        if found is None and generator.wants_rays:
+            wanted = "lens and place of every camera: this network looks along rays"
+            raise DataError("no calibration", file=clip.source, clip=clip.clip_id, wanted=wanted)
+        return found
+
     def views(points: np.ndarray) -> list[SeenView]:
+        if encoder.rig(clip, index) is None:
+            return []
         chosen = [encoder.nearest(clip, name, index) for name in encoder.cameras]
         return [
             seen_view(stream.name, stream.read(number), points, project_sweep(clip, stream, index, number, points))
             for stream, number in chosen
-            if stream.model is not None
         ]
 
     return Frame(
         clip.clip_id,
         f"{clip.clip_id}_{clip.frame_ids[index]}".replace("/", "_"),
         pictures=lambda: encoder.pictures(clip, index),
-        rays=lambda: encoder.rays(clip, index),
+        rays=rays,
         recorded=lambda: generator.recorded(clip.range_map(index)),
         views=views,
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import write_tar, write_text
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import index_with_energon
-from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
+from cosmos_lidar.shards.plan import PrepareOptions, split_clips
 from cosmos_lidar.shards.sample import PackedRun
 
 META = "meta.json"
@@ -53,34 +51,25 @@ def write_frames(
         DataError: the folder is not empty, the disk is full, or too many frames cannot be packed.
         UserError: fewer clips than splits, or another run at work in the folder.
     """
+    splits = split_clips(clips, options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
     folder.mkdir(parents=True, exist_ok=True)
-    total = sum(len(range(0, len(clip), every)) for clip in clips)
+    by_id = {clip.clip_id: clip for clip in clips}
+    total = sum(len(range(0, len(by_id[name]), every)) for names in splits.values() for name in names)
     left_out: list[dict[str, str]] = []
     counts: dict[str, int] = {}
     names: list[str] = []
-    splits = _splits(clips, options)
     with alone_in(folder), Meter("encode", "frames", total) as meter:
         for split, members in splits.items():
+            mine = [by_id[name] for name in members]
             ways = (False, True) if mirror and split == "train" else (False,)
-            samples = _samples(members, pack, every, ways, left_out, options.bad_budget * total, meter)
+            samples = _samples(mine, pack, every, ways, left_out, options.bad_budget * total, meter)
             counts[split] = _write_split(folder, split, samples, options.samples_per_shard, names)
         index_with_energon(folder, names, sample_type=sample_type)
-        members = {split: [clip.clip_id for clip in clips] for split, clips in splits.items()}
-        description = {**facts, "samples": counts, "left_out": left_out, "clips": members}
+        description = {**facts, "samples": counts, "left_out": left_out, "clips": splits}
         write_text(folder / document, json.dumps(description, indent=1) + "\n")
     return counts
-
-
-def _splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[Clip]]:
-    order = sorted(clips, key=lambda clip: hashlib.sha256(f"{options.seed}:{clip.clip_id}".encode()).digest())
-    splits, start = defaultdict(list), 0
-    for split, count in zip(SPLITS, share_out(len(order), options.split), strict=False):
-        if count:
-            splits[split] = order[start : start + count]
-        start += count
-    return splits
 
 
 def _samples(

@@ -98,9 +98,7 @@ def make_plan(clips: Sequence[Clip], options: PrepareOptions) -> Plan:
         DataError: no clip or frame, clip ids that cannot be keys, or a sensor whose ranges cannot be stored.
         UserError: options that make no sense, or fewer drives than splits.
     """
-    _check_options(options)
-    _check_clips(clips)
-    splits = _listed_splits(clips, options) if options.split_lists else _dealt_splits(clips, options)
+    splits = split_clips(clips, options)
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
     shards = [
         shard
@@ -108,6 +106,13 @@ def make_plan(clips: Sequence[Clip], options: PrepareOptions) -> Plan:
         for shard in _plan_shards(split, [(numbers[clip_id], clips[numbers[clip_id]]) for clip_id in clip_ids], options)
     ]
     return Plan(tuple(shards), splits, _fingerprint(clips, options))
+
+
+def split_clips(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
+    """Return the clip ids of each split: as listed, else drives dealt out as a whole; raises as :func:`make_plan`."""
+    _check_options(options)
+    _check_clips(clips)
+    return _listed_splits(clips, options) if options.split_lists else _dealt_splits(clips, options)
 
 
 def _check_options(options: PrepareOptions) -> None:

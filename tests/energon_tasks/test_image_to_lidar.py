@@ -152,5 +152,14 @@ def test_drives_that_do_not_go_together(made: Path, tmp_path: Path, capsys: pyte
     with pytest.raises(DataError, match="prepare --views"):
         read_facts(made / "drives")
     words = ["prepare", str(made / "drives"), str(tmp_path / "z"), "--views", "all"]
+    assert main([*words, "--resume"]) == 2
+    assert "--views: cannot go on" in capsys.readouterr().err
+    lists = [tmp_path / "train.lst", tmp_path / "val.lst"]
+    lists[0].write_text(f"{clips[2].clip_id}\n")
+    lists[1].write_text(f"{clips[0].clip_id}\n")
+    listed = ["--split-list", ",".join(map(str, lists)), "--image-size", "64x112"]
+    assert main([*words[:2], str(tmp_path / "listed"), *words[3:], *listed]) == 0
+    facts = json.loads((tmp_path / "listed" / "views.json").read_text())
+    assert facts["clips"] == {"train": [clips[2].clip_id], "val": [clips[0].clip_id]}
     assert main([*words, "--image-size", "60x112"]) == 2
     assert "two multiples of 8" in capsys.readouterr().err

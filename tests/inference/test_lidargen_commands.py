@@ -20,6 +20,8 @@ from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
+from cosmos_lidar.inference.lidargen_frames import frames_of_clips
+from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.inference.lidargen_views import cut_columns, fit_picture
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.sensors import load_sensor, uniform_sensor
@@ -194,6 +196,23 @@ def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path):
     rows = [json.loads((made / name / "metrics.json").read_text())["rows"] for name in ("alone", "shared")]
     for one, other in zip(*rows, strict=True):
         assert one["value"] == pytest.approx(other["value"], rel=1e-3)
+
+
+def test_cameras_without_calibration_make_sweeps_without_overlays(made: Path, checkpoint: Path, ray_checkpoint: Path):
+    clip = open_clips(made / "drives")[0]
+    bare = replace(clip, cameras={name: replace(stream, model=None) for name, stream in clip.cameras.items()})
+    device = torch.device("cpu")
+    spaces = {name: open_space(load_tokenizer(made / f"{name}.safetensors"), None) for name in ("lidar", "image")}
+    for file, wants in ((checkpoint, False), (ray_checkpoint, True)):
+        denoiser = open_denoiser(file, None, device, torch.float32)
+        generator = LidarGenerator(denoiser, **spaces, sensor=clip.sensor, options=SamplingOptions(1))
+        (frame,) = frames_of_clips([bare], encoder(made), generator, 1)
+        assert frame.views(np.zeros((1, 3))) == []
+        if not wants:
+            assert frame.rays() is None
+            continue
+        with pytest.raises(DataError, match=f"no calibration.*clip {clip.clip_id}.*looks along rays"):
+            frame.rays()
 
 
 def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
