@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
+from cosmos_lidar.workers import end_with_parent
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -109,7 +110,8 @@ def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance
     import multiprocessing
 
     write_drive(args, seeds[0], advance)  # alone first: it settles which sensor the folder is of
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         futures = [pool.submit(write_drive, args, seed) for seed in seeds[1:]]
         try:
             for future in as_completed(futures):

@@ -6,8 +6,6 @@ import importlib.util
 import itertools
 import json
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +29,7 @@ from cosmos_lidar.shards.manifest import (
 )
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, ShardPlan, make_plan
 from cosmos_lidar.shards.sample import BadFrame, PackedRun, pack_run
+from cosmos_lidar.workers import end_with_parent
 
 JOURNAL = "prepare.journal.jsonl"
 REPORT = "report.json"
@@ -187,7 +186,7 @@ def _write_all(shards: Sequence[ShardPlan], work: _Work, jobs: int, meter: Meter
     global _work
     _work = work
     context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent)
     futures = [pool.submit(_write_shard_here, shard) for shard in shards]
     try:
         waiting: set[Future[ShardRecord]] = set(futures)
@@ -209,12 +208,6 @@ def _write_all(shards: Sequence[ShardPlan], work: _Work, jobs: int, meter: Meter
     finally:
         pool.shutdown(cancel_futures=True)
         _work = None
-
-
-def _end_with_parent() -> None:
-    """In a worker: end when the parent does, even if it is killed, so that nothing writes beside a second run."""
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _write_shard_here(shard: ShardPlan) -> ShardRecord:
