@@ -97,8 +97,11 @@ def _map(title: str, range_m: np.ndarray, width: int) -> np.ndarray:
 
 
 def _view(view: SeenView) -> np.ndarray:
-    picture = overlay(view)
-    return caption_picture(scaled(picture, round(picture.shape[1] * _VIEW_HEIGHT / picture.shape[0])), view.name, 18, 6)
+    """Return the view in the height that it is shown in; points are drawn last, so that they stay dots."""
+    factor = _VIEW_HEIGHT / view.picture.shape[0]
+    picture = scaled(view.picture, round(view.picture.shape[1] * factor))
+    shown = SeenView(view.name, picture, (view.uv + 0.5) * factor - 0.5, view.height_m, view.distance_m)
+    return caption_picture(overlay(shown), view.name, 18, 6)
 
 
 def _cloud(title: str, points: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
