@@ -167,9 +167,14 @@ def main() -> int:
     args.out.write_text(json.dumps({"where": where, "results": results}, indent=1) + "\n")
     sys.stdout.write(f"| | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}\n")
     for name, found in results.items():
-        cells = (f"{found[key]['value']:.3f} [{found[key]['low']:.3f}, {found[key]['high']:.3f}]" for key in SHOWN)
-        sys.stdout.write(f"| {name} | {' | '.join(cells)} |\n")
+        sys.stdout.write(f"| {name} | {' | '.join(_cell(found[key]) for key in SHOWN)} |\n")
     return 0
+
+
+def _cell(row: dict) -> str:
+    """Return value and interval; few drives have none."""
+    value, low, high = ("–" if row[key] is None else f"{row[key]:.3f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

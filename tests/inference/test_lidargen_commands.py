@@ -198,6 +198,22 @@ def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path):
         assert one["value"] == pytest.approx(other["value"], rel=1e-3)
 
 
+def test_the_benchmark_of_quality(made: Path, ray_checkpoint: Path):
+    """On its own command line; a mean range map that is the recording's, or numbers that do not differ, would show."""
+    program = Path(__file__).parents[2] / "benchmarks" / "lidargen_quality.py"
+    words = [program, made / "drives", made / "latents", "--checkpoint", ray_checkpoint, *tokenizers(made),
+             "--image-mean-std", made / "mean_std.pt", "--settings", "ddim:1:flow:0.01", "--out", made / "quality.json"]
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = json.loads((made / "quality.json").read_text())
+    assert (document["where"]["train"], document["where"]["val"]) == (4, 2)
+    assert len(document["results"]) == 8
+    values = [row["chamfer_mean_m"]["value"] for row in document["results"].values()]
+    assert all(value > 0 for value in values)
+    assert len(set(values)) >= 5
+    assert done.stdout.count("\n|") == 9
+
+
 def test_cameras_without_calibration_make_sweeps_without_overlays(made: Path, checkpoint: Path, ray_checkpoint: Path):
     clip = open_clips(made / "drives")[0]
     bare = replace(clip, cameras={name: replace(stream, model=None) for name, stream in clip.cameras.items()})
