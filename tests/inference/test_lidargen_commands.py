@@ -180,6 +180,7 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
     assert "a picture of 112 x 64" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path):
     words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--vis", 0,
              "--data", made / "drives"]  # fmt: skip
@@ -198,6 +199,7 @@ def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path):
         assert one["value"] == pytest.approx(other["value"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_quality(made: Path, ray_checkpoint: Path):
     """On its own command line; a mean range map that is the recording's, or numbers that do not differ, would show."""
     program = Path(__file__).parents[2] / "benchmarks" / "lidargen_quality.py"

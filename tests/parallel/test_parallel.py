@@ -49,7 +49,11 @@ def torchrun(processes: int, script: str, *arguments: str) -> dict[str, dict[str
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.mark.parametrize(("processes", "meshes"), [(1, {"one": {}}), (2, TWO), (4, FOUR)], ids=["1", "2", "4"])
+@pytest.mark.parametrize(
+    ("processes", "meshes"),
+    [(1, {"one": {}}), (2, TWO), pytest.param(4, FOUR, marks=pytest.mark.slow)],
+    ids=["1", "2", "4"],
+)
 def test_transformer_on_a_mesh_is_that_of_one_process(processes: int, meshes: dict) -> None:
     results = torchrun(processes, "mesh_worker.py", json.dumps(meshes))
     assert list(results) == list(meshes)
