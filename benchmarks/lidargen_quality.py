@@ -31,7 +31,7 @@ from cosmos_lidar.metrics.generation import GenerationScores
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 from cosmos_lidar.shards.lidargen_latents import LATENTS
 
-SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "ray_drop_f1")
+SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "frechet_range_distance", "ray_drop_f1")
 _POOL = 4  # pixels of a picture that make one of its description
 
 
@@ -52,7 +52,7 @@ class Bench:
         self.encoder = FrameEncoder(
             lidar=lidar, image=image, cameras=tuple(facts["cameras"]), image_size=tuple(facts["image_size"])
         )
-        self.seconds: dict[str, float] = {}
+        self.features = self.generator.features()
 
     def frames(self, clips: list[Clip], every: int) -> list[tuple[Clip, int]]:
         """Return (clip, number) of every n-th frame."""
@@ -64,7 +64,7 @@ class Bench:
 
     def score(self, make: Callable[[Clip, int, int], np.ndarray], every: int) -> dict[str, dict]:
         """Return the measures, by name, of what ``make`` makes of (clip, frame, running number)."""
-        scores = GenerationScores()
+        scores = GenerationScores(features=self.features)
         for number, (clip, index) in enumerate(self.frames(self.val, every)):
             recorded, made = self.recorded(clip, index), make(clip, index, number)
             points = (self.generator.points(recorded), self.generator.points(made))

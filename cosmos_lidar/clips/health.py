@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.poses import rigid
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.rigid import rigid
 
 FASTEST_M_PER_S = 70.0
 _LARGEST_DROPPED_SHARE = 0.5

@@ -1,4 +1,4 @@
-"""Rigid poses (4, 4): interpolation in time, and whether a matrix is one."""
+"""Rigid poses (4, 4): interpolation in time, and out of quaternions."""
 
 from __future__ import annotations
 
@@ -67,14 +67,3 @@ def pose_from_quaternion(wxyz: list[float], translation_m: list[float]) -> np.nd
     ]
     pose[:3, 3] = translation_m
     return pose
-
-
-def rigid(poses: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
-    """Return (...) bool: which matrices (..., 4, 4) are finite, orthonormal, right-handed, with last row 0 0 0 1."""
-    poses = np.asarray(poses, np.float64)
-    good = np.isfinite(poses).all((-1, -2))
-    safe = np.where(good[..., None, None], poses, np.eye(4))
-    rotation = safe[..., :3, :3]
-    square = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max((-1, -2)) < tolerance
-    last = np.abs(safe[..., 3, :] - np.array([0.0, 0.0, 0.0, 1.0])).max(-1) < tolerance
-    return good & square & last & (np.linalg.det(rotation) > 0)

@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cosmos_lidar.clips.poses import rigid
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
+from cosmos_lidar.sensors.rigid import pose_of_file
 
 _PINHOLE = ("fx", "fy", "cx", "cy", "width", "height")
-_POSE = "a rigid 4 x 4 pose, camera axes to lidar axes"
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,8 @@ def _camera(entry: Any, number: int, path: Path) -> MountedCamera:
     missing = [key for key in ("lens", "lidar_SE3_camera") if not isinstance(entry, dict) or key not in entry]
     if missing:
         raise DataError(f"camera {name} has no {missing[0]}", file=path, wanted="name, lens and lidar_SE3_camera")
-    try:
-        pose = np.array(entry["lidar_SE3_camera"], np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"camera {name}: {error}", file=path, key="lidar_SE3_camera", wanted=_POSE) from error
-    if pose.shape != (4, 4) or not rigid(pose):
-        problem = f"camera {name}: {'shape ' + str(pose.shape) if pose.shape != (4, 4) else 'no rigid motion'}"
-        raise DataError(problem, file=path, key="lidar_SE3_camera", wanted=_POSE)
+    axes = "camera axes to lidar axes"
+    pose = pose_of_file(entry["lidar_SE3_camera"], path, "lidar_SE3_camera", axes, f"camera {name}")
     return MountedCamera(name, _lens(entry["lens"], name, path), pose)
 
 

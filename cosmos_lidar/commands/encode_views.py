@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.inference.latent_cache import weights_hash
     from cosmos_lidar.inference.lidargen_encode import FrameEncoder
-    from cosmos_lidar.inference.lidargen_rays import mirror_rays
     from cosmos_lidar.shards.frames import write_frames
     from cosmos_lidar.shards.lidargen_latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
@@ -68,10 +67,7 @@ def run(args: argparse.Namespace) -> int:
     options = PrepareOptions(split=shares, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
     def pack(clip: Clip, index: int, mirrored: bool) -> dict[str, bytes]:
-        rays = encoder.rays(clip, index)
-        if mirrored and rays is not None:
-            rays = mirror_rays(rays, clip.sensor, layout)
-        return pack_canvas(encoder(clip, index, mirrored), rays)
+        return pack_canvas(encoder(clip, index, mirrored), encoder.rays(clip, index, mirrored))
 
     counts = write_frames(clips, pack, args.out, options, SAMPLE_TYPE, LATENTS, facts, args.every, args.mirror)
     rig = encoder.rig(clips[0], 0)

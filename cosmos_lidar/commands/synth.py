@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     seeds = range(args.seed, args.seed + args.drives)
-    missing = [seed for seed in seeds if not _is_whole(args, seed)]
+    begun = (args.out / "lidar").is_dir()  # telling drives apart lays out their streets, which takes a while
+    missing = [seed for seed in seeds if not (begun and _is_whole(args, seed))]
     args.out.mkdir(parents=True, exist_ok=True)
     with Meter("synth", "frames", len(missing) * args.frames) as meter:
         jobs = min(args.jobs or len(os.sched_getaffinity(0)), max(len(missing), 1))

@@ -89,7 +89,7 @@ class FrameEncoder(FrameViews):
         Args:
             clip: with cameras.
             index: number of the frame.
-            mirrored: of the frame as a mirror shows it; its rays are ``mirror_rays`` of the frame's.
+            mirrored: of the frame as a mirror shows it; its rays are those of :meth:`rays` mirrored, too.
 
         Raises:
             DataError: a camera is not there, or has no picture near enough in time.

@@ -15,7 +15,7 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.rig import MountedCamera, load_rig
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.lidargen_encode import FrameEncoder
-from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, place_rays
+from cosmos_lidar.inference.lidargen_rays import camera_rays, in_vehicle_axes, lidar_rays, place_rays
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator
 from cosmos_lidar.inference.lidargen_views import fit_picture
 from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
@@ -110,7 +110,7 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
         lidar = lidar_rays(generator.sensor, generator.first_column, layout.lidar, step)
         token = 2 * generator.image.network.config.spatial_compression
         images = [camera_rays(camera.model, camera.lidar_SE3_camera, size, token) for camera in rig]
-        return place_rays(lidar, images, layout)
+        return in_vehicle_axes(place_rays(lidar, images, layout), generator.sensor)
 
     def views(points: np.ndarray) -> list[SeenView]:
         seen = []

@@ -1,4 +1,8 @@
-"""The ray of each token of a canvas: origin and direction in lidar axes, from calibrations."""
+"""The ray of each token of a canvas: origin and direction, from calibrations.
+
+They are told in lidar axes, or in those of the vehicle where the sensor file has the lidar's place on it: a network
+then knows how high above the road a lidar spins, and several lidars can share one.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +83,7 @@ def mirror_rays(rays: np.ndarray, sensor: Sensor, layout: CanvasLayout, patch: i
     """Return the rays (1 + views, rows, columns, 6) of a frame as a mirror shows it.
 
     The mirror stands upright in the middle of the range map, so that the map and the pictures are turned about from
-    left to right; pictures are in their slots as before.
+    left to right; pictures are in their slots as before. Rays are in lidar axes.
 
     Args:
         rays: of the frame as it is.
@@ -97,6 +101,21 @@ def mirror_rays(rays: np.ndarray, sensor: Sensor, layout: CanvasLayout, patch: i
         there = there - 2.0 * (there @ across)[..., None] * across
         mirrored[slot, :, :columns] = there.reshape(rays.shape[1], columns, RAY)
     return mirrored
+
+
+def in_vehicle_axes(rays: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Return rays (1 + views, rows, columns, 6) in the axes of the vehicle; as they are where no pose is known.
+
+    Args:
+        rays: of a canvas, in lidar axes; those of tokens in which nothing lies are 0, and stay so.
+        sensor: the lidar, with its place on the vehicle.
+    """
+    pose = sensor.vehicle_SE3_lidar
+    if pose is None:
+        return rays
+    there = rays[..., 3:].any(-1, keepdims=True)
+    origin = np.where(there, rays[..., :3] @ pose[:3, :3].T + pose[:3, 3], 0.0)
+    return np.concatenate([origin, rays[..., 3:] @ pose[:3, :3].T], axis=-1).astype(np.float32)
 
 
 def _token_means(pixels: np.ndarray, side: int) -> np.ndarray:

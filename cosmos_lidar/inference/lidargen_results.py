@@ -50,7 +50,7 @@ def compare(folder: Path, frames: Sequence[Frame], generator: LidarGenerator) ->
     Returns:
         The rows of the table; none where no frame has a recording.
     """
-    scores = GenerationScores()
+    scores = GenerationScores(features=generator.features())
     for frame in frames:
         if frame.recorded:
             recorded_m, made = frame.recorded(), np.load(sweep_file(folder, frame))

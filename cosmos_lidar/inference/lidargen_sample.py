@@ -14,14 +14,16 @@ from cosmos_lidar.diffusion.edm import sigma_ladder
 from cosmos_lidar.diffusion.objective import flow_ladder
 from cosmos_lidar.diffusion.samplers import SOLVERS, solve
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.inference.latent_cache import weights_hash
 from cosmos_lidar.inference.lidargen_encode import LatentSpace, restore_ranges
 from cosmos_lidar.inference.lidargen_views import cut_columns
 from cosmos_lidar.metrics.outliers import without_edges
+from cosmos_lidar.metrics.range_features import PooledLatents
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.models.lidargen.denoiser import LidarGenDenoiser, sample_lidar
-from cosmos_lidar.sensors import Sensor, range_map_to_points
+from cosmos_lidar.sensors import Sensor, prepare_range_map, range_map_to_points
 
 _LADDERS = {"karras": sigma_ladder, "flow": flow_ladder}
 
@@ -180,6 +182,15 @@ class LidarGenerator:
         limits, options = self.sensor.format, self.options
         low, high = limits.min_range_m + options.near_m, limits.max_range_m - options.far_m
         return np.where((cut > low) & (cut < high), cut, np.float32(0.0))
+
+    def features(self) -> PooledLatents:
+        """Return what describes range maps, cut as the network's, for a Frechet distance: the lidar tokenizer."""
+        merged = replace(self.sensor.format, pair_columns=1)
+
+        def encode(range_m: Tensor) -> Tensor:
+            return self.lidar.encode(prepare_range_map(range_m, merged))
+
+        return PooledLatents(encode, weights_hash(self.lidar.network))
 
     def _check(self, latents: Tensor, rays: np.ndarray | None) -> None:
         if self.wants_rays and rays is None:

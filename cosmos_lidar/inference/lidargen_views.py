@@ -12,7 +12,13 @@ from cosmos_lidar.clips.camera_pose import camera_in_sweep
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.rig import MountedCamera
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, place_rays
+from cosmos_lidar.inference.lidargen_rays import (
+    camera_rays,
+    in_vehicle_axes,
+    lidar_rays,
+    mirror_rays,
+    place_rays,
+)
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.sensors import prepare_range_map
 from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor
@@ -52,10 +58,15 @@ class FrameViews:
         chosen = [self.nearest(clip, name, index) for name in self.cameras]
         return torch.cat([fit_picture(stream.read(number), self.image_size) for stream, number in chosen])
 
-    def rays(self, clip: Clip, index: int) -> np.ndarray | None:
+    def rays(self, clip: Clip, index: int, mirrored: bool = False) -> np.ndarray | None:
         """Return the rays (1 + views, rows, columns, 6) float32 of the tokens of a frame's canvas.
 
         None where a camera has no lens, or no place on the car.
+
+        Args:
+            clip: with cameras.
+            index: number of the frame.
+            mirrored: of the frame as a mirror shows it; the lidar's place on the vehicle stays as it is.
 
         Raises:
             DataError: a camera is not there, or has no picture near enough in time.
@@ -68,7 +79,8 @@ class FrameViews:
         first = (merged - layout.lidar[1] * self.lidar_step) // 2
         lidar = lidar_rays(clip.sensor, first, layout.lidar, self.lidar_step)
         images = [camera_rays(one.model, one.lidar_SE3_camera, self.image_size, 2 * self.image_step) for one in rig]
-        return place_rays(lidar, images, layout)
+        placed = place_rays(lidar, images, layout)
+        return in_vehicle_axes(mirror_rays(placed, clip.sensor, layout) if mirrored else placed, clip.sensor)
 
     def rig(self, clip: Clip, index: int) -> list[MountedCamera] | None:
         """Return the cameras as they took the pictures of a frame, in the axes of the lidar in mid-sweep.

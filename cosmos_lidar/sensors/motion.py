@@ -14,6 +14,7 @@ import numpy as np
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.arrays import Array, float64, is_tensor, like, namespace
+from cosmos_lidar.sensors.rigid import rigid
 from cosmos_lidar.sensors.sensor import Sensor
 
 _FIXED_POINT_STEPS = 6  # each round shrinks the error by (motion / range); six settle points beyond a few metres
@@ -102,8 +103,7 @@ def _cross_matrix(k: np.ndarray) -> np.ndarray:
 
 def _inverse(pose: np.ndarray) -> np.ndarray:
     pose = np.asarray(pose, np.float64)
-    rigid = pose.shape == (4, 4) and np.all(np.isfinite(pose)) and np.allclose(pose[3], (0, 0, 0, 1))
-    if not rigid or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-4):
+    if pose.shape != (4, 4) or not rigid(pose, 1e-4):
         raise DataError(f"not a rigid transform: {pose.tolist()}", key="end_SE3_start", wanted="a (4, 4) pose")
     return np.linalg.inv(pose)
 

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.sensors.rigid import pose_of_file
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Sensor:
         spin_hz: revolutions per second.
         range_step_m: step in which ranges are stored (uint16, so 65535 steps is the farthest that can be stored).
         format: how maps of this sensor are prepared for a tokenizer.
+        vehicle_SE3_lidar: (4, 4) where it sits on its vehicle (x forward, y left, z up, origin on the ground); None
+            where that is not known. What learns along rays then sees them in the vehicle's axes.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Sensor:
     spin_hz: float = 10.0
     range_step_m: float = 0.002
     format: RangeMapFormat = RangeMapFormat()
+    vehicle_SE3_lidar: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -90,6 +94,8 @@ class Sensor:
         digest = hashlib.sha256()
         for field in fields(self):
             value = getattr(self, field.name)
+            if value is None:  # fingerprints are older than the pose
+                continue
             digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
         return digest.hexdigest()[:12]
 
@@ -108,6 +114,8 @@ class Sensor:
             "row_elevations_rad": [float(v) for v in self.row_elevations_rad],
             "row_azimuth_offsets_rad": [float(v) for v in self.row_azimuth_offsets_rad],
         }
+        if self.vehicle_SE3_lidar is not None:
+            document["vehicle_SE3_lidar"] = self.vehicle_SE3_lidar.tolist()
         return yaml.safe_dump(document, sort_keys=False)
 
     def with_rows(self, row_elevations_rad: np.ndarray, row_azimuth_offsets_rad: np.ndarray | None = None) -> Sensor:
@@ -211,5 +219,7 @@ def _build(document: dict, file: str) -> Sensor:
         raise DataError(str(error), file=file, key="format or columns", wanted="see RangeMapFormat") from error
     if columns < 1:
         raise DataError(f"{columns} columns", file=file, key="columns", wanted="at least one")
-    name = values.pop("name")
-    return Sensor(name, elevations, offsets, columns, format=picture, **values)
+    name, pose = values.pop("name"), values.pop("vehicle_SE3_lidar", None)
+    if pose is not None:
+        pose = pose_of_file(pose, file, "vehicle_SE3_lidar", "lidar axes to vehicle axes")
+    return Sensor(name, elevations, offsets, columns, format=picture, vehicle_SE3_lidar=pose, **values)

@@ -22,7 +22,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
 from cosmos_lidar.inference.lidargen_frames import frames_of_clips
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
-from cosmos_lidar.inference.lidargen_views import cut_columns, fit_picture
+from cosmos_lidar.inference.lidargen_views import cut_columns, cut_picture, fit_picture
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.sensors import load_sensor, uniform_sensor
 from cosmos_lidar.training.lidargen_run import train_lidargen
@@ -107,8 +107,9 @@ def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoin
     assert np.allclose(np.sort(np.linalg.norm(points, axis=1)), np.sort(range_m[range_m > 0]), rtol=1e-4)
     assert len(read_ply(out / f"{names[0]}.ply").points) == len(points)
     assert (out / f"{names[0]}.png").is_file()
-    rows = json.loads((out / "metrics.json").read_text())
-    assert rows
+    rows = {row["name"]: row for row in json.loads((out / "metrics.json").read_text())["rows"]}
+    assert {"chamfer_mean_m", "jsd", "mmd", "ray_drop_f1"} < rows.keys()
+    assert rows["frechet_range_distance"]["value"] > 0
     stream = open_clips(made / "drives")[0].cameras
     pictures = []
     for number, camera in enumerate(("camera_front_wide_120fov", "camera_rear_left_70fov")):
@@ -325,3 +326,18 @@ def test_published_sizes():
     fitted = fit_picture(picture, (704, 1280))
     assert fitted.shape == (1, 3, 704, 1280)
     assert (fitted[..., 2:-2, :] == 1).all()
+
+
+def test_features_are_latents_of_the_cut_range_map(made: Path, checkpoint: Path):
+    """What the Frechet distance looks at is what the lidar tokenizer makes of a range map, by parts of the turn."""
+    clip = open_clips(made / "drives")[0]
+    spaces = [open_space(load_tokenizer(made / f"{name}.safetensors"), None) for name in ("lidar", "image")]
+    denoiser = open_denoiser(checkpoint, None, torch.device("cpu"), torch.float32)
+    generator = LidarGenerator(denoiser, *spaces, clip.sensor, SamplingOptions(near_m=0.0, far_m=0.0))
+    vectors = generator.features()(generator.recorded(clip.range_map(0))[None])
+    whole = clip.range_map(0)
+    near = np.where(whole < clip.sensor.format.max_range_m, whole, 0)
+    latents = spaces[0].encode(cut_picture(near, clip.sensor.format, 8))
+    assert vectors.shape == (1, 16 * 2 * 8)
+    wanted = torch.nn.functional.adaptive_avg_pool2d(latents, (2, 8)).flatten(1)
+    assert np.allclose(vectors, wanted, atol=1e-4)

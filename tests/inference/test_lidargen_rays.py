@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cosmos_lidar.inference.lidargen_rays import camera_rays, lidar_rays, mirror_rays, place_rays
+from cosmos_lidar.inference.lidargen_rays import camera_rays, in_vehicle_axes, lidar_rays, mirror_rays, place_rays
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.sensors import load_sensor, project_points, uniform_sensor
 from cosmos_lidar.synth import ftheta_rig, pinhole_rig
@@ -77,3 +77,19 @@ def test_of_a_mirror(first_azimuth: float):
     assert np.allclose(mirror_rays(mirrored, sensor, layout), rays, atol=1e-6)
     if first_azimuth == np.pi:  # the mirror stands along x
         assert np.allclose(mirrored[1, :3, :5], rays[1, :3, 4::-1] * [1, -1, 1, 1, -1, 1], atol=1e-6)
+
+
+def test_of_a_lidar_with_a_place_on_its_vehicle():
+    """A point on a ray is the same point in the vehicle's axes, and the lidar's own rays start where it sits."""
+    pose = np.array([[0, -1, 0, 0.9], [1, 0, 0, 0.1], [0, 0, 1, 1.8], [0, 0, 0, 1.0]])
+    sensor = replace(uniform_sensor(16, 128), vehicle_SE3_lidar=pose)
+    (camera,) = pinhole_rig(("left",), 320)
+    layout = CanvasLayout((8, 8), (6, 10), 1)
+    image = camera_rays(camera.model, camera.vehicle_SE3_camera, (48, 80), 16)
+    rays = place_rays(lidar_rays(sensor, 0, layout.lidar, 8), [image], layout)
+    found = in_vehicle_axes(rays, sensor)
+    assert np.allclose(found[0, :4, :4, :3], pose[:3, 3])
+    wanted = (image[..., :3] + 7 * image[..., 3:]) @ pose[:3, :3].T + pose[:3, 3]
+    assert np.allclose(found[1, :3, :5, :3] + 7 * found[1, :3, :5, 3:], wanted, atol=1e-5)
+    assert not found[1, 3:].any()
+    assert in_vehicle_axes(rays, uniform_sensor(16, 128)) is rays

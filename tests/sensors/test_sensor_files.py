@@ -1,5 +1,7 @@
 """Sensors are data files: what ships, what a file may say, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,21 @@ def test_fingerprint_tells_sensors_apart():
     assert sensor.with_rows(sensor.row_elevations_rad + 1e-9).fingerprint() != sensor.fingerprint()
 
 
+def test_place_on_the_vehicle(tmp_path):
+    sensor = uniform_sensor(4, 8)
+    pose = np.array([[0, -1, 0, 0.9], [1, 0, 0, 0.0], [0, 0, 1, 1.8], [0, 0, 0, 1.0]])
+    placed = replace(sensor, vehicle_SE3_lidar=pose)
+    path = tmp_path / "placed.yaml"
+    path.write_text(placed.to_yaml())
+    assert np.array_equal(load_sensor(path).vehicle_SE3_lidar, pose)
+    assert load_sensor(path).fingerprint() == placed.fingerprint() != sensor.fingerprint()
+    assert "vehicle_SE3_lidar" not in sensor.to_yaml()
+
+
+def test_fingerprints_without_a_place_stay():
+    assert load_sensor("pandar128").fingerprint() == "f2d0988faeb0"  # stands in manifests of shards
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -50,6 +67,7 @@ def test_fingerprint_tells_sensors_apart():
         ("name: x\ncolumns: 0\nrow_elevations_deg: [1, 0]\n", "0 columns"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [a, b]\n", "not a number"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nformat: {widths: 3}\n", "widths"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nvehicle_SE3_lidar: [1, 2]\n", r"shape \(2,\).*vehicle_SE3"),
         ("[1, 2]", "not a sensor file"),
         ("a: [", "not a YAML file"),
     ],

@@ -1,7 +1,8 @@
 """Tokens that know where they look: the ray of each token as numbers, and as rotary positions.
 
-A ray is (x, y, z) metres of its origin and a unit vector of its direction, both in lidar axes. With rays, tokens of any
-number of cameras of any kind, and of range maps of any sensor, are told apart by calibration instead of by an index.
+A ray is (x, y, z) metres of its origin and a unit vector of its direction, both in the axes of the lidar, or of its
+vehicle. With rays, tokens of any number of cameras of any kind, and of range maps of any sensor, are told apart by
+calibration instead of by an index.
 """
 
 from __future__ import annotations
