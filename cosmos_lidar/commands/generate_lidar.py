@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.inference.lidargen_frames import Frame
     from cosmos_lidar.inference.lidargen_sample import LidarGenerator
     from cosmos_lidar.inference.shared_work import Share
+    from cosmos_lidar.training.lidargen_config import LidarGenRun
 
 HELP = "sample lidar range maps and point clouds from camera pictures with a trained network"
 EXAMPLE = (
@@ -40,12 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "save_iter", type=int, default=1, metavar="N", help="a picture of every N-th sweep (default 1)")
     add_flag(parser, "filter_outlier", action="store_true", help="leave out points that lie apart from all others")
     add_flag(parser, "filter_edges", type=float, metavar="RATIO", help="leave out pixels next to jumps of the range")
+    together = "processes of torchrun that share the tokens of each sweep (default 1: other sweeps each)"
+    add_flag(parser, "context_parallel_size", type=int, default=1, metavar="N", help=together)
     add_flag(parser, "dryrun", action="store_true", help="say what would be done, and end")
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "checkpoint", type=Path, required=True, metavar="FILE", help="iter_N_ema_model.pt, or model.pt")
     add_flag(parser, "config", type=Path, metavar="FILE", help="of the run (default: config.yaml beside it)")
+    variant = "variant of recipes/lidargen.py, where there is no config.yaml (default: the published one)"
+    add_flag(parser, "experiment", default="text2world_imagetolidar", metavar="NAME", help=variant)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="behind --: options of that configuration")
     add_flag(parser, "images", nargs="+", type=Path, metavar="FILE", help="pictures, in the order of the views")
     add_flag(parser, "calibration", type=Path, metavar="FILE", help="lenses and places of the cameras of --images")
     add_flag(parser, "data", type=Path, metavar="PATH", help="recordings with cameras, instead of --images")
@@ -72,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images needs --sensor: the lidar whose range maps the network makes")
     if args.save_iter < 1:
         raise UserError(f"--save_iter {args.save_iter}: at least 1")
-    with shared_work() as share:
+    with shared_work(args.context_parallel_size) as share:
         generator, frames = _prepare(args, share)
         if args.dryrun:
             return _say(args, generator, frames)
         _generate(args, share, generator, frames)
         share.wait()
-        return _finish(args, generator, frames) if share.rank == 0 else 0
+        return _finish(args, generator, frames) if share.rank == 0 and share.writes else 0
 
 
 def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, list[Frame]]:
@@ -89,6 +95,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
     from cosmos_lidar.inference.setup import choose_device
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
+    from cosmos_lidar.parallel.apply import share_samples
     from cosmos_lidar.sensors import load_sensor
 
     options = SamplingOptions(
@@ -99,7 +106,9 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     given = args.images or (args.cameras.split(",") if args.cameras else None)
     views = len(given) if given else args.n_views
-    denoiser = open_denoiser(args.checkpoint, args.config, device, dtype, views)
+    denoiser = open_denoiser(args.checkpoint, _configuration(args), device, dtype, views)
+    if share.context is not None:
+        share_samples(denoiser.network, share.context)
     if args.compile:
         denoiser.network.compile()
     lidar = open_space(from_pretrained(args.lidar_tokenizer).to(device), args.lidar_mean_std)
@@ -112,6 +121,26 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
         return _open_recordings(args, generator_of)
     generator = generator_of(load_sensor(args.sensor))
     return generator, [frame_of_files(args.images, args.calibration, generator)]
+
+
+def _configuration(args: argparse.Namespace) -> LidarGenRun:
+    """Return what the checkpoint's run was told; keys of the published command that name no network are passed over."""
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.inference.lidargen_sample import configuration
+    from cosmos_lidar.log import logger
+    from cosmos_lidar.training.families import find_family
+    from cosmos_lidar.training.overrides import apply_overrides
+
+    named = [text.partition("=")[2] for text in args.overrides if text.startswith("experiment=")]
+    own = [text for text in args.overrides if not text.startswith(("experiment=", "dataloader_"))]
+    experiment, variants = (named or [args.experiment])[-1], find_family("lidargen").module.RECIPES
+    if experiment not in variants:
+        raise UserError(f"--experiment {experiment}: recipes/lidargen.py has {', '.join(variants)}")
+    file = args.config
+    if file is not None and file.suffix == ".py":
+        logger.warning("--config %s is of the published code: the network is that of --experiment %s", file, experiment)
+        file = None
+    return apply_overrides(configuration(args.checkpoint, file, variants[experiment]()), own)
 
 
 def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[LidarGenerator, list[Frame]]:
@@ -148,13 +177,16 @@ def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator,
         for number in mine:
             frame = frames[number]
             meter.advance(1)
-            sweep_file(args.save_dir, frame).unlink(missing_ok=True)  # of an earlier run, if this one cannot make it
+            if share.writes:  # one of an earlier run would be taken for this one's, should this one fail
+                sweep_file(args.save_dir, frame).unlink(missing_ok=True)
             try:
                 pictures, rays = frame.pictures(), frame.rays()
             except DataError as error:
                 logger.warning("%s is left out: %s", frame.name, error)
                 continue
             made = generator(pictures, args.seed + number, rays)
+            if not share.writes:
+                continue
             points = generator.points(made)
             if args.filter_outlier:
                 points = points[statistical_inliers(points)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.models.lidargen.denoiser import LidarGenDenoiser, sample_lidar
 from cosmos_lidar.sensors import Sensor, prepare_range_map, range_map_to_points
+
+if TYPE_CHECKING:
+    from cosmos_lidar.training.lidargen_config import LidarGenRun
 
 _LADDERS = {"karras": sigma_ladder, "flow": flow_ladder}
 
@@ -69,14 +73,33 @@ class SamplingOptions:
         return solve(self.sampler, denoise, noise, _LADDERS[self.schedule](self.steps, sigma_min=self.sigma_min))
 
 
+def configuration(checkpoint: Path, config: Path | None = None, default: LidarGenRun | None = None) -> LidarGenRun:
+    """Return the configuration of the run that a checkpoint is of.
+
+    Args:
+        checkpoint: of the run.
+        config: its ``config.yaml``; None looks beside the checkpoint.
+        default: what is taken where there is none; None for the published network.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    from cosmos_lidar.training.lidargen_config import LidarGenRun
+    from cosmos_lidar.training.overrides import load_config
+
+    beside = checkpoint.with_name("config.yaml")
+    path = config or (beside if beside.is_file() else None)
+    return load_config(LidarGenRun, path) if path else default or LidarGenRun()
+
+
 def open_denoiser(
-    checkpoint: Path, config: Path | None, device: torch.device, dtype: torch.dtype, views: int | None = None
+    checkpoint: Path, run: LidarGenRun | None, device: torch.device, dtype: torch.dtype, views: int | None = None
 ) -> LidarGenDenoiser:
     """Return the denoiser of a checkpoint.
 
     Args:
         checkpoint: ``iter_N_ema_model.pt`` of a run, the published ``model.pt``, or the same as safetensors.
-        config: ``config.yaml`` of the run; None looks beside the checkpoint, and else takes the published network.
+        run: its configuration; None for that beside it, or the published network.
         device: to compute on.
         dtype: of the network; the state of the sampler is float64.
         views: cameras, for a network that looks along rays; None for as many as it was trained with.
@@ -84,21 +107,17 @@ def open_denoiser(
     Raises:
         DataError: a file is missing, or holds the weights of another network, or of one for other views.
     """
-    from cosmos_lidar.training.lidargen_config import LidarGenRun
-    from cosmos_lidar.training.overrides import load_config
-
     if not checkpoint.is_file():
         raise DataError("no such file", file=checkpoint, wanted="iter_N_ema_model.pt of a run, or model.pt")
-    beside = checkpoint.with_name("config.yaml")
-    path = config or (beside if beside.is_file() else None)
-    model = (load_config(LidarGenRun, path) if path else LidarGenRun()).model
+    model = (run or configuration(checkpoint)).model
     layout, canvas = model.canvas.layout(), model.canvas
     if views is not None and views != layout.views:
         if not model.rays:
             found = f"a network for {layout.views} views"
             raise DataError(found, file=checkpoint, wanted=f"one for {views}, or one that was trained with model.rays")
         layout = replace(layout, views=views)
-    network = build_dit(model.name, **{**model.shape(), "n_views": 1 + layout.views})
+    with torch.device("meta"):  # random weights would only be thrown away
+        network = build_dit(model.name, **{**model.shape(), "n_views": 1 + layout.views})
     load_dit_weights(network, checkpoint)
     network = network.to(device, dtype).eval().requires_grad_(False)
     return LidarGenDenoiser(network, layout, model.noise.sigma_data, dtype, model.objective, canvas.dense)

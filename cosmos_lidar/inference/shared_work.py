@@ -1,4 +1,4 @@
-"""Work that the processes of a ``torchrun`` share among themselves without talking."""
+"""Work that the processes of a ``torchrun`` share among themselves: other pieces each, or each piece by several."""
 
 from __future__ import annotations
 
@@ -9,36 +9,65 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.parallel.mesh import MeshSizes, make_mesh, process_count, start_processes
 
 
 @dataclass(frozen=True)
 class Share:
-    """The place of this process among those of a ``torchrun``; (0, 1) where there is only one."""
+    """The place of this process among those of a ``torchrun``; (0, 1) where there is only one.
+
+    Attributes:
+        rank: of the group of processes that do the same pieces together; of the process, where none do.
+        world: number of such groups.
+        context: mesh of the processes of this group; None where each process works alone.
+    """
 
     rank: int
     world: int
+    context: DeviceMesh | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one of its group that writes what they made."""
+        return self.context is None or self.context.get_local_rank() == 0
 
     def wait(self) -> None:
         """Wait until every process has come here."""
-        if self.world > 1:
+        if dist.is_initialized():
             dist.barrier()
 
     def device(self, wish: torch.device) -> torch.device:
         """Return the GPU of this process where GPUs are wished for, else ``wish``."""
-        if wish.type == "cuda" and wish.index is None and self.world > 1:
+        if wish.type == "cuda" and wish.index is None and dist.is_initialized():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         return wish
 
 
 @contextmanager
-def shared_work() -> Iterator[Share]:
-    """Join the processes of a ``torchrun``, if this is one of them, until the end of the block."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
+def shared_work(context: int = 1) -> Iterator[Share]:
+    """Join the processes of a ``torchrun``, if this is one of them, until the end of the block.
+
+    Args:
+        context: processes that do each piece together; neighbours by their number.
+
+    Raises:
+        UserError: the number of processes is no multiple of ``context``.
+    """
+    world = process_count()
+    if context < 1 or world % context:
+        raise UserError(f"{context} processes for each piece of work, of {world}: start a multiple, with torchrun")
     if world == 1:
         yield Share(0, 1)
         return
-    dist.init_process_group("gloo")
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    if device_type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    start_processes(device_type)
     try:
-        yield Share(dist.get_rank(), world)
+        mesh = make_mesh(MeshSizes(data_replicate=world // context, context=context), device_type)
+        yield Share(dist.get_rank() // context, world // context, mesh["context"] if context > 1 else None)
     finally:
         dist.destroy_process_group()

@@ -18,7 +18,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.kernels.choice import obstacle
 from cosmos_lidar.models.plan import ParallelPlan
 from cosmos_lidar.parallel.context import BACKENDS, SequenceSplit
-from cosmos_lidar.parallel.mesh import shard_mesh
+from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, shard_mesh
 from cosmos_lidar.parallel.spatial import split_width
 
 # What `recompute=selective` keeps: attention is the costly part to compute again, and its output is small.
@@ -103,6 +103,24 @@ def split_samples(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, atte
     for name in plan.attention:
         module = network.get_submodule(name)
         module.attend = BACKENDS[attention](module.attend, group)
+
+
+def share_samples(network: nn.Module, mesh: DeviceMesh) -> None:
+    """Let processes compute each sample together, without a gradient: each has the whole weights, and sees all outputs.
+
+    Heads are exchanged for tokens where the processes divide them, else keys and values are collected.
+
+    Args:
+        network: with a plan of its own.
+        mesh: of one dimension, the processes.
+
+    Raises:
+        UserError: the network cannot share a sample.
+    """
+    plan, count = network.parallel_plan(), mesh.size()
+    attention = "gather" if plan.heads % count else "ulysses"
+    check_plan(MeshSizes(context=count), plan, attention)
+    split_samples(network, plan, mesh, attention)
 
 
 def recompute_block(block: nn.Module, kind: str) -> None:

@@ -182,20 +182,24 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path):
+@pytest.mark.parametrize("together", [1, 2])
+def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path, together: int):
+    """Each its own sweeps, or both the tokens of each."""
     words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--vis", 0,
              "--data", made / "drives"]  # fmt: skip
     assert command(*words, "--save_dir", made / "alone") == 0
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "cosmos_lidar"]
-    line = [str(word) for word in (*run, *words, "--save_dir", made / "shared")]
+    shared = [*words, "--save_dir", made / f"shared_{together}", "--context_parallel_size", together]
+    line = [str(word) for word in (*run, *shared)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    alone, shared = (sorted((made / name).glob("*.npz")) for name in ("alone", "shared"))
+    folders = [made / "alone", made / f"shared_{together}"]
+    alone, shared = (sorted(folder.glob("*.npz")) for folder in folders)
     assert len(alone) == 6
     assert [path.name for path in alone] == [path.name for path in shared]
     for one, other in zip(alone, shared, strict=True):
         assert np.allclose(np.load(one)["range_m"], np.load(other)["range_m"], atol=1e-3)
-    rows = [json.loads((made / name / "metrics.json").read_text())["rows"] for name in ("alone", "shared")]
+    rows = [json.loads((folder / "metrics.json").read_text())["rows"] for folder in folders]
     for one, other in zip(*rows, strict=True):
         assert one["value"] == pytest.approx(other["value"], rel=1e-3)
 
@@ -247,6 +251,9 @@ def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
         "no camera rear": [*words, "--data", made / "drives", "--cameras", "camera_front_wide_120fov,rear"],
         "sensor uniform64": [*words, "--images", write, write, "--sensor", "uniform64"],
         "0 steps": [*words, "--data", made / "drives", "--ddim_iters", 0],
+        "2 processes for each piece of work, of 1": [*words, "--data", made / "drives", "--context_parallel_size", 2],
+        "--experiment other: recipes/lidargen.py has text2world": [*words, "--data", made, "--experiment", "other"],
+        "unknown option 'model.nam'": [*words, "--data", made / "drives", "--", "model.nam=faditv2_7b"],
     }  # fmt: skip
     for message, line in wrong.items():
         assert command(*line) == 2, message
@@ -259,6 +266,23 @@ def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
     error = capsys.readouterr().err
     assert "shape (7, 5) instead of" in error
     assert "view_embeddings.weight" in error
+
+
+def test_a_checkpoint_without_its_configuration(made: Path, checkpoint: Path, capsys):
+    """Variant, options, and the words of the published command say which network it is."""
+    bare = made / "bare" / "model.pt"
+    bare.parent.mkdir()
+    shutil.copy(checkpoint, bare)
+    words = ["generate-lidar", "--checkpoint", bare, *tokenizers(made), "--data", made / "drives", "--dryrun",
+             "--config", "cosmos_predict1/diffusion/training/config/config_lidar.py"]  # fmt: skip
+    network = [word for word in CANVAS if word.startswith("model.")]
+    for named in (["--experiment", "debug", "--"], ["--", "experiment=debug", "dataloader_train.batch_size=1"]):
+        assert command(*words, *named, *network) == 0
+        captured = capsys.readouterr()
+        assert "lidar=(8, 16)" in captured.out
+        assert "the network is that of --experiment debug" in " ".join(captured.err.split())
+    assert command(*words) == 2
+    assert "unknown" in capsys.readouterr().err  # the published network has other weights
 
 
 def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys):

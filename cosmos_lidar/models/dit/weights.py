@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from cosmos_lidar.errors import DataError
 def load_dit_weights(network: nn.Module, path: Path) -> None:
     """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or the same as safetensors; ``net.`` may precede names.
 
-    What published files hold beside the network (``logvar``, which training alone needs, and ``_extra_state``, which
+    A network on the ``meta`` device takes the tensors of the file as they are, without ever having had weights of its
+    own: 7 B parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs, and ``_extra_state``, which
     TransformerEngine leaves behind) is passed over.
 
     Raises:
@@ -26,7 +28,7 @@ def load_dit_weights(network: nn.Module, path: Path) -> None:
 
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         content = content.get("model", content)
         state = {
             name.removeprefix("net."): value
@@ -44,4 +46,4 @@ def load_dit_weights(network: nn.Module, path: Path) -> None:
     if other:
         problem = f"shape {tuple(state[other].shape)} instead of {tuple(own[other].shape)}"
         raise DataError(problem, file=path, key=other, wanted=wanted)
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=next(network.parameters()).is_meta)
