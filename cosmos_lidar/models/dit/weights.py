@@ -14,9 +14,9 @@ from cosmos_lidar.errors import DataError
 def load_dit_weights(network: nn.Module, path: Path) -> None:
     """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or the same as safetensors; ``net.`` may precede names.
 
-    A network on the ``meta`` device takes the tensors of the file as they are, without ever having had weights of its
-    own: 7 B parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs, and ``_extra_state``, which
-    TransformerEngine leaves behind) is passed over.
+    A network on the ``meta`` device takes the tensors of the file as they are, and never has other weights first: 7 B
+    parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs,
+    and ``_extra_state``, which TransformerEngine leaves behind) is passed over.
 
     Raises:
         DataError: no readable file, or the weights of another network; nothing is changed then.
