@@ -4,13 +4,15 @@
 on the drives that ``encode-views`` kept for validation, with the recorded sweeps: samples of the network with each of
 ``--settings``; the tokenizer's reconstruction of the recording, which no sample can surpass by much; the mean range map
 of the training drives; the recorded sweep of the training frame whose pictures, or whose latents of pictures, are
-nearest; and a training sweep at random. Writes a JSON file and prints a table in Markdown.
+nearest; and a training sweep at random. Writes a JSON file and prints a table in Markdown, whose last column is how
+much farther (or, below 0, nearer) each is than the sweep of the nearest pictures, drive by drive.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import sys
 import time
@@ -27,11 +29,13 @@ from cosmos_lidar.diffusion.samplers import evaluations
 from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.inference.lidargen_views import lidar_picture
+from cosmos_lidar.metrics.bootstrap import mean_difference
 from cosmos_lidar.metrics.generation import GenerationScores
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 from cosmos_lidar.shards.lidargen_latents import LATENTS
 
 SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "frechet_range_distance", "ray_drop_f1")
+RETRIEVED, AGAINST = "nearest pictures", "chamfer_m against nearest pictures"
 _POOL = 4  # pixels of a picture that make one of its description
 
 
@@ -62,14 +66,14 @@ class Bench:
         """Return the recorded range map, cut and limited as the network's."""
         return self.generator.recorded(clip.range_map(index))
 
-    def score(self, make: Callable[[Clip, int, int], np.ndarray], every: int) -> dict[str, dict]:
-        """Return the measures, by name, of what ``make`` makes of (clip, frame, running number)."""
+    def score(self, make: Callable[[Clip, int, int], np.ndarray], every: int) -> GenerationScores:
+        """Compare what ``make`` makes of (clip, frame, running number) with what was recorded."""
         scores = GenerationScores(features=self.features)
         for number, (clip, index) in enumerate(self.frames(self.val, every)):
             recorded, made = self.recorded(clip, index), make(clip, index, number)
             points = (self.generator.points(recorded), self.generator.points(made))
             scores.add(clip.clip_id, recorded, made, *points)
-        return {found.name: found.row() for found in scores.result()}
+        return scores
 
     def sampled(self, options: SamplingOptions) -> Callable[[Clip, int, int], np.ndarray]:
         """Return what samples the network."""
@@ -139,7 +143,7 @@ def main() -> int:
         "recording through the tokenizer": bench.autoencoded(None),
         "the same without edges": bench.autoencoded(args.edges),
         "mean range map": lambda clip, index, number: mean,
-        "nearest pictures": bench.retrieved(
+        RETRIEVED: bench.retrieved(
             lambda x: torch.nn.functional.avg_pool2d(x, _POOL).flatten(), args.every
         ),
         "nearest latents of pictures": bench.retrieved(
@@ -156,18 +160,26 @@ def main() -> int:
         name += f", pictures with {sigma[0]}" if sigma else ""
         rows[name] = bench.sampled(options)
         rows[f"{name}, without edges"] = bench.sampled(replace(options, edge_ratio=args.edges))
-    results = {}
+    results, distances = {}, {}
     for name, make in rows.items():
         start = time.perf_counter()
-        results[name] = bench.score(make, args.every)
+        scores = bench.score(make, args.every)
+        results[name] = {found.name: found.row() for found in scores.result()}
         results[name]["seconds"] = time.perf_counter() - start
+        distances[name] = scores.chamfer_m
         sys.stderr.write(f"{name}: {results[name]['chamfer_mean_m']['value']:.3f} m\n")
+    clips = [clip.clip_id for clip, _ in bench.frames(bench.val, args.every)]
+    for name, found in results.items():
+        value, interval = mean_difference(clips, distances[name], distances[RETRIEVED])
+        numbers = {"value": value, "low": interval.low, "high": interval.high}
+        found[AGAINST] = {key: number if math.isfinite(number) else None for key, number in numbers.items()}
     counts = {"train": len(bench.frames(bench.train, args.every)), "val": len(bench.frames(bench.val, args.every))}
     where = {"machine": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), **counts}
     args.out.write_text(json.dumps({"where": where, "results": results}, indent=1) + "\n")
-    sys.stdout.write(f"| | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}\n")
+    columns = (*SHOWN, AGAINST)
+    sys.stdout.write(f"| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n")
     for name, found in results.items():
-        sys.stdout.write(f"| {name} | {' | '.join(_cell(found[key]) for key in SHOWN)} |\n")
+        sys.stdout.write(f"| {name} | {' | '.join(_cell(found[key]) for key in columns)} |\n")
     return 0
 
 

@@ -78,6 +78,31 @@ def resample_clips(clips: Sequence[str], samples: int = 200, seed: int = 0) -> n
     return np.random.default_rng(seed).multinomial(len(names), chance, size=samples)[:, member]
 
 
+def mean_difference(
+    clips: Sequence[str], first: Sequence[float], second: Sequence[float], samples: int = 2000, seed: int = 0
+) -> tuple[float, Interval]:
+    """Return the mean of ``first - second``, and its 95 % interval over resampled clips.
+
+    Both were measured on the same samples, some of which are harder than others: the interval of the difference is far
+    narrower than those of the two means, and says whether one of them is better.
+
+    Args:
+        clips: (N,) name of the clip that each sample belongs to.
+        first: (N,); samples for which one of both is not finite are left out.
+        second: (N,).
+        samples: number of resampled sets.
+        seed: of the resampling.
+    """
+    differences = np.subtract(first, second, dtype=np.float64)
+    there = np.isfinite(differences)
+    differences, draws = differences[there], resample_clips(np.asarray(clips, str)[there], samples, seed)
+    if not len(differences):
+        return math.nan, Interval(math.nan, math.nan)
+    counts = draws.sum(1)
+    drawn = (draws[counts > 0] @ differences) / counts[counts > 0]
+    return float(differences.mean()), interval_of_draws(drawn)
+
+
 def interval_of_draws(values: Sequence[float], around: float | None = None, level: float = 0.95) -> Interval:
     """Return the central interval of what resampled sets gave; NaN of nothing.
 

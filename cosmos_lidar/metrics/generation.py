@@ -110,6 +110,11 @@ class GenerationScores:
         kept.chamfer.append((distance.chamfer_m, distance.chamfer_squared_m2))
         kept.histograms.append((histograms[0].astype(np.float32), histograms[1].astype(np.float32)))
 
+    @property
+    def chamfer_m(self) -> np.ndarray:
+        """(N,) Chamfer distance of each sample, in the order in which they came; NaN where a cloud is empty."""
+        return np.array([plain for plain, _ in self._kept.chamfer])
+
     def merge(self, other: GenerationScores) -> None:
         """Add the samples of another accumulator, such as that of another process.
 

@@ -13,7 +13,7 @@ import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.metrics.bev import BevGrid, KernelMeans, bev_histogram, jensen_shannon, maximum_mean_discrepancy
-from cosmos_lidar.metrics.bootstrap import interval_of_draws, resample_clips
+from cosmos_lidar.metrics.bootstrap import interval_of_draws, mean_difference, resample_clips
 from cosmos_lidar.metrics.generation import GenerationProtocol, GenerationScores
 from cosmos_lidar.metrics.protocol import Measurement, Protocol, write_measurements
 from cosmos_lidar.metrics.range_features import PooledLatents
@@ -295,3 +295,19 @@ def test_real_sweeps_are_nearer_to_their_noisy_selves_than_to_each_other(test_da
     assert found[1]["jsd"] == pytest.approx(0, abs=1e-6)  # the same set in another order: these two see sets, not pairs
     assert found[1]["mmd"] == pytest.approx(0, abs=1e-12)
     assert found[0]["jsd"] > 0.01
+
+
+def test_differences_of_the_same_samples_are_narrower_than_their_means():
+    """Drives that differ by far more than two ways of making them: the difference is certain, the means are not."""
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0, 10, 40)
+    clips, first = [f"drive_{i // 2}" for i in range(40)], hard + rng.normal(0, 0.1, 40)
+    second = hard + 0.5 + rng.normal(0, 0.1, 40)
+    value, interval = mean_difference(clips, first, second)
+    assert value == pytest.approx(np.mean(first - second))
+    assert interval.low < value < interval.high < -0.4
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.14 / np.sqrt(40), rel=0.4)
+    gap = np.r_[first[:-2], math.nan, math.nan]
+    assert mean_difference(clips, gap, second)[0] == pytest.approx(np.mean(first[:-2] - second[:-2]))
+    assert math.isnan(mean_difference(["one"] * 40, first, second)[1].low)
+    assert math.isnan(mean_difference(clips, [math.nan] * 40, second)[0])
