@@ -139,7 +139,7 @@ def fit(
     folder = run_folder(run.log)
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    else:
+    elif run.trainer.tight_memory:
         give_memory_back()
     if sizes.world > 1 or run.trainer.precision != "fp32":
         start_processes("cuda" if on_gpu else "cpu")

@@ -20,7 +20,8 @@ _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 def give_memory_back() -> None:
     """Let the C library return freed tensors of a megabyte or more to the system at once (glibc; nothing elsewhere).
 
-    By itself it keeps growing pools for them, and a training process ends up a quarter larger than its tensors.
+    By itself it keeps growing pools for them, and a training process ends up a quarter larger than its tensors. But
+    every tensor then comes in fresh pages, each of which the system clears first: steps take up to twice as long.
     """
     try:
         ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 20)
