@@ -27,7 +27,7 @@ from recipes import dit, lidar_tokenizer
 ROOT = Path(__file__).resolve().parents[1]
 FEW = (
     "trainer.max_steps=2 trainer.val_at_start=false trainer.val_every=0 trainer.val_batches=1 trainer.save_every=0 "
-    "trainer.export=false log.tensorboard=false"
+    "trainer.export=false trainer.tight_memory=true log.tensorboard=false"
 ).split()
 DIT = "model.name=faditv2_60m data.text_shape=[32,1024] data.latent_shape=[16,2,32,64] data.batch_size=1".split()
 TOKENIZER = ["model.channels=128", "data.batch_size=24", "data.crop_columns=128"]

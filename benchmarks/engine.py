@@ -38,7 +38,7 @@ from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.training.checkpoint_store import CheckpointStore
 from cosmos_lidar.training.flops import training_flops
 
-PARTS = ("meshes", "recompute", "checkpoint", "throughput")
+PARTS = ("meshes", "recompute", "pools", "checkpoint", "throughput")
 MESHES = ["one", "data_shard=2", "data_replicate=2", "tensor=2", "context=2", "tensor=2,context=2"]
 TRITON = {"norm": "triton", "modulation": "triton", "rotary": "triton"}
 # Name -> package that it needs, and how it differs from the plain row.
@@ -166,6 +166,15 @@ def recompute_rows(args: argparse.Namespace) -> Iterator[str]:
     yield from cost_rows([replace(plain(args), name=kind, recompute=kind) for kind in kinds], args)
 
 
+def pool_rows(args: argparse.Namespace) -> Iterator[str]:
+    """What it costs to give freed memory back at once (``trainer.tight_memory``), on one process; of a CPU alone."""
+    if args.device != "cpu":
+        return
+    yield about("Memory given back", plain(args))
+    cases = [replace(plain(args), name=f"tight_memory {tight}", tight_memory=tight) for tight in (False, True)]
+    yield from cost_rows(cases, args)
+
+
 def checkpoint_rows(args: argparse.Namespace) -> Iterator[str]:
     """How long a checkpoint keeps training waiting, beside a plain synchronous one of the same tensors."""
     count = max(args.checkpoint_mb // 16, 1)
@@ -202,7 +211,7 @@ def checkpoint_seconds(tensors: dict[str, Tensor], folder: Path, turn: int, devi
 def throughput_rows(args: argparse.Namespace) -> Iterator[str]:
     """Tokens and model FLOPs per second of every way to run the blocks, in bf16 on one process."""
     base = replace(plain(args), network=args.throughput_network, latents=sizes_of(args.throughput_latents),
-                   precision="bf16", recompute=args.throughput_recompute)  # fmt: skip
+                   precision="bf16", recompute=args.throughput_recompute, tight_memory=False)  # fmt: skip
     yield about("Throughput", base)
     peaks = args.peak_tflops or ([790.0, 989.0] if args.device == "cuda" else [])
     yield table_head("|", "step ms", "of the first", "tokens/s", "TFLOP/s", *(f"MFU of {peak:g}" for peak in peaks),
@@ -232,9 +241,9 @@ def throughput_rows(args: argparse.Namespace) -> Iterator[str]:
 
 
 def plain(args: argparse.Namespace) -> Case:
-    """Return one process with nothing special, from which the rows differ."""
-    precision = "bf16" if args.device == "cuda" else "fp32"
-    return Case("one", args.network, sizes_of(args.latents), args.text, args.device, args.steps, precision=precision)
+    """Return one process with nothing special, from which the rows differ; on a CPU its memory is that of tensors."""
+    kind = {"precision": "bf16"} if args.device == "cuda" else {"tight_memory": True}
+    return Case("one", args.network, sizes_of(args.latents), args.text, args.device, args.steps, **kind)
 
 
 def sizes_of(text: str) -> list[int]:
@@ -318,7 +327,7 @@ def main() -> None:
     if args.profile:
         args.profile.mkdir(parents=True, exist_ok=True)
     out(f"{machine(args.device)}; {time.strftime('%Y-%m-%d')}\n")
-    tables = {"meshes": mesh_rows, "recompute": recompute_rows, "checkpoint": checkpoint_rows,
+    tables = {"meshes": mesh_rows, "recompute": recompute_rows, "pools": pool_rows, "checkpoint": checkpoint_rows,
               "throughput": throughput_rows}  # fmt: skip
     for part in args.parts:
         for line in tables[part](args):

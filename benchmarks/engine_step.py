@@ -46,6 +46,7 @@ class Case:
         steps: that are timed, after one that is not.
         sizes: those of the mesh that are not 1.
         backends: operations that do not run on torch.
+        tight_memory: on a CPU, freed memory goes back to the system at once, as ``trainer.tight_memory`` says.
         profile: file for a table of kernels; empty for none.
     """
 
@@ -60,6 +61,7 @@ class Case:
     recompute: str = "none"
     compile: bool = False
     backends: dict[str, str] = field(default_factory=dict)
+    tight_memory: bool = False
     profile: str = ""
 
     @property
@@ -80,7 +82,7 @@ class Measured:
 
 def train(case: Case) -> Measured:
     """Train ``case.steps`` steps as one of the processes of a case."""
-    device = prepare_device(case.device)
+    device = prepare_device(case.device, case.tight_memory)
     sizes = mesh_sizes(**{name: case.sizes.get(name, 1) for name in NAMES}, world=process_count())
     mesh = None  # as in the trainer: one process in fp32 has none
     if sizes.world > 1 or case.precision != "fp32":
@@ -103,10 +105,11 @@ def train(case: Case) -> Measured:
     return measured
 
 
-def prepare_device(name: str) -> torch.device:
+def prepare_device(name: str, tight_memory: bool) -> torch.device:
     """Return this process's device, set up as the trainer does."""
     if name == "cpu":
-        give_memory_back()
+        if tight_memory:
+            give_memory_back()
         return torch.device(name)
     device = torch.device(name, int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)

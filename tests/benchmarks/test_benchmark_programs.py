@@ -47,11 +47,12 @@ def test_engine_small():
     """Every table, with the rows that are quick; what cannot run here is told."""
     text = run("engine.py", "--device", "cpu", "--small", "--meshes", "one", "data_replicate=2", "--variants", "eager",
                "te_fp8", "--peak-tflops", "0.5")  # fmt: skip
-    titles = ["Meshes", "Recomputation", "Checkpoint", "Throughput"]
+    titles = ["Meshes", "Recomputation", "Memory given back", "Checkpoint", "Throughput"]
     assert [line.split(":")[0] for line in text.splitlines() if line.split(":")[0] in titles] == titles
     rows = {row[0]: row[1:] for row in (line.strip("| ").split(" | ") for line in text.splitlines() if " | " in line)}
     assert (rows["one"][0], rows["data_replicate 2"][0]) == ("1", "2")
     assert all(float(cell) > 0 for name in ("one", "data_replicate 2", "selective", "full") for cell in rows[name])
+    assert all(float(cell) > 0 for tight in (False, True) for cell in rows[f"tight_memory {tight}"])
     assert float(rows["full"][2]) == pytest.approx(float(rows["full"][1]) / float(rows["none"][1]), rel=0.05)
     step_ms, _, tokens_per_s, tflop_per_s, mfu, *_ = rows["eager"]
     assert float(tokens_per_s) == pytest.approx(64e3 / float(step_ms), rel=0.05)

@@ -41,7 +41,7 @@ CASES = {
 def test_predicted_memory_is_what_training_takes(case: str, tmp_path: Path) -> None:
     family, processes, options = CASES[case]
     name = family.__name__.rpartition(".")[2]
-    options = ["recipe=debug", f"log.root={tmp_path}", *FEW, *options]
+    options = ["recipe=debug", f"log.root={tmp_path}", "trainer.tight_memory=true", *FEW, *options]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
