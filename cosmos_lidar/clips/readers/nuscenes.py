@@ -9,7 +9,8 @@ do not. This reader moves them on to the start of the sweep, as :class:`~cosmos_
 motion-compensated points. Without tables there are no poses, and points stay as they are.
 
 Key frames (``samples``, 2 Hz) and the sweeps between them (``sweeps``) make one sequence; sweeps whose files have not
-been downloaded are left out and counted in the notes. Pickled info files of other projects are not read.
+been downloaded are left out and counted in the notes. Without tables, an info file of mmdetection3d beside the folders
+tells lens and place of the cameras of key frames.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import PictureFiles, PointSweeps, clean_id
+from cosmos_lidar.clips.nuscenes_infos import Infos, info_cameras, read_infos
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.errors import DataError
@@ -90,10 +92,33 @@ def _open_bare(path: Path, sensor: Sensor) -> list[Clip]:
         if not stamp.isdecimal():
             raise DataError("no stamp in the file name", file=file, wanted=f"<log>__{_LIDAR}__<microseconds>.pcd.bin")
         logs[log or path.resolve().name].append((int(stamp), file))
-    return [clip for log, stamped in logs.items() for clip in _stretches(clean_id(log), sorted(stamped), path, sensor)]
+    infos, notes = _infos(path)
+    return [
+        clip
+        for log, stamped in logs.items()
+        for clip in _stretches(clean_id(log), sorted(stamped), path, sensor, infos, notes)
+    ]
 
 
-def _stretches(log: str, stamped: list[tuple[int, Path]], path: Path, sensor: Sensor) -> list[Clip]:
+def _infos(path: Path) -> tuple[dict[Path, Infos], tuple[str, ...]]:
+    """Return what info files say, by file, and remarks on those that cannot be read."""
+    infos, notes = {}, ["no tables: no poses, and cameras only where an info file tells of them"]
+    for file in sorted(path.glob("*.pkl")) if path.is_dir() else []:
+        try:
+            infos[file] = read_infos(file)
+        except DataError as error:
+            notes.append(f"{file.name} is passed over: {error.problem}")
+    return infos, tuple(notes)
+
+
+def _stretches(
+    log: str,
+    stamped: list[tuple[int, Path]],
+    path: Path,
+    sensor: Sensor,
+    infos: dict[Path, Infos],
+    notes: tuple[str, ...],
+) -> list[Clip]:
     """Return one clip per stretch of a log without a pause of 5 s: scenes are cut out of logs that go on for hours."""
     stamps = np.array([stamp for stamp, _ in stamped])
     cuts = np.flatnonzero(np.diff(stamps) > _LONGEST_PAUSE_US) + 1
@@ -103,9 +128,11 @@ def _stretches(log: str, stamped: list[tuple[int, Path]], path: Path, sensor: Se
         files = tuple(stamped[k][1] for k in chosen)
         sweeps = PointSweeps(name, files, _COLUMNS, sensor_R_file=_OURS_R_THEIRS)
         frames = tuple(str(stamp) for stamp in stamps[chosen])
-        notes = ("no tables: no poses, no calibration",)
+        cameras = {}
+        for file, entries in infos.items():
+            cameras |= info_cameras(entries, file, files, name, _OURS_R_THEIRS)
         clips.append(Clip(name, sensor, frames, _sweep_times(stamps[chosen], sensor), sweeps, path, "nuscenes",
-                          motion_compensated=True, notes=notes))  # fmt: skip
+                          motion_compensated=True, cameras=cameras, notes=notes))  # fmt: skip
     return clips
 
 

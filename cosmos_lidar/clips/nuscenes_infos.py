@@ -1,0 +1,111 @@
+"""Cameras of nuScenes sweeps from an info file of mmdetection3d (``nuscenes_infos_*.pkl``, format 1.1).
+
+Such files hold, for each key frame, lens and place of every camera, and are what is left of nuScenes where its tables
+were not kept. They are pickles: only plain values and numpy arrays are let in, anything else is refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream
+from cosmos_lidar.clips.files import PictureFiles, picture_size
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.pinhole import PinholeCamera
+from cosmos_lidar.sensors.rigid import pose_of_file
+
+_WANTED = "an info file of mmdetection3d in format 1.1: data_list, with lidar_points and images"
+_LET_IN = {("numpy", "dtype"), ("numpy", "ndarray"), ("_codecs", "encode")} | {
+    (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")
+}
+
+Infos = Mapping[str, Mapping[str, Any]]
+
+
+def read_infos(path: Path) -> Infos:
+    """Return the entries of an info file, by the name of the file of their sweep.
+
+    Raises:
+        DataError: no such file, a pickle that refers to anything but numbers and arrays, or other content.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = _Plain(stream).load()
+        return {Path(entry["lidar_points"]["lidar_path"]).name: entry for entry in content["data_list"]}
+    except Exception as error:  # pickles fail in every way there is
+        raise DataError(f"not readable: {error!r:.120}", file=path, wanted=_WANTED) from error
+
+
+def info_cameras(
+    infos: Infos, file: Path, sweeps: Sequence[Path], clip: str, ours_R_theirs: np.ndarray
+) -> dict[str, CameraStream]:
+    """Return the cameras of sweeps whose pictures are on disk: the pictures taken with each key frame.
+
+    Lens and mounting are those of the first key frame.
+
+    Args:
+        infos: of :func:`read_infos`.
+        file: that they are from; pictures are looked for in ``samples/CHANNEL`` beside it, or where it says.
+        sweeps: files of the clip, in the order of time.
+        clip: name of the clip.
+        ours_R_theirs: (3, 3) turns the axes of the info file's lidar into ours.
+
+    Raises:
+        DataError: a camera without lens or place; the message names clip and camera.
+    """
+    found: dict[str, list[tuple[Path, Mapping[str, Any]]]] = {}
+    for sweep in sweeps:
+        for channel, image in infos.get(sweep.name, {}).get("images", {}).items():
+            picture = _picture(file.parent, channel, str(image.get("img_path", "")))
+            if picture is not None:
+                found.setdefault(channel, []).append((picture, image))
+    cameras = {}
+    for channel, taken in sorted(found.items()):
+        pictures, (_, first) = tuple(picture for picture, _ in taken), taken[0]
+        stamps = np.array([_stamp_us(picture, image, file, clip) for picture, image in taken], np.int64)
+        what = f"{channel} of clip {clip}"
+        camera_SE3_lidar = pose_of_file(first.get("lidar2cam"), file, "lidar2cam", "lidar to camera axes", what)
+        lidar_SE3_camera = np.linalg.inv(camera_SE3_lidar)
+        lidar_SE3_camera[:3] = ours_R_theirs @ lidar_SE3_camera[:3]
+        lens = _lens(first, pictures[0], file, clip, channel)
+        reader = PictureFiles(pictures, clip)
+        cameras[channel] = CameraStream(channel, stamps, reader, lens, lidar_SE3_camera=lidar_SE3_camera)
+    return cameras
+
+
+def _picture(root: Path, channel: str, name: str) -> Path | None:
+    places = (root / "samples" / channel / Path(name).name, root / name)
+    return next((place for place in places if name and place.is_file()), None)
+
+
+def _stamp_us(picture: Path, image: Mapping[str, Any], file: Path, clip: str) -> int:
+    stamp = picture.stem.rpartition("__")[2]
+    if stamp.isdecimal():
+        return int(stamp)
+    try:
+        return round(float(image["timestamp"]) * 1e6)
+    except (KeyError, TypeError, ValueError) as error:
+        wanted = "microseconds in the name of the picture, or seconds in the info file"
+        raise DataError(f"{picture.name} has no stamp", file=file, clip=clip, key="timestamp", wanted=wanted) from error
+
+
+def _lens(image: Mapping[str, Any], picture: Path, file: Path, clip: str, channel: str) -> PinholeCamera:
+    try:
+        matrix = np.array(image["cam2img"], np.float64)
+        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *picture_size(picture))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        problem = f"{channel} has no lens: {error!r}"
+        raise DataError(problem, file=file, clip=clip, key="cam2img", wanted="3 x 3 numbers, pixels") from error
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _LET_IN:
+            raise pickle.UnpicklingError(f"refers to {module}.{name}, which may run anything")
+        moved = hasattr(np, "_core") and module.startswith("numpy.core")  # numpy 2 warns of the old place
+        return super().find_class(module.replace("numpy.core", "numpy._core") if moved else module, name)
