@@ -81,6 +81,8 @@ class Report:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Report:
         """Add a table: the first column names the row, floats get four digits, whole numbers commas.
 
+        NaN and None, numbers that do not exist, become a dash.
+
         Raises:
             UserError: a row has another length than ``columns``.
         """
@@ -252,6 +254,8 @@ def _cell(value: object) -> str:
         return f'<td class="words">{escape(value)}</td>'
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         text = f"{value:,}"
+    elif value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
+        text = "–"
     else:
         text = f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
     return f"<td>{escape(text)}</td>"

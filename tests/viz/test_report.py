@@ -183,3 +183,9 @@ def test_wrong_metrics_files_are_named(tmp_path):
 def test_wrong_sections_are_named(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_numbers_that_do_not_exist_are_dashes():
+    text = Report("a").table(["x", "y", "z"], [["one", float("nan"), None]]).html()
+    assert "<td>–</td><td>–</td>" in text
+    assert "nan" not in text.split("<table>")[1].split("</table>")[0]
