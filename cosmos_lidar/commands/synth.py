@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.progress import Meter
 
     _check(args)
+    make_drive(args, args.seed)  # refuses what does not exist before anything is written
     seeds = range(args.seed, args.seed + args.drives)
     begun = (args.out / "lidar").is_dir()  # telling drives apart lays out their streets, which takes a while
     missing = [seed for seed in seeds if not (begun and _is_whole(args, seed))]
