@@ -21,7 +21,8 @@ def give_memory_back() -> None:
     """Let the C library return freed tensors of a megabyte or more to the system at once (glibc; nothing elsewhere).
 
     By itself it keeps growing pools for them, and a training process ends up a quarter larger than its tensors. But
-    every tensor then comes in fresh pages, each of which the system clears first: steps take up to twice as long.
+    every tensor then comes in fresh pages, each of which the system clears first: steps take 1.3 to 1.7 times as long
+    (docs/performance.md).
     """
     try:
         ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 20)
