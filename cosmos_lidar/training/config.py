@@ -85,7 +85,7 @@ class TrainerConfig:
     seed: int = setting(1234, "seed of weights, sampling and everything else that is random")
     precision: str = setting("fp32", "fp32, bf16 or fp8 (TransformerEngine); weights and optimizer stay fp32")
     accelerator: str = setting("auto", "auto, cpu or gpu")
-    tight_memory: bool = setting(False, "CPU: give freed memory back at once; 0.8 of the memory, 1.3 to 1.7 of the time")
+    tight_memory: bool = setting(False, "CPU: gives freed memory back: 0.8 of the memory, 1.3 to 1.7 of the time")
     deterministic: bool = setting(False, "use deterministic kernels only (GPU; the CPU ones are)")
     log_every: int = setting(100, "steps between lines of metrics.csv")
     val_every: int = setting(500, "steps between validations; 0 validates only at the end")
