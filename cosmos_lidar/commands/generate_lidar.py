@@ -70,6 +70,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Sample, write, and where there are recorded sweeps, compare."""
     from cosmos_lidar.errors import UserError
+    from cosmos_lidar.inference.setup import choose_device
     from cosmos_lidar.inference.shared_work import shared_work
 
     if bool(args.images) == bool(args.data):
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images needs --sensor: the lidar whose range maps the network makes")
     if args.save_iter < 1:
         raise UserError(f"--save_iter {args.save_iter}: at least 1")
-    with shared_work(args.context_parallel_size) as share:
+    with shared_work(args.context_parallel_size, choose_device(args.device).type) as share:
         generator, frames = _prepare(args, share)
         if args.dryrun:
             return _say(args, generator, frames)

@@ -47,11 +47,12 @@ class Share:
 
 
 @contextmanager
-def shared_work(context: int = 1) -> Iterator[Share]:
+def shared_work(context: int = 1, device_type: str = "cpu") -> Iterator[Share]:
     """Join the processes of a ``torchrun``, if this is one of them, until the end of the block.
 
     Args:
         context: processes that do each piece together; neighbours by their number.
+        device_type: on which these compute; processes that work alone only wait for each other, and need no GPU for it.
 
     Raises:
         UserError: the number of processes is no multiple of ``context``.
@@ -62,12 +63,13 @@ def shared_work(context: int = 1) -> Iterator[Share]:
     if world == 1:
         yield Share(0, 1)
         return
-    device_type = "cuda" if torch.cuda.is_available() else "cpu"
-    if device_type == "cuda":
+    together = context > 1
+    if together and device_type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    start_processes(device_type)
+    start_processes(device_type if together else "cpu")
     try:
-        mesh = make_mesh(MeshSizes(data_replicate=world // context, context=context), device_type)
-        yield Share(dist.get_rank() // context, world // context, mesh["context"] if context > 1 else None)
+        sizes = MeshSizes(data_replicate=world // context, context=context)
+        mesh = make_mesh(sizes, device_type)["context"] if together else None
+        yield Share(dist.get_rank() // context, world // context, mesh)
     finally:
         dist.destroy_process_group()
