@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import sys
 import time
@@ -31,14 +30,17 @@ from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.inference.lidargen_views import lidar_picture
 from cosmos_lidar.metrics.bootstrap import mean_difference
+from cosmos_lidar.metrics.chamfer import DEFINITION as CHAMFER
 from cosmos_lidar.metrics.chamfer import chamfer_distance
 from cosmos_lidar.metrics.generation import GenerationScores
 from cosmos_lidar.metrics.outliers import without_edges
+from cosmos_lidar.metrics.protocol import Measurement, Protocol
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 from cosmos_lidar.shards.lidargen_latents import LATENTS
 
 SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "frechet_range_distance", "ray_drop_f1")
 RETRIEVED, AGAINST = ("nearest pictures", "nearest latents of pictures"), "chamfer_m against retrieval"
+DIFFERENCE = Protocol("chamfer_difference", f"chamfer_m of a row minus that of the better retrieved sweep; {CHAMFER}")
 _POOL = 4  # pixels of a picture that make one of its description
 
 Make = Callable[[Clip, int], np.ndarray]  # of frame and number: a range map (rows, columns), metres
@@ -171,8 +173,7 @@ def compare(bench: Bench, rows: dict[str, Make]) -> dict[str, dict]:
     best = min(RETRIEVED, key=lambda name: float(np.nanmean(distances[name])))
     for name, found in results.items():
         value, interval = mean_difference(clips, distances[name], distances[best])
-        numbers = {"value": value, "low": interval.low, "high": interval.high}
-        found[AGAINST] = {key: number if math.isfinite(number) else None for key, number in numbers.items()}
+        found[AGAINST] = Measurement(AGAINST, value, interval.low, interval.high, len(clips), DIFFERENCE).row()
     return results
 
 

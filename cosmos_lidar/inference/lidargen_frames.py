@@ -15,7 +15,7 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.rig import MountedCamera, load_rig
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.inference.lidargen_encode import FrameEncoder
-from cosmos_lidar.inference.lidargen_rays import camera_rays, in_vehicle_axes, lidar_rays, place_rays
+from cosmos_lidar.inference.lidargen_rays import canvas_rays
 from cosmos_lidar.inference.lidargen_sample import LidarGenerator
 from cosmos_lidar.inference.lidargen_views import fit_picture
 from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
@@ -106,11 +106,10 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
     def rays() -> np.ndarray | None:
         if not rig:
             return None
-        step, layout = generator.lidar.network.config.spatial_compression, generator.denoiser.layout
-        lidar = lidar_rays(generator.sensor, generator.first_column, layout.lidar, step)
-        token = 2 * generator.image.network.config.spatial_compression
-        images = [camera_rays(camera.model, camera.lidar_SE3_camera, size, token) for camera in rig]
-        return in_vehicle_axes(place_rays(lidar, images, layout), generator.sensor)
+        lidar_step, image_step = (
+            space.network.config.spatial_compression for space in (generator.lidar, generator.image)
+        )
+        return canvas_rays(rig, generator.sensor, generator.denoiser.layout, size, (lidar_step, image_step))
 
     def views(points: np.ndarray) -> list[SeenView]:
         seen = []

@@ -6,14 +6,42 @@ then knows how high above the road a lidar spins, and several lidars can share o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from cosmos_lidar.clips.rig import MountedCamera
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.dit.rays import RAY
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.sensors import Sensor, ray_directions
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
+
+
+def canvas_rays(
+    cameras: Sequence[MountedCamera],
+    sensor: Sensor,
+    layout: CanvasLayout,
+    image_size: tuple[int, int],
+    steps: tuple[int, int],
+    mirrored: bool = False,
+) -> np.ndarray:
+    """Return the rays (1 + views, rows, columns, 6) float32 of the tokens of a canvas.
+
+    Args:
+        cameras: in the order of the slots.
+        sensor: the lidar; its place on the vehicle, where known, gives the axes.
+        layout: of the canvas.
+        image_size: (height, width) that pictures are scaled and cut to.
+        steps: pixels that one latent stands for: of a range map, of a picture.
+        mirrored: of the frame as a mirror shows it; the lidar's place on the vehicle stays as it is.
+    """
+    merged = sensor.columns // sensor.format.pair_columns
+    lidar = lidar_rays(sensor, (merged - layout.lidar[1] * steps[0]) // 2, layout.lidar, steps[0])
+    images = [camera_rays(one.model, one.lidar_SE3_camera, image_size, 2 * steps[1]) for one in cameras]
+    placed = place_rays(lidar, images, layout)
+    return in_vehicle_axes(mirror_rays(placed, sensor, layout) if mirrored else placed, sensor)
 
 
 def place_rays(lidar: np.ndarray, images: list[np.ndarray], layout: CanvasLayout, patch: int = 2) -> np.ndarray:

@@ -179,12 +179,6 @@ class LidarGenerator:
         step = self.image.network.config.spatial_compression
         return self.denoiser.layout.image[0] * step, self.denoiser.layout.image[1] * step
 
-    @property
-    def first_column(self) -> int:
-        """First of the merged columns of a revolution that a range map of the network shows."""
-        full = self.sensor.columns // self.sensor.format.pair_columns
-        return (full - self.denoiser.layout.lidar[1] * self.lidar.network.config.spatial_compression) // 2
-
     def points(self, range_m: np.ndarray) -> np.ndarray:
         """Return (N, 3) float32 metres of a range map (rows, columns) that was cut from the middle of a revolution."""
         full = self.sensor.columns // self.sensor.format.pair_columns

@@ -12,13 +12,7 @@ from cosmos_lidar.clips.camera_pose import camera_in_sweep
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.rig import MountedCamera
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.inference.lidargen_rays import (
-    camera_rays,
-    in_vehicle_axes,
-    lidar_rays,
-    mirror_rays,
-    place_rays,
-)
+from cosmos_lidar.inference.lidargen_rays import canvas_rays
 from cosmos_lidar.models.lidargen.canvas import CanvasLayout
 from cosmos_lidar.sensors import prepare_range_map
 from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor
@@ -74,13 +68,8 @@ class FrameViews:
         rig = self.rig(clip, index)
         if rig is None:
             return None
-        layout = self.layout(clip.sensor)
-        merged = clip.sensor.columns // clip.sensor.format.pair_columns
-        first = (merged - layout.lidar[1] * self.lidar_step) // 2
-        lidar = lidar_rays(clip.sensor, first, layout.lidar, self.lidar_step)
-        images = [camera_rays(one.model, one.lidar_SE3_camera, self.image_size, 2 * self.image_step) for one in rig]
-        placed = place_rays(lidar, images, layout)
-        return in_vehicle_axes(mirror_rays(placed, clip.sensor, layout) if mirrored else placed, clip.sensor)
+        steps = self.lidar_step, self.image_step
+        return canvas_rays(rig, clip.sensor, self.layout(clip.sensor), self.image_size, steps, mirrored)
 
     def rig(self, clip: Clip, index: int) -> list[MountedCamera] | None:
         """Return the cameras as they took the pictures of a frame, in the axes of the lidar in mid-sweep.

@@ -98,9 +98,7 @@ def mean_difference(
     differences, draws = differences[there], resample_clips(np.asarray(clips, str)[there], samples, seed)
     if not len(differences):
         return math.nan, Interval(math.nan, math.nan)
-    counts = draws.sum(1)
-    drawn = (draws[counts > 0] @ differences) / counts[counts > 0]
-    return float(differences.mean()), interval_of_draws(drawn)
+    return float(differences.mean()), interval_of_draws(draws @ differences / draws.sum(1))
 
 
 def interval_of_draws(values: Sequence[float], around: float | None = None, level: float = 0.95) -> Interval:
