@@ -20,7 +20,7 @@ from tokenizer import machine  # the benchmark beside this one
 
 from cosmos_lidar.parallel.mesh import mesh_sizes
 from cosmos_lidar.training.overrides import apply_overrides
-from cosmos_lidar.training.prediction import predict
+from cosmos_lidar.training.preflight.prediction import predict
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import dit, lidar_tokenizer
 
@@ -40,7 +40,8 @@ CASES: dict[str, tuple[ModuleType, int, list[str]]] = {
     "lidar tokenizer, context 2": (lidar_tokenizer, 2, [*TOKENIZER, "parallel.context=2"]),
 }  # fmt: skip
 BASE = """
-from cosmos_lidar.training import doctor, engine
+from cosmos_lidar.training import engine
+from cosmos_lidar.training.preflight import doctor
 import torch.distributed.fsdp
 print(doctor.base_memory())
 """

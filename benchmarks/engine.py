@@ -35,8 +35,8 @@ from torch import Tensor
 
 from cosmos_lidar import kernels
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.training.checkpoint_store import CheckpointStore
-from cosmos_lidar.training.flops import training_flops
+from cosmos_lidar.training.checkpoint.store import CheckpointStore
+from cosmos_lidar.training.measure.flops import training_flops
 
 PARTS = ("meshes", "recompute", "pools", "checkpoint", "throughput")
 MESHES = ["one", "data_shard=2", "data_replicate=2", "tensor=2", "context=2", "tensor=2,context=2"]

@@ -28,7 +28,7 @@ from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.parallel.apply import parallelise
 from cosmos_lidar.parallel.clip import clip_gradients
 from cosmos_lidar.parallel.mesh import NAMES, check_plan, make_mesh, mesh_sizes, process_count, start_processes
-from cosmos_lidar.training.memory import give_memory_back
+from cosmos_lidar.training.measure.memory import give_memory_back
 
 PROFILED = 25  # rows of a table of kernels
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from cosmos_lidar.diffusion.edm import sigma_ladder
 from cosmos_lidar.diffusion.samplers import evaluations, solve
+from cosmos_lidar.families.lidargen.canvas import CanvasLayout
+from cosmos_lidar.families.lidargen.denoiser import LidarGenDenoiser, draw_sigma_aug, sample_lidar
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.models.lidargen.canvas import CanvasLayout
-from cosmos_lidar.models.lidargen.denoiser import LidarGenDenoiser, draw_sigma_aug, sample_lidar
 
 MODES = ("published", "plain", "dense", "compiled")
 
@@ -92,7 +92,7 @@ def sampling_rows(shape: Shape, args: argparse.Namespace, device: torch.device, 
 
 def training_row(shape: Shape, args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> str:
     """Return samples per second of forward, backward and optimizer, and their share of the peak."""
-    from cosmos_lidar.training.flops import peak_tflops, training_flops
+    from cosmos_lidar.training.measure.flops import peak_tflops, training_flops
 
     layout = shape.layout
     network = build_dit(shape.name, n_views=1 + layout.views, n_views_emb=max(4, 1 + layout.views)).to(device)

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.diffusion.samplers import evaluations
-from cosmos_lidar.inference.lidargen_encode import FrameEncoder, open_space
-from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
-from cosmos_lidar.inference.lidargen_views import lidar_picture
+from cosmos_lidar.families.lidargen.encode import FrameEncoder, open_space
+from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
+from cosmos_lidar.families.lidargen.views import lidar_picture
 from cosmos_lidar.metrics.bootstrap import mean_difference
 from cosmos_lidar.metrics.chamfer import DEFINITION as CHAMFER
 from cosmos_lidar.metrics.chamfer import chamfer_distance
@@ -36,7 +36,7 @@ from cosmos_lidar.metrics.generation import GenerationScores
 from cosmos_lidar.metrics.outliers import without_edges
 from cosmos_lidar.metrics.protocol import Measurement, Protocol
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
-from cosmos_lidar.shards.lidargen_latents import LATENTS
+from cosmos_lidar.shards.latents import LATENTS
 
 SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "frechet_range_distance", "ray_drop_f1")
 RETRIEVED, AGAINST = ("nearest pictures", "nearest latents of pictures"), "chamfer_m against retrieval"

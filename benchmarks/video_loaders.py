@@ -61,7 +61,7 @@ def usable() -> dict[str, Callable]:
 
 def loader_rate(path: Path, frames: int, size: int, workers: int, clips: int) -> float:
     """Return frames per second of the training loader, after a first clip."""
-    from energon_tasks.video import Window, video_loader
+    from energon_tasks.videos import Window, video_loader
 
     with tempfile.TemporaryDirectory() as folder:
         (source,) = find_videos(path)

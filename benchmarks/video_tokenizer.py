@@ -25,7 +25,7 @@ import torch
 # the benchmark beside this one
 from tokenizer import machine, median_seconds, parameters, peak_mib, start_counting_memory
 
-from cosmos_lidar.inference.video_codec import VideoCodec, from_uint8
+from cosmos_lidar.families.video_tokenizer.codec import VideoCodec, from_uint8
 from cosmos_lidar.models.tokenizer import build_tokenizer
 
 QUICK = {"sizes": ["9x64x64", "33x64x64"], "repeats": 1, "channels": 64, "modes": ["whole", "stream"]}

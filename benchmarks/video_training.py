@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from tokenizer import machine  # the benchmark beside this one
 
 from cosmos_lidar.clips.video import VideoFile, write_mp4
-from cosmos_lidar.inference.video_codec import VideoCodec, from_uint8
-from cosmos_lidar.inference.video_files import scaled
+from cosmos_lidar.families.video_tokenizer.codec import VideoCodec, from_uint8
+from cosmos_lidar.families.video_tokenizer.files import scaled
+from cosmos_lidar.families.video_tokenizer.job import make_network, train_video_tokenizer
 from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.videos import VIDEOS, find_videos, prepare_videos
 from cosmos_lidar.training.overrides import apply_overrides
-from cosmos_lidar.training.video_run import make_network, train_video_tokenizer
 from recipes import video_tokenizer
 
 PIECE = 20  # frames

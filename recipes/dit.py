@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitRun
 from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
-from cosmos_lidar.training.dit_config import DitDataConfig, DitModelConfig, DitRun
 
 
 def faditv2_7b() -> DitRun:
@@ -50,7 +50,7 @@ RECIPES = {"faditv2_7b": faditv2_7b, "debug": debug}
 
 def make_job(run: DitRun, folder: Path, share: Any) -> Any:
     """Return network and data of a run, for the engine."""
-    from cosmos_lidar.training import dit_run
+    from cosmos_lidar.families.dit import job as dit_run
 
     return dit_run.make_job(run, folder, share)
 
@@ -58,7 +58,7 @@ def make_job(run: DitRun, folder: Path, share: Any) -> Any:
 
 def make_dry_model(run: DitRun) -> Any:
     """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.training import dit_run
+    from cosmos_lidar.families.dit import job as dit_run
 
     return dit_run.make_dry_model(run)
 
@@ -69,14 +69,14 @@ def check_run(run: DitRun) -> None:
     Raises:
         UserError: the message names the options and the values that would do.
     """
-    from cosmos_lidar.training import dit_run
+    from cosmos_lidar.families.dit import job as dit_run
 
     dit_run.check(run)
 
 
 def train(run: DitRun) -> int:
     """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.training.dit_run import train_dit
+    from cosmos_lidar.families.dit.job import train_dit
 
     return train_dit(run).signal
 

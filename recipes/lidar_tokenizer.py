@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, LossConfig, ModelConfig, TokenizerRun
 from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
-from cosmos_lidar.training.tokenizer_config import DataConfig, LossConfig, ModelConfig, TokenizerRun
 
 
 def ci8x8_512() -> TokenizerRun:
@@ -82,7 +82,7 @@ RECIPES = {"ci8x8_512": ci8x8_512, "cv4x8x8_lidar": cv4x8x8_lidar, "debug": debu
 
 def make_job(run: TokenizerRun, folder: Path, share: Any) -> Any:
     """Return network and data of a run, for the engine."""
-    from cosmos_lidar.training import tokenizer_run
+    from cosmos_lidar.families.lidar_tokenizer import job as tokenizer_run
 
     return tokenizer_run.make_job(run, folder, share)
 
@@ -90,7 +90,7 @@ def make_job(run: TokenizerRun, folder: Path, share: Any) -> Any:
 
 def make_dry_model(run: TokenizerRun) -> Any:
     """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.training import tokenizer_run
+    from cosmos_lidar.families.lidar_tokenizer import job as tokenizer_run
 
     return tokenizer_run.make_dry_model(run)
 
@@ -101,14 +101,14 @@ def check_run(run: TokenizerRun) -> None:
     Raises:
         UserError: the message names the options and the values that would do.
     """
-    from cosmos_lidar.training import tokenizer_run
+    from cosmos_lidar.families.lidar_tokenizer import job as tokenizer_run
 
     tokenizer_run.check(run)
 
 
 def train(run: TokenizerRun) -> int:
     """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.training.tokenizer_run import train_tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.job import train_tokenizer
 
     return train_tokenizer(run).signal
 

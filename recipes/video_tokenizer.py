@@ -13,15 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cosmos_lidar.training.command_line import recipe_main
-from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
-from cosmos_lidar.training.video_config import (
+from cosmos_lidar.families.video_tokenizer.config import (
     PUBLISHED_KEYS,
     VideoDataConfig,
     VideoLossConfig,
     VideoModelConfig,
     VideoRun,
 )
+from cosmos_lidar.training.command_line import recipe_main
+from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
 
 
 def cv8x8x8() -> VideoRun:
@@ -72,14 +72,14 @@ RECIPES = {"cv8x8x8": cv8x8x8, "dv8x16x16": dv8x16x16, "debug": debug}
 
 def make_job(run: VideoRun, folder: Path, share: Any) -> Any:
     """Return network and data of a run, for the engine."""
-    from cosmos_lidar.training import video_run
+    from cosmos_lidar.families.video_tokenizer import job as video_run
 
     return video_run.make_job(run, folder, share)
 
 
 def make_dry_model(run: VideoRun) -> Any:
     """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.training import video_run
+    from cosmos_lidar.families.video_tokenizer import job as video_run
 
     return video_run.make_dry_model(run)
 
@@ -90,14 +90,14 @@ def check_run(run: VideoRun) -> None:
     Raises:
         UserError: the message names the options and the values that would do.
     """
-    from cosmos_lidar.training import video_run
+    from cosmos_lidar.families.video_tokenizer import job as video_run
 
     video_run.check(run)
 
 
 def train(run: VideoRun) -> int:
     """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.training.video_run import train_video_tokenizer
+    from cosmos_lidar.families.video_tokenizer.job import train_video_tokenizer
 
     return train_video_tokenizer(run).signal
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.inference.arguments import (
+from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
     add_picture_arguments,
@@ -17,8 +17,8 @@ from cosmos_lidar.inference.arguments import (
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
-    from cosmos_lidar.inference.autoencode import DecodedFrame
-    from cosmos_lidar.inference.setup import Tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import Tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame
     from cosmos_lidar.progress import Meter
 
 HELP = "encode and decode lidar drives; write videos, range maps, point clouds and metrics"
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Autoencode every chosen clip and say where the results are."""
-    from cosmos_lidar.inference.autoencode import count_frames
-    from cosmos_lidar.inference.setup import choose_clips, open_tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import choose_clips, open_tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames
     from cosmos_lidar.progress import Meter
     from cosmos_lidar.viz.colormap import colormap_table
 
@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, meter: Meter) -> None:
-    from cosmos_lidar.inference.autoencode import autoencode_clip, count_frames, full_directions
-    from cosmos_lidar.inference.outputs import OutputOptions, write_json, write_outputs
-    from cosmos_lidar.inference.score import ClipScore, describe_protocol
-    from cosmos_lidar.inference.setup import choose_options
+    from cosmos_lidar.commands._tokenizer_setup import choose_options
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import autoencode_clip, count_frames, full_directions
+    from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_json, write_outputs
+    from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
 
     options = choose_options(args, clip.sensor)
     folder = Path(args.output_root) / args.output_folder

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: no such recipe, or an option that it does not have.
     """
-    from cosmos_lidar.training.doctor import examine
+    from cosmos_lidar.training.preflight.doctor import examine
 
     report = examine(args.recipe, args.options, args.processes, args.memory_gb, look_at_data=not args.no_data)
     if args.json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
-    from cosmos_lidar.inference.lidargen_encode import LatentSpace
+    from cosmos_lidar.families.lidargen.encode import LatentSpace
 
 HELP = "encode range maps and pictures of drives into latents on one canvas, as shards for recipes/lidargen.py"
 EXAMPLE = "cosmos-lidar encode-views drives latents --lidar-tokenizer lidar.pt --image-tokenizer video.pt"
@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.clips.rig import save_rig
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.latent_cache import weights_hash
-    from cosmos_lidar.inference.lidargen_encode import FrameEncoder
+    from cosmos_lidar.families.lidargen.encode import FrameEncoder
+    from cosmos_lidar.latents.cache import weights_hash
     from cosmos_lidar.shards.frames import write_frames
-    from cosmos_lidar.shards.lidargen_latents import LATENTS, SAMPLE_TYPE, pack_canvas
+    from cosmos_lidar.shards.latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
 
     clips = open_clips(args.source, format=args.format, sensor=args.sensor)
@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _space(checkpoint: str, mean_std: Path | None, device: str) -> LatentSpace:
-    from cosmos_lidar.inference.lidargen_encode import open_space
-    from cosmos_lidar.inference.setup import choose_device
+    from cosmos_lidar.commands._tokenizer_setup import choose_device
+    from cosmos_lidar.families.lidargen.encode import open_space
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 
     return open_space(from_pretrained(checkpoint).to(choose_device(device)), mean_std)

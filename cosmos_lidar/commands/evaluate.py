@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.inference.arguments import (
+from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
     add_picture_arguments,
@@ -17,10 +17,10 @@ from cosmos_lidar.inference.arguments import (
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
-    from cosmos_lidar.inference.autoencode import AutoencodeOptions
-    from cosmos_lidar.inference.evaluate import Evaluation
-    from cosmos_lidar.inference.score import ClipScore
-    from cosmos_lidar.inference.setup import Tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import Tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions
+    from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation
+    from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 
 _COLUMNS = ("clip", "frames", "RMSE m", "MAE m", "relative", "Chamfer m", "drop precision", "drop recall", "PSNR dB")
 HELP = "measure a tokenizer on lidar drives: range errors, ray drop, Chamfer; per clip and pooled"
@@ -49,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables, write the JSON file."""
     import torch
 
-    from cosmos_lidar.inference.autoencode import count_frames
-    from cosmos_lidar.inference.evaluate import evaluate_clips, require_one_sensor
-    from cosmos_lidar.inference.outputs import write_json
-    from cosmos_lidar.inference.score import describe_protocol
-    from cosmos_lidar.inference.setup import choose_clips, choose_options
+    from cosmos_lidar.commands._tokenizer_setup import choose_clips, choose_options
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames
+    from cosmos_lidar.families.lidar_tokenizer.evaluate import evaluate_clips, require_one_sensor
+    from cosmos_lidar.families.lidar_tokenizer.outputs import write_json
+    from cosmos_lidar.families.lidar_tokenizer.score import describe_protocol
     from cosmos_lidar.progress import Meter
 
     clips = choose_clips(args.data, args)
@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
 def _tokenizer(args: argparse.Namespace, clips: list[Clip], options: AutoencodeOptions) -> Tokenizer:
     import torch
 
+    from cosmos_lidar.commands._tokenizer_setup import Tokenizer, choose_device, open_tokenizer
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.evaluate import build_baseline
-    from cosmos_lidar.inference.setup import Tokenizer, choose_device, open_tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.evaluate import build_baseline
 
     if not args.baseline:
         return open_tokenizer(args)
@@ -130,7 +130,7 @@ def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:
 
 
 def _cells(score: ClipScore) -> list[str]:
-    from cosmos_lidar.inference.score import chamfer_statistics
+    from cosmos_lidar.families.lidar_tokenizer.score import chamfer_statistics
 
     result = score.errors.result()
     errors, drop = result.published, result.ray_drop

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
-    from cosmos_lidar.training.export import export_checkpoint
+    from cosmos_lidar.families.export import export_checkpoint
 
     for path in export_checkpoint(args.checkpoint, args.out):
         sys.stdout.write(f"{path}\n")

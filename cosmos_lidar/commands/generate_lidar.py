@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.inference.arguments import add_flag
+from cosmos_lidar.commands._arguments import add_flag
 
 if TYPE_CHECKING:
-    from cosmos_lidar.inference.lidargen_frames import Frame
-    from cosmos_lidar.inference.lidargen_sample import LidarGenerator
-    from cosmos_lidar.inference.shared_work import Share
-    from cosmos_lidar.training.lidargen_config import LidarGenRun
+    from cosmos_lidar.families.lidargen.config import LidarGenRun
+    from cosmos_lidar.families.lidargen.generate import LidarGenerator
+    from cosmos_lidar.families.lidargen.inputs import Frame
+    from cosmos_lidar.parallel.work_sharing import Share
 
 HELP = "sample lidar range maps and point clouds from camera pictures with a trained network"
 EXAMPLE = (
@@ -69,9 +69,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sample, write, and where there are recorded sweeps, compare."""
+    from cosmos_lidar.commands._tokenizer_setup import choose_device
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.setup import choose_device
-    from cosmos_lidar.inference.shared_work import shared_work
+    from cosmos_lidar.parallel.work_sharing import shared_work
 
     if bool(args.images) == bool(args.data):
         raise UserError("give --images, pictures in the order of the views, or --data, recordings with cameras")
@@ -91,10 +91,10 @@ def run(args: argparse.Namespace) -> int:
 def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, list[Frame]]:
     import torch
 
-    from cosmos_lidar.inference.lidargen_encode import open_space
-    from cosmos_lidar.inference.lidargen_frames import frame_of_files
-    from cosmos_lidar.inference.lidargen_sample import LidarGenerator, SamplingOptions, open_denoiser
-    from cosmos_lidar.inference.setup import choose_device
+    from cosmos_lidar.commands._tokenizer_setup import choose_device
+    from cosmos_lidar.families.lidargen.encode import open_space
+    from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
+    from cosmos_lidar.families.lidargen.inputs import frame_of_files
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
     from cosmos_lidar.parallel.apply import share_samples
     from cosmos_lidar.sensors import load_sensor
@@ -127,7 +127,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
 def _configuration(args: argparse.Namespace) -> LidarGenRun:
     """Return what the checkpoint's run was told; keys of the published command that name no network are passed over."""
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.lidargen_sample import configuration
+    from cosmos_lidar.families.lidargen.generate import configuration
     from cosmos_lidar.log import logger
     from cosmos_lidar.training.families import find_family
     from cosmos_lidar.training.overrides import apply_overrides
@@ -147,8 +147,8 @@ def _configuration(args: argparse.Namespace) -> LidarGenRun:
 def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[LidarGenerator, list[Frame]]:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.lidargen_encode import FrameEncoder
-    from cosmos_lidar.inference.lidargen_frames import frames_of_clips
+    from cosmos_lidar.families.lidargen.encode import FrameEncoder
+    from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 
     clips = open_clips(args.data, sensor=args.sensor)
     if args.clip:
@@ -168,7 +168,7 @@ def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[Li
 
 def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator, frames: list[Frame]) -> None:
     from cosmos_lidar.errors import DataError
-    from cosmos_lidar.inference.lidargen_results import sweep_file, write_picture, write_sweep
+    from cosmos_lidar.families.lidargen.outputs import sweep_file, write_picture, write_sweep
     from cosmos_lidar.log import logger
     from cosmos_lidar.metrics.outliers import statistical_inliers
     from cosmos_lidar.progress import Meter
@@ -198,7 +198,7 @@ def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator,
 
 def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame]) -> int:
     from cosmos_lidar.errors import DataError
-    from cosmos_lidar.inference.lidargen_results import compare, sweep_file, write_page
+    from cosmos_lidar.families.lidargen.outputs import compare, sweep_file, write_page
 
     made = [frame for frame in frames if sweep_file(args.save_dir, frame).is_file()]
     if not made:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.inference.arguments import add_data_arguments, add_flag, add_tokenizer_arguments
+from cosmos_lidar.commands._arguments import add_data_arguments, add_flag, add_tokenizer_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cosmos_lidar.inference.setup import Tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import Tokenizer
 
 HELP = "mean and standard deviation of a tokenizer's latents, per channel, for diffusion on them"
 EXAMPLE = "cosmos-lidar latents-stats shards --checkpoint checkpoints/lidar --out mean_std.pt"
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     """Encode, and write a pair (mean, std) of (C,) tensors, the published layout."""
     import torch
 
+    from cosmos_lidar.commands._tokenizer_setup import open_tokenizer
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.latent_stats import LatentStatistics
-    from cosmos_lidar.inference.setup import open_tokenizer
+    from cosmos_lidar.latents.statistics import LatentStatistics
     from cosmos_lidar.progress import Meter
     from cosmos_lidar.viz.whole_file import whole_file
 
@@ -61,7 +61,7 @@ def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor
     """Yield latents (1, C, h, w) of whole range maps, cut in the middle to columns that fill latents."""
     import torch
 
-    from cosmos_lidar.inference.setup import choose_clips
+    from cosmos_lidar.commands._tokenizer_setup import choose_clips
     from cosmos_lidar.sensors import prepare_range_map
 
     step = tokenizer.network.config.spatial_compression
@@ -78,8 +78,8 @@ def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor
 
 def _of_pictures(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
     """Yield latents (1, C, 1, h, w) of single frames, as camera pictures are encoded for diffusion."""
-    from cosmos_lidar.inference.video_codec import VideoCodec
-    from cosmos_lidar.inference.video_files import find_inputs, open_footage
+    from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
+    from cosmos_lidar.families.video_tokenizer.files import find_inputs, open_footage
 
     codec = VideoCodec(tokenizer.network, tokenizer.device, tokenizer.dtype)
     for file in find_inputs([args.data]):

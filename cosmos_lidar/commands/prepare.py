@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def _prepare_views(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.inference.lidargen_views import FrameViews
+    from cosmos_lidar.families.lidargen.views import FrameViews
     from cosmos_lidar.shards.views import write_views
 
     if args.resume or args.videos:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.inference.video_setup import add_codec_arguments
+from cosmos_lidar.commands._codec_setup import add_codec_arguments
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cosmos_lidar.inference.video_codec import VideoCodec
-    from cosmos_lidar.inference.video_files import Footage
+    from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
+    from cosmos_lidar.families.video_tokenizer.files import Footage
     from cosmos_lidar.metrics.lpips import Lpips
 
 HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Reconstruct; returns 1 when some input could not be used, which the others do not suffer from."""
+    from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
     from cosmos_lidar.errors import DataError
-    from cosmos_lidar.inference.video_files import find_inputs, output_names
-    from cosmos_lidar.inference.video_setup import input_patterns, open_codec
+    from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
     from cosmos_lidar.log import logger
     from cosmos_lidar.metrics.lpips import load_lpips
     from cosmos_lidar.progress import Meter
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 def _one(
     file: Path, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
 ) -> dict[str, Any]:
-    from cosmos_lidar.inference.latent_files import SUFFIX, read_encoded
-    from cosmos_lidar.inference.video_files import open_footage, write_frames
+    from cosmos_lidar.families.video_tokenizer.files import open_footage, write_frames
+    from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX, read_encoded
 
     if file.suffix == SUFFIX:
         encoded, facts = read_encoded(file)
@@ -75,7 +75,7 @@ def _round_trip(
     footage: Footage, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Encode, decode, write and compare, a block at a time."""
-    from cosmos_lidar.inference.video_files import write_frames
+    from cosmos_lidar.families.video_tokenizer.files import write_frames
 
     encoded = codec.encode(footage.blocks())
     fps = (args.fps or footage.fps) if footage.fps else 0.0
@@ -106,7 +106,7 @@ def _scored(
     """Pass blocks on, and note the quality of each frame."""
     import torch
 
-    from cosmos_lidar.inference.video_codec import from_uint8
+    from cosmos_lidar.families.video_tokenizer.codec import from_uint8
     from cosmos_lidar.metrics.image import psnr, ssim
 
     for frame, picture in _pairs(made, footage):
@@ -134,7 +134,7 @@ def beside(frame: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path) -> int:
     """Write metrics.json, print the table, and return the exit status."""
-    from cosmos_lidar.inference.outputs import write_json
+    from cosmos_lidar.families.lidar_tokenizer.outputs import write_json
     from cosmos_lidar.metrics.bootstrap import bootstrap_mean
 
     scored = [row for row in rows if "psnr" in row]

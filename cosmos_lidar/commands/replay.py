@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: no such run, a step that it has not reached, or another number of processes than it had.
     """
-    from cosmos_lidar.training.replay import replay
+    from cosmos_lidar.training.preflight.replay import replay
 
     result = replay(args.folder, args.step, args.out or args.folder / "dumps")
     if result.lines:

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.inference.video_setup import add_codec_arguments
+from cosmos_lidar.commands._codec_setup import add_codec_arguments
 
 if TYPE_CHECKING:
-    from cosmos_lidar.inference.latent_cache import LatentCache
-    from cosmos_lidar.inference.video_codec import VideoCodec
-    from cosmos_lidar.inference.video_files import Footage
+    from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
+    from cosmos_lidar.families.video_tokenizer.files import Footage
+    from cosmos_lidar.latents.cache import LatentCache
 
 HELP = "encode videos and pictures into latents or indices, one safetensors file each"
 EXAMPLE = "cosmos-lidar tokenize videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out latents"
@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode; returns 1 when some input could not be used, which the others do not suffer from."""
+    from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
     from cosmos_lidar.errors import DataError
-    from cosmos_lidar.inference.latent_cache import LatentCache
-    from cosmos_lidar.inference.latent_files import SUFFIX
-    from cosmos_lidar.inference.video_files import find_inputs, open_footage, output_names
-    from cosmos_lidar.inference.video_setup import input_patterns, open_codec
+    from cosmos_lidar.families.video_tokenizer.files import find_inputs, open_footage, output_names
+    from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX
+    from cosmos_lidar.latents.cache import LatentCache
     from cosmos_lidar.log import logger
     from cosmos_lidar.progress import Meter
 
@@ -59,8 +59,8 @@ def _tokenize(
     footage: Footage, path: Path, codec: VideoCodec, known: dict[str, Any], cache: LatentCache | None
 ) -> dict[str, Any]:
     """Write the latents of one file, unless they are there already; returns its row of the index."""
-    from cosmos_lidar.inference.latent_cache import frames_hash, latent_key
-    from cosmos_lidar.inference.latent_files import write_encoded
+    from cosmos_lidar.families.video_tokenizer.latent_files import write_encoded
+    from cosmos_lidar.latents.cache import frames_hash, latent_key
 
     facts = {**known, "source": footage.path.name, "fps": footage.fps, "frames_sha256": frames_hash(footage.blocks())}
     if not _is_done(path, facts):
@@ -71,7 +71,7 @@ def _tokenize(
 
 def _is_done(path: Path, facts: dict[str, Any]) -> bool:
     from cosmos_lidar.errors import DataError
-    from cosmos_lidar.inference.latent_files import read_facts
+    from cosmos_lidar.families.video_tokenizer.latent_files import read_facts
 
     try:
         there = read_facts(path) if path.exists() else {}
@@ -84,7 +84,7 @@ def _encode(footage: Footage, codec: VideoCodec, cache: LatentCache | None, key:
     """Return the encoded video, from the cache where it is in there."""
     import torch
 
-    from cosmos_lidar.inference.video_codec import EncodedVideo
+    from cosmos_lidar.families.video_tokenizer.codec import EncodedVideo
 
     if cache is None:
         return codec.encode(footage.blocks())

@@ -10,10 +10,15 @@ import numpy as np
 
 from cosmos_lidar.clips import Clip
 from cosmos_lidar.demo.recordings import Recordings
-from cosmos_lidar.inference.autoencode import AutoencodeOptions, autoencode_clip, frame_points, full_directions
-from cosmos_lidar.inference.evaluate import Evaluation, build_baseline, evaluate_clips
-from cosmos_lidar.inference.outputs import OutputOptions, write_json, write_outputs
-from cosmos_lidar.inference.score import ClipScore, describe_protocol
+from cosmos_lidar.families.lidar_tokenizer.autoencode import (
+    AutoencodeOptions,
+    autoencode_clip,
+    frame_points,
+    full_directions,
+)
+from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation, build_baseline, evaluate_clips
+from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_json, write_outputs
+from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.models.tokenizer.network import make_tokenizer
 from cosmos_lidar.progress import Meter

@@ -15,7 +15,7 @@ from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 
 if TYPE_CHECKING:
-    from cosmos_lidar.training.tokenizer_config import TokenizerRun
+    from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _training(options: DemoOptions) -> TokenizerRun:
 
 def _train(run: TokenizerRun) -> tuple[int, Path]:
     """Train, and return the signal that stopped it and the path, less the endings, of the last exports."""
-    from cosmos_lidar.training.tokenizer_run import train_tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.job import train_tokenizer
 
     result = train_tokenizer(run)
     return result.signal, result.folder / "checkpoints" / f"iter_{result.step:09d}"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.losses.weight_files import RAFT, load_weights, torchvision_module
+from cosmos_lidar.models.pretrained import RAFT, load_weights, torchvision_module
 
 _SCALE = 2  # flow is looked for at half the size
 _SMALLEST = 128 * _SCALE  # RAFT's features want 16 x 16, an eighth of its input

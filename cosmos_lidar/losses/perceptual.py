@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.losses.reconstruction import check_shapes
-from cosmos_lidar.losses.weight_files import VGG16, load_weights
+from cosmos_lidar.models.pretrained import VGG16, load_weights
 
 # Convolutions of torchvision's vgg16().features up to relu5_3, by index: (index, inputs, outputs).
 _CONVS = ((0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256), (14, 256, 256),

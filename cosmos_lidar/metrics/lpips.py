@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.losses.reconstruction import check_shapes
-from cosmos_lidar.losses.weight_files import ALEXNET, VGG16, load_weights, read_tensors
+from cosmos_lidar.models.pretrained import ALEXNET, VGG16, load_weights, read_tensors
 
 VARIANTS = ("vgg", "alex")
 _SMALLEST = {"vgg": 16, "alex": 63}  # below this a layer of the network has nothing to look at

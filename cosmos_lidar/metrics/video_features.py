@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.losses.weight_files import R3D_18, load_weights, torchvision_module
 from cosmos_lidar.metrics.frechet import FeatureStatistics, frechet_distance, frechet_protocol
 from cosmos_lidar.metrics.protocol import Measurement
+from cosmos_lidar.models.pretrained import R3D_18, load_weights, torchvision_module
 
 _I3D_WANTED = "the TorchScript I3D of StyleGAN-V (i3d_torchscript.pt, 400 Kinetics logits per clip)"
 _I3D_FRAMES = 10  # fewer, and its poolings in time have nothing left

@@ -15,7 +15,7 @@ from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.energon_index import EnergonIndex, SamplePlace, read_energon_index, read_tar_index
 from cosmos_lidar.shards.files import ShardRecord
 from cosmos_lidar.shards.manifest import Manifest, read_manifest
-from cosmos_lidar.shards.sample import META, SampleMeta, read_meta, verify_parts
+from cosmos_lidar.shards.sweeps import META, SampleMeta, read_meta, verify_parts
 
 _MEMBER = re.compile(r"([^./]+)\.([^/]+)")  # key, part: Energon ends the key at the first dot
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.sample import BadFrame, PackedRun
+from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 
 _UNFINISHED = ".part"
 

@@ -15,7 +15,7 @@ from cosmos_lidar.shards.files import write_tar, write_text
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, split_clips
-from cosmos_lidar.shards.sample import PackedRun
+from cosmos_lidar.shards.sweeps import PackedRun
 
 META = "meta.json"
 

@@ -28,7 +28,7 @@ from cosmos_lidar.shards.manifest import (
     write_manifest,
 )
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, ShardPlan, make_plan
-from cosmos_lidar.shards.sample import BadFrame, PackedRun, pack_run
+from cosmos_lidar.shards.sweeps import BadFrame, PackedRun, pack_run
 from cosmos_lidar.workers import end_with_parent
 
 JOURNAL = "prepare.journal.jsonl"

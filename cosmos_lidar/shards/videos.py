@@ -25,7 +25,7 @@ from cosmos_lidar.shards.files import Journal, ShardRecord, remove_unfinished, w
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
-from cosmos_lidar.shards.sample import BadFrame, PackedRun
+from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 VIDEOS = "videos.json"

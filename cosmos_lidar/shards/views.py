@@ -21,15 +21,15 @@ import numpy as np
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.range_codec import encode_ranges
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.inference.lidargen_views import FrameViews
+from cosmos_lidar.families.lidargen.views import FrameViews
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 from cosmos_lidar.shards.files import write_text
 from cosmos_lidar.shards.frames import write_frames
-from cosmos_lidar.shards.lidargen_latents import half_bytes
+from cosmos_lidar.shards.latents import half_bytes
 from cosmos_lidar.shards.plan import PrepareOptions
 
 VIEWS, SENSOR = "views.json", "sensor.yaml"
-SAMPLE_TYPE = "views"  # of energon_tasks.image_to_lidar
+SAMPLE_TYPE = "views"  # of energon_tasks.views
 RANGES, RAYS, PICTURE = "ranges.bin", "rays.npy", ".jpg"
 _QUALITY = 95
 

@@ -1,6 +1,6 @@
 """What every training run can be told: one dataclass per part, each field with its meaning and its default.
 
-The configuration of a model family (:mod:`cosmos_lidar.training.tokenizer_config`, …) adds ``model`` and ``data`` to
+The configuration of a model family (``cosmos_lidar/families/NAME/config.py``) adds ``model`` and ``data`` to
 :class:`Run`; a recipe is a function that returns one.
 """
 

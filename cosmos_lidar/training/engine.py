@@ -26,20 +26,20 @@ from cosmos_lidar.parallel.mesh import (
     process_rank,
     start_processes,
 )
+from cosmos_lidar.parallel.ranks import from_first
 from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
-from cosmos_lidar.training.checkpoint_manifest import checkpoint_step
-from cosmos_lidar.training.checkpoint_store import CheckpointStore
-from cosmos_lidar.training.checkpoints import Checkpoints, checkpoint_mesh, find_resume
+from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume
+from cosmos_lidar.training.checkpoint.manifest import checkpoint_step
+from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import LogConfig, Run
 from cosmos_lidar.training.ema import Ema
-from cosmos_lidar.training.flops import peak_tflops, training_flops
-from cosmos_lidar.training.hangs import HangWatch
-from cosmos_lidar.training.memory import give_memory_back
+from cosmos_lidar.training.guards.hangs import HangWatch
+from cosmos_lidar.training.guards.stop_signals import StopSignals
+from cosmos_lidar.training.measure.flops import peak_tflops, training_flops
+from cosmos_lidar.training.measure.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import save_config
-from cosmos_lidar.training.ranks import from_first
 from cosmos_lidar.training.run_log import RunLog, StepSize
-from cosmos_lidar.training.stop_signals import StopSignals
 from cosmos_lidar.training.validation import Validate
 
 

@@ -20,13 +20,13 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.apply import parallelise
 from cosmos_lidar.parallel.clip import clip_gradients
+from cosmos_lidar.parallel.ranks import gather_objects
+from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.config import OptimConfig, Run
-from cosmos_lidar.training.guards import dump_batch, first_bad_gradient, first_bad_output
-from cosmos_lidar.training.ranks import gather_objects
-from cosmos_lidar.training.spikes import SpikeGuard
-from cosmos_lidar.training.state_tree import random_state, set_random_state
-from cosmos_lidar.training.step_clock import StepClock
-from cosmos_lidar.training.votes import Votes
+from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
+from cosmos_lidar.training.guards.nonfinite import dump_batch, first_bad_gradient, first_bad_output
+from cosmos_lidar.training.guards.step_flags import Votes
+from cosmos_lidar.training.measure.step_clock import StepClock
 
 
 class TrainedModel(ModelPT):

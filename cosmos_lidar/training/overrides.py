@@ -60,7 +60,7 @@ def read_key(path: Path, key: str) -> object:
 
 def save_config(run: object, path: Path) -> None:
     """Write the dataclass tree as YAML, whole or not at all."""
-    from cosmos_lidar.training.files import write_whole
+    from cosmos_lidar.files import write_whole
 
     write_whole(path, lambda partial: partial.write_text(to_yaml(run), encoding="utf-8"))
 

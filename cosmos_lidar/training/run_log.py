@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from cosmos_lidar.files import write_whole
+from cosmos_lidar.parallel.ranks import gather_objects
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.training.files import write_whole
-from cosmos_lidar.training.ranks import gather_objects
-from cosmos_lidar.training.step_clock import PARTS
+from cosmos_lidar.training.measure.step_clock import PARTS
 
 _SPEED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", *PARTS)
 
@@ -27,7 +27,7 @@ class StepSize:
     Attributes:
         samples: of all processes together.
         tokens: latent positions of all samples together.
-        flops: model FLOPs of all processes together, see :mod:`cosmos_lidar.training.flops`.
+        flops: model FLOPs of all processes together, see :mod:`cosmos_lidar.training.measure.flops`.
         processes: that share these.
         peak_tflops: of one device; None where it is not known.
     """
@@ -44,7 +44,7 @@ class RunLog(Callback):
 
     A training row holds the values of that very step, averaged over ranks; speeds are means since the last row:
     ``tflops`` and ``mfu`` per device, ``memory_gb`` the peak of the process that needs most (device memory; resident
-    memory on a CPU), times in seconds per step (:class:`~cosmos_lidar.training.step_clock.StepClock`, rank 0).
+    memory on a CPU), times in seconds per step (:class:`~cosmos_lidar.training.measure.step_clock.StepClock`, rank 0).
 
     Args:
         path: the csv file.

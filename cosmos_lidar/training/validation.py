@@ -11,10 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.apply import reshard
+from cosmos_lidar.parallel.ranks import gather_objects, lend
+from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.ema import Ema
-from cosmos_lidar.training.ranks import gather_objects, lend
 from cosmos_lidar.training.run_log import RunLog
-from cosmos_lidar.training.state_tree import random_state, set_random_state
 
 
 class Validate(Callback):

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from one_node_slurm import OneNodeSlurm, why_not
+
+from tests.launch.one_node_slurm import OneNodeSlurm, why_not
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from cosmos_lidar.losses.flow import FlowLoss, load_flow
 from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features, load_perceptual
 from cosmos_lidar.losses.posterior import gaussian_kl
 from cosmos_lidar.losses.video import VideoLoss, Weight
-from cosmos_lidar.losses.weight_files import VGG16
 from cosmos_lidar.metrics.codebook import CodebookUsage
+from cosmos_lidar.models.pretrained import VGG16
 
 
 def clips(*shape: int, seed: int = 0) -> Tensor:

@@ -18,7 +18,7 @@ from cosmos_lidar.parallel.clip import clip_gradients
 from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, mesh_sizes
 from cosmos_lidar.parallel.spatial import check_width
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "workers"
 TWO = {
     "shard 2": {"data_shard": 2},
     "replicate 2": {"data_replicate": 2},

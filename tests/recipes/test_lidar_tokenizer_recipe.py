@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
 from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.run_log import read_metrics
-from cosmos_lidar.training.tokenizer_config import TokenizerRun
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "iter_000000020"
@@ -60,7 +60,7 @@ def test_the_loss_falls(finished: Path):
 CHECK_EXPORTS = """
 import sys, torch
 from pathlib import Path
-from cosmos_lidar.training.checkpoint_reading import load_full
+from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.models.tokenizer import load_tokenizer
 folder, last = sys.argv[1:]
 x = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1

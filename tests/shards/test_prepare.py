@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SENSOR, tiny_clip, tiny_sweep
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips.clip import Clip, Sweep
@@ -24,7 +23,8 @@ from cosmos_lidar.shards.check import check_shards
 from cosmos_lidar.shards.manifest import Manifest, read_manifest
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
-from cosmos_lidar.shards.sample import INTENSITY, LABELS, META, RANGES, read_meta
+from cosmos_lidar.shards.sweeps import INTENSITY, LABELS, META, RANGES, read_meta
+from tests.shards.conftest import SENSOR, tiny_clip, tiny_sweep
 
 OPTIONS = PrepareOptions(split=(0.6, 0.2, 0.2), samples_per_shard=3)
 
@@ -115,8 +115,8 @@ SLOW_RUN = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from conftest import tiny_clip, tiny_sweep
-from test_prepare import OPTIONS
+from tests.shards.conftest import tiny_clip, tiny_sweep
+from tests.shards.test_prepare import OPTIONS
 from cosmos_lidar.shards.prepare import prepare_shards
 
 def slow(name):
@@ -132,7 +132,7 @@ prepare_shards([slow(f"drive{number}") for number in range(6)], Path(sys.argv[2]
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_and_run_again_gives_the_same_bytes(clips: list[Clip], tmp_path: Path, jobs: int) -> None:
     out = tmp_path / "killed"
-    run = subprocess.Popen([sys.executable, "-c", SLOW_RUN, str(Path(__file__).parent), str(out), str(jobs)])
+    run = subprocess.Popen([sys.executable, "-c", SLOW_RUN, str(Path(__file__).parents[2]), str(out), str(jobs)])
     journal = out / "prepare.journal.jsonl"
     deadline = time.monotonic() + 60
     while not journal.exists() or len(journal.read_text().splitlines()) < 2 or not list(out.glob("*.part")):

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun, check
 from cosmos_lidar.training.command_line import choose, recipe_main
 from cosmos_lidar.training.overrides import apply_overrides, describe, load_config, save_config
-from cosmos_lidar.training.tokenizer_config import TokenizerRun, check
 from recipes.lidar_tokenizer import RECIPES, ci8x8_512, debug
 
 

@@ -19,13 +19,13 @@ pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training import checkpoint_store
-from cosmos_lidar.training.checkpoint_reading import load_full, load_state
-from cosmos_lidar.training.checkpoint_store import CheckpointStore
-from cosmos_lidar.training.dit import DitModel
-from cosmos_lidar.training.dit_run import train_dit
+from cosmos_lidar.families.dit.job import train_dit
+from cosmos_lidar.families.dit.model import DitModel
+from cosmos_lidar.training.checkpoint import store as checkpoint_store
+from cosmos_lidar.training.checkpoint.reading import load_full, load_state
+from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.overrides import apply_overrides
-from cosmos_lidar.training.replay import replay
+from cosmos_lidar.training.preflight.replay import replay
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import dit, lidar_tokenizer
 
@@ -43,7 +43,7 @@ def small(root: Path, *options: str) -> Any:
 def processes(count: int, scenario: dict, family: str, *options: str, status: int = 0) -> list[dict]:
     """Run the worker on ``count`` processes; returns what each said of its runs, in rank order."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"] if count > 1 else []
-    worker = [str(ROOT / "tests" / "training" / "engine_worker.py"), json.dumps(scenario), family, *FEW, *options]
+    worker = [str(ROOT / "tests" / "workers" / "engine_worker.py"), json.dumps(scenario), family, *FEW, *options]
     done = subprocess.run(
         [sys.executable, *launcher, *worker], env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=ROOT,
         capture_output=True, text=True, timeout=240, check=False,

@@ -12,17 +12,17 @@ from cosmos_lidar.errors import DataError, UserError
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.training.checkpoint_store import CheckpointStore
-from cosmos_lidar.training.checkpoints import find_resume
+from cosmos_lidar.files import read_tensors, write_whole
+from cosmos_lidar.training.checkpoint.callback import find_resume
+from cosmos_lidar.training.checkpoint.state_tree import from_plain, random_state, set_random_state, to_plain
+from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import EmaConfig, GuardConfig, OptimConfig
 from cosmos_lidar.training.ema import Ema, decay_at, power_exponent
-from cosmos_lidar.training.files import read_tensors, write_whole
-from cosmos_lidar.training.flops import training_flops
+from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
+from cosmos_lidar.training.measure.flops import training_flops
+from cosmos_lidar.training.measure.step_clock import StepClock
 from cosmos_lidar.training.model import lr_factor
 from cosmos_lidar.training.run_log import RunLog, StepSize, read_metrics
-from cosmos_lidar.training.spikes import SpikeGuard
-from cosmos_lidar.training.state_tree import from_plain, random_state, set_random_state, to_plain
-from cosmos_lidar.training.step_clock import StepClock
 
 
 def test_random_numbers_survive_a_file(tmp_path: Path):

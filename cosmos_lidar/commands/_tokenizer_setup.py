@@ -1,0 +1,178 @@
+"""From command-line options to clips, tokenizer and picture options."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from cosmos_lidar.clips import Clip, open_clips
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions
+from cosmos_lidar.latents.cache import weights_hash
+from cosmos_lidar.models.tokenizer import VideoTokenizerConfig, load_tokenizer
+from cosmos_lidar.sensors import Sensor, load_sensor
+from cosmos_lidar.shards.clips import is_shards, open_shards
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A loaded network, ready to compute.
+
+    Attributes:
+        network: module with ``encode`` and ``decode``.
+        device: where it is.
+        dtype: in which it computes.
+        description: where it came from, for the metrics file.
+    """
+
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    description: dict[str, Any]
+
+
+def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenizer:
+    """Load the network that ``--checkpoint``, or ``--enc_path`` and ``--dec_path``, name.
+
+    Args:
+        args: parsed options.
+        any_kind: tokenizers of video will do as well.
+
+    Raises:
+        UserError: neither or both are given, a file is missing, or the device is not there.
+    """
+    files = _tokenizer_files(args)
+    for file in files:
+        if not file.exists():
+            raise DataError("no such tokenizer", file=file, wanted="the path of a checkpoint, see --checkpoint")
+    device = choose_device(args.device)
+    network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
+    if isinstance(network.config, VideoTokenizerConfig) and not any_kind:
+        kind = f"{network.config.family} tokenizer, of sequences"
+        raise DataError(f"a {kind}", file=files[0], wanted="a tokenizer of single range maps (CI, DI)")
+    dtype = getattr(torch, args.tokenizer_dtype)
+    description = {"files": [str(file) for file in files], "weights_sha256": weights_hash(network)}
+    return Tokenizer(network.eval().to(device=device, dtype=dtype), device, dtype, description)
+
+
+def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
+    pair = [path for path in (args.enc_path, args.dec_path) if path]
+    if args.checkpoint and pair:
+        raise UserError("--checkpoint and --enc_path/--dec_path both name a tokenizer: give one of them")
+    if args.checkpoint:
+        return [Path(args.checkpoint)]
+    if len(pair) != 2:
+        raise UserError("no tokenizer: give --checkpoint, or both --enc_path and --dec_path")
+    return [Path(path) for path in pair]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is cuda where there is one, else the CPU.
+
+    Raises:
+        UserError: the name is not a device, or there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name}: not a device; choose cpu, cuda, cuda:1 or auto") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: there are {torch.cuda.device_count()} cuda devices here; choose cpu or auto")
+    return device
+
+
+def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
+    """Return the clips that the options ask for, with the sensor that they ask for.
+
+    Args:
+        path: recordings, or a folder of prepared shards.
+        args: parsed options; ``split`` is a split of the shards, or a file that lists clips.
+
+    Raises:
+        UserError: nothing is recognised at ``path``, or a clip, split or list is not there.
+    """
+    path, split = Path(path), args.split
+    if is_shards(path) and args.format in (None, "shards"):
+        if args.sensor:
+            raise UserError(f"--sensor cannot be changed for prepared shards: {path} has its own sensor files")
+        named = split if split and not Path(split).is_file() else None
+        clips, split = open_shards(path, named), None if named else split
+    else:
+        clips = open_clips(path, format=args.format, sensor=args.sensor)
+    if split:
+        listed = _read_list(Path(split))
+        clips = [clip for clip in clips if clip.clip_id in listed]
+        if not clips:
+            raise DataError("none of the listed clips is there", file=split, wanted=f"ids of clips in {path}")
+    if args.clip:
+        clips = _named(clips, args.clip, path)
+    return [replace(clip, sensor=choose_rows(clip.sensor, args)) for clip in clips]
+
+
+def _read_list(file: Path) -> set[str]:
+    """Return the clip ids of a list: one per line, what follows a dot is ignored."""
+    if not file.is_file():
+        raise DataError("no such list of clips", file=file, wanted="a text file, one clip per line")
+    return {line.strip().split(".")[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
+
+
+def _named(clips: list[Clip], names: list[str], path: Path) -> list[Clip]:
+    known = {clip.clip_id: clip for clip in clips}
+    for name in names:
+        if name not in known:
+            shown = ", ".join(list(known)[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+            raise DataError("no such clip", file=path, clip=name, wanted=f"one of {shown}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def choose_rows(sensor: Sensor, args: argparse.Namespace) -> Sensor:
+    """Return the sensor with the row elevations that ``--waymo_top`` or ``--uniform_fov`` ask for, else as it is.
+
+    Raises:
+        UserError: both are given, or the field of view is empty.
+    """
+    if args.waymo_top and args.uniform_fov:
+        raise UserError("--waymo_top and --uniform_fov both choose the rows: give one of them")
+    if args.uniform_fov:
+        if args.fov_min >= args.fov_max:
+            raise UserError(f"--fov_min {args.fov_min} is not below --fov_max {args.fov_max}")
+        return sensor.with_rows(np.radians(np.linspace(args.fov_max, args.fov_min, sensor.rows)), np.zeros(sensor.rows))
+    if args.waymo_top:
+        beams = load_sensor("waymo_top").row_elevations_rad
+        at = np.linspace(0.0, len(beams) - 1.0, sensor.rows)
+        return sensor.with_rows(np.interp(at, np.arange(len(beams)), beams), np.zeros(sensor.rows))
+    return sensor
+
+
+def choose_options(args: argparse.Namespace, sensor: Sensor) -> AutoencodeOptions:
+    """Return how maps of this sensor become pictures: the sensor's own format where no option says otherwise.
+
+    Raises:
+        UserError: a value is not possible.
+    """
+    asked = {
+        "min_range_m": args.min_range,
+        "max_range_m": args.max_range,
+        "pair_columns": args.downsample_factor_col,
+        "repeat_rows": args.n_rows_repeat,
+    }
+    return AutoencodeOptions(
+        format=replace(sensor.format, **{key: value for key, value in asked.items() if value is not None}),
+        merge_rows=args.downsample_factor_row,
+        merge_method=args.downsample_method,
+        repeat_columns=args.n_cols_repeat,
+        rows_taken=args.rows_taken,
+        padding=args.padding,
+        mask=args.mask,
+        batch_size=args.batch_size,
+    )

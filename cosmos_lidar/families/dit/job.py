@@ -1,0 +1,127 @@
+"""The training of a diffusion transformer on latents: its network and its data, handed to the engine."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.families.dit.config import DitRun, check
+from cosmos_lidar.families.dit.export import export_model
+from cosmos_lidar.families.dit.model import DitModel
+from cosmos_lidar.log import logger
+from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.models.dit.weights import load_dit_weights
+from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+
+_VAL_SHARE = 4  # one synthetic clip in four is validated on
+
+
+__all__ = ["check", "load_job", "make_dry_model", "make_job", "make_network", "synthetic_latents", "train_dit"]
+
+
+def train_dit(run: DitRun) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    check(run)
+    return fit(run, lambda folder, share: make_job(run, folder, share))
+
+
+def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
+    """Return network and data of a run."""
+    return load_job(run, DitModel(run, make_network(run), folder), folder, share)
+
+
+def load_job(
+    run: DitRun, model: DitModel, folder: Path, share: DataShare, loader: Callable[..., Any] | None = None
+) -> Job:
+    """Return a model with the data of its run: latents, or what ``loader`` reads."""
+    from energon_tasks.latents import latents_loader
+
+    loader = loader or latents_loader
+    data, trainer = run.data, run.trainer
+    path = Path(data.path) if data.path else synthetic_latents(folder / "synthetic", run)
+    common = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
+    common["bad_sample_budget"] = data.bad_sample_budget
+    reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
+    train = loader(path, data.train_split, training=True, **reading, **common)
+    val = loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
+    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export_model)
+
+
+def make_dry_model(run: DitRun) -> DitModel:
+    """Return the model with random weights on the current default device; the data is not looked at."""
+    return DitModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())
+
+
+def make_network(run: DitRun) -> nn.Module:
+    """Return the network, with the weights of ``model.checkpoint`` if that is set.
+
+    Raises:
+        DataError: the file holds the weights of another network.
+        UserError: text of another width than the network takes.
+    """
+    network = build_dit(run.model.name, **run.model.shape())
+    width = network.config.crossattn_emb_channels
+    if run.data.text_shape and run.data.text_shape[1] != width:
+        raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes embeddings of width {width}")
+    if run.model.checkpoint:
+        load_dit_weights(network, Path(run.model.checkpoint))
+    return network
+
+
+def synthetic_latents(folder: Path, run: DitRun) -> Path:
+    """Return a folder of shards of made-up latents: smooth waves, different in each clip; rank 0 makes it."""
+    from cosmos_lidar.shards.manifest import index_with_energon
+    from energon_tasks.latents import SAMPLE_TYPE
+
+    def make() -> None:
+        logger.info("making %d synthetic latents in %s", run.synthetic_clips, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        validated = max(run.synthetic_clips // _VAL_SHARE, 1)
+        names = [_write_shard(folder, "train", range(validated, run.synthetic_clips), run)]
+        names.append(_write_shard(folder, "val", range(validated), run))
+        index_with_energon(folder, names, sample_type=SAMPLE_TYPE)
+
+    return made_once(folder, folder / ".nv-meta" / "dataset.yaml", make)
+
+
+def _write_shard(folder: Path, split: str, clips: range, run: DitRun) -> str:
+    import webdataset
+
+    name = f"{split}-000000.tar"
+    with webdataset.TarWriter(str(folder / name)) as tar:
+        for clip in clips:
+            rng = np.random.default_rng([run.trainer.seed, clip])
+            parts = {"latent.npy": _bytes(_waves(rng, run.data.latent_shape))}
+            if run.data.text_shape:
+                parts["text.npy"] = _bytes(rng.standard_normal(run.data.text_shape).astype(np.float32))
+            meta = json.dumps({"clip_id": f"synthetic_{clip:06d}"}).encode()
+            tar.write({"__key__": f"{clip:06d}", "meta.json": meta, **parts})
+    return name
+
+
+def _waves(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
+    """Return (C, T, H, W) float32 of standard deviation 0.5: one plane wave per channel, moving with time."""
+    channels, *sizes = shape
+    t, h, w = np.meshgrid(*(np.arange(size, dtype=np.float32) for size in sizes), indexing="ij")
+    frequency = rng.uniform(-0.6, 0.6, (3, channels, 1, 1, 1)).astype(np.float32)
+    phase = rng.uniform(0, 2 * np.pi, (channels, 1, 1, 1)).astype(np.float32)
+    return (0.5**0.5 * np.sin(frequency[0] * t + frequency[1] * h + frequency[2] * w + phase)).astype(np.float32)
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()

@@ -1,0 +1,255 @@
+"""Range maps through a tokenizer and back: merge columns, make a picture, pad, encode, decode, restore metres.
+
+The defaults follow the published lidar tokenizer command except where its choice costs quality without need:
+pictures are padded by repeating the edge to a multiple of 8 (published: mid-range zeros to a multiple of 16) and
+computed in float32 (published: bfloat16, which costs precision and stops networks that were traced in float32).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.families.lidar_tokenizer.merge import Merged, merge_pixels
+from cosmos_lidar.metrics.lidar import RangeProtocol
+from cosmos_lidar.sensors import Sensor, prepare_range_map, ray_directions, restore_range_map
+from cosmos_lidar.sensors.range_picture import PAIR_METHODS
+from cosmos_lidar.sensors.sensor import RangeMapFormat
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_CHOICES = {
+    "merge_method": PAIR_METHODS,
+    "rows_taken": ("published", "mean"),
+    "padding": ("edge", "published"),
+    "mask": ("input", "decoded"),
+    "ray_at": ("centre", "edge"),
+}
+_PAD_MULTIPLE = {"edge": 8, "published": 16}
+
+
+@dataclass(frozen=True)
+class AutoencodeOptions:
+    """How range maps go through a tokenizer.
+
+    Attributes:
+        format: range limits, merged columns and repeated rows.
+        merge_rows: that many neighbouring rows become one.
+        merge_method: which return of merged pixels is kept: ``scatter_min`` the nearest, ``scatter_max`` the farthest,
+            ``every_n`` that of the first pixel.
+        repeat_columns: each merged column is repeated that often in the picture.
+        rows_taken: of the repeated rows of a decoded picture, take the one at ``repeat_rows // 2`` (``published``)
+            or the ``mean`` of all.
+        padding: ``edge`` repeats the border to a multiple of 8; ``published`` adds zeros (mid range) to one of 16.
+        mask: a reconstructed pixel has a return where the ``input`` has a valid one (published), or where the
+            ``decoded`` range is farther than the buffer from both limits.
+        ray_at: points lie in the ``centre`` of a column, or at its leading ``edge`` as in the published code.
+        batch_size: frames per step.
+    """
+
+    format: RangeMapFormat = RangeMapFormat()
+    merge_rows: int = 1
+    merge_method: str = "scatter_min"
+    repeat_columns: int = 1
+    rows_taken: str = "published"
+    padding: str = "edge"
+    mask: str = "input"
+    ray_at: str = "centre"
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name} is {getattr(self, name)!r}: choose {' or '.join(allowed)}")
+        counts = {name: getattr(self, name) for name in ("merge_rows", "repeat_columns", "batch_size")}
+        counts |= {name: getattr(self.format, name) for name in ("pair_columns", "repeat_rows")}
+        for name, value in counts.items():
+            if value < 1:
+                raise UserError(f"{name} is {value}: it must be at least 1")
+        if not 0.0 <= self.format.min_range_m < self.format.max_range_m:
+            limits = f"{self.format.min_range_m} to {self.format.max_range_m} m"
+            raise UserError(f"range limits {limits}: the first must be smaller, and not negative")
+
+    def range_protocol(self) -> RangeProtocol:
+        """Return the metric constants that belong to these range limits."""
+        near, far = float(self.format.min_range_m), float(self.format.max_range_m)
+        inner = tuple(edge for edge in RangeProtocol().band_edges_m if near < edge < far)
+        return RangeProtocol(min_range_m=near, max_range_m=far, band_edges_m=(near, *inner, far))
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """One frame before and after the tokenizer; all arrays are (rows, merged columns).
+
+    Attributes:
+        frame_id: the dataset's name of the frame.
+        reference_m: float32 metres as measured, 0 = no return, not clipped.
+        decoded_m: float32 metres as decoded in every pixel, between the range limits.
+        reconstruction_m: float32 metres, 0 where the reconstruction has no return.
+        source: int64, flat index of the pixel of the full range map whose ray each merged pixel keeps.
+        seconds: time that encoding and decoding took (a batch's time shared out evenly).
+    """
+
+    frame_id: str
+    reference_m: np.ndarray
+    decoded_m: np.ndarray
+    reconstruction_m: np.ndarray
+    source: np.ndarray
+    seconds: float
+
+
+def autoencode_clip(
+    tokenizer: nn.Module,
+    clip: Clip,
+    options: AutoencodeOptions,
+    max_frames: int = -1,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[DecodedFrame]:
+    """Yield the frames of a clip in order; only one batch is in memory at a time.
+
+    Args:
+        tokenizer: module with ``encode(picture) -> latents`` and ``decode(latents) -> picture``, already on ``device``.
+        clip: the drive.
+        options: how maps go through the tokenizer.
+        max_frames: only the first so many; -1 for all.
+        device: where the tokenizer is.
+        dtype: in which it computes.
+
+    Raises:
+        DataError: the clip has no frame, or a range map is not of the sensor's shape or not finite.
+        UserError: the tokenizer cannot take the picture, or the map cannot be merged as the options say.
+    """
+    count = count_frames(clip, max_frames)
+    for first in range(0, count, options.batch_size):
+        numbers = range(first, min(first + options.batch_size, count))
+        merged = [read_merged(clip, number, options) for number in numbers]
+        started = time.perf_counter()
+        ranges = torch.from_numpy(np.stack([frame.range_m for frame in merged]))
+        decoded = reconstruct(tokenizer, ranges.to(device), options, dtype).cpu().numpy()
+        seconds = (time.perf_counter() - started) / len(merged)
+        for number, frame, decoded_m in zip(numbers, merged, decoded, strict=True):
+            restored = np.where(_has_return(frame.range_m, decoded_m, options), decoded_m, np.float32(0.0))
+            yield DecodedFrame(clip.frame_ids[number], frame.range_m, decoded_m, restored, frame.source, seconds)
+
+
+def count_frames(clip: Clip, max_frames: int) -> int:
+    """Return how many frames of the clip are used; ``max_frames`` -1 means all.
+
+    Raises:
+        DataError: the clip has no frame.
+        UserError: ``max_frames`` is 0.
+    """
+    if not max_frames:
+        raise UserError("max_frames is 0: choose a number of frames, or -1 for all")
+    if not len(clip):
+        raise DataError("no frames in it", file=clip.source, clip=clip.clip_id, wanted="one or more lidar frames")
+    return len(clip) if max_frames < 0 else min(max_frames, len(clip))
+
+
+def read_merged(clip: Clip, number: int, options: AutoencodeOptions) -> Merged:
+    """Read the range map of frame ``number``, check it, and merge its pixels.
+
+    Raises:
+        DataError: it is not of the sensor's shape, or not finite.
+    """
+    range_m, sensor = np.asarray(clip.range_map(number), np.float32), clip.sensor
+    problem, wanted = None, None
+    if range_m.shape != sensor.shape:
+        problem = f"a range map of {' x '.join(map(str, range_m.shape))} pixels"
+        wanted = f"{sensor.rows} x {sensor.columns} of sensor {sensor.name}; choose the sensor with --sensor"
+    elif not np.isfinite(range_m).all():
+        problem, wanted = "ranges that are not finite", "metres, 0 where nothing came back"
+    if problem:
+        key = f"range map of frame {clip.frame_ids[number]}"
+        raise DataError(problem, file=clip.source, clip=clip.clip_id, key=key, wanted=wanted)
+    return merge_pixels(range_m, options.merge_rows, options.format.pair_columns, options.merge_method)
+
+
+def _has_return(reference_m: np.ndarray, decoded_m: np.ndarray, options: AutoencodeOptions) -> np.ndarray:
+    protocol = options.range_protocol()
+    by_input = options.mask == "input"
+    range_m, margin_m = (reference_m, protocol.margin_m) if by_input else (decoded_m, protocol.buffer_m)
+    return (range_m > protocol.min_range_m + margin_m) & (range_m < protocol.max_range_m - margin_m)
+
+
+@torch.inference_mode()
+def reconstruct(
+    tokenizer: nn.Module, range_m: torch.Tensor, options: AutoencodeOptions, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Return (B, rows, columns) float32 decoded metres of merged range maps (B, rows, columns).
+
+    Every pixel is given, also those without a return: the caller decides which to keep.
+
+    Raises:
+        UserError: the tokenizer cannot take the picture, or gives back one of another size.
+    """
+    padded, (top, left) = pad_picture(to_picture(range_m, options), options.padding)
+    try:
+        latents = tokenizer.encode(padded.to(dtype))
+        latents = latents[1] if isinstance(latents, tuple) else latents  # discrete families: (indices, codes)
+        decoded = tokenizer.decode(latents).float()
+    except RuntimeError as error:
+        height, width = padded.shape[-2:]
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"the tokenizer failed on pictures of {height} x {width} in {str(dtype).removeprefix('torch.')}: {reason} "
+            "(networks traced in float32 need --tokenizer_dtype float32)"
+        ) from error
+    if decoded.shape != padded.shape:
+        raise UserError(f"the tokenizer returned {tuple(decoded.shape)} for a picture of {tuple(padded.shape)}")
+    height, width = range_m.shape[-2] * options.format.repeat_rows, range_m.shape[-1] * options.repeat_columns
+    return from_picture(decoded[..., top : top + height, left : left + width], options)
+
+
+def to_picture(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
+    """Return (B, 3, rows * repeat_rows, columns * repeat_columns) in [-1, 1] of merged maps (B, rows, columns)."""
+    picture = prepare_range_map(range_m, replace(options.format, pair_columns=1))
+    return picture.repeat_interleave(options.repeat_columns, dim=-1)
+
+
+def from_picture(picture: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
+    """Return (B, rows, columns) metres between the range limits of decoded pictures (B, 3, H, W)."""
+    picture = picture[..., options.repeat_columns // 2 :: options.repeat_columns]
+    every_pixel = torch.ones((), dtype=torch.bool, device=picture.device)
+    return restore_range_map(picture, options.format, valid=every_pixel, row=options.rows_taken)
+
+
+def pad_picture(picture: torch.Tensor, padding: str) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Pad (B, 3, H, W) evenly on both sides to a multiple of 8 (``edge``) or 16 (``published``).
+
+    Returns:
+        The padded picture, and how many rows and columns were added before the first.
+    """
+    multiple = _PAD_MULTIPLE[padding]
+    height, width = (-size % multiple for size in picture.shape[-2:])
+    top, left = height // 2, width // 2
+    sides = (left, width - left, top, height - top)
+    padded = F.pad(picture, sides, mode="replicate") if padding == "edge" else F.pad(picture, sides)
+    return padded, (top, left)
+
+
+def frame_points(range_m: np.ndarray, source: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return (N, 3) float32 metres of the pixels with a return, row by row.
+
+    Args:
+        range_m: (rows, columns) metres, 0 = no return.
+        source: (rows, columns) flat index into the full map, so that each point keeps the azimuth that was measured.
+        directions: (rows, columns of the full map, 3), see :func:`full_directions`.
+    """
+    hit = range_m > 0
+    return (range_m[hit, None] * directions.reshape(-1, 3)[source[hit]]).astype(np.float32)
+
+
+def full_directions(sensor: Sensor, options: AutoencodeOptions) -> np.ndarray:
+    """Return (rows, columns, 3) unit vectors of the sensor's full range map."""
+    return ray_directions(sensor, ray_at=options.ray_at)

@@ -1,0 +1,171 @@
+"""Metrics of a tokenizer over many clips: per clip, pooled over all, and how sure the pooled numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cosmos_lidar.clips import Clip
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.families.lidar_tokenizer.autoencode import (
+    AutoencodeOptions,
+    autoencode_clip,
+    count_frames,
+    full_directions,
+    pad_picture,
+    read_merged,
+    to_picture,
+)
+from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
+from cosmos_lidar.metrics.bootstrap import Interval, bootstrap_over_clips
+
+
+class Identity(nn.Module):
+    """Baseline that gives the picture back: what remains is the error of merging, clipping and normalising alone."""
+
+    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return the picture."""
+        return picture
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the picture."""
+        return latents
+
+
+class Resize(nn.Module):
+    """Baseline that averages 8 x 8 pixels and interpolates between the averages: what no learning gives."""
+
+    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, H/8, W/8) averages."""
+        return F.avg_pool2d(picture, 8)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, H, W), bilinear."""
+        return F.interpolate(latents, scale_factor=8, mode="bilinear", align_corners=False)
+
+
+class MeanPicture(nn.Module):
+    """Baseline that decodes the same picture for every frame: what remains when nothing is known about a frame.
+
+    Args:
+        picture: (1, 3, H, W), padded as the frames will be.
+    """
+
+    def __init__(self, picture: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("picture", picture)
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> MeanPicture:
+        """Average the pictures of all frames; "no return" counts as the nearest range, as in the pictures."""
+        total, count = torch.zeros(()), 0
+        for clip in clips:
+            for number in range(count_frames(clip, max_frames)):
+                range_m = torch.from_numpy(read_merged(clip, number, options).range_m)
+                total = total + to_picture(range_m[None], options).double()
+                count += 1
+        return cls(pad_picture((total / count).float(), options.padding)[0])
+
+    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return (B, 0): nothing."""
+        return picture.new_zeros(len(picture), 0)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, H, W)."""
+        return self.picture.expand(len(latents), -1, -1, -1)
+
+
+def build_baseline(name: str, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> nn.Module:
+    """Return the baseline ``identity``, ``resize`` or ``mean``; the last one reads all frames of the clips first."""
+    if name == "mean":
+        return MeanPicture.of(clips, options, max_frames)
+    return Identity() if name == "identity" else Resize()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics per clip and pooled.
+
+    Attributes:
+        clips: score by clip id.
+        pooled: score of all pixels of all clips.
+        intervals: bootstrap intervals over clips of the pooled ``rmse_m``, ``mae_m`` and ``relative``; empty for one.
+    """
+
+    clips: dict[str, ClipScore]
+    pooled: ClipScore
+    intervals: dict[str, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all metrics as plain values at full precision."""
+        return {
+            "pooled": self.pooled.to_dict(),
+            "intervals_95_percent": {name: asdict(interval) for name, interval in self.intervals.items()},
+            "clips": {clip_id: score.to_dict() for clip_id, score in self.clips.items()},
+        }
+
+
+def evaluate_clips(
+    network: nn.Module,
+    clips: Sequence[Clip],
+    options: AutoencodeOptions,
+    *,
+    max_frames: int = -1,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    chamfer: bool = True,
+    on_frame: Callable[[int], object] = lambda count: None,
+) -> Evaluation:
+    """Autoencode clips and measure them.
+
+    Args:
+        network: module with ``encode`` and ``decode``, already on ``device``.
+        clips: all of one sensor.
+        options: how maps go through the tokenizer.
+        max_frames: first frames of each clip; -1 for all.
+        device: where the network is.
+        dtype: in which it computes.
+        chamfer: also measure point clouds (about 0.3 s per frame of 100,000 points).
+        on_frame: called with 1 after each frame, for a progress bar.
+
+    Raises:
+        UserError: there are no clips, or clips of several sensors, whose errors cannot be pooled.
+        DataError: a clip cannot be read.
+    """
+    require_one_sensor(clips)
+    scores: dict[str, ClipScore] = {}
+    pooled = ClipScore(options, full_directions(clips[0].sensor, options) if chamfer else None)
+    for clip in clips:
+        score = ClipScore(options, full_directions(clip.sensor, options) if chamfer else None)
+        for frame in autoencode_clip(network, clip, options, max_frames, device, dtype):
+            score.add(frame)
+            on_frame(1)
+        pooled.merge(score)
+        scores[clip.clip_id] = score
+    return Evaluation(scores, pooled, bootstrap_over_clips([score.errors for score in scores.values()]))
+
+
+def require_one_sensor(clips: Sequence[Clip]) -> None:
+    """Refuse an empty list, and clips of different sensors.
+
+    Raises:
+        UserError: says which clips differ.
+    """
+    if not clips:
+        raise UserError("no clips to evaluate")
+    first = clips[0]
+    for clip in clips[1:]:
+        if (clip.sensor.name, clip.sensor.shape, clip.sensor.format) != (
+            first.sensor.name,
+            first.sensor.shape,
+            first.sensor.format,
+        ):
+            raise UserError(
+                f"clip {first.clip_id} is of sensor {first.sensor.name}, clip {clip.clip_id} of {clip.sensor.name}: "
+                "errors of different sensors are not pooled; choose with --clip, or force one with --sensor"
+            )

@@ -1,0 +1,71 @@
+"""The training of a lidar tokenizer: its network, its data and its exports, handed to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from cosmos_lidar.families.export import export_trained
+from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun, check
+from cosmos_lidar.families.lidar_tokenizer.data import make_data, picture_size
+from cosmos_lidar.families.lidar_tokenizer.model import LidarTokenizerModel
+from cosmos_lidar.sensors import RangeMapFormat
+from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+
+
+def train_tokenizer(run: TokenizerRun) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    check(run)
+    return fit(run, lambda folder, share: make_job(run, folder, share))
+
+
+def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
+    """Return network, data and exports of a run."""
+    data = make_data(run, folder, share)
+    model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
+    batch, workers = run.data.batch_size, run.data.workers
+    return Job(model, data.train, data.val, batch, workers, run.model.checkpoint or "scratch", export_trained)
+
+
+def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:
+    """Return the model with random weights on the current default device; the data is not looked at.
+
+    Pictures are as high as those of the data's sensor, or 512, as of every built-in sensor, where that is not known.
+    """
+    from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
+
+    height, width = picture_size(run)
+    size = (height, run.data.crop_columns or width)
+    perceptual = PerceptualLoss(Vgg16Features()) if run.model.loss.perceptual > 0 else None
+    network = make_network(replace(run, model=replace(run.model, checkpoint="")))
+    return LidarTokenizerModel(run, network, Path(), perceptual, RangeMapFormat(), size)
+
+
+def make_network(run: TokenizerRun) -> nn.Module:
+    """Return the network, with the weights of ``model.checkpoint`` if that is set."""
+    from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
+
+    config = run.model
+    if config.checkpoint:
+        network = load_tokenizer(config.checkpoint)
+    else:
+        shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
+        overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
+        network = build_tokenizer(config.name, **overrides)
+    if not config.train_encoder:
+        for part in (network.encoder, network.quant_conv):
+            part.requires_grad_(False)
+    return network
+
+
+def _make_perceptual(run: TokenizerRun) -> nn.Module | None:
+    from cosmos_lidar.losses.perceptual import load_perceptual
+
+    loss = run.model.loss
+    return load_perceptual(loss.perceptual_weights) if loss.perceptual > 0 else None

@@ -1,0 +1,159 @@
+"""The lidar tokenizer as a NeMo model: the loss of a batch, and the validation.
+
+The network itself (``cosmos_lidar.models.tokenizer``) knows nothing of this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
+from cosmos_lidar.losses.reconstruction import l1
+from cosmos_lidar.losses.schedule import piecewise_constant
+from cosmos_lidar.metrics.image import psnr, ssim
+from cosmos_lidar.metrics.lidar import RangeErrors, RangeProtocol
+from cosmos_lidar.models.tokenizer.video_layers import fold_frames
+from cosmos_lidar.parallel.spatial import join_slices, take_slice
+from cosmos_lidar.sensors import RangeMapFormat, denormalise
+from cosmos_lidar.training.model import TrainedModel
+
+
+class LidarTokenizerModel(TrainedModel):
+    """Train ``network`` to reproduce pictures of range maps.
+
+    Args:
+        run: the resolved configuration.
+        network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
+        folder: of the run.
+        perceptual: module (reconstruction, picture, mask) -> per-picture distance; None when its weight is 0.
+        picture: how ranges became pictures, to report errors in metres.
+        size: (height, width) of training pictures.
+
+    A network of video takes sequences (B, 3, T, H, W); losses and metrics are those of their frames as pictures.
+    """
+
+    columns = ("loss", "color", "perceptual")
+    val_columns = tuple(
+        f"val/{name}" for name in "loss color perceptual psnr ssim rmse_m mae_m relative".split()
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        run: TokenizerRun,
+        network: nn.Module,
+        folder: Path,
+        perceptual: nn.Module | None,
+        picture: RangeMapFormat,
+        size: tuple[int, int],
+    ) -> None:
+        super().__init__(run, network, folder)
+        self.picture, self.size = picture, size
+        self._perceptual = (perceptual,)  # in a tuple: its frozen weights are no part of the model or its checkpoints
+
+    def judges(self) -> list[nn.Module]:
+        """Return the perceptual network, if its term is in use."""
+        return [network for network in self._perceptual if network is not None]
+
+    def on_fit_start(self) -> None:
+        """Move the perceptual network to where the model is."""
+        super().on_fit_start()
+        for network in self.judges():
+            network.to(self.device)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return reconstructions of ``images`` in [-1, 1], in the dtype of the computation."""
+        images = images.to(self.compute_dtype)
+        if self.run.parallel.context == 1:
+            return self.network.decode(self.network.encode(images))
+        group = self._device_mesh["context"].get_group()
+        return join_slices(self.network.decode(self.network.encode(take_slice(images, group))), group)
+
+    def losses(
+        self, reconstruction: torch.Tensor, images: torch.Tensor, valid: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return ``loss`` and its parts, each a scalar.
+
+        Args:
+            reconstruction: (B, 3, H, W) or (B, 3, T, H, W).
+            images: of the same shape, in [-1, 1].
+            valid: with one channel, bool, pixels with a return; used when ``model.loss.masked`` is on.
+        """
+        reconstruction, images, valid = (as_pictures(x) for x in (reconstruction, images, valid))
+        config = self.run.model.loss
+        mask = valid if config.masked else None
+        color = l1(reconstruction.float(), images.float(), mask)
+        weights = [config.perceptual, config.perceptual_late]
+        weight = piecewise_constant(self.global_step, [config.perceptual_boundary], weights)
+        perceptual = torch.zeros((), device=images.device)
+        if self._perceptual[0] is not None:
+            perceptual = self._perceptual[0](reconstruction.float(), images.float(), mask).mean()
+        return {"loss": config.color * color + weight * perceptual, "color": color, "perceptual": perceptual}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move the two tensors of a batch; Lightning by itself walks into the loader's bookkeeping and fails."""
+        images, valid = (tensor.to(device, non_blocking=True) for tensor in (batch.images, batch.valid))
+        return replace(batch, images=images, valid=valid)
+
+    def step(self, batch: Any) -> dict[str, torch.Tensor]:
+        """Return ``loss`` and its parts of one batch."""
+        return self.losses(self(batch.images), batch.images, batch.valid)
+
+    def meta_inputs(self) -> tuple[torch.Tensor, ...]:
+        """Return one training picture on the ``meta`` device."""
+        return (torch.empty(1, 3, *self._shape, device="meta"),)
+
+    def example_batch(self, count: int) -> SimpleNamespace:
+        """Return ``count`` pictures of zeros."""
+        valid = torch.ones(count, 1, *self._shape, dtype=torch.bool)
+        return SimpleNamespace(images=torch.zeros(count, 3, *self._shape), valid=valid, clip_ids=[])
+
+    def tokens_per_sample(self) -> int:
+        """Return the latent positions of a training picture or sequence."""
+        shape, frames = self.network.config, self.run.data.sequence
+        time = 1 + (frames - 1) // shape.temporal_compression if frames > 1 else 1
+        return time * self.size[0] * self.size[1] // shape.spatial_compression**2
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return sums over one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
+        reconstruction, images, valid = (as_pictures(x) for x in (self(batch.images), batch.images, batch.valid))
+        reconstruction, images = reconstruction.float(), images.float()
+        values = self.losses(reconstruction, images, valid)
+        errors = RangeErrors(RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m))
+        errors.add(self._metres(images), self._metres(reconstruction), self._one_row_each(valid))
+        quality = {"psnr": psnr(reconstruction, images).sum(), "ssim": ssim(reconstruction, images).sum()}
+        means = {name: float(value) * len(images) for name, value in values.items()}
+        return {"count": len(images), "errors": errors.state(), **means, **{k: float(v) for k, v in quality.items()}}
+
+    def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the ``val/`` values of all batches of all ranks, weighted by their number of frames."""
+        count = sum(result["count"] for result in results)
+        names = ("loss", "color", "perceptual", "psnr", "ssim")
+        pooled = {f"val/{name}": sum(result[name] for result in results) / count for name in names}
+        errors = RangeErrors(RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m))
+        errors.load_state(sum(result["errors"] for result in results))
+        found = errors.result().published
+        return pooled | {"val/rmse_m": found.rmse_m, "val/mae_m": found.mae_m, "val/relative": found.relative}
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        frames = self.run.data.sequence
+        return (frames, *self.size) if frames > 1 else self.size
+
+    def _metres(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return (B, rows, columns) metres of (B, 3, H, W) pictures: mean of channels, one row of each group."""
+        ranges = denormalise(picture.clamp(-1.0, 1.0).mean(dim=1), self.picture)
+        return ranges[:, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
+
+    def _one_row_each(self, valid: torch.Tensor) -> torch.Tensor:
+        return valid[:, 0, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
+
+
+def as_pictures(x: torch.Tensor) -> torch.Tensor:
+    """Return sequences (B, C, T, H, W) as pictures (B T, C, H, W); pictures as they are."""
+    return fold_frames(x) if x.ndim == 5 else x

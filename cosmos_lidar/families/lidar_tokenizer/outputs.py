@@ -1,0 +1,127 @@
+"""The files that ``autoencode`` leaves behind for one clip: videos, pictures, point clouds, metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame, frame_points
+from cosmos_lidar.families.lidar_tokenizer.histogram import histogram_picture
+from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
+from cosmos_lidar.viz.pictures import caption_picture, stack_pictures, write_png
+from cosmos_lidar.viz.point_cloud import ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR, render_points
+from cosmos_lidar.viz.point_files import write_ply
+from cosmos_lidar.viz.range_map import RangeLimits, published_colours, quantile_limits
+from cosmos_lidar.viz.video import write_video
+
+_KINDS = ("original", "reconstructed")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and how it looks.
+
+    Attributes:
+        folder: results of all clips go below this folder.
+        fps: frames per second of the videos.
+        colormap: of the range maps.
+        point_video: also render the point clouds to a video.
+    """
+
+    folder: Path
+    fps: float = 10.0
+    colormap: str = "Spectral"
+    point_video: bool = True
+
+
+def write_outputs(
+    scene: str, frames: Iterable[DecodedFrame], score: ClipScore, middle_m: np.ndarray, output: OutputOptions
+) -> list[Path]:
+    """Consume the decoded frames of a clip, score them and write all files; one frame is in memory at a time.
+
+    Args:
+        scene: name of the clip, and of its files.
+        frames: at least one.
+        score: fed with every frame; must have been made with directions.
+        middle_m: (rows, columns) metres, range map of the middle frame: it sets the colours of all.
+        output: where to write and how it looks.
+
+    Returns:
+        The files and folders that were written, without the metrics file (see :func:`write_json`).
+    """
+    points, names = output.folder / "points" / scene, []
+    stacked = _range_pictures(_named(frames, names), score, quantile_limits(middle_m), output, scene)
+    written = [output.folder / "range_map_video" / f"{scene}.mp4", output.folder / "range_map" / scene, points]
+    write_video(written[0], stacked, output.fps)
+    written.append(output.folder / "histogram" / f"{scene}.png")
+    result = score.errors.result()
+    write_png(written[-1], histogram_picture(result, score.errors.protocol.histogram_max_m, scene))
+    if output.point_video:
+        written.append(output.folder / "point_cloud" / f"{scene}.mp4")
+        write_video(written[-1], _point_pictures(points, names), output.fps)
+    return written
+
+
+def _named(frames: Iterable[DecodedFrame], names: list[str]) -> Iterator[DecodedFrame]:
+    for frame in frames:
+        names.append(_file_name(frame.frame_id))
+        yield frame
+
+
+def _range_pictures(
+    frames: Iterable[DecodedFrame], score: ClipScore, limits: RangeLimits, output: OutputOptions, scene: str
+) -> Iterator[np.ndarray]:
+    """Yield original above reconstruction, leaving each frame's own files behind on the way."""
+    for frame in frames:
+        score.add(frame)
+        name = _file_name(frame.frame_id)
+        ranges = np.concatenate((frame.reference_m, frame.reconstruction_m))
+        colours = published_colours(ranges, output.colormap, *limits)
+        write_png(output.folder / "range_map" / scene / f"{name}.png", colours)
+        _write_points(output.folder / "points" / scene, name, frame, score.directions)
+        yield colours
+
+
+def _write_points(folder: Path, name: str, frame: DecodedFrame, directions: np.ndarray) -> None:
+    colours = (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR)
+    for kind, range_m, colour in zip(_KINDS, (frame.reference_m, frame.reconstruction_m), colours, strict=True):
+        points = frame_points(range_m, frame.source, directions)
+        write_whole(folder / f"{name}_{kind}.npz", lambda file, points=points: np.savez(file, points=points))
+        write_ply(folder / f"{name}_{kind}.ply", points, colour)
+
+
+def _point_pictures(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
+    for name in names:
+        panels = []
+        for kind, colour in zip(_KINDS, (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR), strict=True):
+            with np.load(folder / f"{name}_{kind}.npz", allow_pickle=False) as file:
+                panels.append(caption_picture(render_points(file["points"], colour, 1280, 720), kind.capitalize()))
+        yield stack_pictures(panels)
+
+
+def _file_name(frame_id: str) -> str:
+    return frame_id.replace("/", "_").replace(os.sep, "_")
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; missing folders are made."""
+    text = json.dumps(document, indent=2, allow_nan=False)
+    write_whole(path, lambda file: file.write((text + "\n").encode()))
+
+
+def write_whole(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file under another name and rename it when it is whole; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""What a training run of camera-to-lidar diffusion can be told. Defaults are the published settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cosmos_lidar.diffusion.objective import make_objective
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitRun
+from cosmos_lidar.families.dit.config import check as check_dit
+from cosmos_lidar.families.lidargen.canvas import CanvasLayout
+from cosmos_lidar.models.dit.rays import RAY_CHANNELS
+from cosmos_lidar.training.config import setting
+
+
+@dataclass
+class CanvasConfig:
+    """Sizes of the latents that share a canvas: one slot for the range map, one for each picture."""
+
+    views: int = setting(3, "cameras")
+    lidar: list[int] = setting([64, 224], "rows and columns of the latent range map")
+    image: list[int] = setting([88, 160], "rows and columns of the latents of a picture")
+    dense: bool = setting(False, "leave unfilled parts of the canvas out of the sequence, and of the loss")
+
+    def layout(self) -> CanvasLayout:
+        """Return the layout.
+
+        Raises:
+            UserError: not two sizes each, or no camera.
+        """
+        if len(self.lidar) != 2 or len(self.image) != 2:
+            raise UserError(f"model.canvas: lidar={self.lidar}, image={self.image}: two sizes each, such as [64,224]")
+        return CanvasLayout(tuple(self.lidar), tuple(self.image), self.views)
+
+
+@dataclass
+class LidarGenModelConfig(DitModelConfig):
+    """The network, its objective and the canvas."""
+
+    name: str = setting("faditv2_7b", "shape of the network, as build_dit knows it")
+    n_views: int = setting(4, "slots of the canvas: the range map and each camera")
+    objective: str = setting("edm", "what the network is asked for: edm (published), flow (a straight path's velocity)")
+    rays: bool = setting(False, "tokens know their rays, from calibrations, instead of their view and place")
+    text: bool = setting(True, "keep the published layers that attend to text, which is never given")
+    canvas: CanvasConfig = field(default_factory=CanvasConfig)
+
+    def shape(self) -> dict[str, int | float | bool]:
+        """Return what differs from the named shape, for ``build_dit``."""
+        shape: dict[str, int | float | bool] = {"n_views": self.n_views, "cross_attention": self.text}
+        if self.rays:
+            shape |= {"ray_channels": RAY_CHANNELS, "view_condition_dim": 0, "extra_per_block_abs_pos_emb": False}
+        return shape
+
+
+@dataclass
+class TokenizersConfig:
+    """What encodes frames during training; nothing where ``data.path`` holds latents."""
+
+    lidar: str = setting("", "tokenizer of range maps: makes data.path a folder of `prepare --views`")
+    image: str = setting("", "tokenizer of pictures")
+    lidar_mean_std: str = setting("", "mean_std.pt of the range maps' latents")
+    image_mean_std: str = setting("", "mean_std.pt of the pictures' latents")
+    cache: str = setting("", "folder in which latents are kept, so that each frame is encoded once; empty: none")
+
+
+@dataclass
+class LidarGenDataConfig(DitDataConfig):
+    """Where encoded frames come from, or frames and what encodes them."""
+
+    latent_shape: list[int] = setting([16, 4, 88, 224], "channels, slots, height, width of the canvas")
+    tokenizers: TokenizersConfig = field(default_factory=TokenizersConfig)
+
+
+@dataclass
+class LidarGenRun(DitRun):
+    """One training run of camera-to-lidar diffusion, complete: the same value gives the same run."""
+
+    family: str = setting("lidargen", "file of recipes/ that this run belongs to")
+    model: LidarGenModelConfig = field(default_factory=LidarGenModelConfig)
+    data: LidarGenDataConfig = field(default_factory=LidarGenDataConfig)
+
+
+def check(run: LidarGenRun) -> None:
+    """Refuse combinations that cannot work, before anything is allocated.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    check_dit(run)
+    make_objective(run.model.objective)
+    if run.model.rays and run.synthetic_clips:
+        raise UserError("model.rays=True: made-up latents (synthetic_clips) have no rays; give data.path")
+    layout = run.model.canvas.layout()
+    slots = 1 + layout.views
+    if run.model.n_views != slots:
+        raise UserError(f"model.n_views={run.model.n_views}: {layout.views} cameras and the range map make {slots}")
+    wanted = [run.data.latent_shape[0], slots, *layout.size]
+    if run.data.latent_shape != wanted:
+        raise UserError(f"data.latent_shape={run.data.latent_shape}: the canvas of model.canvas is {wanted}")
+    tokenizers = run.data.tokenizers
+    if bool(tokenizers.lidar) != bool(tokenizers.image):
+        raise UserError("data.tokenizers.lidar and data.tokenizers.image: give both, for frames, or none, for latents")
+    if tokenizers.lidar and run.synthetic_clips:
+        raise UserError("data.tokenizers: made-up latents (synthetic_clips) are encoded already; give data.path")
+    if run.data.text_shape:
+        raise UserError(f"data.text_shape={run.data.text_shape}: camera-to-lidar diffusion takes no text, []")

@@ -1,0 +1,46 @@
+"""The training of camera-to-lidar diffusion: its network and its data, handed to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.families.dit.job import load_job, make_network
+from cosmos_lidar.families.lidargen.config import LidarGenRun, check
+from cosmos_lidar.families.lidargen.model import LidarGenModel
+from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
+from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+
+__all__ = ["check", "make_dry_model", "make_job", "train_lidargen"]
+
+
+def train_lidargen(run: LidarGenRun) -> RunResult:
+    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
+
+    Raises:
+        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+    """
+    check(run)
+    return fit(run, lambda folder, share: make_job(run, folder, share))
+
+
+def make_job(run: LidarGenRun, folder: Path, share: DataShare) -> Job:
+    """Return network and data of a run."""
+    if not run.data.tokenizers.lidar:
+        return load_job(run, LidarGenModel(run, make_network(run), folder), folder, share)
+    encode = FrameLatents(run.data.tokenizers, run.model.canvas.layout())
+    model = LidarGenModel(run, make_network(run), folder, encode)
+    return load_job(run, model, folder, share, partial(_open_frames, encode.lidar_step))
+
+
+def _open_frames(step: int, path: Path, split: str, **options: Any) -> Any:
+    from energon_tasks.views import views_loader
+
+    return views_loader(path, split, step=step, **options)
+
+
+def make_dry_model(run: LidarGenRun) -> LidarGenModel:
+    """Return the model with random weights on the current default device; the data is not looked at."""
+    return LidarGenModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())

@@ -1,0 +1,92 @@
+"""Generated sweeps as files, numbers and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.families.lidargen.figure import three_rows
+from cosmos_lidar.families.lidargen.generate import LidarGenerator
+from cosmos_lidar.families.lidargen.inputs import Frame
+from cosmos_lidar.metrics.generation import GenerationScores
+from cosmos_lidar.metrics.protocol import Measurement, write_measurements
+from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
+from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.point_files import write_ply
+from cosmos_lidar.viz.report import Report
+from cosmos_lidar.viz.whole_file import whole_file
+
+REPORT = "report.html"
+_MOST_SHOWN = 8  # sweeps on the page, evenly over all
+
+
+def sweep_file(folder: Path, frame: Frame) -> Path:
+    """Return the file of a frame's range map and points."""
+    return folder / f"{frame.name}.npz"
+
+
+def write_sweep(folder: Path, frame: Frame, made_m: np.ndarray, points: np.ndarray) -> None:
+    """Write the range map and the points as npz, and the points as ply."""
+    with whole_file(sweep_file(folder, frame)) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, range_m=made_m, points=points)
+    write_ply(folder / f"{frame.name}.ply", points)
+
+
+def write_picture(
+    folder: Path, frame: Frame, generator: LidarGenerator, made_m: np.ndarray, points: np.ndarray
+) -> None:
+    """Write the picture of three rows: views with the points in them, range maps, clouds."""
+    recorded_m = frame.recorded() if frame.recorded else None
+    recorded_points = None if recorded_m is None else generator.points(recorded_m)
+    picture = three_rows(frame.views(points), made_m, points, recorded_m, recorded_points)
+    write_png(folder / f"{frame.name}.png", picture)
+
+
+def compare(folder: Path, frames: Sequence[Frame], generator: LidarGenerator) -> list[Measurement]:
+    """Compare what was written with the recorded sweeps; write ``metrics.json``, ``metrics.csv``.
+
+    Returns:
+        The rows of the table; none where no frame has a recording.
+    """
+    scores = GenerationScores(features=generator.features())
+    for frame in frames:
+        if frame.recorded:
+            recorded_m, made = frame.recorded(), np.load(sweep_file(folder, frame))
+            scores.add(frame.clip_id, recorded_m, made["range_m"], generator.points(recorded_m), made["points"])
+    if not len(scores):
+        return []
+    measurements = scores.result()
+    write_measurements(folder, measurements)
+    return measurements
+
+
+def write_page(
+    folder: Path, frames: Sequence[Frame], generator: LidarGenerator, measurements: Sequence[Measurement], facts: str
+) -> Path:
+    """Write ``report.html``: the numbers, and some of the sweeps to turn and to look at."""
+    from PIL import Image
+
+    report = Report("Lidar from cameras", facts)
+    if measurements:
+        rows = [(m.name, m.value, m.low, m.high, m.n, m.protocol.hash) for m in measurements]
+        columns = ("measure", "value", "95 % from", "to", "sweeps", "protocol")
+        report.heading("Results").table(columns, rows, "metrics.json tells what each protocol stands for.")
+    shown = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MOST_SHOWN).astype(int))]
+    clouds = []
+    for frame in shown:
+        points = np.load(sweep_file(folder, frame))["points"]
+        panels = [Cloud("Generated", points)]
+        if frame.recorded:
+            panels.insert(0, Cloud("Recorded", generator.points(frame.recorded())))
+        clouds.append(CloudFrame(frame.name, panels))
+    report.heading("Point clouds").point_clouds(clouds, "Both panels share one camera." if measurements else "")
+    pictures = [folder / f"{frame.name}.png" for frame in shown]
+    if any(picture.is_file() for picture in pictures):
+        report.heading("Pictures")
+    for frame, picture in zip(shown, pictures, strict=True):
+        if picture.is_file():
+            caption = f"{frame.name}: generated points in the views, range maps, clouds"
+            report.picture(np.asarray(Image.open(picture).convert("RGB")), caption)
+    return report.write(folder / REPORT)

@@ -1,0 +1,141 @@
+"""The pictures that were taken with a sweep, found by their time, as a network sees them; the rays of its tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.clips.camera_pose import camera_in_sweep
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.rig import MountedCamera
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.families.lidargen.canvas import CanvasLayout
+from cosmos_lidar.families.lidargen.rays import canvas_rays
+from cosmos_lidar.sensors import prepare_range_map
+from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameViews:
+    """Which pictures belong to a frame, and how they are laid out with its range map.
+
+    Attributes:
+        cameras: names, in the order of the slots.
+        image_size: (height, width) that pictures are scaled and cut to.
+        tolerance_s: how far a picture may be from the middle of the sweep.
+        lidar_step: pixels of a range map, along rows and columns, that one latent stands for.
+        image_step: the same of a picture.
+    """
+
+    cameras: tuple[str, ...]
+    image_size: tuple[int, int] = (704, 1280)
+    tolerance_s: float = 0.06
+    lidar_step: int = 8
+    image_step: int = 8
+
+    def layout(self, sensor: Sensor) -> CanvasLayout:
+        """Return the canvas of a sensor's range maps and these pictures."""
+        width = cut_columns(sensor.format, sensor.columns // sensor.format.pair_columns, self.lidar_step)
+        size = (self.image_size[0] // self.image_step, self.image_size[1] // self.image_step)
+        rows = sensor.rows * sensor.format.repeat_rows // self.lidar_step
+        return CanvasLayout((rows, width // self.lidar_step), size, len(self.cameras))
+
+    def pictures(self, clip: Clip, index: int) -> Tensor:
+        """Return the pictures (views, 3, H, W) in [-1, 1] that are nearest to the middle of a sweep.
+
+        Raises:
+            DataError: a camera is not there, or has no picture near enough in time.
+        """
+        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        return torch.cat([fit_picture(stream.read(number), self.image_size) for stream, number in chosen])
+
+    def rays(self, clip: Clip, index: int, mirrored: bool = False) -> np.ndarray | None:
+        """Return the rays (1 + views, rows, columns, 6) float32 of the tokens of a frame's canvas.
+
+        None where a camera has no lens, or no place on the car.
+
+        Args:
+            clip: with cameras.
+            index: number of the frame.
+            mirrored: of the frame as a mirror shows it; the lidar's place on the vehicle stays as it is.
+
+        Raises:
+            DataError: a camera is not there, or has no picture near enough in time.
+        """
+        rig = self.rig(clip, index)
+        if rig is None:
+            return None
+        steps = self.lidar_step, self.image_step
+        return canvas_rays(rig, clip.sensor, self.layout(clip.sensor), self.image_size, steps, mirrored)
+
+    def rig(self, clip: Clip, index: int) -> list[MountedCamera] | None:
+        """Return the cameras as they took the pictures of a frame, in the axes of the lidar in mid-sweep.
+
+        None where a camera has no lens, or no place on the car.
+
+        Raises:
+            DataError: a camera is not there, or has no picture near enough in time.
+        """
+        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        for stream, _ in chosen:
+            if stream.model is None or (stream.lidar_SE3_camera is None and stream.world_SE3_camera is None):
+                return None
+        return [
+            MountedCamera(stream.name, stream.model, camera_in_sweep(clip, stream, index, number))
+            for stream, number in chosen
+        ]
+
+    def nearest(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:
+        """Return a camera, and which of its pictures is nearest to the middle of a sweep.
+
+        Raises:
+            DataError: the camera is not there, or has no picture near enough in time.
+        """
+        stream = clip.cameras.get(name)
+        if stream is None:
+            found = ", ".join(clip.cameras) or "none"
+            raise DataError(f"no camera {name}", file=clip.source, clip=clip.clip_id, wanted=f"one of: {found}")
+        middle_us = float(clip.timestamps_us[index].mean())
+        gaps_s = np.abs(stream.timestamps_us - middle_us) / 1e6
+        if not len(gaps_s) or gaps_s.min() > self.tolerance_s:
+            nearest = f"nearest of {len(gaps_s)} pictures {gaps_s.min():.3f} s away" if len(gaps_s) else "no picture"
+            raise DataError(
+                f"camera {stream.name}: {nearest}", file=clip.source, clip=clip.clip_id,
+                key=f"frame {clip.frame_ids[index]}", wanted=f"at most {self.tolerance_s:g} s (--tolerance)",
+            )  # fmt: skip
+        return stream, int(gaps_s.argmin())
+
+
+def cut_columns(format: RangeMapFormat, merged: int, step: int) -> int:
+    """Return the columns of the centre crop: the format's where maps are that wide, else all that fill latents."""
+    width = format.crop_columns if 0 < format.crop_columns <= merged else merged
+    return width // step * step
+
+
+def lidar_picture(clip: Clip, index: int, step: int) -> Tensor:
+    """Return the picture (1, 3, H, W) in [-1, 1] of a range map, cut in the middle."""
+    return cut_picture(clip.range_map(index), clip.sensor.format, step)
+
+
+def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tensor:
+    """Return the picture (1, 3, H, W) in [-1, 1] of a range map (rows, columns) metres, cut in the middle."""
+    picture = torch.from_numpy(prepare_range_map(range_m, format))
+    width = cut_columns(format, picture.shape[-1], step)
+    start = (picture.shape[-1] - width) // 2
+    return picture[None, ..., start : start + width]
+
+
+def fit_picture(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Return (1, 3, H, W) in [-1, 1]: scaled to cover ``size`` (bilinear, antialiased), cut in the middle.
+
+    A picture of 1080 x 1920 becomes 720 x 1280 and is cut to 704 x 1280, as published.
+    """
+    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255.0
+    scale = max(size[0] / x.shape[2], size[1] / x.shape[3])
+    covering = tuple(max(round(side * scale), least) for side, least in zip(x.shape[2:], size, strict=True))
+    x = nn.functional.interpolate(x, size=covering, mode="bilinear", antialias=True)
+    top, left = ((have - want) // 2 for have, want in zip(covering, size, strict=True))
+    return (x[..., top : top + size[0], left : left + size[1]] - 0.5) / 0.5

@@ -1,0 +1,202 @@
+"""What a training run of an image or video tokenizer can be told. Defaults are those of the published NeMo recipe.
+
+Where the published settings lose quality without need (no average of the weights, no warm-up, the same corner of the
+same frames at each visit), the default is what the published fine-tuning of the same networks in PyTorch does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.losses.flow import check_flow_size
+from cosmos_lidar.losses.video import Weight
+from cosmos_lidar.models.pretrained import RAFT, VGG16
+from cosmos_lidar.models.tokenizer.config import tokenizer_config
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
+from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
+
+# Keys of the published recipe -> ours.
+PUBLISHED_KEYS = {
+    "data.micro_batch_size": "data.batch_size",
+    "data.num_workers": "data.workers",
+    "trainer.val_check_interval": "trainer.val_every",
+    "trainer.limit_val_batches": "trainer.val_batches",
+    "trainer.log_every_n_steps": "trainer.log_every",
+    "optim.config.lr": "optim.lr",
+    "optim.config.weight_decay": "optim.weight_decay",
+}
+
+
+@dataclass
+class AdversarialConfig:
+    """A critic that learns to tell reconstructions from recordings; off, as in the published fine-tuning."""
+
+    weight: float = setting(0.0, "weight of the adversarial term (hinge); 0 builds no critic")
+    adaptive: bool = setting(False, "scale it so that its gradient is as large as that of the other terms")
+    start: int = setting(0, "step at which the game begins")
+    channels: int = setting(64, "width of the critic's first layer")
+    layers: int = setting(3, "layers of the critic that halve height and width")
+
+
+@dataclass
+class VideoLossConfig:
+    """What is made small: the weighted sum of these terms. Those of weight 0 need no network and no file.
+
+    The published networks have no KL or commitment term: AE latents and FSQ codes have nothing to be pulled to.
+    """
+
+    color: float = setting(1.0, "weight of the mean absolute difference, in [-1, 1] units")
+    perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
+    perceptual_late: float = setting(0.073, "its weight from step perceptual_boundary on")
+    perceptual_boundary: int = setting(500_000, "step from which perceptual_late replaces perceptual")
+    gram: float = setting(0.0, "weight of the difference of the Gram matrices of VGG features, of whole clips")
+    gram_late: float = setting(0.0, "its weight from step gram_boundary on (published: 0.062, switched off)")
+    gram_boundary: int = setting(500_000, "step from which gram_late replaces gram")
+    flow: float = setting(0.0, "weight of the difference of optical flow (RAFT)")
+    flow_late: float = setting(0.0, "its weight from step flow_boundary on (published: 0.01, switched off)")
+    flow_boundary: int = setting(250_000, "step from which flow_late replaces flow")
+    vgg_weights: str = setting("", "file of torchvision's vgg16 weights, for perceptual and gram; empty: torch's cache")
+    raft_weights: str = setting("", "file of torchvision's raft_large weights, for flow; empty: torch's cache")
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+
+    def weights(self) -> dict[str, Weight]:
+        """Return the weights by term."""
+        changing = {
+            name: Weight(*(getattr(self, name + part) for part in ("", "_late", "_boundary")))
+            for name in ("perceptual", "gram", "flow")
+        }
+        if self.perceptual == 0:
+            del changing["perceptual"]
+        return {"color": Weight(self.color, self.color, 0), **changing}
+
+    @property
+    def needs_vgg(self) -> bool:
+        """A term in use compares features of VGG16."""
+        weights = self.weights()
+        return "perceptual" in weights or weights["gram"].used
+
+
+@dataclass
+class VideoModelConfig:
+    """The network and its losses."""
+
+    model: str = setting("Cosmos-1.0-Tokenizer-CV8x8x8", "published name, or one that build_tokenizer knows: DV8x16x16")
+    jit_ckpt_pth: str = setting(
+        "", "weights to start from: folder with autoencoder.jit or encoder.jit and decoder.jit, .pt, .safetensors, or "
+        "a name of the Hugging Face hub such as nvidia/Cosmos-1.0-Tokenizer-CV8x8x8; empty starts from random ones"
+    )  # fmt: skip
+    channels: int | None = setting(None, "width of the network; none keeps that of `model`")
+    channels_mult: list[int] | None = setting(None, "width of each level, times channels; none keeps that of `model`")
+    num_res_blocks: int | None = setting(None, "residual blocks per level; none keeps that of `model`")
+    z_channels: int | None = setting(None, "channels before the latent; none keeps that of `model`")
+    loss: VideoLossConfig = field(default_factory=VideoLossConfig)
+    ema: EmaConfig = field(default_factory=lambda: EmaConfig(enabled=True))
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.model
+
+    @property
+    def overrides(self) -> dict[str, object]:
+        """Fields of the network's shape that differ from those of the named one."""
+        shape = ("channels", "channels_mult", "num_res_blocks", "z_channels")
+        return {name: getattr(self, name) for name in shape if getattr(self, name) is not None}
+
+
+@dataclass
+class VideoDataConfig:
+    """Where the videos come from, and what is cut out of them."""
+
+    path: str = setting("", "folder of tars of mp4 files with Energon's index, or with `cosmos-lidar prepare`'s")
+    train_split: str = setting("train", "split that is trained on")
+    val_split: str = setting("val", "split that is validated on")
+    batch_size: int = setting(1, "clips per step and process")
+    frames: int = setting(33, "frames of a clip: one more than a multiple of the temporal compression")
+    size: int = setting(256, "height and width of the crop, a multiple of the spatial compression")
+    resize: int = setting(0, "scale the short side to this before cropping; 0 keeps the size, or enlarges to `size`")
+    stride: int = setting(1, "take every n-th frame")
+    fps: float = setting(0.0, "take frames at this rate, whatever that of the video; 0 takes every stride-th")
+    val_batch_size: int = setting(1, "clips per validation batch: from the middle of each video")
+    workers: int = setting(8, "reader processes per training process; 0 reads in the training process")
+    shuffle: int = setting(64, "videos kept in memory, still encoded, to be drawn from at random")
+    bad_sample_budget: float = setting(0.01, "share of unusable videos that stops the run")
+
+
+@dataclass
+class VideoRun(Run):
+    """One training run of an image or video tokenizer, complete: the same value gives the same run."""
+
+    family: str = setting("video_tokenizer", "file of recipes/ that this run belongs to")
+    synthetic_videos: int = setting(0, "make that many videos of synthetic drives first when data.path is empty")
+    model: VideoModelConfig = field(default_factory=VideoModelConfig)
+    data: VideoDataConfig = field(default_factory=VideoDataConfig)
+
+
+def check(run: VideoRun) -> None:
+    """Refuse combinations that cannot work, before anything is allocated.
+
+    Raises:
+        UserError: the message names the options and the values that would do.
+    """
+    check_run(run)
+    data = run.data
+    refuse_below(
+        {
+            "data.batch_size": (data.batch_size, 1),
+            "data.val_batch_size": (data.val_batch_size, 1),
+            "data.workers": (data.workers, 0),
+            "data.frames": (data.frames, 1),
+            "data.stride": (data.stride, 1),
+            "data.fps": (data.fps, 0),
+        }
+    )
+    check_sizes(data, tokenizer_config(run.model.model, **run.model.overrides))
+    check_loss(run.model.loss, data)
+    if not data.path and not run.synthetic_videos:
+        raise UserError("data.path is empty: give the folder of tars of mp4 files (data.path=shards)")
+
+
+def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
+    """Refuse terms whose network is not there, or cannot take the pictures.
+
+    Raises:
+        UserError: the message names what to download, and how to do without.
+    """
+    weights = loss.weights()
+    if loss.needs_vgg and not loss.vgg_weights and not VGG16.cached.is_file():
+        off = "model.loss.perceptual=0" + (" model.loss.gram=0 model.loss.gram_late=0" * weights["gram"].used)
+        raise UserError(
+            "the perceptual loss needs VGG16 weights, and model.loss.vgg_weights names no file. Give torchvision's "
+            f"{VGG16.name} (model.loss.vgg_weights={VGG16.name}, or put it into {VGG16.cached.parent}), or train "
+            f"without the term: {off}"
+        )
+    if weights["flow"].used:
+        if not loss.raft_weights and not RAFT.cached.is_file():
+            raise UserError(
+                "model.loss.flow needs RAFT's weights, and model.loss.raft_weights names no file. Give torchvision's "
+                f"{RAFT.name} (or put it into {RAFT.cached.parent}), or train without the term: model.loss.flow=0 "
+                "model.loss.flow_late=0"
+            )
+        try:
+            check_flow_size(data.size, data.size)
+        except DataError as error:
+            raise UserError(f"data.size={data.size}: {error}") from error
+
+
+def check_sizes(data: VideoDataConfig, shape: object) -> None:
+    """Refuse crops that the network would silently cut, or cannot take.
+
+    Raises:
+        UserError: the message names the nearest sizes that would do.
+    """
+    time = shape.temporal_compression if isinstance(shape, VideoTokenizerConfig) else None
+    if time is None and data.frames != 1:
+        raise UserError(f"data.frames={data.frames}: a tokenizer of single pictures is trained with data.frames=1")
+    if time is not None and (data.frames - 1) % time:
+        below = (data.frames - 1) // time * time + 1
+        wanted = f"one more than a multiple of {time}, such as {below} or {below + time}"
+        raise UserError(f"data.frames={data.frames}: {wanted}")
+    if data.size % shape.spatial_compression or data.size < 1:
+        raise UserError(f"data.size={data.size}: a multiple of {shape.spatial_compression}")

@@ -1,0 +1,67 @@
+"""Files of latents: one ``.safetensors`` for each video or picture, with what is needed to decode it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.families.video_tokenizer.codec import EncodedVideo
+from cosmos_lidar.viz.whole_file import whole_file
+
+SUFFIX = ".safetensors"
+_WANTED = "a file that `cosmos-lidar tokenize` wrote"
+
+
+def write_encoded(path: Path, encoded: EncodedVideo, facts: dict[str, Any]) -> None:
+    """Write latents (C, t, h, w), or indices (t, h, w) int32, with sizes, crop and ``facts`` in the header.
+
+    Raises:
+        DataError: the disk is full, or another failure to write.
+    """
+    from safetensors.torch import save
+
+    tensors = {"latents": encoded.latents} if encoded.indices is None else {"indices": encoded.indices}
+    sizes = {name: value for name, value in asdict(encoded).items() if name not in ("latents", "indices")}
+    header = {"cosmos_lidar": json.dumps({**sizes, **facts})}
+    try:
+        with whole_file(path) as partial:
+            partial.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, header))
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror}", file=path, wanted="a folder to write to") from error
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return sizes, crop and facts of a file of latents.
+
+    Raises:
+        DataError: not such a file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["cosmos_lidar"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"not readable: {error}", file=path, wanted=_WANTED) from error
+
+
+def read_encoded(path: Path) -> tuple[EncodedVideo, dict[str, Any]]:
+    """Return what :func:`write_encoded` was given.
+
+    Raises:
+        DataError: not such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    facts = read_facts(path)
+    try:
+        tensors = load_file(path)
+        sizes = {name: facts.pop(name) for name in ("frames", "height", "width")}
+        crop = tuple(facts.pop("crop"))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(f"not readable: {error}", file=path, wanted=_WANTED) from error
+    return EncodedVideo(tensors.get("latents"), tensors.get("indices"), crop=crop, **sizes), facts

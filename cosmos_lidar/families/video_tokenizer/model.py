@@ -1,0 +1,178 @@
+"""An image or video tokenizer as a NeMo model: the loss of a batch of clips, and the validation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.families.video_tokenizer.config import VideoRun
+from cosmos_lidar.families.video_tokenizer.discriminator import Adversary
+from cosmos_lidar.losses.adversarial import adaptive_weight
+from cosmos_lidar.losses.video import VideoLoss
+from cosmos_lidar.metrics.codebook import CodebookUsage
+from cosmos_lidar.metrics.image import psnr, ssim
+from cosmos_lidar.metrics.lpips import Lpips
+from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
+from cosmos_lidar.parallel.spatial import join_slices, take_slice
+from cosmos_lidar.training.model import TrainedModel
+
+
+class VideoTokenizerModel(TrainedModel):
+    """Train ``network`` to reproduce clips.
+
+    Args:
+        run: the resolved configuration.
+        network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
+        folder: of the run.
+        loss: the terms that are in use.
+        lpips: validates that too; None without its weights.
+    """
+
+    def __init__(
+        self, run: VideoRun, network: nn.Module, folder: Path, loss: VideoLoss, lpips: Lpips | None = None
+    ) -> None:
+        super().__init__(run, network, folder)
+        self.discrete = isinstance(network, DiscreteTokenizer)
+        self.temporal = isinstance(network.config, VideoTokenizerConfig)
+        self._lpips = (lpips,)
+        self._loss = (loss,)  # in a tuple: frozen networks in it are no part of the model or its checkpoints
+        game = run.model.loss.adversarial
+        self.adversary = Adversary(game, run.optim) if game.weight else None
+        self.columns = ("loss", *loss.names, *(("adversarial", "critic") if self.adversary else ()))
+        quality = ["psnr", "ssim"] + ["lpips"] * (lpips is not None) + ["perplexity", "codes_used"] * self.discrete
+        self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
+
+    def judges(self) -> list[nn.Module]:
+        """Return the loss, with its networks, the critic and LPIPS."""
+        further = [self.adversary.network] if self.adversary else []
+        return [*self._loss, *further, *(network for network in self._lpips if network is not None)]
+
+    def on_fit_start(self) -> None:
+        """Move the networks of the loss to where the model is."""
+        super().on_fit_start()
+        for network in self.judges():
+            network.to(self.device)
+
+    def forward(self, frames: Tensor) -> dict[str, Any]:
+        """Return ``reconstruction`` of clips (B, 3, T, H, W) in [-1, 1], and ``indices`` of a discrete tokenizer."""
+        x = frames.to(self.compute_dtype)
+        x = x if self.temporal else fold_time(x)
+        context = self.run.parallel.context > 1
+        group = self._device_mesh["context"].get_group() if context else None
+        encoded = self.network.encode(take_slice(x, group) if context else x)
+        indices, latents = encoded if self.discrete else (None, encoded)
+        made = self.network.decode(latents)
+        made = join_slices(made, group) if context else made
+        return {"reconstruction": made if self.temporal else unfold_time(made, len(frames)), "indices": indices}
+
+    def losses(self, made: Tensor, frames: Tensor) -> dict[str, Tensor]:
+        """Return ``loss`` and its parts, each a scalar; while training, the critic learns from the clips too.
+
+        Args:
+            made: (B, 3, T, H, W) reconstructions.
+            frames: of the same shape, in [-1, 1].
+        """
+        made = made.float()
+        total, parts = self._loss[0](made, frames, self.global_step)
+        if self.adversary is None:
+            return {"loss": total, **parts}
+        if not self.adversary.active(self.global_step):
+            zero = torch.zeros_like(total)
+            return {"loss": total, **parts, "adversarial": zero, "critic": zero}
+        game = (self.adversary.play if self.training else self.adversary.judge)(made, frames)
+        weight = self.adversary.config.weight
+        if self.adversary.config.adaptive and self.training:
+            weight = weight * adaptive_weight(total, game["adversarial"], made)
+        return {"loss": total + weight * game["adversarial"], **parts, **game}
+
+    def further_tensors(self) -> dict[str, Tensor]:
+        """Return the critic's weights and optimizer."""
+        return self.adversary.tensors() if self.adversary else {}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move the frames of a batch; Lightning by itself walks into the loader's bookkeeping and fails."""
+        return replace(batch, frames=batch.frames.to(device, non_blocking=True))
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """Return ``loss`` and its parts of one batch."""
+        frames = to_unit_range(batch.frames)
+        return self.losses(self(frames)["reconstruction"], frames)
+
+    def meta_inputs(self) -> tuple[Tensor, ...]:
+        """Return one training clip on the ``meta`` device."""
+        return (self._zeros(1, "meta") if self.temporal else self._zeros(1, "meta")[:, :, 0],)
+
+    def example_batch(self, count: int) -> SimpleNamespace:
+        """Return ``count`` clips of zeros."""
+        return SimpleNamespace(frames=self._zeros(count, None), clip_ids=[])
+
+    def tokens_per_sample(self) -> int:
+        """Return the latent positions of a training clip."""
+        data, shape = self.run.data, self.network.config
+        time = 1 + (data.frames - 1) // shape.temporal_compression if self.temporal else 1
+        return time * (data.size // shape.spatial_compression) ** 2
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return sums over one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
+        frames = to_unit_range(batch.frames)
+        output = self(frames)
+        made = output["reconstruction"].float()
+        sums = {name: float(value) * len(frames) for name, value in self.losses(made, frames).items()}
+        pictures, reference = fold_time(made), fold_time(frames)
+        per_clip = frames.shape[2]
+        sums["psnr"] = float(psnr(pictures, reference).sum()) / per_clip
+        sums["ssim"] = float(ssim(pictures, reference).sum()) / per_clip
+        if self._lpips[0] is not None:
+            sums["lpips"] = float(self._lpips[0](pictures, reference).sum()) / per_clip
+        usage = None
+        if self.discrete:
+            codebook = CodebookUsage(self.network.quantizer.codebook_size)
+            codebook.add(output["indices"])
+            usage = codebook.counts.cpu().numpy()
+        if batch_idx == 0 and self.global_rank == 0:
+            self._write_sample(reference[:per_clip], pictures[:per_clip])
+        return {"count": len(frames), "sums": sums, "usage": usage}
+
+    def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the ``val/`` values of all batches of all ranks, weighted by their number of clips."""
+        count = sum(result["count"] for result in results)
+        pooled = {f"val/{name}": sum(result["sums"][name] for result in results) / count for name in results[0]["sums"]}
+        if self.discrete:
+            codebook = CodebookUsage(self.network.quantizer.codebook_size)
+            codebook.counts += torch.from_numpy(np.sum([result["usage"] for result in results], axis=0))
+            pooled |= {"val/perplexity": codebook.perplexity(), "val/codes_used": codebook.used()}
+        return pooled
+
+    def _zeros(self, count: int, device: str | None) -> Tensor:
+        data = self.run.data
+        return torch.zeros(count, 3, data.frames, data.size, data.size, device=device)
+
+    def _write_sample(self, frames: Tensor, made: Tensor) -> None:
+        """Write the first clip of the validation: the video on the left, its reconstruction on the right."""
+        from cosmos_lidar.viz.video import write_video
+
+        pair = torch.cat([frames, made.clamp(-1.0, 1.0)], dim=3).add(1.0).div(2.0).movedim(1, 3)
+        name = f"step_{self.global_step:09d}.mp4"
+        write_video(self.folder / "validation" / name, pair.float().cpu().numpy(), fps=24.0)
+
+
+def to_unit_range(frames: Tensor) -> Tensor:
+    """Return uint8 pictures as float32 in [-1, 1]; others as they are."""
+    return frames.float().div(127.5).sub(1.0) if frames.dtype == torch.uint8 else frames
+
+
+def fold_time(x: Tensor) -> Tensor:
+    """Return clips (B, C, T, H, W) as pictures (B T, C, H, W)."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def unfold_time(x: Tensor, clips: int) -> Tensor:
+    """Return pictures (B T, C, H, W) of ``clips`` clips as (B, C, T, H, W)."""
+    return x.unflatten(0, (clips, -1)).transpose(1, 2)

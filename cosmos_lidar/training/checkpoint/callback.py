@@ -1,0 +1,259 @@
+"""When checkpoints are written, what is in them, and how a run goes on from one.
+
+The files themselves are the work of :mod:`cosmos_lidar.training.checkpoint.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.mesh import MeshSizes
+from cosmos_lidar.parallel.ranks import gather_objects, is_first
+from cosmos_lidar.training.checkpoint.manifest import newest_good, verify
+from cosmos_lidar.training.checkpoint.reading import load_state, load_tensors
+from cosmos_lidar.training.checkpoint.state_tree import from_plain, random_state, set_random_state, to_plain
+from cosmos_lidar.training.checkpoint.store import CheckpointStore, SaveOutcome
+from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.overrides import to_yaml
+from cosmos_lidar.training.run_log import RunLog
+
+_OPTIMIZER = ("exp_avg", "exp_avg_sq", "step")
+
+
+def find_resume(choice: str, folder: Path) -> Path | None:
+    """Return the checkpoint to go on from: of ``trainer.resume`` = ``auto``, ``none`` or a folder.
+
+    Every file of it is read and compared with its checksum. ``auto`` passes over damaged ones, and says so.
+
+    Raises:
+        UserError: the named checkpoint does not exist.
+        DataError: the named checkpoint is damaged.
+    """
+    if choice == "none":
+        return None
+    if choice == "auto":
+        return newest_good(folder, logger.warning if is_first() else logger.debug)
+    if not Path(choice).is_dir():
+        hint = f"auto goes on from the newest of {folder}, none starts anew"
+        raise UserError(f"trainer.resume={choice}: no such checkpoint folder ({hint})")
+    verify(Path(choice))
+    return Path(choice)
+
+
+class Checkpoints(Callback):
+    """Save every so many steps, at the end and when asked to, and take a run up again.
+
+    Args:
+        store: writes the files.
+        every: steps between checkpoints; 0 for none on the way.
+        resume: checkpoint to go on from; None for a fresh start.
+        loader: Energon's savable training loader of this process.
+        workers: reader processes of the loader; a loader can only go on with as many.
+        sizes: of the mesh.
+        ema: the average of the weights, if there is one.
+        run_log: told what a roll-back undoes; its last validation is stored with the checkpoint.
+        after_save: called on every process with (model, step), to write exports.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        every: int,
+        resume: Path | None,
+        loader: Any,
+        workers: int,
+        sizes: MeshSizes,
+        ema: Ema | None,
+        run_log: RunLog,
+        after_save: Callable[[LightningModule, int], None] | None,
+    ) -> None:
+        self.store, self.every, self.resume, self.loader = store, every, resume, loader
+        self.workers, self.sizes, self.ema, self.run_log, self.after_save = workers, sizes, ema, run_log, after_save
+        self._saved_step = -1
+        self._random: object = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up the run where the checkpoint left it."""
+        if self.resume is None:
+            return
+        state = load_state(self.resume)
+        self._load_training(trainer, pl_module, self.resume, state)
+        pl_module.spikes.load_state_dict(from_plain(state["spikes"]))
+        own = find_rank(state, self.sizes, trainer.global_rank, self.workers)
+        if own is not None:
+            self.loader.restore_state_rank(from_plain(own["loader"]))
+            self._random = own["random"]
+        self._saved_step = trainer.global_step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Set the random numbers back, last of all: setting up and starting the loader draw some."""
+        if self._random is not None:
+            set_random_state(self._random)
+            self._random = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is time, or when the run is about to stop, or once more when the last save failed."""
+        if pl_module.roll_back:
+            self.roll_back(trainer, pl_module)
+        step = trainer.global_step
+        last = trainer.should_stop or step >= trainer.max_steps
+        again = pl_module.votes.highest("save_again")
+        if last or again or (self.every and step % self.every == 0):
+            self.save(trainer, pl_module)
+        self._report(self.store.wait() if last else self.store.poll(), pl_module)
+        pl_module.clock.lap("save_s")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let the save under way come to its end, before the processes part."""
+        self.store.wait()
+
+    def save(self, trainer: Trainer, model: LightningModule) -> None:
+        """Begin to write the checkpoint of the present step; training goes on meanwhile."""
+        step = trainer.global_step
+        if step == self._saved_step:
+            return
+        self._saved_step = step
+        self._report(self.store.wait(), model)
+        model.votes.own["save_again"] = 0.0
+        tensors = self._tensors(trainer, model)
+        texts = {"config.yaml": to_yaml(model.run)}
+        self.store.save(step, tensors, self._state(trainer, model), texts, self.run_log.last_validation)
+        if self.after_save is not None:
+            self.after_save(model, step)
+
+    def roll_back(self, trainer: Trainer, model: LightningModule) -> None:
+        """Put weights, optimizer and step back to the last checkpoint; the data goes on where it is.
+
+        Raises:
+            UserError: there is no checkpoint yet, or the run went back too often.
+        """
+        model.roll_back = False
+        model.spikes.rollbacks += 1
+        if model.spikes.rollbacks > model.run.guard.most_rollbacks:
+            most = model.run.guard.most_rollbacks
+            raise UserError(f"the loss jumped again after guard.most_rollbacks={most} returns: lower optim.lr")
+        self._report(self.store.wait(), model)
+        path = newest_good(self.store.folder, logger.warning if is_first() else logger.debug)
+        if path is None:
+            raise UserError("guard.spike=rollback and no checkpoint yet: lower trainer.save_every, or guard.spike=skip")
+        self._load_training(trainer, model, path, load_state(path), in_mid_run=True)
+        self._saved_step = trainer.global_step
+        logger.warning("back at step %d", trainer.global_step)
+        if is_first():
+            self.run_log.drop_after(trainer.global_step)
+
+    def _load_training(
+        self, trainer: Trainer, model: LightningModule, path: Path, state: dict[str, Any], in_mid_run: bool = False
+    ) -> None:
+        load_tensors(path, self._tensors(trainer, model))
+        loop = from_plain(state["loop"])
+        if in_mid_run:  # the count of batches goes on: only the optimizer steps go back
+            progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress
+            progress.load_state_dict(loop["epoch_loop.automatic_optimization.optim_progress"])
+        else:
+            trainer.fit_loop.load_state_dict(loop)
+        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(from_plain(state["scheduler"]))
+        for group, lr in zip(trainer.optimizers[0].param_groups, state["lr"], strict=True):
+            group["lr"] = lr
+
+    def _tensors(self, trainer: Trainer, model: LightningModule) -> dict[str, Tensor]:
+        return training_tensors(model.network, trainer.optimizers[0], self.ema) | model.further_tensors()
+
+    def _state(self, trainer: Trainer, model: LightningModule) -> dict[str, Any]:
+        own = {
+            "loader": to_plain(self.loader.save_state_rank()),
+            "random": random_state(with_cuda=model.device.type == "cuda"),
+        }
+        return {
+            "step": trainer.global_step,
+            "samples": trainer.global_step * self.run_log.size.samples,
+            "loop": to_plain(trainer.fit_loop.state_dict()),
+            "scheduler": to_plain(trainer.lr_scheduler_configs[0].scheduler.state_dict()),
+            "lr": [group["lr"] for group in trainer.optimizers[0].param_groups],
+            "spikes": to_plain(model.spikes.state_dict()),
+            "mesh": asdict(self.sizes),
+            "workers": self.workers,
+            "ranks": gather_objects(own),
+        }
+
+    def _report(self, outcome: SaveOutcome | None, model: LightningModule) -> None:
+        if outcome is None:
+            return
+        if outcome.error is None:
+            logger.info("saved %s", outcome.path) if is_first() else None
+            return
+        logger.error("the checkpoint of step %d could not be written: %s", outcome.step, outcome.error)
+        model.votes.own["save_again"] = 1.0
+
+
+def training_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> dict[str, Tensor]:
+    """Return all tensors that training changes, by name: ``model.…``, ``optimizer.…`` and ``ema.…``.
+
+    Those of the optimizer are made where the first step has not made them yet.
+    """
+    tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
+    tensors |= optimizer_tensors(network, optimizer, "optimizer.")
+    if ema is not None:
+        tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
+    return tensors
+
+
+def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Return the moments and step counts of every trained parameter, made where there are none yet."""
+    tensors = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            state = _adam_state(optimizer, parameter)
+            tensors |= {f"{prefix}{name}.{key}": state[key] for key in _OPTIMIZER}
+    return tensors
+
+
+def find_rank(state: dict[str, Any], sizes: MeshSizes, rank: int, workers: int) -> dict[str, Any] | None:
+    """Return the loader and random state of a checkpoint that process ``rank`` goes on from.
+
+    That of the same number, or on another mesh, of a process that read the same share of the data. None, with a
+    warning, where the data is shared otherwise: each process then starts a new shuffle.
+    """
+    saved = MeshSizes(**state["mesh"])
+    if saved.data != sizes.data or state["workers"] != workers:
+        if rank == 0:
+            before = f"{saved.data} data processes with {state['workers']} workers"
+            now = f"{sizes.data} with {workers}"
+            logger.warning("the checkpoint was written by %s, this run has %s: the data starts anew", before, now)
+        return None
+    if saved == sizes:
+        return state["ranks"][rank]
+    share = sizes.data_rank(rank)
+    return next(own for number, own in enumerate(state["ranks"]) if saved.data_rank(number) == share)
+
+
+def _adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    state = optimizer.state[parameter]
+    if not state:
+        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+    return state
+
+
+def checkpoint_mesh(path: Path) -> tuple[MeshSizes, int]:
+    """Return the mesh that wrote a checkpoint, and its number of workers.
+
+    Raises:
+        DataError: it holds none.
+    """
+    state = load_state(path)
+    if "mesh" not in state:
+        raise DataError("no training state in it", file=path, wanted="a full checkpoint of a run")
+    return MeshSizes(**state["mesh"]), int(state["workers"])

@@ -1,0 +1,23 @@
+"""Sharded tensors put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from cosmos_lidar.parallel.ranks import is_first
+
+
+def full_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return whole tensors on the CPU, on process 0 only; all processes call this.
+
+    They are gathered one at a time, so that no process but the first ever holds more than one of them.
+    """
+    full: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+        if is_first():
+            full[name] = whole.to("cpu", copy=True).contiguous()
+    return full

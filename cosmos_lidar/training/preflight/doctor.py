@@ -1,0 +1,262 @@
+"""Findings on a machine and on a recipe, before anything is launched."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
+from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
+from cosmos_lidar.training.command_line import choose
+from cosmos_lidar.training.families import find_family
+from cosmos_lidar.training.preflight.prediction import Prediction, predict
+
+# What training imports, and the versions that are known to work together.
+_PACKAGES = {
+    "torch": "2.6 or newer", "lightning": "2.4.0", "nemo_toolkit": "3.0.0", "megatron-energon": "7.4 or newer",
+    "omegaconf": "2.3 or newer", "safetensors": "any",
+}  # fmt: skip
+_OPTIONAL = {"transformer_engine": "kernels te and fp8", "triton": "kernels triton", "wandb": "log.wandb"}
+_WEIGHTS = ("checkpoint", "jit_ckpt_pth")  # what the families call the weights to start from
+_USABLE = 0.92  # of a GPU's memory: the rest is the driver's, the communication library's, and fragmentation
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        topic: what was looked at.
+        ok: True, False for what is in the way, None for a remark.
+        text: what was found, and what to do.
+    """
+
+    topic: str
+    ok: bool | None
+    text: str
+
+
+@dataclass
+class Report:
+    """All findings, and the prediction where a recipe was named."""
+
+    findings: list[Finding] = field(default_factory=list)
+    prediction: Prediction | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is in the way."""
+        return all(finding.ok is not False for finding in self.findings)
+
+    def text(self) -> str:
+        """Return the report for people."""
+        marks = {True: "ok  ", False: "NO  ", None: "    "}
+        width = max(len(finding.topic) for finding in self.findings)
+        return "\n".join(f"{marks[f.ok]}{f.topic.ljust(width)}  {f.text}" for f in self.findings)
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        found = asdict(self.prediction) | {"activations": self.prediction.activations} if self.prediction else None
+        return {"ok": self.ok, "findings": [asdict(f) for f in self.findings], "prediction": found}
+
+
+def examine(
+    recipe: str | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True
+) -> Report:
+    """Look at the machine and, where one is named, at a recipe.
+
+    Args:
+        recipe: a file of ``recipes/``; None looks at the machine alone.
+        options: ``recipe=NAME`` and ``key=value``.
+        processes: of the run; 0 for those that its sizes name, or of the launcher.
+        memory_gb: of one device in 1e9 bytes; 0 for that of this machine.
+        look_at_data: the data is on this machine.
+
+    Raises:
+        UserError: no such recipe, or an option that it does not have.
+    """
+    report = Report([*_versions(), *_devices()])
+    if recipe is None:
+        return report
+    family = find_family(recipe).module
+    run, _ = choose(options, family.RECIPES)
+    try:
+        family.check_run(run)
+        sizes = _sizes(run, processes)
+        report.findings.append(Finding("mesh", True, f"{sizes}: {sizes.world} processes, {sizes.data} shares of data"))
+        if look_at_data:
+            report.findings += _data(run)
+        report.findings += _checkpoint(run)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            report.prediction = predict(run, family, sizes)
+            report.findings += _memory(run, family, sizes, report.prediction, memory_gb)
+        report.findings += _disk(run, report.prediction)
+    except UserError as error:
+        report.findings.append(Finding("recipe", False, str(error)))
+    return report
+
+
+def base_memory() -> int:
+    """Return the bytes of main memory that a training process has before there is any tensor: program and libraries."""
+    for module in ("megatron.energon", "nemo.utils.exp_manager", "torch.utils.tensorboard", "torch._dynamo"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _versions() -> Iterator[Finding]:
+    for package, wanted in _PACKAGES.items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            hint = f"not installed, {wanted} wanted: pip install -c constraints.txt 'cosmos_lidar[train]'"
+            yield Finding(package, False, hint)
+            continue
+        exact = wanted[0].isdigit() and " " not in wanted
+        agrees = not exact or found == wanted
+        yield Finding(package, agrees, found if agrees else f"{found}; {wanted} is what works with the others")
+    there = [name for name in _OPTIONAL if importlib.util.find_spec(name) is not None]
+    missing = [f"{name} ({use})" for name, use in _OPTIONAL.items() if name not in there]
+    yield Finding("optional", None, f"installed: {', '.join(there) or 'none'}; not: {', '.join(missing) or 'none'}")
+
+
+def _devices() -> Iterator[Finding]:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    yield Finding("CPU", True, f"{os.cpu_count()} cores, {memory / 1e9:.0f} GB memory")
+    if not torch.cuda.is_available():
+        yield Finding("GPU", None, "none: training runs on the CPU")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield Finding(f"GPU {index}", True, f"{properties.name}, {properties.total_memory / 1e9:.0f} GB")
+
+
+def _sizes(run: Any, processes: int) -> MeshSizes:
+    wanted = run.parallel
+    named = max(wanted.data_replicate, 1) * wanted.data_shard * wanted.context * wanted.tensor
+    world = processes or (process_count() if process_count() > 1 else named)
+    return mesh_sizes(wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, world)
+
+
+def _data(run: Any) -> Iterator[Finding]:
+    path = run.data.path
+    if not path:
+        yield Finding("data", True, "synthetic, made at the start")
+        return
+    split = Path(path) / ".nv-meta" / "split.yaml"
+    if not split.is_file():
+        yield Finding("data", False, f"{path}: no indexed shards there (data.path): `cosmos-lidar prepare SRC {path}`")
+        return
+    tars = len(list(Path(path).glob("*.tar")))
+    size = sum(tar.stat().st_size for tar in Path(path).glob("*.tar"))
+    yield Finding("data", True, f"{path}: {tars} shards, {size / 1e9:.2f} GB; `cosmos-lidar check {path}` reads them")
+
+
+def _checkpoint(run: Any) -> Iterator[Finding]:
+    from cosmos_lidar.training.checkpoint.callback import find_resume
+    from cosmos_lidar.training.engine import run_folder
+
+    key, weights = next((key, value) for key in _WEIGHTS if (value := getattr(run.model, key, None)) is not None)
+    if weights and not Path(weights).exists():
+        on_hub = is_hub_name(weights)
+        text = "not on this disk: it will be downloaded" if on_hub else "no such file"
+        yield Finding("weights", None if on_hub else False, f"model.{key}={weights}: {text}")
+    try:
+        resume = find_resume(run.trainer.resume, run_folder(run.log) / "checkpoints")
+    except UserError as error:
+        yield Finding("resume", False, str(error))
+        return
+    text = f"{resume}, every file as it was written" if resume else "nothing to go on from: a fresh start"
+    yield Finding("resume", True, text)
+
+
+def _memory(run: Any, family: Any, sizes: MeshSizes, found: Prediction, memory_gb: float) -> Iterator[Finding]:
+    yield Finding("parameters", None, f"{found.parameters / 1e6:,.1f} M")
+    per = "" if sizes.world == 1 else f", {found.flops / 1e12:,.3g} per process"
+    yield Finding("FLOPs", None, f"{found.total_flops / 1e12:,.3g} TFLOP per step{per} (forward and backward)")
+    parts = {
+        "weights": found.weights, "optimizer": found.optimizer, "average": found.average,
+        "activations and gradients": found.activations,
+    }  # fmt: skip
+    shares = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts.items() if size)
+    need, limit, where = _need(run, sizes, found, memory_gb)
+    fits = need <= limit
+    text = f"{need / 1e9:.2f} GB of {limit / 1e9:.1f} usable on {where} per process: {shares}"
+    yield Finding("memory", fits, text)
+    if not fits:
+        yield Finding("advice", None, _advice(run, family, sizes, memory_gb))
+
+
+def _need(run: Any, sizes: MeshSizes, found: Prediction, memory_gb: float) -> tuple[float, float, str]:
+    """Bytes that a process needs, bytes that it may use, and on what."""
+    on_gpu = run.trainer.accelerator == "gpu" or (run.trainer.accelerator == "auto" and torch.cuda.is_available())
+    if memory_gb and run.trainer.accelerator != "cpu":
+        return found.peak, memory_gb * 1e9 * _USABLE, "the device"
+    if on_gpu and torch.cuda.is_available():
+        return found.peak, torch.cuda.get_device_properties(0).total_memory * _USABLE, "the GPU"
+    memory = memory_gb * 1e9 or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    here = min(sizes.world, int(os.environ.get("LOCAL_WORLD_SIZE", sizes.world)))
+    standing = found.weights + found.optimizer + found.average
+    need = base_memory() + max(found.peak, standing + found.staging)
+    return need, memory / here, "this machine"
+
+
+def _advice(run: Any, family: Any, sizes: MeshSizes, memory_gb: float) -> str:
+    """Try the options that save memory, one after the other, and tell what each would bring."""
+    said = []
+    for text, changed, changed_sizes in _savers(run, sizes):
+        try:
+            found = predict(changed, family, changed_sizes)
+        except UserError:
+            continue
+        need, limit, _ = _need(changed, changed_sizes, found, memory_gb)
+        said.append(f"{text}: {need / 1e9:.2f} GB" + (", fits" if need <= limit else ""))
+    return "; ".join(said)
+
+
+def _savers(run: Any, sizes: MeshSizes) -> Iterator[tuple[str, Any, MeshSizes]]:
+    for kind in ("selective", "full"):
+        if run.parallel.recompute != kind:
+            parallel = replace(run.parallel, recompute=kind)
+            yield f"parallel.recompute={kind}", replace(run, parallel=parallel), sizes
+    if run.data.batch_size > 1:
+        half = run.data.batch_size // 2
+        yield f"data.batch_size={half}", replace(run, data=replace(run.data, batch_size=half)), sizes
+    if sizes.data_replicate > 1:
+        shard = sizes.data_replicate * sizes.data_shard
+        changed = replace(sizes, data_replicate=1, data_shard=shard)
+        yield f"parallel.data_replicate=1 parallel.data_shard={shard}", run, changed
+    twice = replace(sizes, data_shard=sizes.data_shard * 2)
+    yield f"{twice.world} processes with parallel.data_shard={twice.data_shard}", run, twice
+    if run.model.ema.enabled:
+        model = replace(run.model, ema=replace(run.model.ema, enabled=False))
+        yield "model.ema.enabled=false", replace(run, model=model), sizes
+    if run.trainer.precision == "fp32":
+        yield "trainer.precision=bf16", replace(run, trainer=replace(run.trainer, precision="bf16")), sizes
+
+
+def _disk(run: Any, found: Prediction) -> Iterator[Finding]:
+    from cosmos_lidar.training.engine import run_folder
+
+    folder = run_folder(run.log).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    kept = run.trainer.keep_last + run.trainer.keep_best + 1 if run.trainer.keep_last else 0
+    text = f"{found.checkpoint / 1e9:.2f} GB per checkpoint, {free / 1e9:.0f} GB free in {folder}"
+    if kept:
+        yield Finding("disk", free > kept * found.checkpoint, f"{text}; up to {kept} at once (trainer.keep_last)")
+    else:
+        yield Finding("disk", None, f"{text}; all are kept (trainer.keep_last=0)")

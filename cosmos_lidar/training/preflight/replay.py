@@ -1,0 +1,106 @@
+"""One step of a run, once more: from the newest checkpoint before it, through the same batches, to the same numbers."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.mesh import process_count, process_rank
+from cosmos_lidar.training.checkpoint.callback import checkpoint_mesh
+from cosmos_lidar.training.checkpoint.manifest import newest_good
+from cosmos_lidar.training.engine import fit
+from cosmos_lidar.training.families import load_run
+from cosmos_lidar.training.guards.nonfinite import dump_batch
+from cosmos_lidar.training.run_log import read_metrics
+
+_SPEEDS = ("lr", "samples/s", "tokens/s", "tflops", "mfu", "memory_gb", "data_s", "compute_s", "optimizer_s", "save_s")
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What came out.
+
+    Attributes:
+        lines: for people, from process 0.
+        same: everything logged of that step came out again, digit for digit; true where nothing was logged.
+    """
+
+    lines: list[str]
+    same: bool
+
+
+class _NoteStep(Callback):
+    """Keep the batch and the values of one step."""
+
+    def __init__(self, step: int, folder: Path) -> None:
+        self.step, self.folder = step, folder
+        self.path: Path | None = None
+        self.clips: list[str] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the batch to disk."""
+        if trainer.global_step == self.step:
+            self.clips = list(dict.fromkeys(getattr(batch, "clip_ids", [])))
+            notes = {name: float(value) for name, value in pl_module.step_values.items()}
+            self.path = dump_batch(self.folder, self.step, trainer.global_rank, batch, notes | {"clips": self.clips})
+
+
+def replay(folder: Path, step: int, dumps: Path) -> ReplayResult:
+    """Run step ``step`` (from 1) of the run in ``folder`` again; nothing in it is changed but ``dumps``.
+
+    Raises:
+        UserError: the step does not exist, this is another number of processes than the run had, or the step ends as it
+            ended then: with a loss that is not finite.
+        DataError: no run folder.
+    """
+    family, run = load_run(folder)
+    if not 1 <= step <= run.trainer.max_steps:
+        raise UserError(f"--step {step}: the steps of {folder} are 1 to {run.trainer.max_steps}")
+    start = newest_good(folder / "checkpoints", logger.warning, below=step)
+    if start is not None:
+        _check_processes(start, folder, step)
+    note = _NoteStep(step, dumps)
+    with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
+        again = _short(run, folder, step, start, Path(scratch))
+        result = fit(again, lambda where, share: family.module.make_job(again, folder, share), [note])
+        rows = read_metrics(result.folder / "metrics.csv") if process_rank() == 0 else []
+    if process_rank() != 0:
+        return ReplayResult([], True)
+    found = next(row for row in rows if int(row["step"]) == step and row["loss"])
+    logged = [row for row in read_metrics(folder / "metrics.csv") if int(row["step"]) == step and row.get("loss")]
+    return _compare(found, logged[0] if logged else None, note)
+
+
+def _short(run: Any, folder: Path, step: int, start: Path | None, scratch: Path) -> Any:
+    """Return the configuration that runs up to ``step`` and writes into a scratch folder."""
+    few = {"max_steps": step, "log_every": 1, "val_every": 0, "val_at_start": False, "val_batches": 1}
+    trainer = replace(run.trainer, **few, save_every=0, export=False, resume=str(start) if start else "none")
+    log = replace(run.log, root=str(scratch), tensorboard=False, wandb=False, mlflow=False)
+    return replace(run, trainer=trainer, log=log)
+
+
+def _check_processes(start: Path, folder: Path, step: int) -> None:
+    sizes, _ = checkpoint_mesh(start)
+    if sizes.world != process_count():
+        command = f"torchrun --nproc_per_node={sizes.world} -m cosmos_lidar.cli replay {folder} --step {step}"
+        raise UserError(f"the run had {sizes.world} processes, this is {process_count()}: {command}")
+
+
+def _compare(found: dict[str, str], logged: dict[str, str] | None, note: _NoteStep) -> ReplayResult:
+    names = [name for name, value in found.items() if value and not name.startswith("val/") and name not in _SPEEDS]
+    lines = [f"step {found['step']}: clips {', '.join(note.clips)}; the batch is in {note.path}"]
+    differ = [name for name in names if logged is not None and logged.get(name) != found[name]]
+    for name in names[1:]:
+        before = "" if logged is None else f" (logged {logged.get(name)})" if name in differ else " (as logged)"
+        lines.append(f"  {name} {found[name]}{before}")
+    if logged is None:
+        lines.append("  nothing was logged of this step (trainer.log_every)")
+    return ReplayResult(lines, not differ)

@@ -1,0 +1,174 @@
+"""Frames of drives, range map and pictures, as batches for camera-to-lidar diffusion (``prepare --views``)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from megatron.energon import (
+    Batch,
+    Cooker,
+    DefaultTaskEncoder,
+    Sample,
+    basic_sample_keys,
+    edataclass,
+    stateless,
+)
+
+from cosmos_lidar.clips.range_codec import decode_ranges
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.families.lidargen.views import cut_picture
+from cosmos_lidar.shards.frames import META
+from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_facts
+from energon_tasks.latents import noise_seed, read_array
+from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.splits import open_split
+
+
+@edataclass
+class ViewsSample(Sample):
+    """One frame: lidar (3, h, w), pictures (V, 3, H, W), rays (1 + V, r, c, 6) or None; hash of its content."""
+
+    lidar: torch.Tensor
+    pictures: torch.Tensor
+    rays: torch.Tensor | None
+    content: str
+    clip_id: str
+    noise_seed: int
+
+
+@edataclass
+class ViewsBatch(Batch):
+    """A batch of frames.
+
+    Attributes:
+        lidar: (B, 3, h, w) float32 in [-1, 1], range maps as pictures, cut in the middle.
+        pictures: (B, V, 3, H, W) float32 in [-1, 1].
+        rays: (B, 1 + V, rows, columns, 6) float32, or None.
+        content: of each sample a SHA-256 of what it was read from: names latents that are kept.
+        clip_ids: clip of each sample.
+        noise_seeds: a seed for each sample, as those of :class:`~energon_tasks.latents.LatentBatch`.
+    """
+
+    lidar: torch.Tensor
+    pictures: torch.Tensor
+    rays: torch.Tensor | None
+    content: list[str]
+    clip_ids: list[str]
+    noise_seeds: list[int]
+
+
+class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, ViewsBatch]):
+    """Decodes frames; nothing is random but the noise seeds.
+
+    Args:
+        facts: of the folder.
+        step: pixels of a range map's latent; maps are cut to whole ones.
+        seed: of the noise seeds.
+        fresh: the noise differs each time a sample is met (training).
+        report: counts what is met and left out.
+    """
+
+    decoder = None  # the default one executes pickles
+
+    def __init__(self, facts: ViewsFacts, step: int, seed: int, fresh: bool, report: SkipReport) -> None:
+        super().__init__()
+        self.facts, self.step, self.seed, self.fresh, self.report = facts, step, seed, fresh, report
+        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+
+    @stateless
+    def cook(self, crude: dict) -> ViewsSample:
+        """Decode the parts of a sample."""
+        self.report.count_seen()
+        names = [f"{camera}{PICTURE}" for camera in self.facts.cameras]
+        for part in (RANGES, META, *names):
+            if part not in crude:
+                raise DataError("part missing", key=part, wanted=f"{RANGES}, {META} and {', '.join(names)}")
+        content = hashlib.sha256()
+        for part in (RANGES, *names):
+            content.update(hashlib.sha256(crude[part]).digest())
+        range_m = _range_map(crude[RANGES])
+        if range_m.shape != self.facts.sensor.shape:
+            wanted = f"{self.facts.sensor.shape}, as sensor.yaml says"
+            raise DataError(f"a range map of {range_m.shape}", key=RANGES, wanted=wanted)
+        return ViewsSample(
+            **basic_sample_keys(crude),
+            lidar=cut_picture(range_m, self.facts.sensor.format, self.step)[0],
+            pictures=torch.stack([_picture(crude[name], name, self.facts.image_size) for name in names]),
+            rays=read_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
+            content=content.hexdigest(),
+            clip_id=str(json.loads(crude[META])["clip_id"]),
+            noise_seed=0,
+        )
+
+    @stateless
+    def encode_sample(self, sample: ViewsSample) -> ViewsSample:
+        """Give the sample its noise seed, from its place in the stream of samples."""
+        sample.noise_seed = noise_seed(sample, self.seed, self.fresh)
+        return sample
+
+    @stateless
+    def batch(self, samples: list[ViewsSample]) -> ViewsBatch:
+        """Stack the samples."""
+        rays = [sample.rays for sample in samples]
+        return ViewsBatch(
+            __key__=[sample.__key__ for sample in samples],
+            __restore_key__=tuple(sample.__restore_key__ for sample in samples),
+            __subflavors__=[sample.__subflavors__ for sample in samples],
+            __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
+            lidar=torch.stack([sample.lidar for sample in samples]),
+            pictures=torch.stack([sample.pictures for sample in samples]),
+            rays=None if any(part is None for part in rays) else torch.stack(rays),
+            content=[sample.content for sample in samples],
+            clip_ids=[sample.clip_id for sample in samples],
+            noise_seeds=[sample.noise_seed for sample in samples],
+        )
+
+
+def views_loader(path: Path, split: str, *, step: int, training: bool, seed: int = 0, **options: Any) -> CheckedLoader:
+    """Open a split of a folder of frames as an Energon loader of :class:`ViewsBatch`, whose state can be saved.
+
+    Args:
+        path: folder that ``prepare --views`` wrote.
+        split: such as ``train``.
+        step: pixels of a range map's latent.
+        training: shuffled and endless; otherwise in order, once, the same each time.
+        seed: of order and noise.
+        **options: of :func:`~energon_tasks.splits.open_split`.
+
+    Raises:
+        DataError: not such a folder.
+    """
+    facts = read_facts(path)
+    return open_split(
+        path,
+        split,
+        lambda report: ViewsTaskEncoder(facts, step, seed, training, report),
+        training=training,
+        seed=seed,
+        **options,
+    )
+
+
+def _range_map(content: bytes) -> np.ndarray:
+    try:
+        return decode_ranges(content)[0]
+    except DataError as error:
+        raise DataError(error.problem, key=RANGES, wanted=error.wanted) from error
+
+
+def _picture(content: bytes, part: str, size: tuple[int, int]) -> torch.Tensor:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"not readable: {error}", key=part, wanted="a JPEG file") from error
+    if picture.shape[:2] != size:
+        raise DataError(f"a picture of {picture.shape[:2]}", key=part, wanted=f"{size}, as views.json says")
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1.0

@@ -1,0 +1,368 @@
+"""From drives to latents to a trained network to sweeps, on the real command lines; and what cannot be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("nemo")
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.clips import open_clips
+from cosmos_lidar.clips.video import write_mp4
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.families.lidargen.encode import FrameEncoder, open_space
+from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
+from cosmos_lidar.families.lidargen.inputs import frames_of_clips
+from cosmos_lidar.families.lidargen.job import train_lidargen
+from cosmos_lidar.families.lidargen.views import cut_columns, cut_picture, fit_picture
+from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
+from cosmos_lidar.sensors import load_sensor, uniform_sensor
+from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.point_files import read_ply
+from energon_tasks.latents import latents_loader
+from recipes import lidargen
+
+CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",
+          "data.latent_shape=[16,3,8,16]"]  # fmt: skip
+
+
+def command(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small drives, tokenizers with random weights, and the latents of the drives."""
+    folder = tmp_path_factory.mktemp("lidargen")
+    torch.manual_seed(0)
+    for name, family in (("lidar", "CI8x8"), ("image", "CV4x8x8")):
+        export_safetensors(build_tokenizer(family, channels=32, num_res_blocks=1), folder / f"{name}.safetensors")
+    (folder / "small.yaml").write_text(uniform_sensor(16, 256, name="small").to_yaml())
+    size = ["--drives", 3, "--frames", 2, "--sensor", folder / "small.yaml"]
+    assert command("synth", folder / "drives", *size, "--cameras", "front,left", "--width", 160) == 0
+    stats = ["latents-stats", folder / "drives", "--checkpoint", folder / "lidar.safetensors"]
+    assert command(*stats, "--out", folder / "mean_std.pt") == 0
+    words = [*tokenizers(folder), "--image-size", "64x112", "--split", "0.67,0.33", "--samples-per-shard", 3]
+    assert command("encode-views", folder / "drives", folder / "latents", *words) == 0
+    return folder
+
+
+def tokenizers(folder: Path) -> list[object]:
+    return ["--lidar-tokenizer", folder / "lidar.safetensors", "--image-tokenizer", folder / "image.safetensors",
+            "--lidar-mean-std", folder / "mean_std.pt"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(made: Path) -> Path:
+    options = [*CANVAS, f"data.path={made / 'latents'}", "trainer.max_steps=10", "trainer.val_every=0",
+               "trainer.save_every=0", "log.tensorboard=false", f"log.root={made / 'runs'}"]  # fmt: skip
+    folder = train_lidargen(apply_overrides(lidargen.debug(), options)).folder
+    return folder / "checkpoints" / "iter_000000010_ema_model.pt"
+
+
+def encoder(folder: Path, **changed: object) -> FrameEncoder:
+    spaces = [open_space(load_tokenizer(folder / f"{name}.safetensors"), None) for name in ("lidar", "image")]
+    cameras = ("camera_front_wide_120fov", "camera_rear_left_70fov")
+    usual = {"lidar": spaces[0], "image": spaces[1], "cameras": cameras, "image_size": (64, 112)}
+    return FrameEncoder(**usual | changed)
+
+
+def test_latents_are_those_of_the_tokenizers(made: Path):
+    facts = json.loads((made / "latents" / "latents.json").read_text())
+    assert facts["canvas"] == {"views": 2, "lidar": [8, 16], "image": [8, 14]}
+    assert facts["samples"] == {"train": 4, "val": 2}
+    loader = latents_loader(made / "latents", "val", batch_size=1, training=False, rank=0, world_size=1)
+    batches = list(loader)
+    assert [batch.latents.shape for batch in batches] == [(1, 16, 3, 8, 16)] * 2
+    clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == batches[0].clip_ids[0])
+    mean, std = torch.load(made / "mean_std.pt", weights_only=True)
+    expected = encoder(made)(clip, 0)
+    lidar = (expected[:, 0, :8, :16] - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    assert torch.allclose(batches[0].latents[0, :, 0, :8, :16], lidar, atol=2e-2)  # half precision
+    assert torch.allclose(batches[0].latents[0, :, 1:, :8, :14], expected[:, 1:, :8, :14], atol=2e-3)
+    assert batches[0].latents[0, :, 1:, :, 14:].abs().sum() == 0
+
+
+def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoint: Path, capsys):
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--ddim_iters", 2]
+    out = made / "out"
+    assert command(*words, "--data", made / "drives", "--save_dir", out, "--max_frames", 1) == 0
+    assert "chamfer" in capsys.readouterr().out
+    names = sorted(path.stem for path in out.glob("*.npz"))
+    assert len(names) == 3
+    with np.load(out / f"{names[0]}.npz") as file:
+        range_m, points = file["range_m"], file["points"]
+    assert range_m.shape == (16, 128)
+    assert len(points) == (range_m > 0).sum()
+    assert np.allclose(np.sort(np.linalg.norm(points, axis=1)), np.sort(range_m[range_m > 0]), rtol=1e-4)
+    assert len(read_ply(out / f"{names[0]}.ply").points) == len(points)
+    assert (out / f"{names[0]}.png").is_file()
+    rows = {row["name"]: row for row in json.loads((out / "metrics.json").read_text())["rows"]}
+    assert {"chamfer_mean_m", "jsd", "mmd", "ray_drop_f1"} < rows.keys()
+    assert rows["frechet_range_distance"]["value"] > 0
+    stream = open_clips(made / "drives")[0].cameras
+    pictures = []
+    for number, camera in enumerate(("camera_front_wide_120fov", "camera_rear_left_70fov")):
+        pictures.append(made / f"view_{number}.png")
+        write_png(pictures[-1], stream[camera].read(0))
+    own = ["--images", *pictures, "--sensor", made / "small.yaml"]
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        assert command(*words, *own, "--save_dir", made / name, "--seed", seed) == 0
+    maps = [np.load(made / name / "sample.npz")["range_m"] for name in "abc"]
+    assert np.array_equal(maps[0], maps[1])
+    assert not np.array_equal(maps[0], maps[2])
+
+
+@pytest.fixture(scope="module")
+def ray_checkpoint(made: Path) -> Path:
+    model = ["model.rays=true", "model.objective=flow", "model.text=false", "model.canvas.dense=true"]
+    options = [*CANVAS, *model,
+               f"data.path={made / 'latents'}", "synthetic_clips=0", "trainer.max_steps=3", "trainer.val_every=3",
+               "trainer.save_every=0", "log.tensorboard=false", "log.name=rays",
+               f"log.root={made / 'runs'}"]  # fmt: skip
+    folder = train_lidargen(apply_overrides(lidargen.debug(), options)).folder
+    return folder / "checkpoints" / "iter_000000003_ema_model.pt"
+
+
+def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
+    made: Path, ray_checkpoint: Path, capsys
+):
+    words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--sampler", "dpm++2m",
+             "--schedule", "flow"]  # fmt: skip
+    data = ["--data", made / "drives", "--max_frames", 1, "--clip", open_clips(made / "drives")[1].clip_id]
+    out = made / "along_rays"
+    assert command(*words, *data, "--save_dir", out, "--filter_outlier") == 0
+    (file,) = out.glob("*.npz")
+    assert len(np.load(file)["points"]) < (np.load(file)["range_m"] > 0).sum()
+    page = (out / "report.html").read_text()
+    assert "chamfer" in page
+    assert "Recorded" in page
+    assert page.count("data:image/png") == 1
+    edges = ["--filter_edges", 1.05, "--vis", 0]
+    assert command(*words, *data, *edges, "--save_dir", made / "edges") == 0
+    (sharp,) = (made / "edges").glob("*.npz")
+    assert (np.load(sharp)["range_m"] > 0).sum() < (np.load(file)["range_m"] > 0).sum()
+    assert command(*words, *data, "--filter_edges", 0.5) == 2
+    assert "edges at a ratio of 0.5" in capsys.readouterr().err
+    one = ["--cameras", "camera_rear_left_70fov", "--condition_sigma", 0.01, "--vis", 0]
+    assert command(*words, *data, *one, "--save_dir", made / "one") == 0
+    assert command(*words, *data, *one[:3], 0, "--save_dir", made / "one") == 2
+    assert "noise of 0.0 on the pictures" in capsys.readouterr().err
+    assert not list((made / "one").glob("*.png"))
+    stream = open_clips(made / "drives")[0].cameras
+    pictures = [made / f"ray_view_{number}.png" for number in range(2)]
+    for path, camera in zip(pictures, ("camera_front_wide_120fov", "camera_rear_left_70fov"), strict=True):
+        write_png(path, stream[camera].read(0))
+    own = ["--images", *pictures, "--sensor", made / "small.yaml"]
+    rig = ["--calibration", made / "latents" / "rig.yaml"]
+    assert command(*words, *own, *rig, "--save_dir", made / "own") == 0
+    assert (made / "own" / "sample.png").is_file()
+    assert "Generated" in (made / "own" / "report.html").read_text()
+    capsys.readouterr()
+    assert command(*words, *own, *rig, "--dryrun", "--save_dir", made / "dry") == 0
+    assert "dpm++2m, 2 steps, 3 evaluations" in capsys.readouterr().out
+    assert not (made / "dry").exists()
+    assert command(*words, *own) == 2
+    assert "looks along rays: give the cameras' calibration" in capsys.readouterr().err
+    assert command(*words, "--images", pictures[0], *own[3:], *rig) == 2
+    assert "2 cameras for 1 pictures" in capsys.readouterr().err
+    write_png(pictures[0], np.zeros((64, 112, 3), np.uint8))
+    assert command(*words, *own, *rig) == 2
+    assert "a picture of 112 x 64" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [1, 2])
+def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path, together: int):
+    """Each its own sweeps, or both the tokens of each."""
+    words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--vis", 0,
+             "--data", made / "drives"]  # fmt: skip
+    assert command(*words, "--save_dir", made / "alone") == 0
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "cosmos_lidar"]
+    shared = [*words, "--save_dir", made / f"shared_{together}", "--context_parallel_size", together]
+    line = [str(word) for word in (*run, *shared)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folders = [made / "alone", made / f"shared_{together}"]
+    alone, shared = (sorted(folder.glob("*.npz")) for folder in folders)
+    assert len(alone) == 6
+    assert [path.name for path in alone] == [path.name for path in shared]
+    for one, other in zip(alone, shared, strict=True):
+        assert np.allclose(np.load(one)["range_m"], np.load(other)["range_m"], atol=1e-3)
+    rows = [json.loads((folder / "metrics.json").read_text())["rows"] for folder in folders]
+    for one, other in zip(*rows, strict=True):
+        assert one["value"] == pytest.approx(other["value"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_quality(made: Path, ray_checkpoint: Path):
+    """On its own command line; a mean range map that is the recording's, or numbers that do not differ, would show."""
+    program = Path(__file__).parents[2] / "benchmarks" / "lidargen_quality.py"
+    words = [program, made / "drives", made / "latents", "--checkpoint", ray_checkpoint, *tokenizers(made),
+             "--image-mean-std", made / "mean_std.pt", "--settings", "ddim:1:flow:0.01", "--out", made / "quality.json"]
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = json.loads((made / "quality.json").read_text())
+    assert [document["where"][part] for part in ("train", "choosing", "val")] == [4, 0, 2]
+    assert len(document["results"]) == 8
+    assert document["results"]["mean range map"]["chamfer_m against retrieval"]["value"] != 0
+    values = [row["chamfer_mean_m"]["value"] for row in document["results"].values()]
+    assert all(value > 0 for value in values)
+    assert len(set(values)) >= 5
+    assert done.stdout.count("\n|") == 9
+
+
+def test_cameras_without_calibration_make_sweeps_without_overlays(made: Path, checkpoint: Path, ray_checkpoint: Path):
+    clip = open_clips(made / "drives")[0]
+    bare = replace(clip, cameras={name: replace(stream, model=None) for name, stream in clip.cameras.items()})
+    device = torch.device("cpu")
+    spaces = {name: open_space(load_tokenizer(made / f"{name}.safetensors"), None) for name in ("lidar", "image")}
+    for file, wants in ((checkpoint, False), (ray_checkpoint, True)):
+        denoiser = open_denoiser(file, None, device, torch.float32)
+        generator = LidarGenerator(denoiser, **spaces, sensor=clip.sensor, options=SamplingOptions(1))
+        (frame,) = frames_of_clips([bare], encoder(made), generator, 1)
+        assert frame.views(np.zeros((1, 3))) == []
+        if not wants:
+            assert frame.rays() is None
+            continue
+        with pytest.raises(DataError, match=f"no calibration.*clip {clip.clip_id}.*looks along rays"):
+            frame.rays()
+
+
+def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--save_dir", made / "x"]
+    write = made / "one.png"
+    write_png(write, np.zeros((64, 112, 3), np.uint8))
+    small = ["--sensor", made / "small.yaml"]
+    wrong = {
+        "give --images": [*words],
+        "--images needs --sensor": [*words, "--images", write],
+        "a network for 2 views": [*words, "--images", write, *small],
+        "no such file": [*words[:2], made / "missing.pt", *words[3:], "--data", made / "drives"],
+        "no camera rear": [*words, "--data", made / "drives", "--cameras", "camera_front_wide_120fov,rear"],
+        "sensor uniform64": [*words, "--images", write, write, "--sensor", "uniform64"],
+        "0 steps": [*words, "--data", made / "drives", "--ddim_iters", 0],
+        "2 processes for each piece of work, of 1": [*words, "--data", made / "drives", "--context_parallel_size", 2],
+        "--experiment other: recipes/lidargen.py has text2world": [*words, "--data", made, "--experiment", "other"],
+        "unknown option 'model.nam'": [*words, "--data", made / "drives", "--", "model.nam=faditv2_7b"],
+    }  # fmt: skip
+    for message, line in wrong.items():
+        assert command(*line) == 2, message
+        assert message in capsys.readouterr().err
+    other = torch.load(checkpoint, weights_only=True)
+    other["net.view_embeddings.weight"] = torch.zeros(7, 5)
+    torch.save(other, made / "other.pt")
+    config = ["--config", checkpoint.with_name("config.yaml")]
+    assert command(*words[:2], made / "other.pt", *words[3:], *config, "--data", made / "drives") == 2
+    error = capsys.readouterr().err
+    assert "shape (7, 5) instead of" in error
+    assert "view_embeddings.weight" in error
+
+
+def test_a_checkpoint_without_its_configuration(made: Path, checkpoint: Path, capsys):
+    """Variant, options, and the words of the published command say which network it is."""
+    bare = made / "bare" / "model.pt"
+    bare.parent.mkdir()
+    shutil.copy(checkpoint, bare)
+    words = ["generate-lidar", "--checkpoint", bare, *tokenizers(made), "--data", made / "drives", "--dryrun",
+             "--config", "cosmos_predict1/diffusion/training/config/config_lidar.py"]  # fmt: skip
+    network = [word for word in CANVAS if word.startswith("model.")]
+    for named in (["--experiment", "debug", "--"], ["--", "experiment=debug", "dataloader_train.batch_size=1"]):
+        assert command(*words, *named, *network) == 0
+        captured = capsys.readouterr()
+        assert "lidar=(8, 16)" in captured.out
+        assert "the network is that of --experiment debug" in " ".join(captured.err.split())
+    assert command(*words) == 2
+    assert "unknown" in capsys.readouterr().err  # the published network has other weights
+
+
+def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys):
+    clip = open_clips(made / "drives")[0]
+    late = {
+        name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
+    }
+    with pytest.raises(DataError, match=r"camera_front_wide_120fov: nearest of 2 pictures 0\.\d+ s away.*0.06 s"):
+        encoder(made)(replace(clip, cameras=late), 0)
+    with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
+        encoder(made, cameras=("side",))(clip, 0)
+    words = ["encode-views", made / "drives", made / "none", *tokenizers(made), "--image-size", "64x112"]
+    assert command(*words, "--tolerance", "0.0001") == 2
+    assert "nearest of 2 pictures" in capsys.readouterr().err
+    assert command(*words, "--image-size", "60x112") == 2
+    assert "multiples of 8" in capsys.readouterr().err
+    discrete = made / "discrete.safetensors"
+    export_safetensors(build_tokenizer("DI8x8", channels=32, num_res_blocks=1), discrete)
+    assert command(*words, "--image-tokenizer", discrete) == 2
+    assert "gives indices" in capsys.readouterr().err
+
+
+def test_a_mirror_doubles_what_is_trained_on(made: Path):
+    words = [*tokenizers(made), "--image-size", "64x112", "--split", "0.67,0.33", "--mirror"]
+    assert command("encode-views", made / "drives", made / "mirrored", *words) == 0
+    facts = json.loads((made / "mirrored" / "latents.json").read_text())
+    assert facts["samples"] == {"train": 8, "val": 2}
+    usual = {"batch_size": 1, "training": False, "rank": 0, "world_size": 1}
+    as_it_is, again, mirrored = (
+        list(latents_loader(made / folder, "train", **usual)) for folder in ("latents", "mirrored", "mirrored")
+    )
+    of_mirror = [batch for batch in mirrored if batch.__key__[0].endswith("_mirrored")]
+    plain = [batch for batch in again if not batch.__key__[0].endswith("_mirrored")]
+    assert [batch.__key__ for batch in plain] == [batch.__key__ for batch in as_it_is]
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, as_it_is, strict=True))
+    clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == of_mirror[0].clip_ids[0])
+    own = encoder(made)
+    flipped = own.image.encode(own.pictures(clip, 0).flip(-1))
+    assert torch.allclose(of_mirror[0].latents[0, :, 1:, :8, :14], flipped.transpose(0, 1), atol=2e-3)
+    assert not torch.allclose(of_mirror[0].rays, plain[0].rays, atol=0.1)
+
+
+def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkpoint: Path, capsys):
+    shutil.copytree(made / "drives", made / "short")
+    clip = open_clips(made / "short")[0]
+    stream = clip.cameras["camera_rear_left_70fov"]
+    write_mp4(next((made / "short").glob(f"*rear_left*/{clip.clip_id}.mp4")), [stream.read(0)], 10)
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--steps", 1, "--vis", 0]
+    assert command(*words, "--data", made / "short", "--save_dir", made / "of_short") == 0
+    captured = capsys.readouterr()
+    assert "1 of 6 sweeps left out" in captured.out
+    assert f"{clip.clip_id}_{clip.frame_ids[1]}" in captured.out
+    assert "left out" in captured.err
+    assert len(list((made / "of_short").glob("*.npz"))) == 5
+    assert command(*words, "--data", made / "short", "--save_dir", made / "none", "--tolerance", 0.0001) == 2
+    assert "no sweep could be made" in capsys.readouterr().err
+
+
+def test_published_sizes():
+    sensor = load_sensor("pandar128")
+    assert cut_columns(sensor.format, 1800, 8) == 1792
+    assert cut_columns(sensor.format, 900, 8) == 896
+    picture = np.zeros((1080, 1920, 3), np.uint8)
+    picture[540 - 528 : 540 + 528] = 255  # the rows that 704 of 720 keep
+    fitted = fit_picture(picture, (704, 1280))
+    assert fitted.shape == (1, 3, 704, 1280)
+    assert (fitted[..., 2:-2, :] == 1).all()
+
+
+def test_features_are_latents_of_the_cut_range_map(made: Path, checkpoint: Path):
+    """What the Frechet distance looks at is what the lidar tokenizer makes of a range map, by parts of the turn."""
+    clip = open_clips(made / "drives")[0]
+    spaces = [open_space(load_tokenizer(made / f"{name}.safetensors"), None) for name in ("lidar", "image")]
+    denoiser = open_denoiser(checkpoint, None, torch.device("cpu"), torch.float32)
+    generator = LidarGenerator(denoiser, *spaces, clip.sensor, SamplingOptions(near_m=0.0, far_m=0.0))
+    vectors = generator.features()(generator.recorded(clip.range_map(0))[None])
+    whole = clip.range_map(0)
+    near = np.where(whole < clip.sensor.format.max_range_m, whole, 0)
+    latents = spaces[0].encode(cut_picture(near, clip.sensor.format, 8))
+    assert vectors.shape == (1, 16 * 2 * 8)
+    wanted = torch.nn.functional.adaptive_avg_pool2d(latents, (2, 8)).flatten(1)
+    assert np.allclose(vectors, wanted, atol=1e-4)

@@ -1,0 +1,83 @@
+"""Mean and spread of latents: by the formula, from the command line, and read back as the published file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.latents.statistics import LatentStatistics
+from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_mean_std, load_tokenizer
+from cosmos_lidar.sensors import prepare_range_map, uniform_sensor
+from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.shards.prepare import prepare_shards
+from cosmos_lidar.synth import synthesize_drive
+from cosmos_lidar.viz.pictures import write_png
+
+
+def test_batches_are_the_whole():
+    generator = torch.Generator().manual_seed(0)
+    values = 1e4 + torch.randn(10, 4, 3, 5, generator=generator) * torch.tensor([1.0, 2, 3, 4]).view(1, 4, 1, 1)
+    statistics = LatentStatistics()
+    for part in values.split([1, 3, 6]):
+        statistics.add(part)
+    mean, std = statistics.result()
+    flat = values.double().transpose(0, 1).flatten(1)
+    assert torch.allclose(mean.double(), flat.mean(1), rtol=1e-7)
+    assert torch.allclose(std.double(), flat.std(1, correction=0), rtol=1e-6)
+    assert statistics.count == 150
+
+
+def test_what_has_no_statistics():
+    statistics = LatentStatistics()
+    with pytest.raises(DataError, match="no latents"):
+        statistics.result()
+    statistics.add(torch.zeros(1, 2, 3, 3))
+    with pytest.raises(DataError, match="channel 0 of the latents never changes"):
+        statistics.result()
+    with pytest.raises(DataError, match="latents of 3 channels"):
+        statistics.add(torch.zeros(1, 3, 3, 3))
+    with pytest.raises(DataError, match="not finite"):
+        statistics.add(torch.full((1, 2, 3, 3), float("nan")))
+
+
+def test_lidar_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    torch.manual_seed(0)
+    network = build_tokenizer("CI8x8", channels=32, num_res_blocks=1)
+    export_safetensors(network, tmp_path / "t.safetensors")
+    clip = synthesize_drive(1, uniform_sensor(16, 140, name="small"), frames=3)
+    prepare_shards([clip], tmp_path / "shards", PrepareOptions(split=(1.0,)))
+    words = ["latents-stats", str(tmp_path / "shards"), "--checkpoint", str(tmp_path / "t.safetensors")]
+    assert main([*words, "--out", str(tmp_path / "mean_std.pt"), "--every", "2"]) == 0
+    assert "16 channels, 2 frames" in capsys.readouterr().out
+    mean, std = load_mean_std(tmp_path / "mean_std.pt")
+    network = load_tokenizer(tmp_path / "t.safetensors").eval()
+    pictures = [prepare_range_map(clip.range_map(index), clip.sensor.format) for index in (0, 2)]
+    spare = pictures[0].shape[-1] % 8
+    x = torch.from_numpy(np.stack(pictures))[..., spare // 2 : pictures[0].shape[-1] - (spare - spare // 2)]
+    with torch.no_grad():
+        z = network.encode(x).double().transpose(0, 1).flatten(1)
+    assert torch.allclose(mean, z.mean(1).float(), atol=2e-3)  # shards keep ranges to the millimetre
+    assert torch.allclose(std, z.std(1, correction=0).float(), atol=2e-3)
+    assert main([*words, "--out", str(tmp_path / "x.pt"), "--every", "0"]) == 2
+
+
+def test_pictures_from_the_command_line(tmp_path: Path):
+    torch.manual_seed(0)
+    network = build_tokenizer("CV4x8x8", channels=32, num_res_blocks=1)
+    export_safetensors(network, tmp_path / "t.safetensors")
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), dtype=np.uint8)
+    for number, frame in enumerate(frames):
+        write_png(tmp_path / "p" / f"{number}.png", frame)
+    words = ["latents-stats", str(tmp_path / "p"), "--pictures", "--checkpoint", str(tmp_path / "t.safetensors")]
+    assert main([*words, "--out", str(tmp_path / "mean_std.pt")]) == 0
+    mean, std = load_mean_std(tmp_path / "mean_std.pt")
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float()[:, :, None] / 255 * 2 - 1
+    with torch.no_grad():
+        z = network.eval().encode(x).double().transpose(0, 1).flatten(1)
+    assert torch.allclose(mean, z.mean(1).float(), atol=1e-5)
+    assert torch.allclose(std, z.std(1, correction=0).float(), atol=1e-5)

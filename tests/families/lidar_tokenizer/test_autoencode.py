@@ -1,0 +1,237 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cosmos_lidar.clips import Sweep
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.families.lidar_tokenizer.autoencode import (
+    AutoencodeOptions,
+    autoencode_clip,
+    frame_points,
+    from_picture,
+    full_directions,
+    pad_picture,
+    reconstruct,
+    to_picture,
+)
+from cosmos_lidar.families.lidar_tokenizer.evaluate import Identity, Resize, build_baseline, evaluate_clips
+from cosmos_lidar.metrics.lidar import RangeErrors
+from cosmos_lidar.sensors import uniform_sensor
+from cosmos_lidar.sensors.sensor import RangeMapFormat
+
+
+class Shift(nn.Module):
+    """Decodes every range 1 m too far."""
+
+    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+        return picture
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents + 2.0 / 95.0
+
+
+def test_published_padding_is_centred_zeros_to_sixteen():
+    padded, (top, left) = pad_picture(torch.ones(1, 3, 512, 1800), "published")
+    assert padded.shape == (1, 3, 512, 1808)
+    assert (top, left) == (0, 4)
+    assert padded[..., :4].abs().sum() == 0
+    assert padded[..., -4:].abs().sum() == 0
+
+
+def test_edge_padding_repeats_the_border_to_eight():
+    picture = torch.arange(12.0).reshape(1, 1, 3, 4).expand(1, 3, 3, 4)
+    padded, (top, left) = pad_picture(picture, "edge")
+    assert padded.shape == (1, 3, 8, 8)
+    assert padded[0, 0, :, 0].tolist() == [0, 0, 0, 4, 8, 8, 8, 8]
+    torch.testing.assert_close(padded[..., top : top + 3, left : left + 4], picture)
+    assert pad_picture(torch.ones(1, 3, 512, 1800), "edge")[0].shape == (1, 3, 512, 1800)
+
+
+def test_published_row_and_mean_row():
+    options = AutoencodeOptions()
+    rows = torch.linspace(-1, 1, 8).reshape(1, 1, 8, 1).expand(1, 3, 8, 4)
+    published = from_picture(rows, options)
+    averaged = from_picture(rows, replace(options, rows_taken="mean"))
+    to_metres = (rows[0, 0, :, 0] + 1) / 2 * 95 + 5
+    torch.testing.assert_close(published[0, :, 0], to_metres[2::4])
+    torch.testing.assert_close(averaged[0, :, 0], to_metres.reshape(2, 4).mean(1))
+
+
+@pytest.mark.parametrize("padding", ["edge", "published"])
+@pytest.mark.parametrize("rows_taken", ["published", "mean"])
+@pytest.mark.parametrize("repeat_columns", [1, 3])
+def test_identity_gives_the_clipped_ranges_back(padding, rows_taken, repeat_columns):
+    options = AutoencodeOptions(padding=padding, rows_taken=rows_taken, repeat_columns=repeat_columns)
+    ranges = torch.rand(2, 5, 9, generator=torch.manual_seed(0)) * 110
+    decoded = reconstruct(Identity(), ranges, options)
+    torch.testing.assert_close(decoded, ranges.clamp(5, 100), rtol=0, atol=2e-5)
+
+
+def test_decoded_values_beyond_the_limits_are_clipped():
+    options = AutoencodeOptions()
+    decoded = reconstruct(Shift(), torch.full((1, 2, 8), 99.8), options)
+    torch.testing.assert_close(decoded, torch.full((1, 2, 8), 100.0))
+    assert to_picture(torch.zeros(1, 2, 8), options).unique().tolist() == [-1.0]
+
+
+def test_batches_make_no_difference(small_sensor, make_clip):
+    clip = make_clip(small_sensor, frames=5)
+    one = list(autoencode_clip(Resize(), clip, AutoencodeOptions(format=small_sensor.format)))
+    three = list(autoencode_clip(Resize(), clip, AutoencodeOptions(format=small_sensor.format, batch_size=3)))
+    assert [frame.frame_id for frame in three] == list(clip.frame_ids)
+    for first, second in zip(one, three, strict=True):
+        np.testing.assert_allclose(first.decoded_m, second.decoded_m, atol=1e-5)
+    assert len(list(autoencode_clip(Resize(), clip, AutoencodeOptions(format=small_sensor.format), max_frames=2))) == 2
+
+
+def test_input_mask_and_decoded_mask(small_sensor, make_clip):
+    clip = make_clip(small_sensor, frames=1)
+    options = AutoencodeOptions(format=small_sensor.format)
+    (by_input,) = autoencode_clip(Shift(), clip, options)
+    (by_decoded,) = autoencode_clip(Shift(), clip, replace(options, mask="decoded"))
+    np.testing.assert_array_equal(by_input.reconstruction_m > 0, by_input.reference_m > 5.1)
+    # An empty pixel comes back as 6 m: with the decoded mask that is an invented return.
+    empty = by_decoded.reference_m == 0
+    assert empty.any()
+    np.testing.assert_allclose(by_decoded.reconstruction_m[empty], 6.0, atol=1e-4)
+
+
+def test_points_keep_the_azimuth_of_the_pixel_they_came_from(make_clip):
+    sensor = uniform_sensor(3, 8)
+    options = AutoencodeOptions()
+    range_m = np.zeros((3, 8), np.float32)
+    range_m[1, 5], range_m[2, 2] = 20.0, 30.0
+    clip = replace(make_clip(sensor, frames=1), read_sweep=lambda index: Sweep(range_m=range_m))
+    (frame,) = autoencode_clip(Identity(), clip, options)
+    directions = full_directions(sensor, options)
+    points = frame_points(frame.reconstruction_m, frame.source, directions)
+    np.testing.assert_allclose(points, [20 * directions[1, 5], 30 * directions[2, 2]], atol=1e-4)
+
+
+def test_evaluation_pools_pixels_not_clips(small_sensor, make_clip):
+    sensor = replace(small_sensor, format=RangeMapFormat(max_range_m=60.0))
+    clips = [make_clip(sensor, 1, "a"), make_clip(sensor, 4, "b")]
+    evaluation = evaluate_clips(Resize(), clips, AutoencodeOptions(format=sensor.format), chamfer=True)
+    direct = RangeErrors(AutoencodeOptions(format=sensor.format).range_protocol())
+    for clip in clips:
+        for frame in autoencode_clip(Resize(), clip, AutoencodeOptions(format=sensor.format)):
+            direct.add(frame.reference_m, frame.decoded_m)
+    np.testing.assert_allclose(evaluation.pooled.errors.state(), direct.state(), rtol=1e-12)
+    assert set(evaluation.clips) == {"a", "b"}
+    assert set(evaluation.intervals) == {"rmse_m", "mae_m", "relative"}
+    assert evaluation.pooled.frames == len(evaluation.pooled.chamfer) == 5
+
+
+def test_identity_reproduces_everything(small_sensor, make_clip):
+    clips = [make_clip(small_sensor, 2)]
+    document = evaluate_clips(Identity(), clips, AutoencodeOptions(format=small_sensor.format)).to_dict()["pooled"]
+    assert document["published"]["rmse_m"] < 1e-5
+    assert document["chamfer"]["mean_m"] < 1e-5
+    assert (document["ray_drop"]["precision"], document["ray_drop"]["recall"]) == (1.0, 1.0)
+
+
+def test_mean_baseline_is_the_mean_of_the_pictures(small_sensor, make_clip):
+    options = AutoencodeOptions(format=small_sensor.format, batch_size=2)
+    clip = make_clip(small_sensor, 3)
+    network = build_baseline("mean", [clip], options)
+    frames = list(autoencode_clip(network, clip, options))
+    mean = np.mean([np.clip(frame.reference_m, 5, 100) for frame in frames], axis=0)
+    for frame in frames:
+        np.testing.assert_allclose(frame.decoded_m, mean, atol=1e-4)
+
+
+def test_different_sensors_are_not_pooled(small_sensor, make_clip):
+    clips = [make_clip(small_sensor, 1, "a"), make_clip(uniform_sensor(8, 64, name="other"), 1, "b")]
+    with pytest.raises(UserError, match="clip a is of sensor small, clip b of other"):
+        evaluate_clips(Identity(), clips, AutoencodeOptions())
+    with pytest.raises(UserError, match="no clips to evaluate"):
+        evaluate_clips(Identity(), [], AutoencodeOptions())
+
+
+def test_wrong_shape_and_nan_name_clip_and_frame(small_sensor, make_clip):
+    clip = make_clip(small_sensor, frames=1)
+    wrong = replace(clip, read_sweep=lambda index: Sweep(range_m=np.ones((4, 8), np.float32)))
+    expected = r"a range map of 4 x 8 pixels .*clip drive.*frame 000000.*16 x 64 of sensor small"
+    with pytest.raises(DataError, match=expected):
+        next(autoencode_clip(Identity(), wrong, AutoencodeOptions()))
+    broken = replace(clip, read_sweep=lambda index: Sweep(range_m=np.full((16, 64), np.nan, np.float32)))
+    with pytest.raises(DataError, match=r"ranges that are not finite .*clip drive.*frame 000000"):
+        next(autoencode_clip(Identity(), broken, AutoencodeOptions()))
+
+
+def test_no_frames(small_sensor, make_clip):
+    with pytest.raises(DataError, match=r"no frames in it .*clip drive"):
+        next(autoencode_clip(Identity(), make_clip(small_sensor, frames=0), AutoencodeOptions()))
+    with pytest.raises(UserError, match="max_frames is 0"):
+        next(autoencode_clip(Identity(), make_clip(small_sensor), AutoencodeOptions(), max_frames=0))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"padding": "mirror"}, "padding is 'mirror': choose edge or published"),
+        ({"mask": "both"}, "mask is 'both': choose input or decoded"),
+        ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ({"format": RangeMapFormat(repeat_rows=0)}, "repeat_rows is 0"),
+        ({"format": RangeMapFormat(min_range_m=50, max_range_m=20)}, "range limits 50 to 20 m"),
+    ],
+)
+def test_impossible_options(values, message):
+    with pytest.raises(UserError, match=message):
+        AutoencodeOptions(**values)
+
+
+def test_a_network_of_another_type_is_explained():
+    traced = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 8, 8))
+
+    class Traced(nn.Module):
+        encode = staticmethod(traced)
+        decode = staticmethod(traced)
+
+    with pytest.raises(UserError, match=r"pictures of 32 x 8 in bfloat16.*--tokenizer_dtype float32"):
+        reconstruct(Traced(), torch.ones(1, 8, 8), AutoencodeOptions(), torch.bfloat16)
+
+
+def _fill_b(network: nn.Module) -> None:
+    """The deterministic weights of the published-pipeline vector."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            wave = torch.sin(0.7 * torch.arange(parameter.numel(), dtype=torch.float64) + 0.3).reshape(parameter.shape)
+            weight = name.endswith("weight")
+            if "norm" in name:
+                value = 1 + 0.2 * wave if weight else 0.1 * wave
+            else:
+                value = (0.03 if weight else 0.05) * wave
+            parameter.copy_(value.float())
+
+
+def test_published_pipeline_vector(make_clip):
+    from cosmos_lidar.models.tokenizer import build_tokenizer
+
+    network = build_tokenizer("CI8x8", resolution=512).eval()
+    _fill_b(network)
+    row, column = np.mgrid[0:8, 0:36]
+    range_m = (4 + np.abs(60 * np.sin(0.11 * (36 * row + column)))).astype(np.float32)
+    range_m[(36 * row + column) % 7 == 0] = 0
+    sensor = uniform_sensor(8, 36)
+    clip = replace(make_clip(sensor, frames=1), read_sweep=lambda index: Sweep(range_m=range_m))
+    options = AutoencodeOptions(padding="published")
+    (frame,) = autoencode_clip(network, clip, options)
+    errors = RangeErrors()
+    errors.add(frame.reference_m, frame.decoded_m)
+    result = errors.result().published
+    assert result.pixels == 141
+    assert np.clip(frame.reference_m, 5, 100).sum() == pytest.approx(5791.6621, rel=1e-6)
+    normalised = to_picture(torch.from_numpy(frame.reference_m)[None], options)[0, 0, ::4]
+    assert normalised.sum().item() == pytest.approx(-37.228168, rel=1e-5)
+    padded, (top, left) = pad_picture(to_picture(torch.from_numpy(frame.reference_m)[None], options), "published")
+    assert (tuple(padded.shape), top, left) == ((1, 3, 32, 32), 0, 7)
+    with torch.inference_mode():
+        latents = network.encode(padded)
+    assert latents.shape == (1, 16, 4, 4)
+    assert latents.sum().item() == pytest.approx(1.2282152, rel=1e-4)
+    assert frame.reconstruction_m.sum() == pytest.approx(8263.087, rel=1e-4)
+    assert (result.rmse_m, result.mae_m, result.relative) == pytest.approx((32.37544, 24.85512, 1.425376), rel=1e-4)

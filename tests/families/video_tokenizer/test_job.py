@@ -1,0 +1,219 @@
+"""Training a video tokenizer: it learns, resumes exactly, plays against a critic, takes published weights and keys."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("nemo")
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.families.video_tokenizer.config import PUBLISHED_KEYS, VideoRun, check
+from cosmos_lidar.families.video_tokenizer.job import make_dry_model, make_loss, make_network, train_video_tokenizer
+from cosmos_lidar.families.video_tokenizer.model import to_unit_range
+from cosmos_lidar.losses.perceptual import Vgg16Features
+from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
+from cosmos_lidar.training.checkpoint.reading import load_full
+from cosmos_lidar.training.command_line import choose
+from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.run_log import read_metrics
+from recipes import video_tokenizer
+
+ROOT = Path(__file__).resolve().parents[3]
+DISCRETE = ["model.model=DV4x8x8", "model.channels_mult=[1,2,2]"]
+CRITIC = [f"model.loss.adversarial.{text}" for text in ("weight=0.1", "start=2", "channels=8", "layers=2")]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic videos of the debug recipe, and the run that made them."""
+    folder = tmp_path_factory.mktemp("runs")
+    return train_video_tokenizer(some_run(folder, "first", "trainer.max_steps=20")).folder / "synthetic"
+
+
+def some_run(root: Path, name: str, *options: str) -> VideoRun:
+    few = ["log.tensorboard=false", "trainer.val_every=0", "trainer.save_every=0", f"log.root={root}"]
+    return apply_overrides(video_tokenizer.debug(), [*few, f"log.name={name}", *options])
+
+
+def train(root: Path, name: str, shards: Path, *options: str) -> Path:
+    return train_video_tokenizer(some_run(root, name, f"data.path={shards}", *options)).folder
+
+
+def losses(folder: Path) -> list[tuple[str, ...]]:
+    rows = [row for row in read_metrics(folder / "metrics.csv") if row["loss"]]
+    names = [name for name in ("step", "loss", "color", "adversarial", "critic", "grad_norm") if name in rows[0]]
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def test_loss_falls_quality_rises_and_exports_load(shards: Path) -> None:
+    folder = shards.parent
+    rows = [row for row in read_metrics(folder / "metrics.csv") if row["val/psnr"]]
+    assert float(rows[-1]["val/psnr"]) > float(rows[0]["val/psnr"]) + 4
+    assert float(rows[-1]["val/ssim"]) > float(rows[0]["val/ssim"])
+    assert (folder / "validation" / "step_000000020.mp4").stat().st_size > 500
+    exports = folder / "checkpoints"
+    x = torch.rand(1, 3, 5, 32, 32) * 2 - 1
+    encoder, decoder = (torch.jit.load(exports / f"iter_000000020_{kind}.jit") for kind in ("enc", "dec"))
+    latent = encoder(x)[0]
+    network = load_tokenizer(exports / "iter_000000020_enc.jit")  # with the decoder beside it
+    assert torch.allclose(network.encode(x), latent, atol=1e-5)
+    assert torch.allclose(network.decode(latent), decoder(latent), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [DISCRETE, CRITIC], ids=["discrete", "critic"])
+def test_interrupted_is_uninterrupted(options: list[str], shards: Path, tmp_path: Path) -> None:
+    options = [*options, "trainer.val_at_start=false"]
+    whole = train(tmp_path, "whole", shards, "trainer.max_steps=5", *options)
+    part = train(tmp_path, "part", shards, "trainer.max_steps=3", *options)
+    part = train(tmp_path, "part", shards, "trainer.max_steps=5", *options)
+    assert losses(whole) == losses(part)
+    ours, theirs = (load_full(folder / "checkpoints" / "iter_000000005") for folder in (whole, part))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any(name.startswith("adversary.") for name in ours) == (options[0] in CRITIC)
+
+
+def test_the_critic_enters_at_its_step_and_moves(shards: Path, tmp_path: Path) -> None:
+    folder = train(tmp_path, "game", shards, "trainer.max_steps=4", *CRITIC, "trainer.val_at_start=false")
+    rows = [row for row in read_metrics(folder / "metrics.csv") if row["loss"]]
+    critic = [float(row["critic"]) for row in rows]
+    assert critic[:2] == [0.0, 0.0]
+    assert critic[2] > 0
+    assert critic[3] != critic[2]
+    last = rows[-1]
+    assert float(last["loss"]) == pytest.approx(float(last["color"]) + 0.1 * float(last["adversarial"]), rel=1e-4)
+
+
+def test_an_adaptive_weight_balances_the_gradients(shards: Path, tmp_path: Path) -> None:
+    options = [*CRITIC, "model.loss.adversarial.adaptive=true", "trainer.val_at_start=false"]
+    folder = train(tmp_path, "adaptive", shards, "trainer.max_steps=4", *options)
+    last = [row for row in read_metrics(folder / "metrics.csv") if row["loss"]][-1]
+    plain = float(last["color"]) + 0.1 * float(last["adversarial"])
+    assert abs(float(last["loss"]) - plain) > 1e-5
+
+
+def test_discrete_validation_tells_of_the_codebook(shards: Path, tmp_path: Path) -> None:
+    folder = train(tmp_path, "codes", shards, "trainer.max_steps=1", *DISCRETE)
+    last = [row for row in read_metrics(folder / "metrics.csv") if row["val/psnr"]][-1]
+    assert 1 <= float(last["val/perplexity"]) <= float(last["val/codes_used"]) <= 64000
+
+
+def test_perceptual_terms_and_lpips_with_weights_of_a_file(shards: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    torch.manual_seed(0)
+    torch.save(Vgg16Features().state_dict(), tmp_path / "vgg16.pth")
+    weights = [f"model.loss.vgg_weights={tmp_path / 'vgg16.pth'}", "model.loss.perceptual=0.1", "model.loss.gram=0.01"]
+    folder = train(tmp_path, "vgg", shards, "trainer.max_steps=1", *weights)
+    rows = read_metrics(folder / "metrics.csv")
+    first = next(row for row in rows if row["loss"])
+    parts = float(first["color"]) + 0.1 * float(first["perceptual"]) + 0.01 * float(first["gram"])
+    assert float(first["loss"]) == pytest.approx(parts, rel=1e-5)
+    assert 0 < float(rows[-1]["val/lpips"]) < 5
+    state = load_full(folder / "checkpoints" / "iter_000000001")
+    assert not [name for name in state if "vgg" in name or "lin" in name or "features" in name]
+
+
+def test_single_pictures_train_an_image_tokenizer(shards: Path, tmp_path: Path) -> None:
+    shape = ["model.model=CI8x8", "model.channels_mult=[1,2,2]", "data.frames=1"]
+    folder = train(tmp_path, "pictures", shards, "trainer.max_steps=2", *shape)
+    assert load_tokenizer(folder / "checkpoints" / "iter_000000002.pt").config.family == "CI"
+
+
+def test_weights_to_start_from_and_those_of_another_family(tmp_path: Path) -> None:
+    run = some_run(tmp_path, "x")
+    torch.manual_seed(1)
+    network = make_network(run)
+    export_jit(network, tmp_path / "ckpt")
+    start = [f"model.jit_ckpt_pth={tmp_path / 'ckpt'}"]
+    loaded = make_network(some_run(tmp_path, "x", *start))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), loaded.parameters(), strict=True))
+    with pytest.raises(UserError, match=r"model.model=DV4x8x8 has family DV, the weights of .*ckpt have CV"):
+        make_network(some_run(tmp_path, "x", *start, *DISCRETE))
+    with pytest.raises(DataError, match="nowhere"):
+        make_network(some_run(tmp_path, "x", f"model.jit_ckpt_pth={tmp_path / 'nowhere'}"))
+
+
+def test_the_published_command_line_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--yes", "data.path=DATA", "model.jit_ckpt_pth=CKPT", "model.model=Cosmos-1.0-Tokenizer-CV8x8x8",
+             "data.micro_batch_size=2", "data.num_workers=3", "trainer.val_check_interval=7"]  # fmt: skip
+    run, args = choose(words, video_tokenizer.RECIPES, PUBLISHED_KEYS)
+    assert args.yes
+    assert (run.data.path, run.data.batch_size, run.data.workers, run.trainer.val_every) == ("DATA", 2, 3, 7)
+    assert (run.optim.lr, run.optim.betas, run.optim.weight_decay) == (1e-4, [0.5, 0.999], 0.01)
+    assert not run.optim.decay_biases
+    assert run.trainer.precision == "bf16"
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert video_tokenizer.cv8x8x8().log.wandb
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["data.frames=6"], "data.frames=6: one more than a multiple of 4, such as 5 or 9"),
+        (["data.size=60"], "data.size=60: a multiple of 8"),
+        (["model.model=CI8x8"], "data.frames=5: a tokenizer of single pictures"),
+        (["model.model=XY8"], "unknown tokenizer 'XY8'"),
+        (["model.loss.perceptual=0.1"], r"model.loss.vgg_weights names no file.*model.loss.perceptual=0"),
+        (["model.loss.gram_late=0.1"], r"model.loss.perceptual=0 model.loss.gram=0 model.loss.gram_late=0"),
+        (["model.loss.flow=0.01"], r"model.loss.raft_weights names no file"),
+        (["model.loss.flow=0.01", "model.loss.raft_weights=x"], r"data.size=64: .*at least 256 x 256"),
+        (["synthetic_videos=0"], "data.path is empty"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no weights in torch's cache
+    with pytest.raises(UserError, match=message):
+        check(apply_overrides(video_tokenizer.debug(), options))
+
+
+def test_terms_without_weight_load_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: str) -> None:
+        raise AssertionError(f"loaded {path}")
+
+    monkeypatch.setattr("cosmos_lidar.families.video_tokenizer.job.load_perceptual", forbidden)
+    monkeypatch.setattr("cosmos_lidar.families.video_tokenizer.job.load_flow", forbidden)
+    run = video_tokenizer.debug()
+    assert make_loss(run).names == ("color",)
+    with pytest.raises(AssertionError, match=r"loaded vgg.pth"):
+        make_loss(apply_overrides(run, ["model.loss.gram=0.1", "model.loss.vgg_weights=vgg.pth"]))
+
+
+def test_biases_do_not_decay_where_the_recipe_says_so() -> None:
+    model = make_dry_model(apply_overrides(video_tokenizer.debug(), ["optim.decay_biases=false"]))
+    groups = model.configure_optimizers()["optimizer"].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
+    biases = {id(p) for name, p in model.network.named_parameters() if "bias" in name}
+    assert {id(p) for p in groups[1]["params"]} == biases
+
+
+def test_bytes_and_floats_mean_the_same() -> None:
+    frames = torch.tensor([0, 127, 255], dtype=torch.uint8)
+    assert torch.allclose(to_unit_range(frames), torch.tensor([-1.0, 127 / 127.5 - 1, 1.0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", ["parallel.context=2", "parallel.data_shard=2"])
+def test_two_processes_are_one(mesh: str, shards: Path, tmp_path: Path) -> None:
+    """Two context processes see the same clip; two data processes see two, as one does with a batch of two."""
+    options = ["trainer.max_steps=3", "trainer.val_at_start=false", "optim.lr=1e-4", *CRITIC, "data.shuffle=0"]
+    program = [str(ROOT / "recipes" / "video_tokenizer.py"), "recipe=debug", f"log.root={tmp_path}", "log.name=two",
+               f"data.path={shards}", "log.tensorboard=false", "trainer.val_every=0", mesh, *options]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *program]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+                          timeout=300, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = losses(tmp_path / "posttraining" / "video_tokenizer" / "two")
+    assert len(two) == 3
+    if "context" in mesh:
+        one = losses(train(tmp_path, "one", shards, *options))
+        for ours, theirs in zip(two, one, strict=True):
+            assert [float(x) for x in ours] == pytest.approx([float(x) for x in theirs], rel=2e-4, abs=2e-4)

@@ -1,0 +1,350 @@
+"""Checkpoints are whole or not there, load on any mesh, and tell of the smallest damage."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.training.checkpoint import store as checkpoint_store
+from cosmos_lidar.training.checkpoint.manifest import (
+    checkpoint_path,
+    checkpoint_step,
+    newest_good,
+    read_manifest,
+    verify,
+)
+from cosmos_lidar.training.checkpoint.reading import load_full, load_state, load_tensors
+from cosmos_lidar.training.checkpoint.store import LATEST, CheckpointStore
+
+WORKER = Path(__file__).parents[2] / "workers" / "store_worker.py"
+
+
+def some_tensors(step: int = 0) -> dict[str, Tensor]:
+    """Tensors of every kind, all of them a function of the step."""
+    generator = torch.Generator().manual_seed(step)
+    matrix = torch.randn(9, 4, generator=generator)
+    return {
+        "model.matrix": matrix,
+        "model.turned": matrix.T,
+        "model.half": matrix.bfloat16(),
+        "model.count": torch.tensor(step),
+        "optimizer.step": torch.tensor(float(step)),
+        "optimizer.mask": matrix > 0,
+        "model.nothing": torch.empty(0, 3),
+        "model.long": torch.full((1000,), step, dtype=torch.int64),
+    }
+
+
+def save(store: CheckpointStore, step: int, **metrics: float) -> Path:
+    texts = {"config.yaml": f"step: {step}\n"}
+    store.save(step, some_tensors(step), {"step": step, "list": [1, "two"]}, texts, metrics)
+    outcome = store.wait()
+    assert outcome.error is None, outcome.error
+    assert outcome.path == checkpoint_path(store.folder, step)
+    assert outcome.bytes > 0
+    return outcome.path
+
+
+def assert_content(path: Path) -> None:
+    step = checkpoint_step(path)
+    for name, tensor in some_tensors(step).items():
+        found = load_full(path)[name]
+        assert found.dtype == tensor.dtype
+        assert torch.equal(found, tensor), name
+    assert load_state(path)["step"] == step
+
+
+def torchrun(processes: int, *arguments: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = command if processes > 1 else [sys.executable]
+    done = subprocess.run(
+        [*command, str(WORKER), *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 7, **{"val/loss": 0.5})
+    assert_content(path)
+    assert load_state(path) == {"step": 7, "list": [1, "two"]}
+    assert (path / "config.yaml").read_text() == "step: 7\n"
+    assert (tmp_path / LATEST).read_text() == "iter_000000007\n"
+    manifest = verify(path)
+    assert (manifest["step"], manifest["metrics"], manifest["processes"]) == (7, {"val/loss": 0.5}, 1)
+    assert manifest["packages"]["torch"] == torch.__version__
+    assert set(load_full(path, "optimizer.")) == {"step", "mask"}
+    empty = {name: torch.zeros_like(tensor) for name, tensor in some_tensors(7).items()}
+    load_tensors(path, empty)
+    assert all(torch.equal(empty[name], tensor) for name, tensor in some_tensors(7).items())
+
+
+def test_training_may_go_on_at_once(tmp_path: Path) -> None:
+    store, tensors = CheckpointStore(tmp_path), some_tensors(3)
+    tensors["model.large"] = torch.ones(3_000_000)
+    store.save(3, tensors, {}, {}, {})
+    tensors["model.large"].zero_()
+    tensors["model.matrix"].zero_()
+    outcome = store.wait()
+    found = load_full(outcome.path)
+    assert torch.equal(found["model.large"], torch.ones(3_000_000))
+    assert torch.equal(found["model.matrix"], some_tensors(3)["model.matrix"])
+    assert store.stall_s < outcome.seconds
+    assert store.poll() is None  # told once
+
+
+def test_a_sharded_scalar_may_change_at_once_too(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        scalar = distribute_tensor(torch.tensor(5.0), mesh, [Replicate()])
+        sharded = distribute_tensor(torch.full((2_000_000,), 5.0), mesh, [Shard(0)])
+        store = CheckpointStore(tmp_path)
+        store.save(1, {"scalar": scalar, "sharded": sharded}, {}, {}, {})
+        scalar.to_local().zero_()
+        sharded.to_local().zero_()
+        found = load_full(store.wait().path)
+    finally:
+        dist.destroy_process_group()
+    assert found["scalar"] == 5.0
+    assert torch.equal(found["sharded"], torch.full((2_000_000,), 5.0))
+
+
+@pytest.mark.parametrize(
+    ("saved", "loaded"),
+    [("grid", "1"), ("1", "shard"), ("shard", "grid"), ("network", "network1"), ("network1", "network")],
+)
+def test_any_mesh_loads_what_another_saved(saved: str, loaded: str, tmp_path: Path) -> None:
+    processes = {"1": 1, "shard": 2, "grid": 4, "network": 4, "network1": 1}
+    torchrun(processes[saved], "save", str(tmp_path), saved)
+    torchrun(processes[loaded], "load", str(tmp_path), loaded)
+    assert verify(checkpoint_path(tmp_path, 1))["processes"] == processes[saved]
+
+
+def test_any_flipped_byte_is_found_and_the_file_named(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 1)
+    rng = random.Random(0)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    assert {file.name for file in files} >= {".metadata", "manifest.json", "manifest.sha256", "state.pt", "config.yaml"}
+    for file in files:
+        content = file.read_bytes()
+        for place in {0, len(content) - 1, *(rng.randrange(len(content)) for _ in range(6))}:
+            file.write_bytes(content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :])
+            with pytest.raises(DataError) as error:
+                verify(path)
+            named = "manifest.json" if file.name == "manifest.sha256" else file.name
+            assert named in str(error.value)
+        file.write_bytes(content[:-1])
+        with pytest.raises(DataError, match="manifest.json" if "manifest" in file.name else file.name):
+            verify(path)
+        file.unlink()
+        with pytest.raises(DataError, match=file.name):
+            verify(path)
+        file.write_bytes(content)
+    verify(path)
+
+
+def test_the_newest_good_one_is_taken_and_the_others_are_told_of(tmp_path: Path) -> None:
+    store, told = CheckpointStore(tmp_path), []
+    assert newest_good(tmp_path, told.append) is None
+    paths = [save(store, step) for step in (1, 2, 3)]
+    assert newest_good(tmp_path, told.append) == paths[2]
+    assert newest_good(tmp_path, told.append, below=3) == paths[1]
+    assert not told
+    with (paths[2] / "state.pt").open("ab") as file:
+        file.write(b"x")
+    assert newest_good(tmp_path, told.append) == paths[1]
+    assert "iter_000000003" in told[0]
+    assert "state.pt" in told[0]
+
+
+def test_old_ones_go_but_the_newest_and_the_best(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=2, keep_best=1, best_metric="val/loss")
+    for step, loss in enumerate((0.5, 0.1, 0.7, 0.6, 0.9), start=1):
+        save(store, step, **{"val/loss": loss})
+    assert sorted(path.name for path in tmp_path.glob("iter_*")) == [f"iter_{n:09d}" for n in (2, 4, 5)]
+    high = CheckpointStore(tmp_path / "high", keep_last=1, keep_best=1, best_metric="val/psnr", best_is_low=False)
+    for step, psnr in enumerate((20.0, 30.0, 25.0), start=1):
+        save(high, step, **{"val/psnr": psnr})
+    assert sorted(path.name for path in high.folder.glob("iter_*")) == ["iter_000000002", "iter_000000003"]
+    every = CheckpointStore(tmp_path / "every", keep_last=0)
+    for step in range(1, 6):
+        save(every, step)
+    assert len(list(every.folder.glob("iter_*"))) == 5
+    assert_content(save(every, 3))  # a step that is there is written anew
+
+
+def test_a_damaged_old_one_does_not_fail_the_next(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=2, keep_best=1, best_metric="val/loss")
+    (save(store, 1, **{"val/loss": 0.1}) / "manifest.json").write_text("{")
+    for step in (2, 3, 4):
+        save(store, step, **{"val/loss": 0.5 + step})
+    assert sorted(path.name for path in tmp_path.glob("iter_*")) == [f"iter_{n:09d}" for n in (2, 3, 4)]
+
+
+def test_a_damaged_shard_is_named_when_it_is_read(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 1)
+    shard = next(path.glob("*.distcp"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"100 bytes instead of.*\.distcp"):
+        load_full(path)
+    with pytest.raises(DataError, match=r"100 bytes instead of.*\.distcp"):
+        load_tensors(path, {"model.matrix": torch.zeros(9, 4)})
+
+
+def test_exports_that_are_written_meanwhile_are_left_alone(tmp_path: Path) -> None:
+    export = tmp_path / ".iter_000000002_reg_model.pt.123.part"
+    export.write_bytes(b"half")
+    (tmp_path / ".iter_000000001.part").mkdir()
+    save(CheckpointStore(tmp_path), 2)
+    assert export.read_bytes() == b"half"
+    assert not (tmp_path / ".iter_000000001.part").exists()
+
+
+def test_a_kill_while_a_step_is_written_anew_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path)
+    path = save(store, 1)
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError("killed")
+        return rename(self, target)
+
+    rename = Path.rename
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        store.save(1, some_tensors(9), {}, {}, {})
+        assert "killed" in store.wait().error
+    told: list[str] = []
+    assert newest_good(tmp_path, told.append) == path
+    assert not told
+    assert_content(path)
+    assert_content(save(store, 1))
+    assert [entry.name for entry in tmp_path.iterdir() if "iter" in entry.name] == [path.name]
+
+
+def test_tensors_that_do_not_fit_are_refused_before_anything_changes(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 1)
+    mine = {"model.matrix": torch.zeros(9, 4), "model.new": torch.zeros(2)}
+    with pytest.raises(DataError, match=r"tensor missing.*iter_000000001.*key model.new"):
+        load_tensors(path, mine)
+    with pytest.raises(DataError, match=r"of shape \(9, 4\).*key model.matrix.*shape \(4, 9\)"):
+        load_tensors(path, {"model.matrix": torch.zeros(4, 9)})
+    assert not mine["model.matrix"].any()
+
+
+def test_no_code_in_a_checkpoint_is_run(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 1)
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "ran",))
+
+    (path / ".metadata").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match=r"refers to pathlib.*\.metadata"):
+        load_full(path)
+    torch.save({"x": Evil()}, path / "state.pt")
+    with pytest.raises(DataError, match="state.pt"):
+        load_state(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failed_save_is_told_and_the_next_one_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CheckpointStore(tmp_path)
+    first = save(store, 1)
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_store, "write_manifest", full)
+        store.save(2, some_tensors(2), {}, {}, {})
+        outcome = store.wait()
+    assert "No space left on device" in outcome.error
+    assert outcome.path is None
+    assert [path.name for path in tmp_path.iterdir() if "iter" in path.name] == [first.name]
+    verify(first)
+    assert_content(save(store, 2))
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        store = CheckpointStore(disk / "checkpoints")
+        first = save(store, 1)
+        filler = disk / "filler"
+        filler.write_bytes(b"x" * (7 << 20))
+        store.save(2, some_tensors(2) | {"model.large": torch.ones(1 << 20)}, {}, {}, {})
+        assert store.wait().error
+        verify(first)
+        assert not list(store.folder.glob(".iter*"))
+        filler.unlink()
+        assert_content(save(store, 2))
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
+def _save_for_ever(folder: Path) -> None:
+    store = CheckpointStore(folder, keep_last=2)
+    step = max((checkpoint_step(path) for path in folder.glob("iter_*")), default=0)
+    while True:
+        step += 1
+        save(store, step)
+
+
+def test_fifty_kills_at_any_moment_leave_a_checkpoint_that_loads(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    save(CheckpointStore(tmp_path), 1)
+    seen = []
+    for _ in range(50):
+        child = os.fork()  # torch is imported already
+        if child == 0:
+            torch.set_num_threads(1)
+            try:
+                _save_for_ever(tmp_path)
+            finally:
+                os._exit(1)
+        time.sleep(rng.uniform(0.01, 0.15))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        told: list[str] = []
+        newest = newest_good(tmp_path, told.append)
+        assert newest is not None
+        assert not told  # what has a name is whole
+        pointed = tmp_path / (tmp_path / LATEST).read_text().strip()
+        assert checkpoint_step(newest) - checkpoint_step(pointed) in (0, 1)
+        assert_content(newest)
+        seen.append(checkpoint_step(newest))
+    assert seen == sorted(seen)
+    assert seen[-1] > 10  # some saves came to an end
+    save(CheckpointStore(tmp_path, keep_last=1), seen[-1] + 5)
+    assert [path.name for path in tmp_path.iterdir() if "iter" in path.name] == [f"iter_{seen[-1] + 5:09d}"]
+    shutil.rmtree(tmp_path)
+
+
+def test_a_manifest_of_another_folder_is_refused(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path), 1)
+    (path / "manifest.sha256").write_text("0" * 64 + "\n")
+    with pytest.raises(DataError, match=r"does not agree with manifest.sha256.*manifest.json"):
+        read_manifest(path)
