@@ -6,8 +6,6 @@ import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import (
-    compensate_motion,
-    decompensate_motion,
     load_sensor,
     points_to_range_map,
     project_points,
@@ -18,8 +16,13 @@ from cosmos_lidar.sensors import (
 )
 
 PIXELS = {  # point -> (row, column) of the published projection
-    (10, 0, 0): (41, 1800), (0, 10, 0): (41, 900), (-10, 0.001, 0): (41, 0), (-10, -0.001, 0): (41, 3599),
-    (20, 5, -1.5): (74, 1659), (-30, 12, 2): (22, 218), (3, -4, -2): (121, 2331),
+    (10, 0, 0): (41, 1800),
+    (0, 10, 0): (41, 900),
+    (-10, 0.001, 0): (41, 0),
+    (-10, -0.001, 0): (41, 3599),
+    (20, 5, -1.5): (74, 1659),
+    (-30, 12, 2): (22, 218),
+    (3, -4, -2): (121, 2331),
 }
 
 
@@ -37,9 +40,9 @@ def straightforward(points, sensor):
     p = points.astype(np.float64)
     distance = np.sqrt((p**2).sum(1))
     elevation = np.arcsin(p[:, 2] / distance)
-    row = np.concatenate([
-        np.abs(part[:, None] - sensor.row_elevations_rad).argmin(1) for part in np.array_split(elevation, 20)
-    ])
+    row = np.concatenate(
+        [np.abs(part[:, None] - sensor.row_elevations_rad).argmin(1) for part in np.array_split(elevation, 20)]
+    )
     turned = sensor.first_azimuth_rad - np.arctan2(p[:, 1], p[:, 0]) + sensor.row_azimuth_offsets_rad[row]
     column = np.floor(turned / (2 * np.pi) * sensor.columns).astype(int) % sensor.columns
     low = sensor.row_elevations_rad[-1] - sensor.elevation_slack_rad
@@ -60,8 +63,10 @@ def test_published_directions():
     sensor = load_sensor("pandar128")
     rays = ray_directions(sensor, 1800, ray_at="edge")
     expected = {
-        (0, 0): (-0.96842671, 1.186e-16, 0.24929842), (0, 900): (0.96842671, 0, 0.24929842),
-        (64, 450): (6.1e-17, 0.99870519, -0.05087183), (127, 1799): (-0.90618421, -0.00316319, -0.42287133),
+        (0, 0): (-0.96842671, 1.186e-16, 0.24929842),
+        (0, 900): (0.96842671, 0, 0.24929842),
+        (64, 450): (6.1e-17, 0.99870519, -0.05087183),
+        (127, 1799): (-0.90618421, -0.00316319, -0.42287133),
     }
     for pixel, ray in expected.items():
         np.testing.assert_allclose(rays[pixel], ray, atol=6e-9)
@@ -77,8 +82,11 @@ def test_cropped_map_as_published_and_corrected():
     range_m = np.zeros((128, 1792), np.float32)
     range_m[10, 5], range_m[64, 896], range_m[120, 1791] = 12.5, 33.25, 6.75
     published = range_map_to_points(range_m, sensor, ray_at="edge")
-    expected = [[-12.33182091, 0.21621388, 2.03210351], [33.20694757, 0, -1.69148845],
-                [-6.28549041, -0.02203854, -2.46061469]]
+    expected = [
+        [-12.33182091, 0.21621388, 2.03210351],
+        [33.20694757, 0, -1.69148845],
+        [-6.28549041, -0.02203854, -2.46061469],
+    ]
     np.testing.assert_allclose(published, expected, atol=2e-6)
     corrected = range_map_to_points(range_m, sensor, ray_at="edge", first_column=4, full_columns=1800)
     full = np.zeros((128, 1800), np.float32)
@@ -191,47 +199,3 @@ def test_wrong_maps_say_what_is_wanted():
         range_map_to_points(np.full((4, 8), np.nan, np.float32), sensor)
     with pytest.raises(DataError, match="centre, edge"):
         ray_directions(sensor, ray_at="left")
-
-
-@pytest.fixture
-def motion():
-    cos, sin = np.cos(0.02), np.sin(0.02)
-    world_SE3_end = np.array([[cos, -sin, 0, 1.5], [sin, cos, 0, 0.1], [0, 0, 1, 0.02], [0, 0, 0, 1]])
-    return np.linalg.inv(world_SE3_end)
-
-
-def test_published_motion_compensation(motion):
-    np.testing.assert_allclose(motion[0], [0.99980001, 0.01999867, 0, -1.50169988], atol=1e-8)
-    seen = np.array([[10, 0, 0], [0, 20, 1], [-5, -5, -1.5]], float)
-    moved = compensate_motion(seen, uniform_sensor(4, 8), motion, fraction=np.array([0.0, 0.5, 1.0]))
-    expected = [[10, 0, 0], [0.55000335, 20.04899979, 1.00999999], [-3.39900684, -4.99899340, -1.48]]
-    np.testing.assert_allclose(moved, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
-def test_motion_round_trip(motion, kind):
-    sensor = load_sensor("pandar128")
-    points = random_points(2000).astype(np.float64)
-    seen = kind(points[np.linalg.norm(points, axis=1) > 5])
-    back = decompensate_motion(compensate_motion(seen, sensor, motion), sensor, motion)
-    assert type(back) is type(seen)
-    # points near the start azimuth may fall on the other side of the wrap
-    off = np.linalg.norm(np.asarray(back) - np.asarray(seen), axis=1)
-    assert np.quantile(off, 0.97) < 1e-6
-
-
-def test_motion_wants_a_pose():
-    with pytest.raises(DataError, match="not a rigid transform"):
-        compensate_motion(np.ones((1, 3)), uniform_sensor(4, 8), 2 * np.eye(4))
-
-
-def test_rows_of_real_sweeps_are_their_rings(test_data):
-    path = next((test_data / "nuscenes" / "samples" / "LIDAR_TOP").glob("*.pcd.bin"))
-    sweep = np.fromfile(path, np.float32).reshape(-1, 5)
-    projection = project_points(sweep[:, :3], load_sensor("nuscenes_hdl32e"))
-    row, _ = np.nonzero(projection.point_index >= 0)
-    chosen = sweep[projection.point_index[projection.point_index >= 0]]
-    far = np.linalg.norm(chosen[:, :3], axis=1) > 4
-    miss = np.abs(31 - chosen[far, 4] - row[far])
-    assert (miss == 0).mean() > 0.85  # this sweep's rings rise and fall by up to a degree over a turn
-    assert (miss <= 1).mean() > 0.99

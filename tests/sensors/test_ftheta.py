@@ -1,12 +1,8 @@
-"""F-theta and pinhole cameras against published numbers, against themselves, and on wrong input."""
-
 import numpy as np
 import pytest
-import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.ftheta import FThetaCamera
-from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 POINTS = np.array([(0, 0, 1), (1, 0, 5), (-2, 1, 4), (3, -0.5, 1), (5, 2, -1), (0.3, -0.2, 10)], np.float64)
 BACKWARD = [1931.257881559029, 1509.477889795519, 3840, 2160, 0, 0.0005280342432281367, 3.440655735426777e-09,
@@ -81,36 +77,6 @@ def test_ftheta_resized_sees_the_same(vector):
     assert np.abs(small.unproject((uv + 0.5) / 4 - 0.5) - camera.unproject(uv)).max() < 1e-6
 
 
-@pytest.mark.parametrize("camera", [
-    FThetaCamera.from_vector(np.array(FRONT)), FThetaCamera.from_vector(np.array(REAR_LEFT)),
-    PinholeCamera(700.0, 710.0, 320.5, 240.0, 640, 480),
-])  # fmt: skip
-def test_torch_agrees_with_numpy(camera):
-    uv, depth = camera.project(POINTS)
-    torch_uv, torch_depth = camera.project(torch.from_numpy(POINTS))
-    assert isinstance(torch_uv, torch.Tensor)
-    assert np.allclose(torch_uv.numpy(), uv, atol=1e-9, equal_nan=True)
-    assert np.array_equal(torch_depth.numpy(), depth)
-    pixels = np.array([[10.0, 20.0], [300.0, 200.0]])
-    assert np.allclose(camera.unproject(torch.from_numpy(pixels)).numpy(), camera.unproject(pixels), atol=1e-12)
-
-
-def test_pinhole_against_the_textbook():
-    camera = PinholeCamera(700.0, 710.0, 320.5, 240.0, 640, 480)
-    uv, depth = camera.project(POINTS)
-    assert uv[1].tolist() == [700.0 / 5 + 320.5, 240.0]
-    assert uv[3].tolist() == [3 * 700.0 + 320.5, -0.5 * 710 + 240]
-    assert np.isnan(uv[4]).all()
-    assert depth[4] == -1
-    rays = camera.unproject(uv[:4])
-    assert np.abs(rays - POINTS[:4] / np.linalg.norm(POINTS[:4], axis=1, keepdims=True)).max() < 1e-12
-    wide = PinholeCamera.from_fov(640, 480, np.pi / 2)
-    edge = wide.unproject(np.array([[639.5, 239.5]]))[0]
-    assert np.arctan2(edge[0], edge[2]) == pytest.approx(np.pi / 4)
-    half = camera.resized(320, 240)
-    assert np.allclose(half.unproject((uv[:4] + 0.5) / 2 - 0.5), rays)
-
-
 @pytest.mark.parametrize(("vector", "words"), [
     (FRONT[:10], "10 intrinsics"), ([*FRONT, 1.0], "12 intrinsics"), ([np.nan, *FRONT[1:]], "not finite"),
     ([*FRONT[:2], 0, 1080, *FRONT[4:]], "not a camera"),
@@ -120,18 +86,3 @@ def test_wrong_ftheta(vector, words):
     with pytest.raises(DataError, match=words) as caught:
         FThetaCamera.from_vector(np.array(vector, np.float64))
     assert caught.value.key == "ftheta_intrinsic"
-
-
-def test_wrong_pinhole():
-    with pytest.raises(DataError, match="not a camera"):
-        PinholeCamera(-1.0, 700.0, 1.0, 1.0, 640, 480)
-
-
-def test_one_pixel_and_one_point():
-    """Without further dimensions: numpy makes scalars of what is inside."""
-    for camera in (PinholeCamera(100.0, 100.0, 49.5, 29.5, 100, 60), FThetaCamera.from_vector(np.array(FRONT))):
-        ray = camera.unproject(np.array([20.0, 10.0]))
-        uv, depth = camera.project(ray * 3.0)
-        assert ray.shape == (3,)
-        assert uv == pytest.approx([20.0, 10.0], abs=1e-2)
-        assert depth > 0
