@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from megatron.energon import (
-    Batch,
     Cooker,
     DefaultTaskEncoder,
     Sample,
@@ -25,6 +24,7 @@ from megatron.energon import (
 )
 
 from cosmos_lidar.errors import DataError
+from energon_tasks.batches import DeviceBatch
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
 
@@ -44,7 +44,7 @@ class LatentSample(Sample):
 
 
 @edataclass
-class LatentBatch(Batch):
+class LatentBatch(DeviceBatch):
     """A batch of encoded clips.
 
     Attributes:

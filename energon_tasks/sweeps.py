@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from megatron.energon import (
-    Batch,
     Cooker,
     DefaultTaskEncoder,
     Sample,
@@ -34,6 +33,7 @@ from cosmos_lidar.sensors.range_picture import pair_columns, prepare_range_map
 from cosmos_lidar.sensors.sensor import RangeMapFormat, load_sensor
 from cosmos_lidar.shards.manifest import ENERGON, MANIFEST, Manifest, read_manifest
 from cosmos_lidar.shards.sweeps import META, RANGES, SampleMeta, read_meta
+from energon_tasks.batches import DeviceBatch
 from energon_tasks.skips import CheckedLoader, SkipReport
 
 FRAME_MODES = ("random", "sequential", "sequential_from_zero", "all")
@@ -62,7 +62,7 @@ class LidarPicture(Sample):
 
 
 @edataclass
-class LidarBatch(Batch):
+class LidarBatch(DeviceBatch):
     """A batch of pictures.
 
     Attributes:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from megatron.energon import (
-    Batch,
     Cooker,
     DefaultTaskEncoder,
     ImageSample,
@@ -32,6 +31,7 @@ from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards.energon_index import count_samples
 from cosmos_lidar.shards.videos import SAMPLE_TYPE
+from energon_tasks.batches import DeviceBatch
 from energon_tasks.skips import CheckedLoader, SkipReport
 
 PARTS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
@@ -54,7 +54,7 @@ class VideoClip(Sample):
 
 
 @edataclass
-class VideoBatch(Batch):
+class VideoBatch(DeviceBatch):
     """A batch of clips.
 
     Attributes:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from megatron.energon import (
-    Batch,
     Cooker,
     DefaultTaskEncoder,
     Sample,
@@ -25,6 +24,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.lidargen.views import cut_picture
 from cosmos_lidar.shards.frames import META
 from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_facts
+from energon_tasks.batches import DeviceBatch
 from energon_tasks.latents import noise_seed, read_array
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
@@ -43,7 +43,7 @@ class ViewsSample(Sample):
 
 
 @edataclass
-class ViewsBatch(Batch):
+class ViewsBatch(DeviceBatch):
     """A batch of frames.
 
     Attributes:
