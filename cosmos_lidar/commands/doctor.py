@@ -27,8 +27,10 @@ def run(args: argparse.Namespace) -> int:
         UserError: no such recipe, or an option that it does not have.
     """
     from cosmos_lidar.training.preflight.doctor import examine
+    from recipes.registry import find_family
 
-    report = examine(args.recipe, args.options, args.processes, args.memory_gb, look_at_data=not args.no_data)
+    family = find_family(args.recipe).module if args.recipe else None
+    report = examine(family, args.options, args.processes, args.memory_gb, look_at_data=not args.no_data)
     if args.json:
         sys.stdout.write(json.dumps(report.document(), indent=1) + "\n")
     else:

@@ -21,11 +21,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the step again; 0 done and as logged, 1 it is not as logged or not finite.
 
     Raises:
-        UserError: no such run, a step that it has not reached, or another number of processes than it had.
+        DataError: no run folder.
+        UserError: a step that it has not reached, or another number of processes than it had.
     """
     from cosmos_lidar.training.preflight.replay import replay
+    from recipes.registry import load_run
 
-    result = replay(args.folder, args.step, args.out or args.folder / "dumps")
+    family, trained = load_run(args.folder)
+    result = replay(family.module, trained, args.folder, args.step, args.out or args.folder / "dumps")
     if result.lines:
         sys.stdout.write("\n".join(result.lines) + "\n")
     return 0 if result.same else 1

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: no such recipe, or an option that it does not have.
     """
     from cosmos_lidar.training.command_line import recipe_main
-    from cosmos_lidar.training.families import find_family
+    from recipes.registry import find_family
 
     module = find_family(args.recipe).module
     return recipe_main(module.RECIPES, module.train, args.options)

@@ -24,7 +24,7 @@ from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.training.checkpoint import store as checkpoint_store
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
-from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.overrides import apply_overrides, load_config
 from cosmos_lidar.training.preflight.replay import replay
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import dit, lidar_tokenizer
@@ -144,8 +144,9 @@ def test_a_value_that_is_not_finite_stops_all_ranks_and_says_where(tmp_path: Pat
     assert dumps[1]["batch"]["clip_ids"] == poisoned
     assert torch.isnan(dumps[1]["batch"]["latents"]).all()
     assert torch.isfinite(dumps[0]["batch"]["latents"]).all()
+    run = load_config(dit.DitRun, folder / "config.yaml")
     with pytest.raises(UserError, match="had 2 processes, this is 1: torchrun --nproc_per_node=2"):
-        replay(folder, 4, tmp_path / "dumps")
+        replay(dit, run, folder, 4, tmp_path / "dumps")
 
 
 def test_a_signal_to_one_rank_saves_the_same_step_on_all(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.families import find_family
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import apply_overrides
+from recipes.registry import find_family
 
 KEPT: list[Any] = []  # loaders with workers take seconds to be dropped: they go with the process
 

@@ -19,7 +19,6 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
 from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
 from cosmos_lidar.training.command_line import choose
-from cosmos_lidar.training.families import find_family
 from cosmos_lidar.training.preflight.prediction import Prediction, predict
 
 # What training imports, and the versions that are known to work together.
@@ -72,24 +71,23 @@ class Report:
 
 
 def examine(
-    recipe: str | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True
+    family: Any | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True
 ) -> Report:
     """Look at the machine and, where one is named, at a recipe.
 
     Args:
-        recipe: a file of ``recipes/``; None looks at the machine alone.
+        family: module of a recipe file, with RECIPES, ``check_run`` and ``make_dry_model``; None: the machine alone.
         options: ``recipe=NAME`` and ``key=value``.
         processes: of the run; 0 for those that its sizes name, or of the launcher.
         memory_gb: of one device in 1e9 bytes; 0 for that of this machine.
         look_at_data: the data is on this machine.
 
     Raises:
-        UserError: no such recipe, or an option that it does not have.
+        UserError: an option that the recipe does not have.
     """
     report = Report([*_versions(), *_devices()])
-    if recipe is None:
+    if family is None:
         return report
-    family = find_family(recipe).module
     run, _ = choose(options, family.RECIPES)
     try:
         family.check_run(run)

@@ -15,7 +15,6 @@ from cosmos_lidar.parallel.mesh import process_count, process_rank
 from cosmos_lidar.training.checkpoint.callback import checkpoint_mesh
 from cosmos_lidar.training.checkpoint.manifest import newest_good
 from cosmos_lidar.training.engine import fit
-from cosmos_lidar.training.families import load_run
 from cosmos_lidar.training.guards.nonfinite import dump_batch
 from cosmos_lidar.training.run_log import read_metrics
 
@@ -53,15 +52,20 @@ class _NoteStep(Callback):
             self.path = dump_batch(self.folder, self.step, trainer.global_rank, batch, notes | {"clips": self.clips})
 
 
-def replay(folder: Path, step: int, dumps: Path) -> ReplayResult:
+def replay(family: Any, run: Any, folder: Path, step: int, dumps: Path) -> ReplayResult:
     """Run step ``step`` (from 1) of the run in ``folder`` again; nothing in it is changed but ``dumps``.
+
+    Args:
+        family: module of the run's recipe file, with ``make_job``.
+        run: its configuration.
+        folder: of the run.
+        step: from 1.
+        dumps: folder for the batch of the step.
 
     Raises:
         UserError: the step does not exist, this is another number of processes than the run had, or the step ends as it
             ended then: with a loss that is not finite.
-        DataError: no run folder.
     """
-    family, run = load_run(folder)
     if not 1 <= step <= run.trainer.max_steps:
         raise UserError(f"--step {step}: the steps of {folder} are 1 to {run.trainer.max_steps}")
     start = newest_good(folder / "checkpoints", logger.warning, below=step)
@@ -70,7 +74,7 @@ def replay(folder: Path, step: int, dumps: Path) -> ReplayResult:
     note = _NoteStep(step, dumps)
     with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
         again = _short(run, folder, step, start, Path(scratch))
-        result = fit(again, lambda where, share: family.module.make_job(again, folder, share), [note])
+        result = fit(again, lambda where, share: family.make_job(again, folder, share), [note])
         rows = read_metrics(result.folder / "metrics.csv") if process_rank() == 0 else []
     if process_rank() != 0:
         return ReplayResult([], True)

@@ -82,12 +82,12 @@ def test_parts_of_the_prediction_add_up() -> None:
 
 def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     asked = ["recipe=faditv2_7b", "data.path=elsewhere", f"log.root={tmp_path}"]
-    report = examine("dit", asked, processes=8, memory_gb=141.0, look_at_data=False)
+    report = examine(dit, asked, processes=8, memory_gb=141.0, look_at_data=False)
     assert report.prediction.parameters == 7_234_783_252
     assert report.prediction.weights == pytest.approx(4 * 7_234_783_252 / 8, rel=0.01)
     fits = {finding.topic: finding.ok for finding in report.findings}
     assert fits["memory"]
-    tight = examine("dit", asked, processes=8, memory_gb=20.0, look_at_data=False)
+    tight = examine(dit, asked, processes=8, memory_gb=20.0, look_at_data=False)
     said = {finding.topic: finding for finding in tight.findings}
     assert said["memory"].ok is False
     assert "parallel.recompute=full: " in said["advice"].text
@@ -104,7 +104,7 @@ def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_in_the_way_is_named(options: list[str], topic: str, text: str) -> None:
-    report = examine("lidar_tokenizer", options, processes=0, memory_gb=0.0)
+    report = examine(lidar_tokenizer, options, processes=0, memory_gb=0.0)
     assert not report.ok
     wrong = [finding for finding in report.findings if finding.ok is False]
     assert [finding.topic for finding in wrong] == [topic]

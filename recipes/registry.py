@@ -31,10 +31,11 @@ class Family:
 
 
 def family_names() -> list[str]:
-    """Return the names of the files of ``recipes/``."""
+    """Return the names of the recipe files: those of ``recipes/`` but this one and those that begin with ``_``."""
     import recipes
 
-    return sorted(info.name for info in pkgutil.iter_modules(recipes.__path__))
+    names = (info.name for info in pkgutil.iter_modules(recipes.__path__))
+    return sorted(name for name in names if name != "registry" and not name.startswith("_"))
 
 
 def find_family(name: str) -> Family:
