@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from tokenizer import machine  # the benchmark beside this one
 
+from cosmos_lidar.clips.footage import scaled
 from cosmos_lidar.clips.video import VideoFile, write_mp4
 from cosmos_lidar.families.video_tokenizer.codec import VideoCodec, from_uint8
-from cosmos_lidar.families.video_tokenizer.files import scaled
 from cosmos_lidar.families.video_tokenizer.job import make_network, train_video_tokenizer
 from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.models.tokenizer import load_tokenizer

@@ -78,8 +78,9 @@ def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor
 
 def _of_pictures(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
     """Yield latents (1, C, 1, h, w) of single frames, as camera pictures are encoded for diffusion."""
+    from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
-    from cosmos_lidar.families.video_tokenizer.files import find_inputs, open_footage
+    from cosmos_lidar.families.video_tokenizer.files import find_inputs
 
     codec = VideoCodec(tokenizer.network, tokenizer.device, tokenizer.dtype)
     for file in find_inputs([args.data]):

@@ -13,8 +13,8 @@ from cosmos_lidar.commands._codec_setup import add_codec_arguments
 if TYPE_CHECKING:
     import numpy as np
 
+    from cosmos_lidar.clips.footage import Footage
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
-    from cosmos_lidar.families.video_tokenizer.files import Footage
     from cosmos_lidar.metrics.lpips import Lpips
 
 HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
 def _one(
     file: Path, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
 ) -> dict[str, Any]:
-    from cosmos_lidar.families.video_tokenizer.files import open_footage, write_frames
+    from cosmos_lidar.clips.footage import open_footage
+    from cosmos_lidar.families.video_tokenizer.files import write_frames
     from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX, read_encoded
 
     if file.suffix == SUFFIX:

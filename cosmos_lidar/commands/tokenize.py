@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cosmos_lidar.commands._codec_setup import add_codec_arguments
 
 if TYPE_CHECKING:
+    from cosmos_lidar.clips.footage import Footage
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
-    from cosmos_lidar.families.video_tokenizer.files import Footage
     from cosmos_lidar.latents.cache import LatentCache
 
 HELP = "encode videos and pictures into latents or indices, one safetensors file each"
@@ -27,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode; returns 1 when some input could not be used, which the others do not suffer from."""
+    from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
     from cosmos_lidar.errors import DataError
-    from cosmos_lidar.families.video_tokenizer.files import find_inputs, open_footage, output_names
+    from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
     from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX
     from cosmos_lidar.latents.cache import LatentCache
     from cosmos_lidar.log import logger

@@ -16,11 +16,12 @@ import torch
 from safetensors import safe_open
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.clips.footage import Footage, scaled
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.commands.reconstruct import beside
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
-from cosmos_lidar.families.video_tokenizer.files import Footage, find_inputs, output_names, scaled
+from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
 from cosmos_lidar.families.video_tokenizer.latent_files import read_encoded
 from cosmos_lidar.latents.cache import LatentCache, frames_hash, latent_key, weights_hash
 from cosmos_lidar.losses.perceptual import Vgg16Features

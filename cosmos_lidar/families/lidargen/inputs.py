@@ -129,7 +129,7 @@ def seen_view(name: str, picture: np.ndarray, points: np.ndarray, placed: InPict
 
 
 def _first_picture(file: Path) -> np.ndarray:
-    from cosmos_lidar.families.video_tokenizer.files import open_footage
+    from cosmos_lidar.clips.footage import open_footage
 
     block = next(iter(open_footage(file).blocks()), None)
     if block is None or not len(block):
