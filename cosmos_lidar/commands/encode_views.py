@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
-    from cosmos_lidar.families.lidargen.encode import LatentSpace
+    from cosmos_lidar.latents.space import LatentSpace
 
 HELP = "encode range maps and pictures of drives into latents on one canvas, as shards for recipes/lidargen.py"
 EXAMPLE = "cosmos-lidar encode-views drives latents --lidar-tokenizer lidar.pt --image-tokenizer video.pt"
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _space(checkpoint: str, mean_std: Path | None, device: str) -> LatentSpace:
     from cosmos_lidar.commands._tokenizer_setup import choose_device
-    from cosmos_lidar.families.lidargen.encode import open_space
+    from cosmos_lidar.latents.space import open_space
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 
     return open_space(from_pretrained(checkpoint).to(choose_device(device)), mean_std)

@@ -92,9 +92,9 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import choose_device
-    from cosmos_lidar.families.lidargen.encode import open_space
     from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
     from cosmos_lidar.families.lidargen.inputs import frame_of_files
+    from cosmos_lidar.latents.space import open_space
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
     from cosmos_lidar.parallel.apply import share_samples
     from cosmos_lidar.sensors import load_sensor

@@ -17,9 +17,10 @@ from cosmos_lidar.diffusion.samplers import SOLVERS, solve
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.denoiser import LidarGenDenoiser, sample_lidar
-from cosmos_lidar.families.lidargen.encode import LatentSpace, restore_ranges
+from cosmos_lidar.families.lidargen.encode import restore_ranges
 from cosmos_lidar.families.lidargen.views import cut_columns
 from cosmos_lidar.latents.cache import weights_hash
+from cosmos_lidar.latents.space import LatentSpace
 from cosmos_lidar.metrics.outliers import without_edges
 from cosmos_lidar.metrics.range_features import PooledLatents
 from cosmos_lidar.models.dit import build_dit

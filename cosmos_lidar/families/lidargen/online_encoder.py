@@ -11,8 +11,8 @@ from torch import Tensor
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.config import TokenizersConfig
-from cosmos_lidar.families.lidargen.encode import LatentSpace, open_space
 from cosmos_lidar.latents.cache import LatentCache, latent_key, weights_hash
+from cosmos_lidar.latents.space import LatentSpace, open_space
 
 if TYPE_CHECKING:
     from energon_tasks.latents import LatentBatch

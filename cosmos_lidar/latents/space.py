@@ -1,0 +1,61 @@
+"""Latent space of a tokenizer: encoding and decoding with latents normalized by mean and standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.tokenizer import load_mean_std
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """A tokenizer and how its latents are normalised.
+
+    Attributes:
+        network: continuous, CI or CV; in evaluation, on the device that it computes on.
+        mean: (C,) float32.
+        std: (C,) float32.
+    """
+
+    network: nn.Module
+    mean: Tensor
+    std: Tensor
+
+    @torch.inference_mode()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return normalised latents (B, C, h, w) float32 of pictures (B, 3, H, W) in [-1, 1], each by itself."""
+        first = next(self.network.parameters())
+        x = pictures.to(first.device, first.dtype)
+        video = isinstance(self.network.config, VideoTokenizerConfig)
+        z = self.network.encode(x[:, :, None])[:, :, 0] if video else self.network.encode(x)
+        return ((z.float().cpu() - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)).clone()
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) float32 of normalised latents (B, C, h, w)."""
+        first = next(self.network.parameters())
+        z = (latents.float() * self.std.view(-1, 1, 1) + self.mean.view(-1, 1, 1)).to(first.device, first.dtype)
+        video = isinstance(self.network.config, VideoTokenizerConfig)
+        made = self.network.decode(z[:, :, None])[:, :, 0] if video else self.network.decode(z)
+        return made.float().cpu()
+
+
+def open_space(network: nn.Module, mean_std: Path | None) -> LatentSpace:
+    """Return the latent space of a tokenizer; without a file of means, latents are taken as they are.
+
+    Raises:
+        UserError: a discrete tokenizer.
+        DataError: no such file, or not a pair of means and deviations.
+    """
+    if network.config.family.startswith("D"):
+        raise UserError(f"a {network.config.family} tokenizer gives indices: camera-to-lidar diffusion wants CI or CV")
+    if mean_std is None:
+        channels = network.config.latent_channels
+        return LatentSpace(network.eval(), torch.zeros(channels), torch.ones(channels))
+    return LatentSpace(network.eval(), *load_mean_std(mean_std))
