@@ -21,7 +21,7 @@ from megatron.energon import (
 
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.families.lidargen.views import cut_picture
+from cosmos_lidar.sensors.range_picture import cut_picture
 from cosmos_lidar.shards.frames import META
 from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_facts
 from energon_tasks.batches import DeviceBatch

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors.arrays import Array, is_tensor, namespace
 from cosmos_lidar.sensors.sensor import RangeMapFormat
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FAR = 1000.0  # stands for "no return" where the nearest is looked for
 PAIR_METHODS = ("scatter_min", "scatter_max", "every_n")
@@ -130,6 +135,22 @@ def restore_range_map(
         valid = (range_m > format.min_range_m + near_m) & (range_m < format.max_range_m - far_m)
     xp = namespace(range_m)
     return xp.where(valid, range_m, xp.zeros_like(range_m))
+
+
+def cut_columns(format: RangeMapFormat, merged: int, step: int) -> int:
+    """Return the columns of the centre crop: the format's where maps are that wide, else all that fill latents."""
+    width = format.crop_columns if 0 < format.crop_columns <= merged else merged
+    return width // step * step
+
+
+def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tensor:
+    """Return the picture (1, 3, H, W) in [-1, 1] of a range map (rows, columns) metres, cut in the middle."""
+    import torch
+
+    picture = torch.from_numpy(prepare_range_map(range_m, format))
+    width = cut_columns(format, picture.shape[-1], step)
+    start = (picture.shape[-1] - width) // 2
+    return picture[None, ..., start : start + width]
 
 
 def _take(groups: Array, chosen: Array) -> Array:

@@ -23,10 +23,11 @@ from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 from cosmos_lidar.families.lidargen.job import train_lidargen
-from cosmos_lidar.families.lidargen.views import cut_columns, cut_picture, fit_picture
+from cosmos_lidar.families.lidargen.views import fit_picture
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.sensors import load_sensor, uniform_sensor
+from cosmos_lidar.sensors.range_picture import cut_columns, cut_picture
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.viz.pictures import write_png
 from cosmos_lidar.viz.point_files import read_ply

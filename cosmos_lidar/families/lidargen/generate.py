@@ -18,7 +18,6 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.denoiser import LidarGenDenoiser, sample_lidar
 from cosmos_lidar.families.lidargen.encode import restore_ranges
-from cosmos_lidar.families.lidargen.views import cut_columns
 from cosmos_lidar.latents.cache import weights_hash
 from cosmos_lidar.latents.space import LatentSpace
 from cosmos_lidar.metrics.outliers import without_edges
@@ -26,6 +25,7 @@ from cosmos_lidar.metrics.range_features import PooledLatents
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.sensors import Sensor, prepare_range_map, range_map_to_points
+from cosmos_lidar.sensors.range_picture import cut_columns
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.config import LidarGenRun

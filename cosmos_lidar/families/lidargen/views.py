@@ -14,8 +14,8 @@ from cosmos_lidar.clips.rig import MountedCamera
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.rays import canvas_rays
-from cosmos_lidar.sensors import prepare_range_map
-from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor
+from cosmos_lidar.sensors.range_picture import cut_columns, cut_picture
+from cosmos_lidar.sensors.sensor import Sensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,23 +109,9 @@ class FrameViews:
         return stream, int(gaps_s.argmin())
 
 
-def cut_columns(format: RangeMapFormat, merged: int, step: int) -> int:
-    """Return the columns of the centre crop: the format's where maps are that wide, else all that fill latents."""
-    width = format.crop_columns if 0 < format.crop_columns <= merged else merged
-    return width // step * step
-
-
 def lidar_picture(clip: Clip, index: int, step: int) -> Tensor:
     """Return the picture (1, 3, H, W) in [-1, 1] of a range map, cut in the middle."""
     return cut_picture(clip.range_map(index), clip.sensor.format, step)
-
-
-def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tensor:
-    """Return the picture (1, 3, H, W) in [-1, 1] of a range map (rows, columns) metres, cut in the middle."""
-    picture = torch.from_numpy(prepare_range_map(range_m, format))
-    width = cut_columns(format, picture.shape[-1], step)
-    start = (picture.shape[-1] - width) // 2
-    return picture[None, ..., start : start + width]
 
 
 def fit_picture(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
