@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
 def _prepare_views(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.errors import UserError
+    from cosmos_lidar.families.lidargen.prepare import write_views
     from cosmos_lidar.families.lidargen.views import FrameViews
-    from cosmos_lidar.shards.views import write_views
 
     if args.resume or args.videos:
         raise UserError("--views: cannot go on with a folder that was begun, nor write videos beside it")

@@ -17,11 +17,12 @@ from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.job import train_lidargen
+from cosmos_lidar.families.lidargen.prepare import write_views
 from cosmos_lidar.families.lidargen.views import FrameViews, lidar_picture
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.plan import PrepareOptions
-from cosmos_lidar.shards.views import read_facts, write_views
+from cosmos_lidar.shards.views import read_facts
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from energon_tasks.views import views_loader

@@ -1,0 +1,76 @@
+"""Writing of range maps with the camera images taken with them as Energon shards: one frame a sample."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.clips.range_codec import encode_ranges
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.families.lidargen.views import FrameViews
+from cosmos_lidar.shards.files import write_text
+from cosmos_lidar.shards.frames import write_frames
+from cosmos_lidar.shards.latents import half_bytes
+from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, SENSOR, VIEWS
+
+_QUALITY = 95
+
+
+def write_views(
+    clips: Sequence[Clip], views: FrameViews, folder: Path, options: PrepareOptions, every: int = 1
+) -> dict[str, int]:
+    """Write frames, each with the pictures nearest in time; returns samples per split.
+
+    Args:
+        clips: drives of one kind of lidar, with cameras.
+        views: which pictures, and how they are scaled and cut.
+        folder: where to; empty or not there.
+        options: shares of the splits, samples per shard, seed, budget for frames without pictures near enough.
+        every: take every n-th frame.
+
+    Raises:
+        DataError: the folder is not empty, the disk is full, or too many frames cannot be used.
+        UserError: several kinds of lidar, or fewer clips than splits.
+    """
+    fingerprints = {clip.sensor.fingerprint() for clip in clips}
+    if len(fingerprints) != 1:
+        raise UserError(f"{len(fingerprints)} kinds of lidar among {len(clips)} clips: write one at a time (--sensor)")
+    facts = {"cameras": views.cameras, "image_size": views.image_size, "tolerance_s": views.tolerance_s}
+    counts = write_frames(
+        clips, lambda clip, index, _: pack_views(views, clip, index), folder, options, SAMPLE_TYPE, VIEWS, facts, every
+    )
+    write_text(folder / SENSOR, clips[0].sensor.to_yaml())
+    return counts
+
+
+def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
+    """Return the parts of a frame's sample.
+
+    Raises:
+        DataError: a camera is not there, or has no picture near enough in time; a range map that cannot be stored.
+    """
+    range_m, step = clip.range_map(index), clip.sensor.range_step_m
+    try:
+        parts = {RANGES: encode_ranges(np.where(range_m > 65535 * step, 0, range_m).astype(np.float32)[None], step)}
+    except DataError as error:
+        raise DataError(error.problem, file=clip.source, clip=clip.clip_id, wanted=error.wanted) from error
+    for name, picture in zip(views.cameras, views.pictures(clip, index), strict=True):
+        rows = (picture.permute(1, 2, 0).numpy() * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
+        parts[f"{name}{PICTURE}"] = _jpeg(rows)
+    rays = views.rays(clip, index)
+    if rays is not None:
+        parts[RAYS] = half_bytes(rays)
+    return parts
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+    return stream.getvalue()
