@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.dit.export import export_dit
 from cosmos_lidar.files import read_tensors, write_whole
+from cosmos_lidar.models.tokenizer.export import PREFIX, export_tokenizer, network_of
 from cosmos_lidar.parallel.ranks import is_first
 from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
 from cosmos_lidar.training.checkpoint.manifest import verify
@@ -19,33 +17,6 @@ from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import read_key
-
-PREFIX = "network."
-
-
-def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Path, step: int) -> list[Path]:
-    """Write ``iter_N.pt``, ``iter_N.safetensors``, ``iter_N_enc.jit``, ``iter_N_dec.jit`` and ``iter_N_ema.jit``.
-
-    Args:
-        network: the trained network, on any device.
-        averaged: the same with averaged weights: all three TorchScript files then hold these, as the published trainer
-            does; None without EMA.
-        folder: the ``checkpoints`` folder.
-        step: N, nine digits.
-
-    Returns:
-        The files, each whole.
-    """
-    from safetensors.torch import save
-
-    from cosmos_lidar.models.tokenizer import export_jit
-
-    stem = f"iter_{step:09d}"
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    plain, safe = folder / f"{stem}.pt", folder / f"{stem}.safetensors"
-    write_whole(plain, lambda partial: torch.save(_published(state, step), partial))
-    write_whole(safe, lambda partial: partial.write_bytes(save(state, {"iteration": str(step)})))
-    return [plain, safe, *export_jit(network, folder, stem, averaged)]
 
 
 def export_trained(model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
@@ -83,23 +54,9 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:
     return [*paths, folder / "config.yaml"]
 
 
-def network_of(state: dict[str, torch.Tensor], step: int) -> nn.Module:
-    """Return the tokenizer that has these weights, built from their names and shapes."""
-    from cosmos_lidar.models.tokenizer import load_tokenizer
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"iter_{step:09d}.pt"
-        torch.save(_published(state, step), path)
-        return load_tokenizer(path)
-
-
 def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], int]:
     content = read_tensors(path)
     weights, step = content.get("model"), content.get("iteration")
     if not isinstance(weights, dict) or not isinstance(step, int):
         raise DataError("no weights in it", file=path, key="model", wanted="a folder iter_N of a run, or iter_N.pt")
     return {name.removeprefix(PREFIX): value for name, value in weights.items()}, step
-
-
-def _published(state: dict[str, torch.Tensor], step: int) -> dict[str, Any]:
-    return {"model": {PREFIX + name: value for name, value in state.items()}, "iteration": step}

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.files import write_whole
+from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
 
+PREFIX = "network."  # of the keys in iter_N.pt
 _FOLDER_NAMES = ("encoder.jit", "decoder.jit", "autoencoder.jit")
 _TOLERANCE = 1e-4  # largest difference between eager and exported results, relative to their scale
 
@@ -138,6 +143,37 @@ def export_safetensors(network: nn.Module, path: str | Path) -> Path:
     return path
 
 
+def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Path, step: int) -> list[Path]:
+    """Write ``iter_N.pt``, ``iter_N.safetensors``, ``iter_N_enc.jit``, ``iter_N_dec.jit`` and ``iter_N_ema.jit``.
+
+    Args:
+        network: the trained network, on any device.
+        averaged: the same with averaged weights: all three TorchScript files then hold these, as the published trainer
+            does; None without EMA.
+        folder: the ``checkpoints`` folder.
+        step: N, nine digits.
+
+    Returns:
+        The files, each whole.
+    """
+    from safetensors.torch import save
+
+    stem = f"iter_{step:09d}"
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    plain, safe = folder / f"{stem}.pt", folder / f"{stem}.safetensors"
+    write_whole(plain, lambda partial: torch.save(_published(state, step), partial))
+    write_whole(safe, lambda partial: partial.write_bytes(save(state, {"iteration": str(step)})))
+    return [plain, safe, *export_jit(network, folder, stem, averaged)]
+
+
+def network_of(state: dict[str, torch.Tensor], step: int) -> nn.Module:
+    """Return the tokenizer that has these weights, built from their names and shapes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"iter_{step:09d}.pt"
+        torch.save(_published(state, step), path)
+        return load_tokenizer(path)
+
+
 def _example(network: nn.Module, latent_size: tuple[int, int, int]) -> Tensor:
     """Return noise that makes latents of (t, h, w); pictures have no t."""
     step, frames = network.config.spatial_compression, getattr(network.config, "temporal_compression", None)
@@ -168,3 +204,7 @@ def _compare(module: nn.Module, exported: nn.Module, check: Tensor, path: Path) 
 
 def _first(result: Tensor | tuple) -> Tensor:
     return result[0] if isinstance(result, tuple) else result
+
+
+def _published(state: dict[str, torch.Tensor], step: int) -> dict[str, Any]:
+    return {"model": {PREFIX + name: value for name, value in state.items()}, "iteration": step}
