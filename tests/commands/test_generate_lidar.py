@@ -136,9 +136,7 @@ def ray_checkpoint(made: Path) -> Path:
     return folder / "checkpoints" / "iter_000000003_ema_model.pt"
 
 
-def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(
-    made: Path, ray_checkpoint: Path, capsys
-):
+def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(made: Path, ray_checkpoint: Path, capsys):
     words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--sampler", "dpm++2m",
              "--schedule", "flow"]  # fmt: skip
     data = ["--data", made / "drives", "--max_frames", 1, "--clip", open_clips(made / "drives")[1].clip_id]
@@ -210,8 +208,20 @@ def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path, 
 def test_the_benchmark_of_quality(made: Path, ray_checkpoint: Path):
     """On its own command line; a mean range map that is the recording's, or numbers that do not differ, would show."""
     program = Path(__file__).parents[2] / "benchmarks" / "lidargen_quality.py"
-    words = [program, made / "drives", made / "latents", "--checkpoint", ray_checkpoint, *tokenizers(made),
-             "--image-mean-std", made / "mean_std.pt", "--settings", "ddim:1:flow:0.01", "--out", made / "quality.json"]
+    words = [
+        program,
+        made / "drives",
+        made / "latents",
+        "--checkpoint",
+        ray_checkpoint,
+        *tokenizers(made),
+        "--image-mean-std",
+        made / "mean_std.pt",
+        "--settings",
+        "ddim:1:flow:0.01",
+        "--out",
+        made / "quality.json",
+    ]
     done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     document = json.loads((made / "quality.json").read_text())

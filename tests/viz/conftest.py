@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from cosmos_lidar.viz import Comparison
+from cosmos_lidar.viz import Comparison, write_report
 
 
 def comparison(title: str, seed: int) -> Comparison:
@@ -36,3 +36,19 @@ def metrics_csv(tmp_path):
         for step in range(200):
             rows.writerow([step, 0.9 * np.exp(-step / 40) + 0.02, 0.5 if step % 50 == 0 else "", 1e-4])
     return path
+
+
+@pytest.fixture
+def page(tmp_path, comparisons, metrics_csv):
+    path = write_report(
+        tmp_path / "out" / "report.html",
+        "Tokenizer <demo> & test",
+        subtitle="32 channels",
+        summary="First paragraph.\n\nSecond one.",
+        tiles=[("RMSE", "0.29 m", "before 9.1 m")],
+        tables=[("Held-out drives", ["Band", "RMSE (m)", "Pixels"], [["5–20 m", 0.123456, 1203444]])],
+        metrics_csv=metrics_csv,
+        frames=comparisons,
+    )
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+    return path.read_text(encoding="utf-8")

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.viz import PUBLISHED_VIEW, View, bird_view_image, read_ply, render_points, write_ply
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.viz import PUBLISHED_VIEW, View, bird_view_image, render_points
 
 FORWARD = View(eye_m=(0.0, 0.0, 0.0), target_m=(1.0, 0.0, 0.0), field_of_view_rad=math.pi / 2)
 
@@ -76,22 +76,3 @@ def test_wrong_points_and_colours_are_named():
         render_points(np.zeros((4, 2)))
     with pytest.raises(UserError, match=r"4 points need colours of shape \(4, 3\)"):
         render_points(np.zeros((4, 3)), np.zeros((5, 3)))
-
-
-@pytest.mark.parametrize("colors", [None, (1.0, 0.0, 0.5)])
-def test_ply_round_trip(tmp_path, colors):
-    points = np.random.default_rng(0).normal(size=(57, 4)).astype(np.float32)
-    write_ply(tmp_path / "new" / "a.ply", points, colors)
-    back = read_ply(tmp_path / "new" / "a.ply")
-    assert np.array_equal(back.points, points[:, :3])
-    assert back.colors is None if colors is None else np.all(back.colors == (255, 0, 128))
-
-
-def test_broken_ply_files_are_named(tmp_path):
-    write_ply(tmp_path / "a.ply", np.zeros((10, 3)))
-    (tmp_path / "cut.ply").write_bytes((tmp_path / "a.ply").read_bytes()[:-5])
-    with pytest.raises(DataError, match="115 bytes for 10 points.*cut.ply"):
-        read_ply(tmp_path / "cut.ply")
-    (tmp_path / "b.ply").write_text("ply\nformat ascii 1.0\n")
-    with pytest.raises(DataError, match="not a binary PLY file.*b.ply"):
-        read_ply(tmp_path / "b.ply")

@@ -3,8 +3,6 @@ import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.viz import (
-    apply_colormap,
-    caption_picture,
     colormap_table,
     error_map_image,
     published_colours,
@@ -12,25 +10,8 @@ from cosmos_lidar.viz import (
     range_colours,
     range_map_image,
     stack_pictures,
-    write_png,
 )
-from cosmos_lidar.viz.pictures import png_bytes
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, NO_RETURN, bar_ticks_m
-
-
-@pytest.mark.parametrize("name", ["turbo", "Spectral", "viridis", "turbo_r", "Spectral_r"])
-def test_colour_maps_match_matplotlib(name):
-    matplotlib = pytest.importorskip("matplotlib")
-    values = np.linspace(-0.1, 1.1, 3001)
-    assert np.abs(matplotlib.colormaps[name](values)[:, :3] - apply_colormap(values, name)).max() <= 1 / 255
-
-
-def test_colour_map_ends_and_names():
-    assert np.allclose(colormap_table("turbo")[0] * 255, (48, 18, 59), atol=0.01)
-    assert np.array_equal(colormap_table("viridis_r"), colormap_table("viridis")[::-1])
-    assert np.array_equal(apply_colormap([np.nan, -3.0, 9.0]), colormap_table("turbo")[[0, 0, 255]])
-    with pytest.raises(UserError, match="unknown colour map 'jet'.*turbo, Spectral, viridis"):
-        colormap_table("jet")
 
 
 def test_published_colours_vector():
@@ -106,30 +87,3 @@ def test_error_map_marks_lost_and_invented_returns():
 def test_wrong_shapes_are_named(call, message):
     with pytest.raises(UserError, match=message):
         call()
-
-
-def test_stack_fills_up_narrow_pictures():
-    top, below = np.full((2, 5, 3), 10, np.uint8), np.ones((3, 3, 3))
-    out = stack_pictures([top, below], gap_px=1, background=(1, 2, 3))
-    assert out.shape == (6, 5, 3)
-    assert out[2].tolist() == [[1, 2, 3]] * 5
-    assert out[4].tolist() == [[255] * 3] * 3 + [[1, 2, 3]] * 2
-
-
-def test_caption_darkens_its_box_and_writes_white():
-    picture = caption_picture(np.full((60, 200, 3), 100, np.uint8), "Original")
-    assert picture[12, 12].tolist() == [50, 50, 50]
-    assert picture.max() == 255
-    assert picture[59, 199].tolist() == [100, 100, 100]
-
-
-@pytest.mark.parametrize("colours", [3, 5000])
-def test_png_round_trip(tmp_path, colours):
-    from PIL import Image
-
-    index = np.random.default_rng(0).integers(0, colours, (80, 90))
-    picture = np.stack([index % 256, index // 256, index % 7], axis=2).astype(np.uint8)
-    write_png(tmp_path / "deep" / "a.png", picture)
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png").convert("RGB")), picture)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.png"]
-    assert png_bytes(picture)[:4] == b"\x89PNG"

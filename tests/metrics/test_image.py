@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.metrics.image import psnr, ssim
+from cosmos_lidar.metrics.image import psnr, psnr_of_clips, ssim
 
 VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "image_tokenizer.npz")
 
@@ -76,3 +76,16 @@ def test_pictures_that_do_not_match_or_are_too_small_are_refused():
         psnr(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 16))
     with pytest.raises(DataError, match=r"pictures of 6 x 8.*at least 7 x 7"):
         ssim(torch.zeros(1, 3, 6, 8), torch.zeros(1, 3, 6, 8))
+
+
+VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "image_tokenizer.npz")
+
+
+def test_psnr_of_a_clip_is_of_the_pooled_error_not_a_mean_of_frames():
+    x, y = (torch.from_numpy(VECTORS[f"loss/{name}"]) for name in "xy")
+    per_frame = torch.tensor([29.03708, 21.78160, 28.40588], dtype=torch.float64)  # published vector
+    pooled = -10 * torch.log10((10 ** (-per_frame / 10)).mean())
+    assert psnr_of_clips(y, x).item() == pytest.approx(pooled.item(), abs=1e-4)
+    assert psnr_of_clips(y, x) < psnr(y[0].transpose(0, 1), x[0].transpose(0, 1)).mean()
+    with pytest.raises(DataError, match=r"clips of \(1, 3, 3, 32, 32\) and \(1, 3, 2, 32, 32\)"):
+        psnr_of_clips(y, x[:, :, :2])
