@@ -1,15 +1,21 @@
-"""Exports: weights and TorchScript files that load in a fresh process and give the same numbers."""
+"""Exports of trained weights as files; every family says in its ``job`` module how its weights are written.
+
+``export_weights(weights, average, folder, step) -> [files]`` of a family is given all weights by name, whole and on the
+CPU, and those of the EMA (empty without one).
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.families.dit.export import export_dit
 from cosmos_lidar.files import read_tensors, write_whole
-from cosmos_lidar.models.tokenizer.export import PREFIX, export_tokenizer, network_of
+from cosmos_lidar.models.tokenizer.export import PREFIX, export_weights
 from cosmos_lidar.parallel.ranks import is_first
 from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
 from cosmos_lidar.training.checkpoint.manifest import verify
@@ -18,18 +24,32 @@ from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import read_key
 
+ExportWeights = Callable[[dict[str, Tensor], dict[str, Tensor], Path, int], list[Path]]
 
-def export_trained(model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
-    """Write the exports of a tokenizer in training; every process calls this, the first one writes."""
-    state = full_tensors(model.network.state_dict())
-    average = full_tensors(ema.average) if ema is not None else None
+
+def export_trained(export: ExportWeights, model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
+    """Gather the full weights of a model in training on rank 0 and export them. Collective: call on all ranks.
+
+    Args:
+        export: ``export_weights`` of the family.
+        model: in training, sharded or not.
+        ema: its EMA, or None.
+        folder: for the files.
+        step: of the training.
+    """
+    weights = full_tensors(model.network.state_dict())
+    average = full_tensors(ema.average) if ema is not None else {}
     if is_first():
-        averaged = network_of(state | average, step) if average is not None else None
-        export_tokenizer(network_of(state, step), averaged, folder, step)
+        export(weights, average, folder, step)
 
 
-def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:
-    """Write the exports of a full checkpoint (a folder ``iter_N``) or of a file of weights (``.pt``).
+def export_checkpoint(checkpoint: Path, folder: Path, export: ExportWeights | None = None) -> list[Path]:
+    """Export the weights of a checkpoint (a folder ``iter_N``) or of a tokenizer's file of weights (``.pt``).
+
+    Args:
+        checkpoint: the folder or file.
+        folder: for the files; made when absent.
+        export: ``export_weights`` of the family; found by the family's name in the checkpoint when not given.
 
     Returns:
         The files; the configuration among them where the checkpoint holds it.
@@ -39,22 +59,32 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> list[Path]:
     """
     if not checkpoint.is_dir():
         weights, step = _read_weights(checkpoint)
-        return export_tokenizer(network_of(weights, step), None, folder, step)
+        return export_weights(weights, {}, folder, step)
     manifest = verify(checkpoint)
-    step = int(manifest["step"])
+    configuration = checkpoint / "config.yaml"
+    export = export or _exporter(str(read_key(configuration, "family")), configuration)
     state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
     folder.mkdir(parents=True, exist_ok=True)
-    if read_key(checkpoint / "config.yaml", "family") in ("dit", "lidargen"):
-        paths = export_dit(state, average, folder, step)
-    else:
-        averaged = network_of(state | average, step) if average else None
-        paths = export_tokenizer(network_of(state, step), averaged, folder, step)
-    text = (checkpoint / "config.yaml").read_text(encoding="utf-8")
+    paths = export(state, average, folder, int(manifest["step"]))
+    text = configuration.read_text(encoding="utf-8")
     write_whole(folder / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
     return [*paths, folder / "config.yaml"]
 
 
-def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+def _exporter(family: str, file: Path) -> ExportWeights:
+    """Return ``export_weights`` of ``families/FAMILY/job.py``."""
+    name = f"cosmos_lidar.families.{family}"
+    try:
+        found = importlib.util.find_spec(f"{name}.job")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        wanted = "the name of a folder of cosmos_lidar/families"
+        raise DataError(f"unknown family {family!r}", file=file, key="family", wanted=wanted)
+    return importlib.import_module(f"{name}.job").export_weights
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
     content = read_tensors(path)
     weights, step = content.get("model"), content.get("iteration")
     if not isinstance(weights, dict) or not isinstance(step, int):

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import nn
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import DitRun, check
-from cosmos_lidar.families.dit.export import export_model
+from cosmos_lidar.families.dit.export import export_weights
 from cosmos_lidar.families.dit.model import DitModel
+from cosmos_lidar.families.export import export_trained
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
@@ -25,7 +27,16 @@ from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
 
-__all__ = ["check", "load_job", "make_dry_model", "make_job", "make_network", "synthetic_latents", "train_dit"]
+__all__ = [
+    "check",
+    "export_weights",
+    "load_job",
+    "make_dry_model",
+    "make_job",
+    "make_network",
+    "synthetic_latents",
+    "train_dit",
+]
 
 
 def train_dit(run: DitRun) -> RunResult:
@@ -57,7 +68,8 @@ def load_job(
     reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
     train = loader(path, data.train_split, training=True, **reading, **common)
     val = loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
-    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export_model)
+    export = partial(export_trained, export_weights)
+    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export)
 
 
 def make_dry_model(run: DitRun) -> DitModel:

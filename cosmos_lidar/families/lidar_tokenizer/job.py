@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -11,6 +12,7 @@ from cosmos_lidar.families.export import export_trained
 from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun, check
 from cosmos_lidar.families.lidar_tokenizer.data import make_data, picture_size
 from cosmos_lidar.families.lidar_tokenizer.model import LidarTokenizerModel
+from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.sensors import RangeMapFormat
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 
@@ -29,8 +31,8 @@ def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
     """Return network, data and exports of a run."""
     data = make_data(run, folder, share)
     model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
-    batch, workers = run.data.batch_size, run.data.workers
-    return Job(model, data.train, data.val, batch, workers, run.model.checkpoint or "scratch", export_trained)
+    batch, workers, source = run.data.batch_size, run.data.workers, run.model.checkpoint or "scratch"
+    return Job(model, data.train, data.val, batch, workers, source, partial(export_trained, export_weights))
 
 
 def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.families.dit.export import export_weights
 from cosmos_lidar.families.dit.job import load_job, make_network
 from cosmos_lidar.families.lidargen.config import LidarGenRun, check
 from cosmos_lidar.families.lidargen.model import LidarGenModel
 from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 
-__all__ = ["check", "make_dry_model", "make_job", "train_lidargen"]
+__all__ = ["check", "export_weights", "make_dry_model", "make_job", "train_lidargen"]
 
 
 def train_lidargen(run: LidarGenRun) -> RunResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -19,12 +20,13 @@ from cosmos_lidar.metrics.lpips import Lpips, load_lpips
 from cosmos_lidar.models.pretrained import VGG16
 from cosmos_lidar.models.tokenizer import build_tokenizer
 from cosmos_lidar.models.tokenizer.config import tokenizer_config
+from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.spatial import check_width
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 
-__all__ = ["check", "make_dry_model", "make_job", "make_network", "train_video_tokenizer"]
+__all__ = ["check", "export_weights", "make_dry_model", "make_job", "make_network", "train_video_tokenizer"]
 
 
 def train_video_tokenizer(run: VideoRun) -> RunResult:
@@ -57,7 +59,8 @@ def make_job(run: VideoRun, folder: Path, share: DataShare) -> Job:
         **common,
     )  # fmt: skip
     model = VideoTokenizerModel(run, network, folder, make_loss(run), _make_lpips(run))
-    return Job(model, train, val, data.batch_size, data.workers, run.model.jit_ckpt_pth or "scratch", export_trained)
+    export = partial(export_trained, export_weights)
+    return Job(model, train, val, data.batch_size, data.workers, run.model.jit_ckpt_pth or "scratch", export)
 
 
 def make_dry_model(run: VideoRun) -> VideoTokenizerModel:

@@ -166,7 +166,23 @@ def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Pat
     return [plain, safe, *export_jit(network, folder, stem, averaged)]
 
 
-def network_of(state: dict[str, torch.Tensor], step: int) -> nn.Module:
+def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folder: Path, step: int) -> list[Path]:
+    """Write the exports of :func:`export_tokenizer` for weights by name; the network is built from them.
+
+    Args:
+        weights: all of them, on the CPU.
+        average: the EMA of the trained ones; empty without one.
+        folder: for the files.
+        step: N, nine digits.
+
+    Returns:
+        The files, each whole.
+    """
+    averaged = network_of(weights | average, step) if average else None
+    return export_tokenizer(network_of(weights, step), averaged, folder, step)
+
+
+def network_of(state: dict[str, Tensor], step: int) -> nn.Module:
     """Return the tokenizer that has these weights, built from their names and shapes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"iter_{step:09d}.pt"
@@ -206,5 +222,5 @@ def _first(result: Tensor | tuple) -> Tensor:
     return result[0] if isinstance(result, tuple) else result
 
 
-def _published(state: dict[str, torch.Tensor], step: int) -> dict[str, Any]:
+def _published(state: dict[str, Tensor], step: int) -> dict[str, Any]:
     return {"model": {PREFIX + name: value for name, value in state.items()}, "iteration": step}
