@@ -1,7 +1,6 @@
 """Shards of encoded latents (and text embeddings) as batches for a diffusion transformer.
 
-A sample has the parts ``latent.npy`` (C, T, H, W), optionally ``text.npy`` (M, D) and ``rays.npy`` (T, rows, columns,
-6), one ray for each token, all float16 or float32, and ``meta.json`` with ``clip_id``.
+:mod:`cosmos_lidar.shards.latents` has the parts of a sample.
 """
 
 from __future__ import annotations
@@ -24,12 +23,10 @@ from megatron.energon import (
 )
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
-
-LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
-SAMPLE_TYPE = "latents"
 
 
 @edataclass

@@ -14,8 +14,9 @@ import torch
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.shards.latents import SAMPLE_TYPE
 from cosmos_lidar.shards.manifest import index_with_energon
-from energon_tasks.latents import SAMPLE_TYPE, latents_loader
+from energon_tasks.latents import latents_loader
 
 
 def npy(array: np.ndarray) -> bytes:

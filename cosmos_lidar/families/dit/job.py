@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.shards.latents import LATENT, META, SAMPLE_TYPE, TEXT, array_bytes
 from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
 
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
@@ -96,7 +96,6 @@ def make_network(run: DitRun) -> nn.Module:
 def synthetic_latents(folder: Path, run: DitRun) -> Path:
     """Return a folder of shards of made-up latents: smooth waves, different in each clip; rank 0 makes it."""
     from cosmos_lidar.shards.manifest import index_with_energon
-    from energon_tasks.latents import SAMPLE_TYPE
 
     def make() -> None:
         logger.info("making %d synthetic latents in %s", run.synthetic_clips, folder)
@@ -116,11 +115,11 @@ def _write_shard(folder: Path, split: str, clips: range, run: DitRun) -> str:
     with webdataset.TarWriter(str(folder / name)) as tar:
         for clip in clips:
             rng = np.random.default_rng([run.trainer.seed, clip])
-            parts = {"latent.npy": _bytes(_waves(rng, run.data.latent_shape))}
+            parts = {LATENT: array_bytes(_waves(rng, run.data.latent_shape))}
             if run.data.text_shape:
-                parts["text.npy"] = _bytes(rng.standard_normal(run.data.text_shape).astype(np.float32))
+                parts[TEXT] = array_bytes(rng.standard_normal(run.data.text_shape).astype(np.float32))
             meta = json.dumps({"clip_id": f"synthetic_{clip:06d}"}).encode()
-            tar.write({"__key__": f"{clip:06d}", "meta.json": meta, **parts})
+            tar.write({"__key__": f"{clip:06d}", META: meta, **parts})
     return name
 
 
@@ -131,9 +130,3 @@ def _waves(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
     frequency = rng.uniform(-0.6, 0.6, (3, channels, 1, 1, 1)).astype(np.float32)
     phase = rng.uniform(0, 2 * np.pi, (channels, 1, 1, 1)).astype(np.float32)
     return (0.5**0.5 * np.sin(frequency[0] * t + frequency[1] * h + frequency[2] * w + phase)).astype(np.float32)
-
-
-def _bytes(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
