@@ -1,4 +1,4 @@
-"""How the layers of the diffusion transformer stand on the kernels."""
+"""Layers of the diffusion transformer."""
 
 from __future__ import annotations
 

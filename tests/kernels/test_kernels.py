@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar import kernels
+from cosmos_lidar.kernels import Backends
 
 EPS = 1e-6
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -387,3 +388,27 @@ def test_triton_in_its_interpreter():
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed >= sum(case.values[1] == "triton" for case in CASES) + 12, done.stdout[-1000:]
+
+
+def test_import_has_no_side_effects():
+    """The door opens without the optional packages, and stands on torch until someone chooses."""
+    code = (
+        "import sys; from cosmos_lidar import kernels; import cosmos_lidar.models.dit; "
+        "heavy = {'triton', 'transformer_engine', 'nemo', 'lightning', 'torch.distributed.tensor'} & set(sys.modules); "
+        "assert not heavy, heavy; assert kernels.current() == kernels.Backends()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_use_and_current():
+    before = kernels.current()
+    kernels.use(Backends(attention="cudnn"))
+    try:
+        assert kernels.current().attention == "cudnn"
+        # On the CPU the wish for a CUDA kernel is void.
+        q = torch.randn(1, 3, 2, 8)
+        assert kernels.attention(q, q, q).shape == q.shape
+    finally:
+        kernels.use(before)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 
 import pytest
 import torch
 
-from cosmos_lidar import kernels
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.kernels import Backends, choose
 
@@ -112,27 +110,3 @@ def test_transformer_engine_takes_attention_where_it_works(cuda, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformer_engine.pytorch", sys)
     assert choose("cuda:0") == Backends(attention="te")
     assert choose("cuda:0", {"attention": "torch"}) == Backends()
-
-
-def test_import_has_no_side_effects():
-    """The door opens without the optional packages, and stands on torch until someone chooses."""
-    code = (
-        "import sys; from cosmos_lidar import kernels; import cosmos_lidar.models.dit; "
-        "heavy = {'triton', 'transformer_engine', 'nemo', 'lightning', 'torch.distributed.tensor'} & set(sys.modules); "
-        "assert not heavy, heavy; assert kernels.current() == kernels.Backends()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-
-
-def test_use_and_current():
-    before = kernels.current()
-    kernels.use(Backends(attention="cudnn"))
-    try:
-        assert kernels.current().attention == "cudnn"
-        # On the CPU the wish for a CUDA kernel is void.
-        q = torch.randn(1, 3, 2, 8)
-        assert kernels.attention(q, q, q).shape == q.shape
-    finally:
-        kernels.use(before)
