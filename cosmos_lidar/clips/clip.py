@@ -1,41 +1,106 @@
-"""One recorded drive segment: lidar sweeps, poses, cameras, whatever the dataset it came from."""
+"""One recorded drive segment: lidars, cameras, poses, whatever the dataset it came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cosmos_lidar.clips.sweep import Sweep, points_of, to_points
+from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
 if TYPE_CHECKING:
+    from cosmos_lidar.sensors import Projection
     from cosmos_lidar.sensors.ftheta import FThetaCamera
     from cosmos_lidar.sensors.pinhole import PinholeCamera
 
+__all__ = ["CameraStream", "Clip", "LidarStream", "Sweep", "one_lidar_clip"]
+
+_OF_ONE_LIDAR = ("sensor", "frame_ids", "timestamps_us", "read_sweep", "world_SE3_lidar", "motion_compensated")
+
 
 @dataclass(frozen=True)
-class Sweep:
-    """One lidar revolution, as a range image, as points, or both; what the recording holds, nothing derived.
+class LidarStream:
+    """The sweeps of one lidar of a clip, at its own rate and on its own clock.
 
     Attributes:
-        range_m: (rows, columns) float32 metres, 0 = no return; None where the recording holds points only.
-        points: (N, 3) float32 metres in the sensor frame (x forward, y left, z up); None where it holds a range image.
-        intensity: float32, shaped as ``range_m`` or (N,), in the units of the dataset; None where absent.
-        labels: uint16 semantic class, shaped as ``range_m`` or (N,); None where absent.
+        name: the dataset's name of the lidar.
+        sensor: its beams; what range maps of this lidar look like.
+        frame_ids: the dataset's own frame names, one per sweep.
+        timestamps_us: (N, 2) int64 microseconds, start and end of each sweep; starts increase.
+        read: sweep number -> :class:`Sweep`.
+        world_SE3_lidar: (N, 2, 4, 4) float64, lidar to world at start and end of each sweep; None where unknown.
+        motion_compensated: the points of each sweep have been moved to where they lay at its start.
+        ego_SE3_lidar: (4, 4) float64, the mounting: lidar axes to the axes of the vehicle as the dataset has them
+            (x forward, y left, z up); None where unknown.
     """
 
-    range_m: np.ndarray | None = None
-    points: np.ndarray | None = None
-    intensity: np.ndarray | None = None
-    labels: np.ndarray | None = None
+    name: str
+    sensor: Sensor
+    frame_ids: tuple[str, ...]
+    timestamps_us: np.ndarray
+    read: Callable[[int], Sweep]
+    world_SE3_lidar: np.ndarray | None = None
+    motion_compensated: bool = False
+    ego_SE3_lidar: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame_ids)
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Sweeps per second by the median step of their starts; None for fewer than two sweeps."""
+        steps = np.diff(self.timestamps_us[:, 0])
+        return 1e6 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
+
+    def range_map(self, index: int) -> np.ndarray:
+        """Return (rows, columns) float32 metres of sweep ``index``: the recorded range image, else projected points.
+
+        Motion-compensated points are first moved back to where the sensor saw them, when poses are known: a range map
+        is what the sensor measured while it moved.
+        """
+        sweep = self.read(index)
+        if sweep.range_m is not None:
+            return sweep.range_m
+        return self.project(sweep, index).range_m
+
+    def points(self, index: int) -> np.ndarray:
+        """Return (N, 3) float32 metres of sweep ``index``, sensor frame: recorded points, else the range map's."""
+        return points_of(self.read(index), self.sensor)
+
+    def cloud(self, index: int) -> Sweep:
+        """Return sweep ``index`` as points with their values, all returns, in the sensor frame."""
+        return to_points(self.read(index), self.sensor)
+
+    def project(self, sweep: Sweep, index: int) -> Projection:
+        """Return the :class:`~cosmos_lidar.sensors.Projection` of a sweep of points: which point is in which pixel.
+
+        With several returns per pulse, the first ones are projected. The time of each point, where the sweep has it,
+        says how far the sensor had moved; else the azimuth of the point does.
+        """
+        from cosmos_lidar.sensors import decompensate_motion, project_points
+
+        points, time_us, chosen = sweep.points, sweep.time_us, None
+        if sweep.returns is not None:
+            chosen = np.flatnonzero(sweep.returns == 1)
+            points, time_us = points[chosen], None if time_us is None else time_us[chosen]
+        if self.motion_compensated and self.world_SE3_lidar is not None and len(points):
+            start, end = self.world_SE3_lidar[index]
+            fraction = None if time_us is None else time_us / float(np.diff(self.timestamps_us[index])[0])
+            points = decompensate_motion(points, self.sensor, np.linalg.inv(end) @ start, fraction)
+        found = project_points(points, self.sensor)
+        if chosen is None or not len(chosen):
+            return found
+        return found._replace(point_index=np.where(found.point_index >= 0, chosen[found.point_index], -1))
 
 
 @dataclass(frozen=True)
 class CameraStream:
-    """The pictures of one camera of a clip.
+    """The pictures of one camera of a clip, at its own rate and on its own clock.
 
     Attributes:
         name: the dataset's name of the camera.
@@ -43,8 +108,9 @@ class CameraStream:
         read: picture number -> (H, W, 3) uint8 RGB.
         model: lens; None where the recording has no calibration.
         world_SE3_camera: (M, 4, 4) float64, camera axes x right, y down, z forward; None where unknown.
-        lidar_SE3_camera: (4, 4) float64, the mounting: camera axes to lidar axes of a vehicle that stands still; None
-            where the recording has poses per picture only.
+        lidar_SE3_camera: (4, 4) float64, the mounting: camera axes to axes of the clip's first lidar of a vehicle that
+            stands still; None where the recording has poses per picture only, or no lidar.
+        ego_SE3_camera: (4, 4) float64, the mounting in the axes of the vehicle, as ``LidarStream.ego_SE3_lidar``.
     """
 
     name: str
@@ -53,6 +119,7 @@ class CameraStream:
     model: PinholeCamera | FThetaCamera | None = None
     world_SE3_camera: np.ndarray | None = None
     lidar_SE3_camera: np.ndarray | None = None
+    ego_SE3_camera: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps_us)
@@ -62,61 +129,161 @@ class CameraStream:
 class Clip:
     """One drive segment. Cheap to make: sweeps and pictures are read when asked for.
 
+    Lidars and cameras each have their own clock and rate. The **first** lidar is the main one: ``clip.lidar``, and
+    ``sensor``, ``frame_ids``, ``timestamps_us``, ``read_sweep``, ``world_SE3_lidar``, ``motion_compensated``,
+    ``range_map``, ``points``, ``project`` and ``len`` are its. :meth:`choose_lidar` makes another one the first.
+
     Attributes:
         clip_id: unique name without dots or slashes.
-        sensor: the lidar.
-        frame_ids: the dataset's own frame names, one per sweep.
-        timestamps_us: (N, 2) int64 microseconds, start and end of each sweep.
-        read_sweep: sweep number -> :class:`Sweep`.
         source: file or folder the clip comes from, for messages.
         format: name of the reader.
-        world_SE3_lidar: (N, 2, 4, 4) float64, lidar to world at start and end of each sweep; None where unknown.
-        motion_compensated: the points of each sweep have been moved to where they lay at its start.
-        cameras: by name.
+        lidars: by name, the main one first; empty for a recording of cameras alone.
+        cameras: by name; empty for a recording of lidars alone.
         notes: remarks of the reader that `inspect` shows, such as poses that were not found.
     """
 
     clip_id: str
-    sensor: Sensor
-    frame_ids: tuple[str, ...]
-    timestamps_us: np.ndarray
-    read_sweep: Callable[[int], Sweep]
     source: Path
     format: str
-    world_SE3_lidar: np.ndarray | None = None
-    motion_compensated: bool = False
+    lidars: dict[str, LidarStream] = field(default_factory=dict)
     cameras: dict[str, CameraStream] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __new__(cls, *args: object, **kwargs: object) -> Clip:
+        """Refuse the arguments of a clip of one lidar: they name :func:`one_lidar_clip` and :meth:`with_lidar`."""
+        if any(name in kwargs for name in _OF_ONE_LIDAR) or (len(args) > 1 and isinstance(args[1], Sensor)):
+            raise TypeError(
+                "Clip takes lidars by name: one_lidar_clip(clip_id, sensor, frame_ids, timestamps_us, read_sweep, "
+                "source, format, …) makes a clip of one lidar, clip.with_lidar(sensor=…) changes its lidar"
+            )
+        return super().__new__(cls)
+
+    @property
+    def lidar(self) -> LidarStream:
+        """The main lidar.
+
+        Raises:
+            DataError: the clip has no lidar.
+        """
+        for stream in self.lidars.values():
+            return stream
+        wanted = "a recording with a lidar; this one has cameras alone"
+        raise DataError("no lidar in it", file=self.source, clip=self.clip_id, wanted=wanted)
+
+    def with_lidar(self, **changes: Any) -> Clip:
+        """Return this clip with fields of its main lidar replaced; ``read_sweep`` is another name of ``read``."""
+        if "read_sweep" in changes:
+            changes["read"] = changes.pop("read_sweep")
+        main = self.lidar
+        changed = {name: replace(one, **changes) if one is main else one for name, one in self.lidars.items()}
+        return replace(self, lidars=changed)
+
+    def choose_lidar(self, name: str) -> Clip:
+        """Return this clip with lidar ``name`` as the main one; mountings of cameras are those relative to it.
+
+        Raises:
+            DataError: there is no such lidar.
+        """
+        if name not in self.lidars:
+            found = ", ".join(self.lidars) or "none"
+            raise DataError(f"no lidar {name!r}", file=self.source, clip=self.clip_id, wanted=f"one of: {found}")
+        if name == next(iter(self.lidars)):
+            return self
+        lidars = {name: self.lidars[name], **{other: one for other, one in self.lidars.items() if other != name}}
+        cameras = {key: _remounted(camera, self.lidar, lidars[name]) for key, camera in self.cameras.items()}
+        return replace(self, lidars=lidars, cameras=cameras)
+
     def __len__(self) -> int:
-        return len(self.frame_ids)
+        return len(self.lidar) if self.lidars else 0
+
+    @property
+    def sensor(self) -> Sensor:
+        """The beams of the main lidar."""
+        return self.lidar.sensor
+
+    @property
+    def frame_ids(self) -> tuple[str, ...]:
+        """Frame names of the main lidar."""
+        return self.lidar.frame_ids
+
+    @property
+    def timestamps_us(self) -> np.ndarray:
+        """(N, 2) start and end of the sweeps of the main lidar, microseconds."""
+        return self.lidar.timestamps_us
+
+    @property
+    def read_sweep(self) -> Callable[[int], Sweep]:
+        """Sweep number -> :class:`Sweep` of the main lidar."""
+        return self.lidar.read
+
+    @property
+    def world_SE3_lidar(self) -> np.ndarray | None:
+        """(N, 2, 4, 4) poses of the main lidar, or None."""
+        return self.lidar.world_SE3_lidar
+
+    @property
+    def motion_compensated(self) -> bool:
+        """Whether points of the main lidar have been moved to where they lay at the start of each sweep."""
+        return self.lidar.motion_compensated
 
     def range_map(self, index: int) -> np.ndarray:
-        """Return (rows, columns) float32 metres of sweep ``index``: the recorded range image, else projected points.
-
-        Motion-compensated points are first moved back to where the sensor saw them, when poses are known: a range map
-        is what the sensor measured while it moved.
-        """
-        sweep = self.read_sweep(index)
-        if sweep.range_m is not None:
-            return sweep.range_m
-        return self.project(sweep, index).range_m
+        """Return (rows, columns) metres of sweep ``index`` of the main lidar, see :meth:`LidarStream.range_map`."""
+        return self.lidar.range_map(index)
 
     def points(self, index: int) -> np.ndarray:
-        """Return (N, 3) float32 metres of sweep ``index``, sensor frame: recorded points, else the range map's."""
-        sweep = self.read_sweep(index)
-        if sweep.points is not None:
-            return sweep.points
-        from cosmos_lidar.sensors import range_map_to_points
+        """Return (N, 3) metres of sweep ``index`` of the main lidar, see :meth:`LidarStream.points`."""
+        return self.lidar.points(index)
 
-        return range_map_to_points(sweep.range_m, self.sensor)
+    def project(self, sweep: Sweep, index: int) -> Projection:
+        """Return which point of a sweep of the main lidar is in which pixel, see :meth:`LidarStream.project`."""
+        return self.lidar.project(sweep, index)
 
-    def project(self, sweep: Sweep, index: int):  # noqa: ANN201 - Projection, imported lazily
-        """Return the :class:`~cosmos_lidar.sensors.Projection` of a sweep of points: which point is in which pixel."""
-        from cosmos_lidar.sensors import decompensate_motion, project_points
 
-        points = sweep.points
-        if self.motion_compensated and self.world_SE3_lidar is not None and len(points):
-            start, end = self.world_SE3_lidar[index]
-            points = decompensate_motion(points, self.sensor, end_SE3_start=np.linalg.inv(end) @ start)
-        return project_points(points, self.sensor)
+def one_lidar_clip(
+    clip_id: str,
+    sensor: Sensor,
+    frame_ids: tuple[str, ...],
+    timestamps_us: np.ndarray,
+    read_sweep: Callable[[int], Sweep],
+    source: Path,
+    format: str,
+    world_SE3_lidar: np.ndarray | None = None,
+    motion_compensated: bool = False,
+    cameras: dict[str, CameraStream] | None = None,
+    notes: tuple[str, ...] = (),
+    *,
+    name: str = "lidar",
+    ego_SE3_lidar: np.ndarray | None = None,
+) -> Clip:
+    """Return a clip of one lidar; arguments as the attributes of :class:`LidarStream` and :class:`Clip`.
+
+    Args:
+        clip_id: unique name without dots or slashes.
+        sensor: beams of the lidar.
+        frame_ids: frame names, one per sweep.
+        timestamps_us: (N, 2) start and end of each sweep.
+        read_sweep: sweep number -> :class:`Sweep`.
+        source: file or folder, for messages.
+        format: name of the reader.
+        world_SE3_lidar: (N, 2, 4, 4) poses, or None.
+        motion_compensated: points lie where they were at the start of their sweep.
+        cameras: by name.
+        notes: remarks of the reader.
+        name: of the lidar.
+        ego_SE3_lidar: (4, 4) mounting, or None.
+    """
+    stream = LidarStream(
+        name, sensor, frame_ids, timestamps_us, read_sweep, world_SE3_lidar, motion_compensated, ego_SE3_lidar
+    )
+    return Clip(clip_id, source, format, {name: stream}, {} if cameras is None else cameras, notes)
+
+
+def _remounted(camera: CameraStream, before: LidarStream, now: LidarStream) -> CameraStream:
+    """Return a camera whose ``lidar_SE3_camera`` is relative to another lidar; None where that is not known."""
+    mounting = None
+    if now.ego_SE3_lidar is not None:
+        ego_SE3_camera = camera.ego_SE3_camera
+        if ego_SE3_camera is None and camera.lidar_SE3_camera is not None and before.ego_SE3_lidar is not None:
+            ego_SE3_camera = before.ego_SE3_lidar @ camera.lidar_SE3_camera
+        mounting = None if ego_SE3_camera is None else np.linalg.inv(now.ego_SE3_lidar) @ ego_SE3_camera
+    return replace(camera, lidar_SE3_camera=mounting)

@@ -20,14 +20,20 @@ class _From:
 
 
 def cut_clip(clip: Clip, start: int, stop: int) -> Clip:
-    """Return sweeps start … stop - 1 as a clip, without its cameras; the id tells the cut."""
-    poses = clip.world_SE3_lidar
-    return replace(
-        clip,
-        clip_id=f"{clip.clip_id}_sweeps{start}to{stop - 1}",
-        frame_ids=clip.frame_ids[start:stop],
-        timestamps_us=clip.timestamps_us[start:stop],
-        read_sweep=_From(clip.read_sweep, start),
+    """Return sweeps start … stop - 1 of the main lidar as a clip, without cameras and other lidars.
+
+    Args:
+        clip: what to cut.
+        start: first sweep.
+        stop: one past the last sweep.
+    """
+    lidar, poses = clip.lidar, clip.lidar.world_SE3_lidar
+    part = replace(
+        lidar,
+        frame_ids=lidar.frame_ids[start:stop],
+        timestamps_us=lidar.timestamps_us[start:stop],
+        read=_From(lidar.read, start),
         world_SE3_lidar=None if poses is None else poses[start:stop],
-        cameras={},
     )
+    clip_id = f"{clip.clip_id}_sweeps{start}to{stop - 1}"
+    return replace(clip, clip_id=clip_id, lidars={lidar.name: part}, cameras={})

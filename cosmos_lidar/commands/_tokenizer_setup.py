@@ -116,7 +116,7 @@ def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
             raise DataError("none of the listed clips is there", file=split, wanted=f"ids of clips in {path}")
     if args.clip:
         clips = _named(clips, args.clip, path)
-    return [replace(clip, sensor=choose_rows(clip.sensor, args)) for clip in clips]
+    return [clip.with_lidar(sensor=choose_rows(clip.sensor, args)) for clip in clips]
 
 
 def _read_list(file: Path) -> set[str]:

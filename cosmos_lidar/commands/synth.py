@@ -89,8 +89,6 @@ def make_drive(args: argparse.Namespace, seed: int) -> Clip:
 
 def write_drive(args: argparse.Namespace, seed: int, advance: object = None) -> int:
     """Write drive ``seed`` and return it; ``advance(1)`` is called after each sweep."""
-    from dataclasses import replace
-
     from cosmos_lidar.clips.writers.release import write_release
 
     clip = make_drive(args, seed)
@@ -102,7 +100,7 @@ def write_drive(args: argparse.Namespace, seed: int, advance: object = None) -> 
         return sweep
 
     try:
-        write_release(args.out, replace(clip, read_sweep=read_sweep))
+        write_release(args.out, clip.with_lidar(read=read_sweep))
     except OSError as error:
         raise UserError(f"cannot write drive {seed} to {args.out}: {error.strerror or error}") from error
     return seed

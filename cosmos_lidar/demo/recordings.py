@@ -49,7 +49,7 @@ def real_recordings(data: Path, format: str | None) -> Recordings:
     shapes = {clip.sensor.shape for clip in clips}
     if len(shapes) > 1:
         raise DataError(f"sensors of {len(shapes)} different shapes", file=data, wanted="drives of one sensor")
-    clips = [replace(clip, sensor=small_pictures(clip.sensor)) for clip in clips]
+    clips = [clip.with_lidar(sensor=small_pictures(clip.sensor)) for clip in clips]
     train, held_out = _divide(_first_sweeps(clips))
     remark = f"{len(clips)} clip(s) of {data}: {_sweeps(train)} sweeps to train on, {_sweeps(held_out)} held out."
     missing = _ENOUGH_SWEEPS - _sweeps(train)

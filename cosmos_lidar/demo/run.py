@@ -72,7 +72,7 @@ def _recordings(options: DemoOptions) -> Recordings:
     todo = [clip for clip in made if not (folder / "metadata" / f"{clip.clip_id}.npz").is_file()]
     with Meter("synth", "frames", sum(len(clip) for clip in todo)) as meter:
         for clip in todo:
-            write_release(folder, replace(clip, read_sweep=_counted(clip, meter)))
+            write_release(folder, clip.with_lidar(read=_counted(clip, meter)))
     written = {clip.clip_id: clip for clip in _read_back(folder, made)}
     train, held_out = ([written.get(clip.clip_id, clip) for clip in part] for part in found[:2])
     return Recordings(train, held_out, found.remark)
@@ -83,7 +83,7 @@ def _read_back(folder: Path, made: list[Clip]) -> list[Clip]:
 
     if not made:
         return []
-    return [replace(clip, sensor=made[0].sensor) for clip in open_clips(folder, "release")]
+    return [clip.with_lidar(sensor=made[0].sensor) for clip in open_clips(folder, "release")]
 
 
 def _counted(clip: Clip, meter: Meter):  # noqa: ANN202 - a reader of sweeps

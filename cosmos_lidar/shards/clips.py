@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips import Clip, Sweep
+from cosmos_lidar.clips import Clip, Sweep, one_lidar_clip
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError, UserError
@@ -86,7 +86,7 @@ def _clip(folder: Path, clip_id: str, samples: list[_Sample]) -> Clip:
     poses = None
     if first.world_SE3_lidar is not None:
         poses = np.concatenate([np.asarray(sample.meta.world_SE3_lidar, np.float64) for sample in samples])
-    return Clip(
+    return one_lidar_clip(
         clip_id,
         load_sensor(folder / first.sensor_file),
         tuple(frame for sample in samples for frame in sample.meta.frame_ids),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep
+from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
+from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.synth.camera import render
@@ -111,7 +112,7 @@ def synthesize_drive(
         poses = np.stack([photographer.pose(t) for t in times_s])
         times_us = start + np.rint(times_s * 1e6).astype(np.int64)
         streams[camera.name] = CameraStream(camera.name, times_us, photographer, camera.model, poses)
-    return Clip(
+    return one_lidar_clip(
         clip_id=_clip_id(drive, int(edges_us[0]), int(edges_us[-1])), sensor=sensor,
         frame_ids=tuple(f"{i * pictures_per_sweep:06d}" for i in range(frames)),
         timestamps_us=np.stack((edges_us[:-1], edges_us[1:]), 1), read_sweep=drive.read_sweep,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips import CameraStream, Clip, Sweep
+from cosmos_lidar.clips import CameraStream, Clip, Sweep, one_lidar_clip
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.sensor import uniform_sensor
 
@@ -77,7 +77,7 @@ def make_clip() -> Callable[..., Clip]:
         fields = dict(world_SE3_lidar=poses, cameras=streams)
         fields.update(changes)
         frame_ids = tuple(str(3 * k) for k in range(frames))
-        return Clip(clip_id, sensor, frame_ids, times, Maps(sensor.shape), Path("memory"), "test", **fields)
+        return one_lidar_clip(clip_id, sensor, frame_ids, times, Maps(sensor.shape), Path("memory"), "test", **fields)
 
     return make
 

@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.camera_pose import camera_in_sweep, project_sweep
-from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep
+from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep, one_lidar_clip
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import PinholeCamera, uniform_sensor
 from cosmos_lidar.synth import pinhole_rig, synthesize_drive
@@ -29,7 +29,7 @@ def moving(compensated: bool = False) -> tuple[Clip, CameraStream]:
     """A car at 10 m/s: a sweep from 0 to 100 ms, a picture at 100 ms from a camera in the place of the lidar."""
     sensor = replace(uniform_sensor(4, 16), first_azimuth_rad=np.pi)
     camera = CameraStream("front", np.array([100_000]), lambda _: None, LENS, (at(1.0) @ FORWARD)[None])
-    clip = Clip(
+    clip = one_lidar_clip(
         "c", sensor, ("0",), np.array([[0, 100_000]]), lambda _: Sweep(), Path("x"), "made",
         np.stack([at(0.0), at(1.0)])[None], compensated, {"front": camera},
     )  # fmt: skip

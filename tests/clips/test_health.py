@@ -44,14 +44,14 @@ def test_nothing_is_read_when_nothing_is_wanted(good):
     def refuse(index: int) -> Sweep:
         raise AssertionError("read")
 
-    health = check_clip(replace(good, read_sweep=refuse), sweeps=0)
+    health = check_clip(good.with_lidar(read=refuse), sweeps=0)
     assert health.statistics is None
     assert health.problems == ()
 
 
 def test_points_outside_the_sensor(good):
     points = np.array([[10, 0, 0], [20, 0, 0], [0, 0, 10], [0, 0, 20], [0, 1, 20]], np.float32)
-    health = check_clip(replace(good, read_sweep=lambda index: Sweep(points=points)))
+    health = check_clip(good.with_lidar(read=lambda index: Sweep(points=points)))
     assert health.statistics.dropped_share == pytest.approx(0.6)
     assert health.statistics.hidden_share == pytest.approx(0.2)
     assert [p for p in health.problems if "60% of the points lie outside the field of view of uniform" in p]
@@ -61,10 +61,10 @@ def test_sweeps_that_cannot_be_read_or_are_empty(good):
     def read(index: int) -> Sweep:
         raise DataError("broken", file="somewhere.bin", clip="a_drive")
 
-    health = check_clip(replace(good, read_sweep=read))
+    health = check_clip(good.with_lidar(read=read))
     assert health.problems == ("broken [file somewhere.bin, clip a_drive]",) * 3
     empty = Sweep(range_m=np.zeros(good.sensor.shape, np.float32))
-    assert check_clip(replace(good, read_sweep=lambda index: empty)).problems == (
+    assert check_clip(good.with_lidar(read=lambda index: empty)).problems == (
         "no return in any of the sweeps read",
     )
 
@@ -106,7 +106,7 @@ def test_poses(good):
 
 
 def test_poses_and_times_of_other_lengths(good):
-    health = check_clip(replace(good, world_SE3_lidar=good.world_SE3_lidar[:5]))
+    health = check_clip(good.with_lidar(world_SE3_lidar=good.world_SE3_lidar[:5]))
     assert health.problems == ("5 poses for 6 frames",)
 
 
@@ -145,7 +145,7 @@ def test_inspect_finds_problems(good, tmp_path, capsys):
     write_release(tmp_path, good)
     times = good.timestamps_us.copy()
     times[4:] += 900_000
-    write_release(tmp_path, replace(good, clip_id="gap", timestamps_us=times, cameras={}))
+    write_release(tmp_path, replace(good.with_lidar(timestamps_us=times), clip_id="gap", cameras={}))
     write_release(tmp_path, replace(good, clip_id="cut", cameras={}))
     tar = tmp_path / "lidar" / "cut.tar"
     tar.write_bytes(tar.read_bytes()[:3000])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.clip import Clip, Sweep
+from cosmos_lidar.clips.clip import Clip, Sweep, one_lidar_clip
 from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor, uniform_sensor
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
@@ -24,7 +24,9 @@ def tiny_map(name: str, number: int, sensor: Sensor = SENSOR) -> np.ndarray:
 def tiny_clip(name: str, frames: int = 20, sensor: Sensor = SENSOR) -> Clip:
     times = np.arange(frames)[:, None] * 100_000 + np.array([0, 100_000])
     ids = tuple(f"{number:06d}" for number in range(frames))
-    return Clip(name, sensor, ids, times, lambda n: Sweep(range_m=tiny_map(name, n, sensor)), Path(name), "test")
+    return one_lidar_clip(
+        name, sensor, ids, times, lambda n: Sweep(range_m=tiny_map(name, n, sensor)), Path(name), "test"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ def test_a_wrong_part_is_named(made: Path, tmp_path: Path, part: str, content: b
 def test_drives_that_do_not_go_together(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     clips = open_clips(made / "drives")
     views = FrameViews(cameras=CAMERAS, image_size=(64, 112))
-    other = replace(clips[0], sensor=uniform_sensor(16, 128))
+    other = clips[0].with_lidar(sensor=uniform_sensor(16, 128))
     with pytest.raises(UserError, match="2 kinds of lidar among 3 clips"):
         write_views([other, *clips[1:]], views, tmp_path / "x", PrepareOptions())
     with pytest.raises(DataError, match="no camera rear"):

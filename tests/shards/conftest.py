@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.clip import Clip, Sweep
+from cosmos_lidar.clips.clip import Clip, Sweep, one_lidar_clip
 from cosmos_lidar.sensors.sensor import Sensor, uniform_sensor
 
 SENSOR = uniform_sensor(8, 32)
@@ -21,7 +21,7 @@ def tiny_sweep(seed: int, sensor: Sensor = SENSOR) -> Sweep:
 def tiny_clip(name: str, frames: int, sensor: Sensor = SENSOR, read: Callable[[int], Sweep] | None = None) -> Clip:
     seed = sum(name.encode()) * 1000
     times = np.arange(frames)[:, None] * 100_000 + np.array([0, 100_000])
-    return Clip(
+    return one_lidar_clip(
         name,
         sensor,
         tuple(f"{number:06d}" for number in range(frames)),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips import CameraStream, Clip, Sweep
+from cosmos_lidar.clips import CameraStream, Clip, Sweep, one_lidar_clip
 from cosmos_lidar.sensors import PinholeCamera, uniform_sensor
 from cosmos_lidar.viz.recording import spread, write_recording_report
 
@@ -18,7 +18,7 @@ def recording(frames: int = 7) -> Clip:
         PinholeCamera(40.0, 40.0, 31.5, 23.5, 64, 48), poses[:, 0],
     )  # fmt: skip
     times = np.stack([np.arange(frames), np.arange(frames) + 1], axis=1) * 100_000
-    return Clip(
+    return one_lidar_clip(
         "drive_a", sensor, tuple(f"{i:06d}" for i in range(frames)), times,
         lambda index: Sweep(range_m=np.full(sensor.shape, 10.0 + index, np.float32)),
         Path("drives"), "release", poses, cameras={"front": camera}, notes=("a <note>",),

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep
+from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
 from cosmos_lidar.clips.files import PictureFiles, clean_id
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
@@ -32,6 +33,7 @@ scene_dataset_v1.0.json, or ddad.json                      (optional: lists the 
 SCENE/scene_<hash>.json, SCENE/calibration/<hash>.json
 SCENE/point_cloud/LIDAR/<stamp>.npz, SCENE/rgb/CAMERA_01/<stamp>.jpg, …
 """
+_LIDAR = "LIDAR"
 _HEIGHT_M = 2.0  # of the virtual lidar above the vehicle's origin
 _VEHICLE_SE3_LIDAR = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, _HEIGHT_M], [0, 0, 0, 1]])
 _WANTED = "a scene as DGP writes it"
@@ -187,7 +189,9 @@ def _open_scene(path: Path, sensor: Sensor, notes: tuple[str, ...]) -> Clip:
     frames = tuple(Path(record["filename"]).stem for record in clouds)
     times = np.stack([stamps, stamps + 1], axis=1)  # a moment; sweeps of no length at all are broken ones elsewhere
     both = np.repeat(poses[:, None], 2, axis=1)
-    return Clip(name, sensor, frames, times, _Clouds(name, files), path, "ddad", both, False, cameras, notes)
+    return one_lidar_clip(
+        name, sensor, frames, times, _Clouds(name, files), path, "ddad", both, False, cameras, notes, name=_LIDAR
+    )
 
 
 def _lenses(path: Path, scene: _Scene) -> dict[str, tuple[dict[str, float], np.ndarray]]:

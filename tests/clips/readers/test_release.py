@@ -285,7 +285,7 @@ def test_points_are_projected_when_written(make_clip, tmp_path):
             points=points, intensity=np.arange(1, 5, dtype=np.float32), labels=np.arange(5, 9, dtype=np.uint16)
         )
 
-    clip = replace(make_clip(sensor=sensor, cameras=False), read_sweep=read)
+    clip = make_clip(sensor=sensor, cameras=False).with_lidar(read=read)
     write_release(tmp_path, clip, max_frames=2)
     (back,) = open_clips(tmp_path)
     sweep = back.read_sweep(1)
@@ -334,7 +334,7 @@ def test_a_clip_that_breaks_leaves_nothing(make_clip, tmp_path):
         return clip.read_sweep(index)
 
     with pytest.raises(DataError, match="cannot be read"):
-        write_release(tmp_path, replace(clip, read_sweep=read))
+        write_release(tmp_path, clip.with_lidar(read=read))
     assert files(tmp_path) == before
     assert [one.clip_id for one in open_clips(tmp_path)] == ["whole"]
 
@@ -355,7 +355,7 @@ def test_labels_of_some_sweeps(make_clip, tmp_path):
     def read(index: int) -> Sweep:
         return clip.read_sweep(index) if index == 1 else replace(clip.read_sweep(index), labels=None)
 
-    write_release(tmp_path, replace(clip, read_sweep=read))
+    write_release(tmp_path, clip.with_lidar(read=read))
     (back,) = open_clips(tmp_path)
     assert [back.read_sweep(k).labels is None for k in range(4)] == [True, False, True, True]
 
@@ -364,7 +364,7 @@ def test_nan_ranges_are_not_written(make_clip, tmp_path):
     clip = make_clip(cameras=False)
     broken = Sweep(range_m=np.full(clip.sensor.shape, np.nan, np.float32))
     with pytest.raises(DataError, match="float16 cannot hold.*clip a_drive, key a_drive.000000"):
-        write_release(tmp_path, replace(clip, read_sweep=lambda index: broken))
+        write_release(tmp_path, clip.with_lidar(read=lambda index: broken))
 
 
 def test_the_same_clip_gives_the_same_bytes(make_clip, tmp_path):

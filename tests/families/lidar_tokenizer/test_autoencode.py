@@ -104,7 +104,7 @@ def test_points_keep_the_azimuth_of_the_pixel_they_came_from(make_clip):
     options = AutoencodeOptions()
     range_m = np.zeros((3, 8), np.float32)
     range_m[1, 5], range_m[2, 2] = 20.0, 30.0
-    clip = replace(make_clip(sensor, frames=1), read_sweep=lambda index: Sweep(range_m=range_m))
+    clip = make_clip(sensor, frames=1).with_lidar(read=lambda index: Sweep(range_m=range_m))
     (frame,) = autoencode_clip(Identity(), clip, options)
     directions = full_directions(sensor, options)
     points = frame_points(frame.reconstruction_m, frame.source, directions)
@@ -153,11 +153,11 @@ def test_different_sensors_are_not_pooled(small_sensor, make_clip):
 
 def test_wrong_shape_and_nan_name_clip_and_frame(small_sensor, make_clip):
     clip = make_clip(small_sensor, frames=1)
-    wrong = replace(clip, read_sweep=lambda index: Sweep(range_m=np.ones((4, 8), np.float32)))
+    wrong = clip.with_lidar(read=lambda index: Sweep(range_m=np.ones((4, 8), np.float32)))
     expected = r"a range map of 4 x 8 pixels .*clip drive.*frame 000000.*16 x 64 of sensor small"
     with pytest.raises(DataError, match=expected):
         next(autoencode_clip(Identity(), wrong, AutoencodeOptions()))
-    broken = replace(clip, read_sweep=lambda index: Sweep(range_m=np.full((16, 64), np.nan, np.float32)))
+    broken = clip.with_lidar(read=lambda index: Sweep(range_m=np.full((16, 64), np.nan, np.float32)))
     with pytest.raises(DataError, match=r"ranges that are not finite .*clip drive.*frame 000000"):
         next(autoencode_clip(Identity(), broken, AutoencodeOptions()))
 
@@ -217,7 +217,7 @@ def test_published_pipeline_vector(make_clip):
     range_m = (4 + np.abs(60 * np.sin(0.11 * (36 * row + column)))).astype(np.float32)
     range_m[(36 * row + column) % 7 == 0] = 0
     sensor = uniform_sensor(8, 36)
-    clip = replace(make_clip(sensor, frames=1), read_sweep=lambda index: Sweep(range_m=range_m))
+    clip = make_clip(sensor, frames=1).with_lidar(read=lambda index: Sweep(range_m=range_m))
     options = AutoencodeOptions(padding="published")
     (frame,) = autoencode_clip(network, clip, options)
     errors = RangeErrors()

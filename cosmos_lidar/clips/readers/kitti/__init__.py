@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
 from cosmos_lidar.clips.files import PictureFiles, PointSweeps, clean_id, picture_size
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers._each import OnError, open_each
@@ -35,6 +35,7 @@ EXAMPLE_LAYOUT = """
 training/velodyne/000000.bin                 + calib/000000.txt, image_2/000000.png
 FOLDER/000000.bin
 """
+_LIDAR = "velodyne"
 _PLACES = (
     ("",), ("training", "testing"), ("object/training", "object/testing"), ("sequences/*",), ("dataset/sequences/*",),
     ("*_drive_*",), ("*/*_drive_*",), ("*",),
@@ -137,7 +138,7 @@ def _with_track(clip: Clip, track: _Track | None, middle_us: np.ndarray, missing
         return replace(clip, notes=(*clip.notes, missing))
     ends = track.at(clip.timestamps_us)
     sweeps = replace(clip.read_sweep, reference_SE3_points=np.linalg.inv(ends[:, 0]) @ track.at(middle_us))
-    return replace(clip, world_SE3_lidar=ends, read_sweep=sweeps)
+    return clip.with_lidar(world_SE3_lidar=ends, read=sweeps)
 
 
 def _open_bare(path: Path, sensor: Sensor) -> Clip:
@@ -149,8 +150,8 @@ def _open_bare(path: Path, sensor: Sensor) -> Clip:
     middle = (_numbers(files) + 0.5) * (1e6 / sensor.spin_hz)
     notes = ("no times: frame numbers at the usual rate", "no poses", "no calibration")
     frames = tuple(file.stem for file in files)
-    return Clip(name, sensor, frames, _around(middle, sensor), PointSweeps(name, tuple(files)), path, "kitti",
-                motion_compensated=True, notes=notes)  # fmt: skip
+    return one_lidar_clip(name, sensor, frames, _around(middle, sensor), PointSweeps(name, tuple(files)), path, "kitti",
+                          motion_compensated=True, notes=notes, name=_LIDAR)  # fmt: skip
 
 
 def _open_sequence(folder: Path, sensor: Sensor) -> Clip:
@@ -163,9 +164,8 @@ def _open_sequence(folder: Path, sensor: Sensor) -> Clip:
     sweeps = PointSweeps(name, tuple(files), labels=labels if any(labels) else None)
     all_times, notes = _sequence_times(folder, name, int(numbers.max()) + 1, sensor)
     middle = all_times[numbers]
-    clip = replace(
-        clip, clip_id=name, source=folder, read_sweep=sweeps, timestamps_us=_around(middle, sensor), notes=notes
-    )
+    clip = replace(clip, clip_id=name, source=folder, notes=notes)
+    clip = clip.with_lidar(read=sweeps, timestamps_us=_around(middle, sensor))
     calibration = folder / "calib.txt"
     rows = text.read_calibration(calibration, name) if calibration.is_file() else None
     track = None
@@ -261,9 +261,9 @@ def _open_object(folder: Path, file: Path, sensor: Sensor) -> Clip:
             cameras[camera.name] = camera
     notes = ("a single frame of the object set: no times, no poses",)
     sweeps = PointSweeps(name, (file,))
-    return Clip(
+    return one_lidar_clip(
         name, sensor, (file.stem,), _around(middle, sensor), sweeps, file, "kitti",
-        motion_compensated=True, cameras=cameras, notes=notes,
+        motion_compensated=True, cameras=cameras, notes=notes, name=_LIDAR,
     )  # fmt: skip
 
 
@@ -277,12 +277,12 @@ def _open_raw(folder: Path, sensor: Sensor) -> Clip:
     # Only the synchronised drives (…_sync) have been motion compensated; the others (…_extract) are as measured.
     compensated = not name.endswith("_extract")
     frames, sweeps = tuple(file.stem for file in files), PointSweeps(name, tuple(files))
-    clip = Clip(name, sensor, frames, ends, sweeps, folder, "kitti",
-                motion_compensated=compensated, notes=notes)  # fmt: skip
+    clip = one_lidar_clip(name, sensor, frames, ends, sweeps, folder, "kitti",
+                          motion_compensated=compensated, notes=notes, name=_LIDAR)  # fmt: skip
     if compensated or track is None:
         clip = _with_track(clip, track, middle, "no poses: oxts or calib_imu_to_velo.txt is missing")
     else:
-        clip = replace(clip, world_SE3_lidar=track.at(ends))
+        clip = clip.with_lidar(world_SE3_lidar=track.at(ends))
     return replace(clip, cameras=_by_name(_raw_cameras(folder, name, track)))
 
 

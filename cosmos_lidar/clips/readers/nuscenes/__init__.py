@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
 from cosmos_lidar.clips.files import PictureFiles, PointSweeps, clean_id
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
@@ -131,8 +131,9 @@ def _stretches(
         cameras = {}
         for file, entries in infos.items():
             cameras |= info_cameras(entries, file, files, name, _OURS_R_THEIRS)
-        clips.append(Clip(name, sensor, frames, _sweep_times(stamps[chosen], sensor), sweeps, path, "nuscenes",
-                          motion_compensated=True, cameras=cameras, notes=notes))  # fmt: skip
+        times = _sweep_times(stamps[chosen], sensor)
+        clips.append(one_lidar_clip(name, sensor, frames, times, sweeps, path, "nuscenes", motion_compensated=True,
+                                    cameras=cameras, notes=notes, name=_LIDAR))  # fmt: skip
     return clips
 
 
@@ -261,8 +262,10 @@ def _open_scene(tables: _Tables, scene: dict, sensor: Sensor) -> Clip:
     notes = (f"{missing} of {len(rows)} sweeps of the tables are not on disk",) if missing else ()
     lidar = _mount(tables, chosen[0], name)
     lidar[:3, :3] = lidar[:3, :3] @ _OURS_R_THEIRS.T
-    return Clip(name, sensor, tuple(str(row["timestamp"]) for row in chosen), times, sweeps, tables.folder, "nuscenes",
-                ends, True, dict(_cameras(tables, scene["token"], name, lidar)), notes)  # fmt: skip
+    frames = tuple(str(row["timestamp"]) for row in chosen)
+    cameras = dict(_cameras(tables, scene["token"], name, lidar))
+    return one_lidar_clip(name, sensor, frames, times, sweeps, tables.folder, "nuscenes", ends, True, cameras, notes,
+                          name=_LIDAR, ego_SE3_lidar=lidar)  # fmt: skip
 
 
 def _mount(tables: _Tables, row: dict, clip: str) -> np.ndarray:

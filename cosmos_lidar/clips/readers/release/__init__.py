@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import Clip, Sweep
+from cosmos_lidar.clips.clip import Clip, one_lidar_clip
 from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.release.cameras import open_cameras
+from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.tar_index import BROKEN_ARRAY, TarIndex
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
@@ -100,7 +101,7 @@ def _open_clip(root: Path, name: str, base: Sensor, calibrated: bool) -> Clip:
         poses, notes = None, (*notes, "the metadata holds no poses")
     frame_ids = tuple(str(value) for value in metadata["frame_indices"])
     cameras = open_cameras(root, name, frame_ids, times[:, 0])
-    return Clip(
+    return one_lidar_clip(
         clean_id(name),
         sensor,
         frame_ids,
@@ -124,7 +125,8 @@ def _open_lone_tar(path: Path, sensor: Sensor) -> Clip:
     times = np.round(np.stack([np.arange(len(stems)), np.arange(len(stems)) + 1], 1) * 1e6 / sensor.spin_hz)
     notes = ("no metadata: no poses, and times by the usual rate",)
     sweeps = ReleaseSweeps(name, tar, tuple(stems), sensor.shape)
-    return Clip(clean_id(name), sensor, frame_ids, times.astype(np.int64), sweeps, path, "release", notes=notes)
+    times = times.astype(np.int64)
+    return one_lidar_clip(clean_id(name), sensor, frame_ids, times, sweeps, path, "release", notes=notes)
 
 
 def _stems(tar: TarIndex) -> list[str]:
