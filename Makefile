@@ -1,7 +1,4 @@
-# make demo   the whole path on synthetic drives, or on yours: make demo DATA=folder FORMAT=kitti
-# make test   the tests;  make test-all  with the slow ones
-# make venv   the environment alone, in .venv
-# Every target does its own set-up. No options are needed; PYTHON=python3.12 picks an interpreter.
+# `make` alone lists the targets. Every target does its own set-up; PYTHON=python3.12 picks an interpreter.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,9 +6,12 @@ RUN := $(VENV)/bin/python
 OUT ?= demo
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: venv demo test test-all lint clean
+.PHONY: help venv demo test test-all lint types format clean
 
-venv: $(VENV)/.ready
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.ready  ## install everything that constraints.txt pins into .venv
 
 $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, {sys.executable} is {v[0]}.{v[1]}: make venv PYTHON=python3.12")'
@@ -23,17 +23,24 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,viz,waymo,dev]'
 	@touch $@
 
-demo: venv
+demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti
 	$(RUN) -m cosmos_lidar.cli demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(FORMAT),--format $(FORMAT))
 
-test: venv lint
+test: venv lint  ## the tests, without the slow ones
 	$(RUN) -m pytest -m "not slow"
 
-test-all: venv lint
+test-all: venv lint  ## all tests
 	$(RUN) -m pytest
 
-lint: venv
+lint: venv  ## check style and spelling
 	$(RUN) -m ruff check .
 
-clean:
-	rm -rf $(VENV) $(OUT) dump_results checkpoints
+types: venv  ## check types with mypy
+	$(RUN) -m mypy
+
+format: venv  ## format the code
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:  ## remove the environment and everything that was generated
+	rm -rf $(VENV) $(OUT) build dump_results checkpoints .mypy_cache .pytest_cache .ruff_cache
