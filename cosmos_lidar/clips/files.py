@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import Sweep
+from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
 
 _PICTURES = {
@@ -76,26 +76,41 @@ def read_class_labels(path: Path, dtype: str, count: int, clip: str | None = Non
     Raises:
         DataError: the number of labels is not the number of points.
     """
+    return (_entries(path, dtype, count, clip) & 0xFFFF).astype(np.uint16)
+
+
+def read_labels_and_instances(path: Path, count: int, clip: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return (count,) uint16 classes and (count,) uint32 instances of a SemanticKITTI label file.
+
+    Raises:
+        DataError: the number of labels is not the number of points.
+    """
+    entries = _entries(path, "<u4", count, clip)
+    return (entries & 0xFFFF).astype(np.uint16), entries >> 16
+
+
+def _entries(path: Path, dtype: str, count: int, clip: str | None) -> np.ndarray:
     raw = path.read_bytes()
     size = np.dtype(dtype).itemsize
     if len(raw) != size * count:
         raise DataError(
             f"{len(raw)} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{size * count} bytes"
         )
-    return (np.frombuffer(raw, dtype).astype(np.uint32) & 0xFFFF).astype(np.uint16)
+    return np.frombuffer(raw, dtype).astype(np.uint32)
 
 
 @dataclass(frozen=True)
 class PointSweeps:
-    """``read_sweep`` of a clip whose sweeps are float32 point files.
+    """``read`` of a lidar whose sweeps are float32 point files.
 
     Attributes:
         clip_id: for messages.
         files: one per sweep.
         columns: float32 values per point: x y z intensity and what else there may be.
         labels: one file or None per sweep; None where there are no labels at all.
-        label_dtype: of an entry of a label file.
+        label_dtype: of an entry of a label file; ``<u4`` holds class and instance, as SemanticKITTI has them.
         sensor_R_file: (3, 3) turns the axes of the file into x forward, y left, z up; None where they are those.
+        ring_column: column with the number of the laser; None where there is none.
         reference_SE3_points: (N, 4, 4) moves points to where they lay at the start of the sweep; None: not moved.
     """
 
@@ -105,6 +120,7 @@ class PointSweeps:
     labels: tuple[Path | None, ...] | None = None
     label_dtype: str = "<u4"
     sensor_R_file: np.ndarray | None = None
+    ring_column: int | None = None
     reference_SE3_points: np.ndarray | None = None
 
     def __call__(self, index: int) -> Sweep:
@@ -116,11 +132,23 @@ class PointSweeps:
         if self.reference_SE3_points is not None:
             move = self.reference_SE3_points[index]
             points = (points @ move[:3, :3].T + move[:3, 3]).astype(np.float32)
-        label_file = self.labels[index] if self.labels is not None else None
-        labels = None
-        if label_file is not None:
-            labels = read_class_labels(label_file, self.label_dtype, len(points), self.clip_id)
-        return Sweep(points=points, intensity=values[:, 3].copy(), labels=labels)
+        ring = None if self.ring_column is None else _rings(values[:, self.ring_column])
+        labels, instance = self._labels(index, len(points))
+        return Sweep(points=points, intensity=values[:, 3].copy(), labels=labels, instance=instance, ring=ring)
+
+    def _labels(self, index: int, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        file = self.labels[index] if self.labels is not None else None
+        if file is None:
+            return None, None
+        if self.label_dtype == "<u4":
+            return read_labels_and_instances(file, count, self.clip_id)
+        return read_class_labels(file, self.label_dtype, count, self.clip_id), None
+
+
+def _rings(values: np.ndarray) -> np.ndarray | None:
+    """Return (N,) uint16 numbers of lasers; None where the column holds something else, as converted files may."""
+    known = np.isfinite(values) & (values >= 0) & (values < 1 << 16) & (values == np.floor(values))
+    return values.astype(np.uint16) if known.all() else None
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from cosmos_lidar.clips import readers
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.files import refuse_picture
+from cosmos_lidar.clips.recognition import Strength, look_alike, strength_of
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 
@@ -26,17 +29,21 @@ def open_clips(
     format: str | None = None,
     sensor: str | Path | Sensor | None = None,
     on_error: Callable[[DataError], None] | None = None,
+    lidar: str | None = None,
 ) -> list[Clip]:
     """Return the clips at ``path``, in a stable order.
 
     Args:
         path: file or folder of a dataset.
-        format: name of the reader (see :func:`find_readers`); None to recognise it by the names of the files.
-        sensor: sensor, shipped name or sensor file that replaces the one the reader would choose.
+        format: name of the reader (see :func:`find_readers`), which then reads whatever it finds of its kind; None to
+            recognise it by the names of the files.
+        sensor: sensor, shipped name or sensor file that replaces the one the reader would choose for the main lidar.
         on_error: takes the error of each clip that cannot be opened, which is left out; None: the first one is raised.
+        lidar: name of the lidar that becomes the main one of each clip; None for the reader's choice.
 
     Raises:
-        DataError: nothing is there, or it is not recognised, or by more than one reader, or it is broken.
+        DataError: nothing is there, or it is not recognised, or by several readers alike, or it is broken; or a clip
+            has no lidar of that name.
         UserError: ``format`` or ``sensor`` is not known.
     """
     path = Path(path)
@@ -44,30 +51,66 @@ def open_clips(
         raise DataError("nothing is there", file=path, wanted="a file or folder of a dataset")
     if path.is_file():
         refuse_picture(path)
-    reader = _choose(path, format)
+    reader, note = _choose(path, format)
     chosen = load_sensor(sensor) if isinstance(sensor, (str, Path)) else sensor
-    clips = reader.open_clips(path, sensor=chosen, on_error=on_error)
+    clips = reader.open_clips(path, sensor=chosen if lidar is None else None, on_error=on_error)
     if not clips and on_error is None:
         raise DataError("no clip in it", file=path, wanted=_layout(reader))
     _refuse_doubles(clips, path)
-    return clips
+    if note is not None:
+        logger.warning("%s: %s", path, note)
+        clips = [replace(clip, notes=(note, *clip.notes)) for clip in clips]
+    return clips if lidar is None else [_of_lidar(clip, lidar, chosen) for clip in clips]
 
 
-def _choose(path: Path, format: str | None) -> ModuleType:
+def _of_lidar(clip: Clip, lidar: str, sensor: Sensor | None) -> Clip:
+    """Return a clip with another main lidar, and another sensor for it."""
+    clip = clip.choose_lidar(lidar)
+    return clip if sensor is None else clip.with_lidar(sensor=sensor)
+
+
+def _choose(path: Path, format: str | None) -> tuple[ModuleType, str | None]:
+    """Return the reader, and a remark where it goes by the kind of the files alone."""
     known = find_readers()
     if format is not None and format not in known:
         raise UserError(f"unknown format {format!r}: known are {', '.join(known)}")
     asked = known if format is None else {format: known[format]}
-    found = {name: module for name, module in asked.items() if module.recognise(path)}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
+    strengths = {name: strength_of(module.recognise(path)) for name, module in asked.items()}
+    best = max(strengths.values())
+    if best == Strength.NONE:
+        raise _not_recognised(path, format, asked)
+    found = [name for name, strength in strengths.items() if strength == best]
+    if format is not None:
+        return known[format], None
+    if best == Strength.GENERIC:
+        _refuse_look_alike(path, found)
+    if len(found) > 1:
         names = ", ".join(found)
-        raise DataError(
-            f"more than one reader recognises this: {names}", file=path, wanted=f"--format with one of {names}"
-        )
+        problem = f"more than one reader recognises this: {names}"
+        raise DataError(problem, file=path, wanted=f"--format with one of {names}")
+    reader = known[found[0]]
+    if best == Strength.EXACT:
+        return reader, None
+    assumed = getattr(reader, "ASSUMED", reader.DESCRIPTION)
+    return reader, f"recognised by the kind of its files alone and read as {found[0]}: {assumed}"
+
+
+def _not_recognised(path: Path, format: str | None, asked: dict[str, ModuleType]) -> DataError:
     problem = "not recognised as a dataset" if format is None else f"not recognised as {format}"
-    raise DataError(problem, file=path, wanted="one of these layouts\n" + "\n".join(_layout(m) for m in asked.values()))
+    dataset = look_alike(path)
+    if dataset is not None:
+        problem += f"; its names are those of {dataset}"
+    layouts = "\n".join(_layout(module) for module in asked.values())
+    return DataError(problem, file=path, wanted=f"one of these layouts\n{layouts}")
+
+
+def _refuse_look_alike(path: Path, found: list[str]) -> None:
+    dataset = look_alike(path)
+    if dataset is None:
+        return
+    problem = f"this looks like {dataset}, which no reader here knows"
+    wanted = f"a reader of {dataset}; --format {found[0]} reads its files as if they were those of {found[0]}"
+    raise DataError(problem, file=path, wanted=wanted)
 
 
 def _layout(reader: ModuleType) -> str:

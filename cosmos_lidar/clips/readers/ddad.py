@@ -1,7 +1,12 @@
-"""DDAD and other datasets in TRI's DGP layout: scenes of one lidar cloud and pinhole pictures per key frame.
+"""DDAD and other datasets in TRI's DGP layout: scenes of lidar clouds and pinhole pictures per key frame.
 
-Points are in axes of the vehicle (x forward, y left, z up, origin on the road), gathered by several lidars that do not
-spin; range maps are therefore those of a virtual lidar 2 m above that origin, and points are moved down by as much.
+In DDAD points are in axes of the vehicle (x forward, y left, z up, origin on the road), gathered by several lidars that
+do not spin; range maps are therefore those of a virtual lidar 2 m above that origin, and points are moved down by as
+much. The same goes for every cloud whose calibration is the identity; other clouds stay in the axes of their lidar.
+Several lidars of a scene are lidars of the clip, by their names.
+
+Which values a point has is told by ``point_format``: intensity, ring, class and instance are read. Not read: colors,
+normals and times of points (their unit is not told), annotation files (boxes, segmentation), depth maps.
 Stamps are the numbers in the file names, 1e-7 s since 1970: the ISO texts in the files read them as microseconds.
 Every datum has its own pose. A cloud counts as one moment: the layout does not tell how long it took, or whether
 points were moved.
@@ -11,37 +16,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
+from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import PictureFiles, clean_id
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
-from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.recognition import Strength
+from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 DESCRIPTION = "DDAD, and other scenes in the DGP layout, with calibrated pinhole cameras"
 EXAMPLE_LAYOUT = """
-scene_dataset_v1.0.json, or ddad.json                      (optional: lists the scenes)
 SCENE/scene_<hash>.json, SCENE/calibration/<hash>.json
 SCENE/point_cloud/LIDAR/<stamp>.npz, SCENE/rgb/CAMERA_01/<stamp>.jpg, …
+scene_dataset_v1.0.json, ddad.json                         (optional: each lists the scenes)
 """
-_LIDAR = "LIDAR"
 _HEIGHT_M = 2.0  # of the virtual lidar above the vehicle's origin
-_VEHICLE_SE3_LIDAR = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, _HEIGHT_M], [0, 0, 0, 1]])
+_FORMAT = ("X", "Y", "Z", "INTENSITY")
+_COLUMNS = {"intensity": "INTENSITY", "ring": "RING", "labels": "CLASS_ID", "instance": "INSTANCE_ID"}
 _WANTED = "a scene as DGP writes it"
 
 
-def recognise(path: Path) -> bool:
-    """Return whether ``path`` is a scene, a folder of scenes, or a list of scenes."""
-    return bool(_listed(path)[0])
+def recognise(path: Path) -> Strength:
+    """Return EXACT where ``path`` is a scene, a folder of scenes, or a list of scenes."""
+    lists, scenes = _named(path)
+    return Strength.EXACT if lists or scenes else Strength.NONE
 
 
 def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
@@ -64,17 +71,29 @@ def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | Non
 
 def _listed(path: Path) -> tuple[list[Path], Path]:
     """Return the scene files that belong to ``path``, and what names them."""
+    lists, scenes = _named(path)
+    return (_of_list(lists[0]), lists[0]) if lists else (scenes, path)
+
+
+def _named(path: Path) -> tuple[list[Path], list[Path]]:
+    """Return the lists of scenes at ``path``, or the scenes where there is no list, by the names of the files."""
     if path.is_file():
-        if path.suffix == ".json" and path.name.startswith("scene_dataset"):
-            return _of_list(path), path
-        return ([path], path) if path.suffix == ".json" and (path.parent / "point_cloud").is_dir() else ([], path)
-    own = sorted(path.glob("scene_*.json")) if (path / "point_cloud").is_dir() else []
+        if path.suffix != ".json":
+            return [], []
+        return ([path], []) if _is_list(path) else ([], [path] if _has_clouds(path) else [])
+    own = [scene for scene in sorted(path.glob("scene_*.json")) if _has_clouds(scene)]
     if own:
-        return own, path
-    lists = sorted(path.glob("scene_dataset*.json"))
-    if lists:
-        return _of_list(lists[0]), lists[0]
-    return [scene for scene in sorted(path.glob("*/scene_*.json")) if (scene.parent / "point_cloud").is_dir()], path
+        return [], own
+    lists = [file for file in sorted(path.glob("*.json")) if _is_list(file)]
+    return lists, [] if lists else [scene for scene in sorted(path.glob("*/scene_*.json")) if _has_clouds(scene)]
+
+
+def _is_list(file: Path) -> bool:
+    return file.name.startswith("scene_dataset") or file.name == "ddad.json"
+
+
+def _has_clouds(scene: Path) -> bool:
+    return (scene.parent / "point_cloud").is_dir()
 
 
 def _of_list(path: Path) -> list[Path]:
@@ -98,23 +117,34 @@ def _read(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Clouds:
-    """``read_sweep`` of a scene."""
+    """``read`` of a lidar of a scene.
+
+    Attributes:
+        clip_id: for messages.
+        files: one per sweep.
+        format: names of the columns.
+        height_m: points are moved down by this.
+    """
 
     clip_id: str
     files: tuple[Path, ...]
+    format: tuple[str, ...]
+    height_m: float
 
     def __call__(self, index: int) -> Sweep:
         path = self.files[index]
         try:
             with np.load(path, allow_pickle=False) as file:
                 values = file["data"]
-            if values.ndim != 2 or values.shape[1] < 4:
+            if values.ndim != 2 or values.shape[1] < len(self.format):
                 raise ValueError(f"an array of shape {values.shape}")
         except (OSError, ValueError, KeyError, EOFError) as error:
-            wanted = "data, (N, 4) x y z intensity"
+            wanted = f"data, (N, {len(self.format)}) {' '.join(self.format).lower()}"
             raise DataError(f"not a cloud: {error}", file=path, clip=self.clip_id, wanted=wanted) from error
-        points = values[:, :3].astype(np.float64) - _VEHICLE_SE3_LIDAR[:3, 3]
-        return Sweep(points=points.astype(np.float32), intensity=values[:, 3].astype(np.float32))
+        points = values[:, :3].astype(np.float64) - [0.0, 0.0, self.height_m]
+        columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
+        read = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
+        return Sweep(points=points.astype(np.float32), **read)
 
 
 @dataclass(frozen=True)
@@ -126,15 +156,17 @@ class _Scene:
     samples: list[dict[str, Any]]
     data: dict[str, dict[str, Any]]
 
-    def of(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (sensor, record) of all datums of a kind, ``point_cloud`` or ``image``."""
+    def by_sensor(self, kind: str) -> dict[str, list[dict[str, Any]]]:
+        """Return sensor -> records of all datums of a kind, ``point_cloud`` or ``image``, in the order of samples."""
+        found: dict[str, list[dict[str, Any]]] = {}
         for sample in self.samples:
             for key in sample["datum_keys"]:
                 if key not in self.data:
                     raise DataError("datum missing", file=self.path, clip=self.clip_id, key=key, wanted=_WANTED)
                 datum = self.data[key]
                 if kind in datum["datum"]:
-                    yield datum["id"]["name"], datum["datum"][kind]
+                    found.setdefault(datum["id"]["name"], []).append(datum["datum"][kind])
+        return found
 
     def file(self, record: dict[str, Any]) -> Path:
         """Return the file of a record.
@@ -175,22 +207,43 @@ def _open_scene(path: Path, sensor: Sensor, notes: tuple[str, ...]) -> Clip:
     name, document = clean_id(path.parent.name), _read(path)
     try:
         scene = _Scene(path, name, document["samples"], {datum["key"]: datum for datum in document["data"]})
-        clouds = [record for _, record in scene.of("point_cloud")]
         calibration = path.parent / "calibration" / f"{scene.samples[0]['calibration_key']}.json"
-        if not clouds:
-            raise DataError("no lidar cloud in it", file=path, clip=name, wanted=_WANTED)
-        cameras = dict(_cameras(scene, _lenses(calibration, scene)))
-        stamps = np.array([scene.stamp_us(record) for record in clouds], np.int64)
-        files = tuple(scene.file(record) for record in clouds)
-        poses = np.stack([scene.pose(record) @ _VEHICLE_SE3_LIDAR for record in clouds])
+        lenses = _lenses(calibration, scene)
+        lidars, cameras = _lidars(scene, lenses, sensor), dict(_cameras(scene, lenses, calibration))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         problem = f"not a scene: {type(error).__name__} {error}"
         raise DataError(problem, file=path, clip=name, wanted=_WANTED) from error
-    frames = tuple(Path(record["filename"]).stem for record in clouds)
-    times = np.stack([stamps, stamps + 1], axis=1)  # a moment; sweeps of no length at all are broken ones elsewhere
-    both = np.repeat(poses[:, None], 2, axis=1)
-    return one_lidar_clip(
-        name, sensor, frames, times, _Clouds(name, files), path, "ddad", both, False, cameras, notes, name=_LIDAR
+    lidar_SE3_ego = np.linalg.inv(next(iter(lidars.values())).ego_SE3_lidar)
+    cameras = {key: replace(one, lidar_SE3_camera=lidar_SE3_ego @ one.ego_SE3_camera) for key, one in cameras.items()}
+    return Clip(name, path, "ddad", lidars, cameras, notes)
+
+
+def _lidars(scene: _Scene, lenses: dict[str, Any], sensor: Sensor) -> dict[str, LidarStream]:
+    """Return the lidars of a scene, that of the first sample first."""
+    clouds = scene.by_sensor("point_cloud")
+    if not clouds:
+        raise DataError("no lidar cloud in it", file=scene.path, clip=scene.clip_id, wanted=_WANTED)
+    return {name: _lidar(scene, name, records, lenses.get(name), sensor) for name, records in clouds.items()}
+
+
+def _lidar(scene: _Scene, name: str, records: list[dict[str, Any]], calibration: Any, sensor: Sensor) -> LidarStream:
+    mounting = None if calibration is None else calibration[1]
+    of_vehicle = mounting is None or np.allclose(mounting, np.eye(4))
+    height_m = _HEIGHT_M if of_vehicle else 0.0
+    raised = np.eye(4)
+    raised[2, 3] = height_m
+    stamps = np.array([scene.stamp_us(record) for record in records], np.int64)
+    poses = np.stack([scene.pose(record) @ raised for record in records])
+    format = tuple(str(column) for column in records[0].get("point_format") or _FORMAT)
+    read = _Clouds(scene.clip_id, tuple(scene.file(record) for record in records), format, height_m)
+    return LidarStream(
+        name,
+        sensor,
+        tuple(Path(record["filename"]).stem for record in records),
+        np.stack([stamps, stamps + 1], axis=1),  # a moment; sweeps of no length at all are broken ones elsewhere
+        read,
+        np.repeat(poses[:, None], 2, axis=1),
+        ego_SE3_lidar=raised if mounting is None else mounting @ raised,
     )
 
 
@@ -205,17 +258,14 @@ def _lenses(path: Path, scene: _Scene) -> dict[str, tuple[dict[str, float], np.n
         raise DataError(f"no calibration: {error}", file=path, clip=scene.clip_id, wanted=wanted) from error
 
 
-def _cameras(scene: _Scene, lenses: dict[str, Any]) -> Iterator[tuple[str, CameraStream]]:
-    by_name: dict[str, list[dict[str, Any]]] = {}
-    for name, record in scene.of("image"):
-        by_name.setdefault(name, []).append(record)
-    for name, records in sorted(by_name.items()):
+def _cameras(scene: _Scene, lenses: dict[str, Any], calibration: Path) -> Iterator[tuple[str, CameraStream]]:
+    for name, records in sorted(scene.by_sensor("image").items()):
         if name not in lenses:
-            raise DataError("no calibration of it", file=scene.path, clip=scene.clip_id, key=name, wanted=_WANTED)
+            raise DataError("no calibration of it", file=calibration, clip=scene.clip_id, key=name, wanted=_WANTED)
         lens, mount = lenses[name]
         size = int(records[0]["width"]), int(records[0]["height"])
         model = PinholeCamera(*(float(lens[key]) for key in ("fx", "fy", "cx", "cy")), *size)
         stamps = np.array([scene.stamp_us(record) for record in records], np.int64)
         pictures = PictureFiles(tuple(scene.file(record) for record in records), scene.clip_id)
         poses = np.stack([scene.pose(record) for record in records])
-        yield name, CameraStream(name, stamps, pictures, model, poses, np.linalg.inv(_VEHICLE_SE3_LIDAR) @ mount)
+        yield name, CameraStream(name, stamps, pictures, model, poses, ego_SE3_camera=mount)

@@ -98,7 +98,10 @@ def test_sequence_without_anything_else_says_so(tmp_path):
     assert clip.frame_ids == ("000003", "000004", "000007")
     assert clip.timestamps_us[:, 0].tolist() == [300_000, 400_000, 700_000]
     assert clip.world_SE3_lidar is None
-    assert [note.split(":")[0] for note in clip.notes] == ["no times.txt", "no calib.txt", "no poses without calib.txt"]
+    assumed, *missing = clip.notes
+    assert "by the kind of its files alone and read as kitti: float32 x y z reflectance, x forward" in assumed
+    assert [note.split(":")[0] for note in missing] == ["no times.txt", "no calib.txt", "no poses without calib.txt"]
+    assert open_clips(tmp_path, format="kitti")[0].notes == tuple(missing)
     assert open_clips(tmp_path / "velodyne")[0].clip_id == clip.clip_id
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import open_clips
-from cosmos_lidar.clips.readers import nuscenes
+from cosmos_lidar.clips.readers.nuscenes import tables as tables_of
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import decompensate_motion
 
@@ -189,11 +189,11 @@ def test_cut_table(tmp_path):
 
 def test_tables_are_read_in_pieces(tmp_path, monkeypatch):
     folder = tables(tmp_path, sweeps=3)
-    whole = [record["token"] for record in nuscenes._records(folder, "sample_data", ("token",))]
+    whole = [record["token"] for record in tables_of._records(folder, "sample_data", ("token",))]
     assert whole == ["l2", "l1", "l0", "f0", "r0"]
     for size in (1, 2, 7, 100):
-        monkeypatch.setattr(nuscenes, "_CHUNK", size)
-        assert [record["token"] for record in nuscenes._records(folder, "sample_data", ("token",))] == whole
+        monkeypatch.setattr(tables_of, "_CHUNK", size)
+        assert [record["token"] for record in tables_of._records(folder, "sample_data", ("token",))] == whole
 
 
 def test_bare_folder_takes_times_from_names(tmp_path):

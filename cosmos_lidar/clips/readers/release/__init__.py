@@ -19,6 +19,7 @@ from cosmos_lidar.clips.clip import Clip, one_lidar_clip
 from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.release.cameras import open_cameras
+from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.tar_index import BROKEN_ARRAY, TarIndex
 from cosmos_lidar.errors import DataError
@@ -34,12 +35,23 @@ lidar_split.lst, sensor.yaml, lidar_sensor_config/<clip>.json, labels/<clip>.tar
 _METADATA = {"pose_list": (2, 4, 4), "timestamps_list": (2,), "frame_indices": ()}
 
 
-def recognise(path: Path) -> bool:
-    """Return whether ``path`` is a release folder, its ``lidar`` folder, or one lidar tar."""
+def recognise(path: Path) -> Strength:
+    """Return EXACT for a release folder, its ``lidar`` folder, or a tar of range maps; GENERIC for ``lidar/*.tar``."""
     if path.is_file():
-        return path.suffix == ".tar" and (path.parent.name == "lidar" or _starts_like_a_lidar_tar(path))
-    lidar = _root(path) / "lidar"
-    return lidar.is_dir() and (any(lidar.glob("*.tar")) or (lidar.parent / "metadata").is_dir())
+        if path.suffix != ".tar":
+            return Strength.NONE
+        if path.parent.name == "lidar" and _has_metadata(_root(path)):
+            return Strength.EXACT
+        return Strength.EXACT if _starts_like_a_lidar_tar(path) else Strength.GENERIC * (path.parent.name == "lidar")
+    root = _root(path)
+    tar = next((root / "lidar").glob("*.tar"), None)
+    if tar is None:
+        return Strength.EXACT if (root / "lidar").is_dir() and _has_metadata(root) else Strength.NONE
+    return Strength.EXACT if _has_metadata(root) or _starts_like_a_lidar_tar(tar) else Strength.GENERIC
+
+
+def _has_metadata(root: Path) -> bool:
+    return (root / "lidar_split.lst").is_file() or any((root / "metadata").glob("*.npz"))
 
 
 def _starts_like_a_lidar_tar(path: Path) -> bool:

@@ -1,0 +1,89 @@
+"""Drives of the raw recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
+from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.readers.kitti import files as text
+from cosmos_lidar.clips.readers.kitti.scans import LIDAR, around, frame_numbers, scan_files
+from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_track
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.sensor import Sensor
+
+
+def open_raw(folder: Path, sensor: Sensor) -> Clip:
+    """Open a drive of the raw recordings; its calibration lies in the folder of the day, above it."""
+    name, scans = clean_id(folder.resolve().name), folder / "velodyne_points"
+    files = scan_files(scans / "data", name)
+    numbers = frame_numbers(files)
+    middle, ends, notes = _raw_times(scans, numbers, name, sensor)
+    track = _raw_track(folder, name)
+    # Only the synchronised drives (…_sync) have been motion compensated; the others (…_extract) are as measured.
+    compensated = not name.endswith("_extract")
+    frames, sweeps = tuple(file.stem for file in files), PointSweeps(name, tuple(files))
+    clip = one_lidar_clip(name, sensor, frames, ends, sweeps, folder, "kitti",
+                          motion_compensated=compensated, notes=notes, name=LIDAR)  # fmt: skip
+    if compensated or track is None:
+        clip = with_track(clip, track, middle, "no poses: oxts or calib_imu_to_velo.txt is missing")
+    else:
+        clip = clip.with_lidar(world_SE3_lidar=track.at(ends))
+    return replace(clip, cameras=by_name(_raw_cameras(folder, name, track)))
+
+
+def _raw_times(
+    scans: Path, numbers: np.ndarray, name: str, sensor: Sensor
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return middles (N,), starts and ends (N, 2), and remarks."""
+    files = [scans / f"timestamps{part}.txt" for part in ("", "_start", "_end")]
+    if not all(file.is_file() for file in files):
+        middle = (numbers + 0.5) * (1e6 / sensor.spin_hz)
+        return middle, around(middle, sensor), ("no timestamps*.txt: frame numbers at the usual rate",)
+    times = [_clock_times_of(file, numbers, name) for file in files]
+    return times[0], np.stack(times[1:], -1), ()
+
+
+def _clock_times_of(file: Path, numbers: np.ndarray, name: str) -> np.ndarray:
+    """Return the times in the lines of these numbers: frames can be missing, their lines are not."""
+    times = text.read_clock_times(file, name)
+    if numbers.max() >= len(times):
+        problem = f"{len(times)} times for frame numbers up to {numbers.max()}"
+        raise DataError(problem, file=file, clip=name, wanted="one line per frame number")
+    return times[numbers]
+
+
+def _raw_track(folder: Path, name: str) -> Track | None:
+    files = sorted((folder / "oxts" / "data").glob("*.txt"))
+    calibration = folder.parent / "calib_imu_to_velo.txt"
+    clock = folder / "oxts" / "timestamps.txt"
+    if not files or not calibration.is_file() or not clock.is_file():
+        return None
+    lidar_SE3_unit = _rigid_rows(text.read_calibration(calibration, name), "R", "T", calibration, name)
+    times = _clock_times_of(clock, frame_numbers(files), name)
+    return Track(text.read_navigation(files, name) @ np.linalg.inv(lidar_SE3_unit), times)
+
+
+def _rigid_rows(rows: dict, rotation: str, translation: str, file: Path, clip: str) -> np.ndarray:
+    turn = text.calibration_row(rows, (rotation,), 9, file, clip)
+    return text.pose_from_rows(turn, text.calibration_row(rows, (translation,), 3, file, clip))
+
+
+def _raw_cameras(folder: Path, name: str, track: Track | None) -> Iterator[CameraStream]:
+    lidar_file, camera_file = folder.parent / "calib_velo_to_cam.txt", folder.parent / "calib_cam_to_cam.txt"
+    if not lidar_file.is_file() or not camera_file.is_file():
+        return
+    mount = _rigid_rows(text.read_calibration(lidar_file, name), "R", "T", lidar_file, name)
+    rows = text.read_calibration(camera_file, name)
+    rectify = text.pose_from_rows(text.calibration_row(rows, ("R_rect_00",), 9, camera_file, name))
+    for index in range(4):
+        camera = f"image_{index:02d}"
+        pictures, clock = sorted((folder / camera / "data").glob("*.png")), folder / camera / "timestamps.txt"
+        if pictures and clock.is_file():
+            projection = text.calibration_row(rows, (f"P_rect_{index:02d}",), 12, camera_file, name)
+            times = _clock_times_of(clock, frame_numbers(pictures), name)
+            yield make_camera(camera, pictures, projection, rectify @ mount, times, track, name)

@@ -1,0 +1,88 @@
+"""Odometry and SemanticKITTI sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.readers.kitti import files as text
+from cosmos_lidar.clips.readers.kitti.scans import around, frame_numbers, open_bare
+from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_track
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.sensor import Sensor
+
+
+def open_sequence(folder: Path, sensor: Sensor) -> Clip:
+    """Open an odometry or SemanticKITTI sequence."""
+    name = clean_id(folder.resolve().name)
+    clip = open_bare(folder / "velodyne", sensor)
+    files = list(clip.read_sweep.files)
+    numbers = frame_numbers(files)
+    labels = tuple(_if_there(folder / "labels" / f"{file.stem}.label") for file in files)
+    sweeps = PointSweeps(name, tuple(files), labels=labels if any(labels) else None)
+    all_times, notes = _sequence_times(folder, name, int(numbers.max()) + 1, sensor)
+    middle = all_times[numbers]
+    clip = replace(clip, clip_id=name, source=folder, notes=notes)
+    clip = clip.with_lidar(read=sweeps, timestamps_us=around(middle, sensor))
+    calibration = folder / "calib.txt"
+    rows = text.read_calibration(calibration, name) if calibration.is_file() else None
+    track = None
+    if rows is None:
+        clip = replace(clip, notes=(*clip.notes, "no calib.txt: no cameras"))
+    else:
+        camera_SE3_lidar = text.pose_from_rows(
+            text.calibration_row(rows, ("Tr", "Tr_velo_to_cam"), 12, calibration, name)
+        )
+        track = _sequence_track(folder, name, all_times, camera_SE3_lidar)
+    clip = with_track(clip, track, middle, "no poses" if rows is not None else "no poses without calib.txt")
+    if rows is None:
+        return clip
+    return replace(clip, cameras=by_name(_sequence_cameras(folder, name, rows, camera_SE3_lidar, all_times, track)))
+
+
+def _if_there(file: Path) -> Path | None:
+    return file if file.is_file() else None
+
+
+def _sequence_times(folder: Path, name: str, count: int, sensor: Sensor) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the time of every frame number below ``count`` (or more)."""
+    file = folder / "times.txt"
+    if not file.is_file():
+        times = np.round((np.arange(count) + 0.5) * 1e6 / sensor.spin_hz).astype(np.int64)
+        return times, ("no times.txt: frame numbers at the usual rate",)
+    times = text.read_times_s(file, name)
+    if len(times) < count:
+        raise DataError(
+            f"{len(times)} times for frame numbers up to {count - 1}", file=file, clip=name, wanted="one per frame"
+        )
+    return times, ()
+
+
+def _sequence_track(folder: Path, name: str, times: np.ndarray, camera_SE3_lidar: np.ndarray) -> Track | None:
+    """Return the poses of the lidar; the file has those of the left camera, turned here into the axes of the lidar."""
+    places = (folder.parent.parent / "poses" / f"{folder.name}.txt", folder / "poses.txt")
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        return None
+    poses = text.read_poses(file, name)
+    if len(poses) > len(times) or len(poses) < len(times) - 1:
+        raise DataError(
+            f"{len(poses)} poses for {len(times)} frames", file=file, clip=name, wanted="one line per frame"
+        )
+    return Track(np.linalg.inv(camera_SE3_lidar) @ poses @ camera_SE3_lidar, times[: len(poses)])
+
+
+def _sequence_cameras(
+    folder: Path, name: str, rows: dict, camera0_SE3_lidar: np.ndarray, times: np.ndarray, track: Track | None
+) -> Iterator[CameraStream]:
+    for index in range(4):
+        pictures = sorted((folder / f"image_{index}").glob("*.png"))
+        if pictures and int(frame_numbers(pictures).max()) < len(times):
+            projection = text.calibration_row(rows, (f"P{index}",), 12, folder / "calib.txt", name)
+            moments = times[frame_numbers(pictures)]
+            yield make_camera(f"image_{index}", pictures, projection, camera0_SE3_lidar, moments, track, name)

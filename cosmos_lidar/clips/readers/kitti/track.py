@@ -1,0 +1,67 @@
+"""Poses of the lidar over time, and the clips and cameras that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.files import PictureFiles, picture_size
+from cosmos_lidar.clips.poses import interpolate_poses
+from cosmos_lidar.clips.readers.kitti import files as text
+
+
+@dataclass(frozen=True)
+class Track:
+    """Poses of the lidar at known times, and what they make of a clip."""
+
+    world_SE3_lidar: np.ndarray
+    times_us: np.ndarray
+
+    def at(self, wanted_us: np.ndarray) -> np.ndarray:
+        """Return (..., 4, 4) the poses at these times."""
+        order = np.argsort(self.times_us, kind="stable")
+        return interpolate_poses(self.world_SE3_lidar[order], self.times_us[order], wanted_us)
+
+
+def with_track(clip: Clip, track: Track | None, middle_us: np.ndarray, missing: str) -> Clip:
+    """Return ``clip`` with poses at start and end of its sweeps, and its points moved from the middle to the start."""
+    if track is None:
+        return replace(clip, notes=(*clip.notes, missing))
+    ends = track.at(clip.timestamps_us)
+    sweeps = replace(clip.read_sweep, reference_SE3_points=np.linalg.inv(ends[:, 0]) @ track.at(middle_us))
+    return clip.with_lidar(world_SE3_lidar=ends, read=sweeps)
+
+
+def by_name(cameras: Iterator[CameraStream]) -> dict[str, CameraStream]:
+    """Return cameras by their names."""
+    return {camera.name: camera for camera in cameras}
+
+
+def make_camera(
+    camera: str,
+    pictures: list[Path],
+    projection: np.ndarray,
+    rectified_SE3_lidar: np.ndarray,
+    times_us: np.ndarray,
+    track: Track | None,
+    clip: str,
+) -> CameraStream:
+    """Return a rectified camera.
+
+    Args:
+        camera: its name.
+        pictures: its files, in the order of time.
+        projection: (12,) numbers of its 3 x 4 projection matrix.
+        rectified_SE3_lidar: (4, 4) lidar axes to axes of the rectified camera 0.
+        times_us: (M,) times of the pictures.
+        track: poses of the lidar, or None.
+        clip: name of the clip, for messages.
+    """
+    lens, camera_SE3_rectified = text.split_projection(projection, *picture_size(pictures[0]))
+    lidar_SE3_camera = np.linalg.inv(camera_SE3_rectified @ rectified_SE3_lidar)
+    poses = None if track is None else track.at(times_us) @ lidar_SE3_camera
+    return CameraStream(camera, times_us, PictureFiles(tuple(pictures), clip), lens, poses, lidar_SE3_camera)

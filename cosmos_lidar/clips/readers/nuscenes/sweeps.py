@@ -1,0 +1,66 @@
+"""Sweeps of nuScenes: axes, times, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.files import PointSweeps
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.tar_index import BROKEN_ARRAY
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.sensor import Sensor
+
+LIDAR = "LIDAR_TOP"
+COLUMNS, RING_COLUMN = 5, 4
+OURS_R_THEIRS = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+_PER_CLASS = 1000
+
+
+@dataclass(frozen=True)
+class PanopticSweeps:
+    """``read`` of a lidar whose sweeps may have panoptic labels (nuScenes-panoptic) beside or instead of lidarseg ones.
+
+    Attributes:
+        points: reads points, and the classes of lidarseg.
+        panoptic: one ``.npz`` or None per sweep: ``data`` (N,) uint16, class times 1000 plus number of the object.
+    """
+
+    points: PointSweeps
+    panoptic: tuple[Path | None, ...]
+
+    def __call__(self, index: int) -> Sweep:
+        """Read sweep ``index``.
+
+        Raises:
+            DataError: as of the points, or a panoptic file that is broken or of another sweep.
+        """
+        sweep, file = self.points(index), self.panoptic[index]
+        if file is None:
+            return sweep
+        both = _read_panoptic(file, len(sweep.points), self.points.clip_id)
+        labels = (both // _PER_CLASS).astype(np.uint16) if sweep.labels is None else sweep.labels
+        return replace(sweep, labels=labels, instance=(both % _PER_CLASS).astype(np.uint32))
+
+
+def _read_panoptic(file: Path, count: int, clip: str) -> np.ndarray:
+    wanted = f"data, ({count},) integers: class * {_PER_CLASS} + number of the object"
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            both = archive["data"]
+    except BROKEN_ARRAY as error:
+        raise DataError(f"not readable: {error}", file=file, clip=clip, wanted=wanted) from error
+    if both.shape != (count,) or both.dtype.kind not in "iu":
+        raise DataError(f"{both.dtype} {both.shape}", file=file, clip=clip, key="data", wanted=wanted)
+    return both
+
+
+def sweep_times(end_us: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Return (N, 2): a sweep starts where the one before ended, or one revolution before its end after a pause."""
+    spin = round(1e6 / sensor.spin_hz)
+    start = end_us - spin
+    before = np.concatenate([start[:1], end_us[:-1]])
+    start = np.where(np.abs(before - start) < 0.3 * spin, before, start)
+    return np.stack([start, end_us], -1).astype(np.int64)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosmos_lidar.clips import find_readers, open_clips, readers
+from cosmos_lidar.clips.recognition import Strength, look_alike, strength_of
+from cosmos_lidar.errors import DataError
+from tests.clips.readers.example_trees import all_trees
+
+TREES = all_trees()
+KITTI_360 = ("KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/data/0000000000.bin",
+             "KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/timestamps.txt",
+             "KITTI-360/data_2d_raw/2013_05_28_drive_0003_sync/image_00/data_rect/0000000000.png",
+             "KITTI-360/calibration/calib_cam_to_velo.txt", "KITTI-360/calibration/perspective.txt",
+             "KITTI-360/data_poses/2013_05_28_drive_0003_sync/poses.txt")  # fmt: skip
+ONCE = ("data/000076/lidar_roof/1616343527200.bin", "data/000076/cam01/1616343527200.jpg", "data/000076/000076.json")
+PHYSICAL_AI = ("lidar/lidar_top_360fov/lidar_top_360fov.chunk_0000.zip", "features.csv", "clip_index.parquet",
+               "camera/camera_front_wide_120fov/camera_front_wide_120fov.chunk_0000.zip",
+               "calibration/sensor_extrinsics/sensor_extrinsics.chunk_0000.parquet",
+               "labels/egomotion/egomotion.chunk_0000.zip", "metadata/feature_presence.parquet")  # fmt: skip
+
+
+def write(root: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        np.zeros((5, 4), "<f4").tofile(root / name)
+    return root
+
+
+def strengths(path: Path) -> dict[str, Strength]:
+    return {name: strength_of(reader.recognise(path)) for name, reader in find_readers().items()}
+
+
+@pytest.mark.parametrize("optional", [True, False])
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: f"{tree.reader}-{tree.number}")
+def test_every_reader_recognises_its_own_layouts_and_no_other_does_as_surely(tree, optional, tmp_path):
+    found = strengths(tree.write(tmp_path, optional))
+    assert found[tree.reader] == (Strength.GENERIC if tree.generic else Strength.EXACT)
+    assert [name for name, strength in found.items() if strength >= found[tree.reader]] == [tree.reader]
+
+
+def test_every_reader_has_a_layout_of_its_own():
+    assert {tree.reader for tree in TREES if not tree.generic} == set(find_readers())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "names", "below"),
+    [
+        ("KITTI-360", KITTI_360, "KITTI-360"),
+        ("KITTI-360", KITTI_360, "KITTI-360/data_3d_raw"),
+        ("KITTI-360", KITTI_360, "KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync"),
+        ("KITTI-360", KITTI_360, "KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/data"),
+        ("KITTI-360", ("2013_05_28_drive_0003_sync/velodyne_points/data/0000000000.bin",), ""),
+        ("ONCE", ONCE, ""),
+        ("ONCE", ONCE, "data"),
+        ("ONCE", ONCE, "data/000076"),
+        ("ONCE", ONCE, "data/000076/lidar_roof"),
+        ("ONCE", ONCE, "data/000076/lidar_roof/1616343527200.bin"),
+        ("PhysicalAI-Autonomous-Vehicles", PHYSICAL_AI, ""),
+        ("PhysicalAI-Autonomous-Vehicles", PHYSICAL_AI, "lidar"),
+        ("PhysicalAI-Autonomous-Vehicles", ("lidar/3f2a.lidar_top_360fov.parquet", "metadata/x.parquet"), ""),
+    ],
+)
+def test_a_dataset_that_nothing_reads_is_named_instead_of_read_wrongly(dataset, names, below, tmp_path):
+    path = write(tmp_path, names) / below
+    assert max(strengths(path).values()) < Strength.EXACT
+    assert look_alike(path) == dataset
+    with pytest.raises(DataError, match=f"looks like {dataset}|its names are those of {dataset}"):
+        open_clips(path)
+
+
+def test_a_format_that_is_asked_for_is_taken(tmp_path):
+    path = write(tmp_path, KITTI_360) / "KITTI-360" / "data_3d_raw"
+    with pytest.raises(DataError, match="looks like KITTI-360, which no reader here knows.*--format kitti reads its"):
+        open_clips(path)
+    (clip,) = open_clips(path, format="kitti")
+    assert (clip.clip_id, len(clip.points(0))) == ("2013_05_28_drive_0003_sync", 5)
+    with pytest.raises(DataError, match="not recognised as release; its names are those of Physical"):
+        open_clips(write(tmp_path / "pai", PHYSICAL_AI), format="release")
+
+
+def test_bare_scans_are_read_with_a_remark(tmp_path, caplog):
+    (clip,) = open_clips(write(tmp_path, ("000000.bin",)))
+    assert "by the kind of its files alone and read as kitti: float32 x y z reflectance" in clip.notes[0]
+    assert clip.notes[0] in caplog.text
+    assert not any("kind of its files" in note for note in open_clips(tmp_path, format="kitti")[0].notes)
+
+
+@pytest.fixture
+def add_reader(tmp_path, monkeypatch):
+    """Return a function that makes one file a reader, as a user of the installed package would."""
+    folder = tmp_path / "own_readers"
+    folder.mkdir()
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(folder)])
+
+    def add(name: str, answer: str) -> None:
+        (folder / f"{name}.py").write_text(
+            "import numpy as np\n"
+            "from pathlib import Path\n"
+            "from cosmos_lidar.clips import Sweep, one_lidar_clip\n"
+            "from cosmos_lidar.clips.recognition import Strength\n"
+            "from cosmos_lidar.sensors import load_sensor\n"
+            f"DESCRIPTION = 'logs of {name}'\n"
+            "EXAMPLE_LAYOUT = 'a.mine'\n"
+            f"def recognise(path): return {answer}\n"
+            "def open_clips(path, sensor=None, on_error=None):\n"
+            "    times = np.array([[0, 100_000]])\n"
+            "    sensor = sensor or load_sensor('uniform64')\n"
+            f"    return [one_lidar_clip('c', sensor, ('0',), times, read, path, '{name}')]\n"
+            "def read(index): return Sweep(points=np.ones((3, 3), np.float32))\n"
+        )
+        importlib.invalidate_caches()
+
+    return add
+
+
+def test_one_file_is_a_reader(add_reader, tmp_path):
+    add_reader("mine", "Strength.EXACT if path.suffix == '.mine' else Strength.NONE")
+    (tmp_path / "a.mine").write_bytes(b"log")
+    (clip,) = open_clips(tmp_path / "a.mine")
+    assert (clip.format, len(clip.points(0)), clip.notes) == ("mine", 3, ())
+
+
+def test_the_strongest_reader_wins_and_ties_are_for_the_user(add_reader, tmp_path):
+    write(tmp_path / "scans", ("000000.bin",))
+    add_reader("exact", "Strength.EXACT if path.name == 'scans' else Strength.NONE")
+    assert open_clips(tmp_path / "scans")[0].format == "exact"
+    add_reader("of_before", "path.name == 'scans'")  # True, as readers said before there were strengths
+    with pytest.raises(DataError, match="more than one reader recognises this: exact, of_before.*--format with one of"):
+        open_clips(tmp_path / "scans")
+    assert open_clips(tmp_path / "scans", format="of_before")[0].format == "of_before"
+    assert open_clips(tmp_path / "scans", format="kitti")[0].format == "kitti"
+
+
+def test_two_generic_readers_tie(add_reader, tmp_path):
+    write(tmp_path / "scans", ("000000.bin",))
+    add_reader("other", "Strength.GENERIC if path.name == 'scans' else Strength.NONE")
+    with pytest.raises(DataError, match="more than one reader recognises this: kitti, other"):
+        open_clips(tmp_path / "scans")
+
+
+def test_strengths_of_answers():
+    assert [strength_of(answer) for answer in (False, True, 0, 1, Strength.EXACT)] == [0, 2, 0, 1, 2]
+
+
+def test_other_names_are_no_dataset(tmp_path):
+    assert look_alike(write(tmp_path, ("a/b/000000.bin", "c/x.zip"))) is None
+    assert look_alike(tmp_path / "a" / "b" / "000000.bin") is None
