@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cosmos_lidar.models.tokenizer import build_tokenizer
+from cosmos_lidar.models.tokenizer import VIDEO_CONFIGS, build_tokenizer
 
 VECTORS = np.load(Path(__file__).parents[2] / "vectors" / "image_tokenizer.npz")
 
@@ -51,3 +51,13 @@ def small_tokenizer(name: str = "CI8x8", **overrides: object) -> nn.Module:
     """Return a network of 0.2 million parameters with deterministic weights."""
     shape = {"channels": 32, "channels_mult": (1, 1, 1), "num_res_blocks": 1}
     return fill(build_tokenizer(name, **(shape | overrides)))
+
+
+def small_video_tokenizer(name: str, **overrides: object) -> torch.nn.Module:
+    """A narrow network with deterministic weights and the levels of the published one."""
+    mult = (1,) * len(VIDEO_CONFIGS[name].channels_mult)
+    return fill(build_tokenizer(name, **({"channels": 16, "channels_mult": mult, "num_res_blocks": 1} | overrides)))
+
+
+def picture(height: int = 16, width: int = 24) -> torch.Tensor:
+    return wave_video(1, height, width)[:, :, 0]

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_safetensors, load_mean_std, load_tokenizer
-from tests.models.tokenizer.reference import fill, small_tokenizer, wave_video
+from tests.models.tokenizer.reference import fill, picture, small_tokenizer
 
 CONTAINERS = ["folder of a pair", "pair", "encoder file", "whole jit", "autoencoder.jit in a folder", "TorchScript .pt",
               "training .pt", "bare .pt", "safetensors"]  # fmt: skip
 BUFFERS = ("wavelets", "_arange", "_levels", "_basis", "implicit_codebook")
-
-
-def picture(height: int = 16, width: int = 24) -> torch.Tensor:
-    return wave_video(1, height, width)[:, :, 0]
 
 
 def write(container: str, network: torch.nn.Module, folder: Path) -> object:
@@ -31,8 +25,10 @@ def write(container: str, network: torch.nn.Module, folder: Path) -> object:
         kept = {f"network.{k}": v for k, v in state.items() if not k.endswith(BUFFERS)}
         averaged = {"ema.network-" + k.replace(".", "-"): v + 1 for k, v in state.items() if not k.endswith(BUFFERS)}
         optimizer = {"state": {0: {"exp_avg": torch.zeros(2)}}}
-        torch.save({"model": kept | averaged | {"loss.vgg": torch.zeros(1)}, "optimizer": optimizer, "iteration": 7},
-                   folder / "iter_000000007.pt")
+        torch.save(
+            {"model": kept | averaged | {"loss.vgg": torch.zeros(1)}, "optimizer": optimizer, "iteration": 7},
+            folder / "iter_000000007.pt",
+        )
         return folder / "iter_000000007.pt"
     if container == "bare .pt":
         torch.save(state, folder / "autoencoder.pt")
@@ -59,33 +55,6 @@ def test_every_container_gives_the_network_back(container: str, name: str, tmp_p
     assert loaded.state_dict().keys() == network.state_dict().keys()
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in network.state_dict().items())
     assert torch.equal(loaded(picture(32, 48)).reconstructions, network(picture(32, 48)).reconstructions)
-
-
-SHAPES = [
-    {"resolution": 512},
-    {"resolution": 256},
-    {"resolution": 128},
-    {"resolution": 64},
-    {"attn_resolutions": (64, 128), "resolution": 512},
-    {"patch_size": 2, "spatial_compression": 16, "resolution": 256},
-    {"channels_mult": (1, 2), "num_res_blocks": 2},
-    {"channels": 64, "channels_mult": (1, 2, 1, 1), "z_channels": 8, "latent_channels": 4},
-]
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_shape_is_found_from_the_tensors(shape: dict[str, object], tmp_path: Path):
-    network = small_tokenizer(**shape)
-    loaded = load_tokenizer(export_safetensors(network, tmp_path / "x.safetensors"))
-    assert loaded.state_dict().keys() == network.state_dict().keys()
-    assert torch.equal(loaded(picture(16, 32)).reconstructions, network(picture(16, 32)).reconstructions)
-
-
-def test_the_levels_of_the_quantizer_are_found(tmp_path: Path):
-    network = small_tokenizer("DI8x8", levels=(4, 4, 3), latent_channels=3)
-    loaded = load_tokenizer(export_safetensors(network, tmp_path / "x.safetensors"))
-    assert loaded.config.levels == (4, 4, 3)
-    assert torch.equal(loaded.encode(picture())[0], network.encode(picture())[0])
 
 
 def test_averaged_weights_are_taken_when_asked_for_or_alone(tmp_path: Path):
@@ -120,74 +89,6 @@ def test_the_published_lidar_pair(tmp_path: Path):
     assert sum(p.numel() for p in loaded.parameters()) == 79_944_416
     with torch.no_grad():
         assert torch.equal(loaded.encode(picture()), network.encode(picture()))
-
-
-FRESH = """
-import sys, torch
-encoder, decoder, whole = (torch.jit.load(path) for path in sys.argv[1:4])
-expected = torch.load(sys.argv[4], weights_only=True)
-with torch.no_grad():
-    encoded = encoder(expected["x"])
-    output = whole(expected["x"])
-    decoded = decoder(encoded[0])
-    if len(encoded) == 2:
-        assert [t.shape for t in encoded[1]] == [torch.Size([1])] * 2 and not encoded[1][0].any(), encoded[1]
-        assert [t.shape for t in output[1]] == [torch.Size([1])] * 2 and torch.equal(output[2], encoded[0])
-    else:
-        assert encoded[0].dtype == torch.int32 and not encoded[2].any()
-        assert not output[1].any() and torch.equal(output[2], encoded[0])
-assert torch.equal(encoded[0], expected["latents"])
-for name, got in (("decoder", decoded), ("whole", output[0])):
-    error = (got - expected["y"]).abs().max().item()
-    assert error <= 1e-6 * expected["y"].abs().max().item(), (name, error)
-assert "cosmos_lidar" not in sys.modules
-assert torch.isfinite(whole.to(torch.bfloat16)(expected["x"].bfloat16())[0]).all()
-"""
-
-
-@pytest.mark.parametrize("name", ["CI8x8", "DI8x8"])
-def test_exports_run_in_a_fresh_process_without_this_project(name: str, tmp_path: Path):
-    network, x = small_tokenizer(name, resolution=512), torch.cat((picture(40, 72), -picture(40, 72)))
-    files = export_jit(network, tmp_path, "x")
-    with torch.no_grad():
-        latents = network.encode(x) if name == "CI8x8" else network.encode(x)[0]
-        torch.save({"x": x, "latents": latents, "y": network(x).reconstructions}, tmp_path / "expected.pt")
-    script = tmp_path / "fresh.py"
-    script.write_text(FRESH)
-    command = [sys.executable, str(script), *map(str, files), str(tmp_path / "expected.pt")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
-def test_averaged_weights_are_exported_when_given(tmp_path: Path):
-    network, averaged = small_tokenizer(), small_tokenizer()
-    with torch.no_grad():
-        averaged.quant_conv.bias += 1
-    export_jit(network.train(), tmp_path, "x", averaged)
-    assert network.training  # exporting in the middle of training changes nothing
-    for source in (tmp_path / "x_enc.jit", tmp_path / "x_ema.jit"):
-        assert torch.equal(load_tokenizer(source).quant_conv.bias, averaged.quant_conv.bias)
-
-
-def test_an_export_that_would_lie_is_not_written(tmp_path: Path):
-    network = small_tokenizer()
-
-    class SizeDependent(torch.nn.Module):  # a trace freezes this branch at the size it saw
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x if x.shape[-1] == 16 else 2 * x
-
-    network.encoder.patcher = torch.nn.Sequential(network.encoder.patcher, SizeDependent())
-    with pytest.raises(UserError, match=r"x_enc\.jit: the exported network differs by .*; nothing was written"):
-        export_jit(network, tmp_path, "x")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_not_finite_weights_are_not_exported(tmp_path: Path):
-    network = small_tokenizer()
-    with torch.no_grad():
-        network.quant_conv.bias[0] = float("nan")
-    with pytest.raises(UserError, match="differs by nan"):
-        export_jit(network, tmp_path, "x")
 
 
 def refused(source: object, *parts: str) -> None:
@@ -343,10 +244,6 @@ def test_checkpoints_with_numbers_for_names(tmp_path: Path):
     assert torch.equal(load_tokenizer(tmp_path / "x.pt").quant_conv.bias, small_tokenizer().quant_conv.bias)
     torch.save({"model": {3: torch.zeros(1)}}, tmp_path / "y.pt")
     refused(tmp_path / "y.pt", "holds no weights of a network", "y.pt")
-
-
-def test_folders_are_made_for_safetensors(tmp_path: Path):
-    assert export_safetensors(small_tokenizer(), tmp_path / "a" / "b" / "x.safetensors").is_file()
 
 
 @pytest.mark.parametrize("shape", [(16,), (16, 1), (1, 16, 1, 1)])

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.tokenizer import CONFIGS, build_tokenizer
-from cosmos_lidar.models.tokenizer.fsq import FSQ
-from cosmos_lidar.models.tokenizer.wavelets import HaarPatcher2d, HaarUnpatcher2d
 from cosmos_lidar.parallel.apply import parallelise
 from tests.models.tokenizer.reference import VECTORS, fill, hash01, small_tokenizer, wave_video
 
@@ -68,6 +66,7 @@ def test_published_numbers(name: str):
 
 def expected_image_keys(attention: bool) -> set[str]:
     """The keys of CI8x8, written down from the published enumeration."""
+
     def leaves(*names: str) -> set[str]:
         return {f"{name}.{leaf}" for name in names for leaf in ("weight", "bias")}
 
@@ -165,82 +164,6 @@ def test_lidar_shapes_give_the_published_numbers(kind: str, resolution: int):
         assert made_up[0, 1, 16, 30:34].tolist() == pytest.approx(inside, **near)
 
 
-@pytest.mark.parametrize(
-    ("case", "source", "patch"), [("2d_p2", "2d_in", 2), ("2d_p4", "2d_in", 4), ("2d_rgb_p4", "2d_rgb_in", 4)]
-)
-def test_haar_patches(case: str, source: str, patch: int):
-    x = torch.from_numpy(VECTORS[f"haar/{source}"])
-    bands = HaarPatcher2d(patch)(x)
-    assert np.abs(bands.numpy() - VECTORS[f"haar/{case}"]).max() < 2e-6
-    assert torch.allclose(HaarUnpatcher2d(patch)(bands), x, atol=4e-6)
-
-
-def test_haar_band_order_of_a_ramp():
-    bands = HaarPatcher2d(4)(torch.arange(48.0).view(1, 3, 4, 4)).flatten()
-    wanted = torch.zeros(48)
-    wanted[:3], wanted[3:6], wanted[6:9] = torch.tensor([7.5, 23.5, 39.5]), -2.0, -0.5
-    wanted[12:15], wanted[24:27] = -4.0, -1.0
-    assert torch.allclose(bands, wanted, atol=1e-5)
-
-
-def test_haar_in_bfloat16_has_the_gain_of_its_taps():
-    # 0.70703125, the nearest to the root of one half: the published bfloat16 networks were trained with it.
-    one = torch.ones(1, 1, 2, 2, dtype=torch.float64)
-    patcher = HaarPatcher2d(2)
-    patcher.wavelets = patcher.wavelets.bfloat16()
-    assert patcher(one)[0, 0].item() == pytest.approx((0.70703125 * 2**0.5) ** 2, rel=1e-12)
-
-
-def test_codes_of_the_quantizer():
-    quantizer = FSQ((8, 8, 8, 5, 5, 5))
-    known = {0: [-1] * 6, 1: [-0.75] + [-1] * 5, 7: [0.75] + [-1] * 5, 8: [-1, -0.75] + [-1] * 4,
-             63999: [0.75] * 3 + [1] * 3, 32000: [-1, -1, 0, 0, 0, 0], 12345: [-0.75, 0.75, -1, 1, 1, -1],
-             54321: [-0.75, 0.5, -1, -0.5, -0.5, 1]}  # fmt: skip
-    codes = quantizer.indices_to_codes(torch.tensor([list(known)]))
-    assert codes[0].T.tolist() == list(known.values())
-    everything = torch.arange(64000, dtype=torch.int32)[None]
-    # Codes lie in the middle of what rounds to them, except that even levels are shifted: undo tanh to come back.
-    half = torch.tensor([3.5035, 3.5035, 3.5035, 2.002, 2.002, 2.002]).view(1, 6, 1)
-    width = torch.tensor([4.0, 4, 4, 2, 2, 2]).view(1, 6, 1)
-    offset = torch.tensor([0.5, 0.5, 0.5, 0, 0, 0]).view(1, 6, 1)
-    levels = quantizer.indices_to_codes(everything) * width
-    z = torch.atanh((levels + offset) / half) - torch.atanh(offset / half)
-    assert torch.equal(quantizer(z)[0], everything)
-
-
-def test_quantized_batch_and_gradient():
-    z = torch.from_numpy(VECTORS["fsq/z"]).requires_grad_()
-    indices, codes = FSQ((8, 8, 8, 5, 5, 5))(z)
-    assert (indices.numpy() == VECTORS["fsq/idx"]).all()
-    assert (codes.detach().numpy() == VECTORS["fsq/codes"]).all()
-    assert (indices.dtype, indices.flatten()[:3].tolist()) == (torch.int32, [907, 32294, 53690])
-    codes.sum().backward()
-    assert (z.grad > 0).all()  # straight through the rounding: the slope of tanh
-
-
-@pytest.mark.parametrize(
-    ("z", "index", "codes"),
-    [
-        ((0, 0, 0, 0, 0, 0), 32036, (0, 0, 0, 0, 0, 0)),
-        ((10,) * 6, 63999, (0.75, 0.75, 0.75, 1, 1, 1)),
-        ((-10,) * 6, 0, (-1,) * 6),
-        ((0.3, -0.3, 0.6, -0.6, 0.9, -0.9), 21405, (0.25, -0.25, 0.5, -0.5, 0.5, -0.5)),
-        ((0.05, -0.05, 0.15, -0.15, 0.25, -0.25), 32100, (0, 0, 0.25, 0, 0, 0)),
-        ((1.5, -1.5, 0.75, -0.75, 0.3, 2), 59783, (0.75, -1, 0.5, -0.5, 0.5, 1)),
-    ],
-)
-def test_published_quantization(z: tuple[float, ...], index: int, codes: tuple[float, ...]):
-    indices, given = FSQ((8, 8, 8, 5, 5, 5))(torch.tensor(z, dtype=torch.float32).view(1, 6, 1, 1))
-    assert indices.tolist() == [[[index]]]
-    assert tuple(given.flatten().tolist()) == codes
-
-
-@pytest.mark.parametrize("index", [-1, 64000])
-def test_indices_outside_the_codebook_are_refused(index: int):
-    with pytest.raises(DataError, match=re.escape(f"indices from {min(index, 5)} to {max(index, 5)}") + ".*0 to 63999"):
-        FSQ((8, 8, 8, 5, 5, 5)).indices_to_codes(torch.tensor([[5, index]]))
-
-
 def test_forward_gives_named_fields_and_a_dictionary_while_training():
     network, x = small_tokenizer(), wave_video(1, 16, 24)[:, :, 0]
     output = network(x)
@@ -304,46 +227,3 @@ def test_latents_of_another_network_are_refused():
         discrete.decode_indices(torch.zeros(2, 2, dtype=torch.int32))
     with pytest.raises(DataError, match=r"indices of type torch\.float32 Wanted: integers"):
         discrete.decode_indices(torch.zeros(1, 2, 2))
-
-
-@pytest.mark.parametrize(
-    ("name", "overrides", "message"),
-    [
-        ("CI8x8", {"channels": 0}, "channels=0: a whole number of at least 1"),
-        ("CI8x8", {"channels": "32"}, "channels='32': a whole number"),
-        ("CI8x8", {"patch_size": 0}, "patch_size=0: a whole number of at least 1"),
-        ("CI8x8", {"num_res_blocks": -1}, "num_res_blocks=-1: a whole number"),
-        ("CI8x8", {"latent_channels": 2.5}, "latent_channels=2.5: a whole number"),
-        ("CI8x8", {"resolution": True}, "resolution=True: a whole number"),
-        ("CI8x8", {"channels_mult": 4}, "channels_mult=4: a list of whole numbers of at least 1"),
-        ("CI8x8", {"channels_mult": (1, 0, 1)}, "channels_mult=(1, 0, 1): a list of whole numbers"),
-        ("CI8x8", {"attn_resolutions": 32}, "attn_resolutions=32: a list of whole numbers"),
-        ("CI8x8", {"dropout": 1.0}, "dropout=1.0: at least 0 and less than 1"),
-        ("DI8x8", {"levels": (8, 8)}, "levels=(8, 8) for latent_channels=6: one level per channel"),
-        ("DI8x8", {"levels": (8, 1, 8, 5, 5, 5)}, "levels=(8, 1, 8, 5, 5, 5): a list of whole numbers of at least 2"),
-        ("DI8x8", {"levels": (99,) * 6}, "make 941,480,149,401 codes: at most 16,777,216"),
-        ("CV8x8x8", {"temporal_compression": 0}, "temporal_compression=0: a whole number of at least 1"),
-        ("CI9x9", {}, "unknown tokenizer 'CI9x9': known are CI8x8, CI16x16"),
-        ("CI8x8", {"chanels": 64}, "unknown field 'chanels' of tokenizer CI8x8: fields are family"),
-        ("CI8x8", {"channels": 48}, "channels=48: a multiple of 32 is needed"),
-        ("CI8x8", {"patch_size": 3}, "patch_size=3, spatial_compression=8: powers of two"),
-        ("CI8x8", {"patch_size": 16}, "-1 halvings"),
-        ("CI8x8", {"spatial_compression": 64}, "4 halvings (compression 64, patch 4) do not fit into 3 levels"),
-    ],
-)
-def test_shapes_that_cannot_be_are_explained(name: str, overrides: dict[str, object], message: str):
-    with pytest.raises(UserError, match=re.escape(message)):
-        build_tokenizer(name, **overrides)
-
-
-@pytest.mark.parametrize(
-    ("name", "shape"),
-    [
-        ("Cosmos-0.1-Tokenizer-CI8x8", ("CI", 8, 4)),
-        ("Cosmos-1.0-Tokenizer-CI8x8-LowRes", ("CI", 8, 2)),
-        ("Cosmos-Tokenize1-DI16x16-360p", ("DI", 16, 2)),
-    ],
-)
-def test_published_names_are_understood(name: str, shape: tuple[str, int, int]):
-    config = small_tokenizer(name).config
-    assert (config.family, config.spatial_compression, config.patch_size) == shape

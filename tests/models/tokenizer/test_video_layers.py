@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.tokenizer import VIDEO_CONFIGS, build_tokenizer, export_jit, export_safetensors, load_tokenizer
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.tokenizer import VIDEO_CONFIGS, build_tokenizer
 from cosmos_lidar.models.tokenizer.video_config import Scaling
 from cosmos_lidar.models.tokenizer.video_layers import (
     CausalConv3d,
@@ -22,8 +21,7 @@ from cosmos_lidar.models.tokenizer.video_layers import (
     TemporalAttention,
     VideoResBlock,
 )
-from cosmos_lidar.models.tokenizer.wavelets_3d import HaarPatcher3d, HaarUnpatcher3d
-from tests.models.tokenizer.reference import fill, hash01, wave_video
+from tests.models.tokenizer.reference import fill, hash01, small_video_tokenizer, wave_video
 
 VECTORS = np.load(Path(__file__).parents[2] / "vectors" / "video_tokenizer.npz")
 
@@ -42,12 +40,6 @@ COUNTS = {
 
 def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def small(name: str, **overrides: object) -> torch.nn.Module:
-    """A narrow network with deterministic weights and the levels of the published one."""
-    mult = (1,) * len(VIDEO_CONFIGS[name].channels_mult)
-    return fill(build_tokenizer(name, **({"channels": 16, "channels_mult": mult, "num_res_blocks": 1} | overrides)))
 
 
 @pytest.mark.parametrize("name", VIDEO_CONFIGS)
@@ -121,14 +113,6 @@ def test_published_numbers_of_layers(tag: str):
         assert torch.isfinite(layer.bfloat16()(x.bfloat16())).all()  # no kernel without bfloat16 on the CPU
 
 
-@pytest.mark.parametrize(("case", "source", "patch"), [("3d_p2", "3d_in", 2), ("3d_rgb_p4", "3d_rgb_in", 4)])
-def test_haar_patches_of_clips(case: str, source: str, patch: int):
-    x = torch.from_numpy(VECTORS[f"haar/{source}"])
-    bands = HaarPatcher3d(patch)(x)
-    assert np.abs(bands.numpy() - VECTORS[f"haar/{case}"]).max() < 2e-6
-    assert torch.allclose(HaarUnpatcher3d(patch)(bands), x, atol=2e-6)
-
-
 def changed(before: torch.Tensor, after: torch.Tensor) -> list[int]:
     """Frames of (B, C, T, H, W) that differ."""
     return [t for t in range(before.shape[2]) if not torch.equal(before[:, :, t], after[:, :, t])]
@@ -140,7 +124,7 @@ def changed(before: torch.Tensor, after: torch.Tensor) -> list[int]:
      ("CV4x8x8", 0, [0, 1, 2, 3, 4]), ("CV4x8x8", 4, [1, 2, 3, 4]), ("CV4x8x8", 5, [2, 3, 4]), ("CV4x8x8", 16, [4])],
 )  # fmt: skip
 def test_a_frame_changes_no_earlier_latent(name: str, frame: int, latents: list[int]):
-    network, x = small(name), wave_video(17, 16, 16)
+    network, x = small_video_tokenizer(name), wave_video(17, 16, 16)
     other = x.clone()
     other[:, :, frame] *= -1
     with torch.no_grad():
@@ -149,7 +133,7 @@ def test_a_frame_changes_no_earlier_latent(name: str, frame: int, latents: list[
 
 @pytest.mark.parametrize(("name", "frames"), [("CV8x8x8", range(17, 25)), ("CV4x8x8", range(9, 13))])
 def test_a_latent_changes_no_earlier_frame(name: str, frames: range):
-    network = small(name)
+    network = small_video_tokenizer(name)
     z = torch.from_numpy(hash01(16 * 4 * 4, 3).astype(np.float32)).view(1, 16, 4, 2, 2)
     other = z.clone()
     other[:, :, -1] *= -1
@@ -161,7 +145,7 @@ def test_a_latent_changes_no_earlier_frame(name: str, frames: range):
 
 @pytest.mark.parametrize("name", ["CV8x8x8", "CV4x8x8", "CV4x8x8_LowRes", "CV8x16x16", "DV8x16x16"])
 def test_an_image_is_a_clip_of_one_frame(name: str):
-    network, x = small(name), wave_video(9, 32, 48)
+    network, x = small_video_tokenizer(name), wave_video(9, 32, 48)
     with torch.no_grad():
         assert network(x).reconstructions.shape == x.shape
         assert network(x[:, :, :1]).reconstructions.shape == (1, 3, 1, 32, 48)
@@ -173,67 +157,4 @@ def test_an_image_is_a_clip_of_one_frame(name: str):
 def test_clips_that_would_be_cut_are_refused(shape: tuple[int, ...]):
     wanted = "H and W multiples of 8, T one more than a multiple of 8"
     with pytest.raises(DataError, match=re.escape(f"clips of shape {shape}") + f".*{wanted}"):
-        small("CV8x8x8").encode(torch.zeros(shape))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"patch_size": 3}, "are (3, 8, 8): powers of two"),
-        ({"spatial_compression": 64}, "4 halvings of the picture and 1 of time after patches of 4 do not fit"),
-        ({"channels_mult": (2, 4)}, "are not undone by the published decoder of 2 levels"),
-        ({"resolution": 512}, "unknown field 'resolution' of tokenizer CV8x8x8: fields are family"),
-    ],
-)
-def test_shapes_that_cannot_be_are_explained(overrides: dict[str, object], message: str):
-    with pytest.raises(UserError, match=re.escape(message)):
-        build_tokenizer("CV8x8x8", **overrides)
-
-
-@pytest.mark.parametrize("name", VIDEO_CONFIGS)
-def test_the_shape_is_found_from_the_tensors(name: str, tmp_path: Path):
-    network = small(name, num_res_blocks=2)
-    loaded = load_tokenizer(export_safetensors(network, tmp_path / "x.safetensors"))
-    assert loaded.config == network.config
-    assert torch.equal(loaded(wave_video(9, 16, 16)).reconstructions, network(wave_video(9, 16, 16)).reconstructions)
-
-
-@pytest.mark.parametrize("name", ["CV8x8x8", "DV4x8x8"])
-def test_exported_files(name: str, tmp_path: Path):
-    network, x = small(name), wave_video(17, 16, 32)
-    encoder, decoder, whole = map(torch.jit.load, export_jit(network, tmp_path))
-    assert load_tokenizer(tmp_path).config == network.config
-    with torch.no_grad():
-        expected = network(x).reconstructions
-        assert torch.allclose(decoder(encoder(x)[0]), expected, atol=1e-5)
-        assert torch.allclose(whole(x)[0], expected, atol=1e-5)
-        assert torch.allclose(whole(x[:, :, :1])[0], network(x[:, :, :1]).reconstructions, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["CV4x8x8", "CV8x8x8"])
-def test_the_older_layout_with_unused_convolutions(
-    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
-    network = small(name)
-    state, last = network.state_dict(), len(network.config.channels_mult) - 1
-    across, along, point = (1, 3, 3), (3, 1, 1), (1, 1, 1)
-    gaps = {f"encoder.down.{i}.downsample": (across, along, point) for i in range(last)}
-    gaps |= {f"decoder.up.{i + 1}.upsample": (along, across, point) for i in range(last)}
-    for gap, kernels in gaps.items():
-        for i, kernel in enumerate(kernels, start=1):
-            state.setdefault(f"{gap}.conv{i}.conv3d.weight", torch.ones(16, 16, *kernel))
-            state.setdefault(f"{gap}.conv{i}.conv3d.bias", torch.ones(16))
-    torch.save(state, tmp_path / "older.pt")
-    monkeypatch.setattr(logging.getLogger("cosmos_lidar"), "propagate", True)
-    loaded = load_tokenizer(tmp_path / "older.pt")
-    assert loaded.config == network.config
-    assert torch.equal(loaded.encode(wave_video(9, 16, 16)), network.encode(wave_video(9, 16, 16)))
-    assert f"older layout, which does not tell its compression: taken as {name[2:]}" in caplog.text
-
-
-def test_unknown_convolutions_of_the_newer_layout_are_named(tmp_path: Path):
-    state = small("CV8x8x8").state_dict()
-    state["decoder.up.2.upsample.conv3.conv3d.weight"] = torch.ones(16, 16, 1, 1, 1)
-    torch.save(state, tmp_path / "odd.pt")
-    with pytest.raises(DataError, match=r"1 unexpected: decoder\.up\.2\.upsample\.conv3.*odd\.pt"):
-        load_tokenizer(tmp_path / "odd.pt")
+        small_video_tokenizer("CV8x8x8").encode(torch.zeros(shape))
