@@ -67,7 +67,7 @@ def main() -> None:
     for title, (family, processes, options) in CASES.items():
         run = apply_overrides(family.debug(), [*FEW, *options])
         sizes = run.parallel.data_replicate, run.parallel.data_shard, run.parallel.context, run.parallel.tensor
-        predicted = base + predict(run, family, mesh_sizes(*sizes, processes)).peak / 1e9
+        predicted = base + predict(run, family.FAMILY, mesh_sizes(*sizes, processes)).peak / 1e9
         with tempfile.TemporaryDirectory() as root:
             found = measured_gb(family, processes, options, Path(root))
         out(f"| {title} | {predicted:.2f} | {found:.2f} | {predicted / found:.2f} |\n")

@@ -22,7 +22,7 @@ from tokenizer import machine  # the benchmark beside this one
 from cosmos_lidar.clips.footage import scaled
 from cosmos_lidar.clips.video import VideoFile, write_mp4
 from cosmos_lidar.families.video_tokenizer.codec import VideoCodec, from_uint8
-from cosmos_lidar.families.video_tokenizer.job import make_network, train_video_tokenizer
+from cosmos_lidar.families.video_tokenizer.job import make_network
 from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.shards.plan import PrepareOptions
@@ -76,7 +76,7 @@ def rows(args: argparse.Namespace) -> list[tuple[str, float, float]]:
     run = apply_overrides(video_tokenizer.debug(), options)
     torch.manual_seed(run.trainer.seed)
     before = make_network(run)
-    folder = train_video_tokenizer(run).folder / "checkpoints"
+    folder = video_tokenizer.train(run).folder / "checkpoints"
     networks = {"before training": before, "trained": load_tokenizer(folder / f"iter_{args.steps:09d}_ema.jit")}
     found = {name: [score(np.concatenate(list(codec.decode(codec.encode(x)))), x) for x in held_out]
              for name, codec in ((name, VideoCodec(network)) for name, network in networks.items())}  # fmt: skip

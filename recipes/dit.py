@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
 
 from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitRun
-from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
+from cosmos_lidar.training.family import Family
 
 
 def faditv2_7b() -> DitRun:
@@ -44,42 +42,13 @@ def debug() -> DitRun:
     )
 
 
-RECIPES = {"faditv2_7b": faditv2_7b, "debug": debug}
-
-
-
-def make_job(run: DitRun, folder: Path, share: Any) -> Any:
-    """Return network and data of a run, for the engine."""
-    from cosmos_lidar.families.dit import job as dit_run
-
-    return dit_run.make_job(run, folder, share)
-
-
-
-def make_dry_model(run: DitRun) -> Any:
-    """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.families.dit import job as dit_run
-
-    return dit_run.make_dry_model(run)
-
-
-def check_run(run: DitRun) -> None:
-    """Refuse options that cannot work together.
-
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    from cosmos_lidar.families.dit import job as dit_run
-
-    dit_run.check(run)
-
-
-def train(run: DitRun) -> int:
-    """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.families.dit.job import train_dit
-
-    return train_dit(run).signal
-
+FAMILY = Family(
+    name="dit",
+    config=DitRun,
+    job="cosmos_lidar.families.dit.job",
+    recipes={"faditv2_7b": faditv2_7b, "debug": debug},
+)
+RECIPES, train = FAMILY.recipes, FAMILY.train
 
 if __name__ == "__main__":
-    sys.exit(recipe_main(RECIPES, train))
+    sys.exit(FAMILY.main())

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, LossConfig, ModelConfig, TokenizerRun
-from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
+from cosmos_lidar.training.family import Family
 
 
 def ci8x8_512() -> TokenizerRun:
@@ -76,42 +74,13 @@ def demo() -> TokenizerRun:
     )
 
 
-RECIPES = {"ci8x8_512": ci8x8_512, "cv4x8x8_lidar": cv4x8x8_lidar, "debug": debug, "demo": demo}
-
-
-
-def make_job(run: TokenizerRun, folder: Path, share: Any) -> Any:
-    """Return network and data of a run, for the engine."""
-    from cosmos_lidar.families.lidar_tokenizer import job as tokenizer_run
-
-    return tokenizer_run.make_job(run, folder, share)
-
-
-
-def make_dry_model(run: TokenizerRun) -> Any:
-    """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.families.lidar_tokenizer import job as tokenizer_run
-
-    return tokenizer_run.make_dry_model(run)
-
-
-def check_run(run: TokenizerRun) -> None:
-    """Refuse options that cannot work together.
-
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    from cosmos_lidar.families.lidar_tokenizer import job as tokenizer_run
-
-    tokenizer_run.check(run)
-
-
-def train(run: TokenizerRun) -> int:
-    """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.families.lidar_tokenizer.job import train_tokenizer
-
-    return train_tokenizer(run).signal
-
+FAMILY = Family(
+    name="lidar_tokenizer",
+    config=TokenizerRun,
+    job="cosmos_lidar.families.lidar_tokenizer.job",
+    recipes={"ci8x8_512": ci8x8_512, "cv4x8x8_lidar": cv4x8x8_lidar, "debug": debug, "demo": demo},
+)
+RECIPES, train = FAMILY.recipes, FAMILY.train
 
 if __name__ == "__main__":
-    sys.exit(recipe_main(RECIPES, train))
+    sys.exit(FAMILY.main())

@@ -8,13 +8,11 @@ parallel.data_shard=8``
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
 
 from cosmos_lidar.families.dit.config import DitNoiseConfig
 from cosmos_lidar.families.lidargen.config import CanvasConfig, LidarGenDataConfig, LidarGenModelConfig, LidarGenRun
-from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
+from cosmos_lidar.training.family import Family
 
 
 def text2world_imagetolidar() -> LidarGenRun:
@@ -81,40 +79,18 @@ def debug() -> LidarGenRun:
     )
 
 
-RECIPES = {"text2world_imagetolidar": text2world_imagetolidar, "single_gpu": single_gpu, "small": small, "debug": debug}
-
-
-def make_job(run: LidarGenRun, folder: Path, share: Any) -> Any:
-    """Return network and data of a run, for the engine."""
-    from cosmos_lidar.families.lidargen import job as lidargen_run
-
-    return lidargen_run.make_job(run, folder, share)
-
-
-def make_dry_model(run: LidarGenRun) -> Any:
-    """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.families.lidargen import job as lidargen_run
-
-    return lidargen_run.make_dry_model(run)
-
-
-def check_run(run: LidarGenRun) -> None:
-    """Refuse options that cannot work together.
-
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    from cosmos_lidar.families.lidargen import job as lidargen_run
-
-    lidargen_run.check(run)
-
-
-def train(run: LidarGenRun) -> int:
-    """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.families.lidargen.job import train_lidargen
-
-    return train_lidargen(run).signal
-
+FAMILY = Family(
+    name="lidargen",
+    config=LidarGenRun,
+    job="cosmos_lidar.families.lidargen.job",
+    recipes={
+        "text2world_imagetolidar": text2world_imagetolidar,
+        "single_gpu": single_gpu,
+        "small": small,
+        "debug": debug,
+    },
+)
+RECIPES, train = FAMILY.recipes, FAMILY.train
 
 if __name__ == "__main__":
-    sys.exit(recipe_main(RECIPES, train))
+    sys.exit(FAMILY.main())

@@ -10,8 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from pathlib import Path
-from typing import Any
 
 from cosmos_lidar.families.video_tokenizer.config import (
     PUBLISHED_KEYS,
@@ -20,8 +18,8 @@ from cosmos_lidar.families.video_tokenizer.config import (
     VideoModelConfig,
     VideoRun,
 )
-from cosmos_lidar.training.command_line import recipe_main
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
+from cosmos_lidar.training.family import Family
 
 
 def cv8x8x8() -> VideoRun:
@@ -67,40 +65,14 @@ def _log(name: str) -> LogConfig:
     return LogConfig(group="video_tokenizer", name=name, wandb=wandb)
 
 
-RECIPES = {"cv8x8x8": cv8x8x8, "dv8x16x16": dv8x16x16, "debug": debug}
-
-
-def make_job(run: VideoRun, folder: Path, share: Any) -> Any:
-    """Return network and data of a run, for the engine."""
-    from cosmos_lidar.families.video_tokenizer import job as video_run
-
-    return video_run.make_job(run, folder, share)
-
-
-def make_dry_model(run: VideoRun) -> Any:
-    """Return the model of a run without weights and without looking at data, for the doctor."""
-    from cosmos_lidar.families.video_tokenizer import job as video_run
-
-    return video_run.make_dry_model(run)
-
-
-def check_run(run: VideoRun) -> None:
-    """Refuse options that cannot work together.
-
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    from cosmos_lidar.families.video_tokenizer import job as video_run
-
-    video_run.check(run)
-
-
-def train(run: VideoRun) -> int:
-    """Train on this process; returns the number of the signal that ended the run early, else 0."""
-    from cosmos_lidar.families.video_tokenizer.job import train_video_tokenizer
-
-    return train_video_tokenizer(run).signal
-
+FAMILY = Family(
+    name="video_tokenizer",
+    config=VideoRun,
+    job="cosmos_lidar.families.video_tokenizer.job",
+    recipes={"cv8x8x8": cv8x8x8, "dv8x16x16": dv8x16x16, "debug": debug},
+    aliases=PUBLISHED_KEYS,
+)
+RECIPES, train = FAMILY.recipes, FAMILY.train
 
 if __name__ == "__main__":
-    sys.exit(recipe_main(RECIPES, train, aliases=PUBLISHED_KEYS))
+    sys.exit(FAMILY.main())

@@ -12,7 +12,7 @@ EXAMPLE = "cosmos-lidar doctor dit recipe=faditv2_7b parallel.data_shard=8 --pro
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a file of recipes/; none: the machine alone")
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a recipe, as for train; none: the machine alone")
     parser.add_argument("options", metavar="key=value", nargs="*", help="recipe=NAME, key=value, as the recipe takes")
     parser.add_argument("--processes", type=int, default=0, help="processes of the run (default: those that it names)")
     parser.add_argument("--memory-gb", type=float, default=0.0, help="memory of one device (default: this machine's)")
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.training.preflight.doctor import examine
     from recipes.registry import find_family
 
-    family = find_family(args.recipe).module if args.recipe else None
+    family = find_family(args.recipe) if args.recipe else None
     report = examine(family, args.options, args.processes, args.memory_gb, look_at_data=not args.no_data)
     if args.json:
         sys.stdout.write(json.dumps(report.document(), indent=1) + "\n")

@@ -134,7 +134,7 @@ def _configuration(args: argparse.Namespace) -> LidarGenRun:
 
     named = [text.partition("=")[2] for text in args.overrides if text.startswith("experiment=")]
     own = [text for text in args.overrides if not text.startswith(("experiment=", "dataloader_"))]
-    experiment, variants = (named or [args.experiment])[-1], find_family("lidargen").module.RECIPES
+    experiment, variants = (named or [args.experiment])[-1], find_family("lidargen").recipes
     if experiment not in variants:
         raise UserError(f"--experiment {experiment}: recipes/lidargen.py has {', '.join(variants)}")
     file = args.config

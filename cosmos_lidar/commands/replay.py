@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from recipes.registry import load_run
 
     family, trained = load_run(args.folder)
-    result = replay(family.module, trained, args.folder, args.step, args.out or args.folder / "dumps")
+    result = replay(family, trained, args.folder, args.step, args.out or args.folder / "dumps")
     if result.lines:
         sys.stdout.write("\n".join(result.lines) + "\n")
     return 0 if result.same else 1

@@ -10,7 +10,7 @@ EXAMPLE = "cosmos-lidar train lidar_tokenizer recipe=debug trainer.max_steps=20"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a file of recipes/, such as lidar_tokenizer")
+    parser.add_argument("recipe", metavar="RECIPE", help="a file of recipes/, such as dit, or a path to one")
     parser.add_argument(
         "options",
         nargs=argparse.REMAINDER,
@@ -25,8 +25,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: no such recipe, or an option that it does not have.
     """
-    from cosmos_lidar.training.command_line import recipe_main
     from recipes.registry import find_family
 
-    module = find_family(args.recipe).module
-    return recipe_main(module.RECIPES, module.train, args.options)
+    return find_family(args.recipe).main(args.options)

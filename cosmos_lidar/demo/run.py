@@ -117,7 +117,7 @@ def _training(options: DemoOptions) -> TokenizerRun:
 
 def _train(run: TokenizerRun) -> tuple[int, Path]:
     """Train, and return the signal that stopped it and the path, less the endings, of the last exports."""
-    from cosmos_lidar.families.lidar_tokenizer.job import train_tokenizer
+    from recipes.lidar_tokenizer import FAMILY
 
-    result = train_tokenizer(run)
+    result = FAMILY.train(run)
     return result.signal, result.folder / "checkpoints" / f"iter_{result.step:09d}"

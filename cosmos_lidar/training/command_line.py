@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.training.overrides import apply_overrides, describe, load_config, to_yaml
+
+if TYPE_CHECKING:
+    from cosmos_lidar.training.engine import RunResult
 
 T = TypeVar("T")
 
@@ -47,7 +50,7 @@ def _own_key(text: str, aliases: Mapping[str, str]) -> str:
 
 def recipe_main(
     recipes: Mapping[str, Callable[[], T]],
-    train: Callable[[T], int],
+    train: Callable[[T], RunResult | int],
     argv: list[str] | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> int:
@@ -58,7 +61,7 @@ def recipe_main(
 
     Args:
         recipes: variants by name, the default one first.
-        train: does the work on one process and returns the number of the signal that stopped it, else 0.
+        train: trains on this rank and returns what the run left, or the number of the signal that ended it, else 0.
         argv: the command line, without the program.
         aliases: other spellings of keys, as published recipes have them, and ours.
     """
@@ -70,11 +73,11 @@ def recipe_main(
         if args.dryrun:
             sys.stdout.write(to_yaml(run) if int(os.environ.get("RANK", 0)) == 0 else "")
             return 0
-        signal = train(run)
+        result = train(run)
     except UserError as error:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
         return 2
-    return 128 + signal if signal else 0
+    return result.exit_status if hasattr(result, "exit_status") else 128 + result if result else 0
 
 
 def _parser(recipes: Mapping[str, Callable[[], T]]) -> argparse.ArgumentParser:

@@ -82,6 +82,7 @@ class TrainerConfig:
     """How long, on what, how often."""
 
     max_steps: int = setting(10_000, "optimizer steps")
+    accumulate: int = setting(1, "batches whose gradients are averaged into one optimizer step")
     seed: int = setting(1234, "seed of weights, sampling and everything else that is random")
     precision: str = setting("fp32", "fp32, bf16 or fp8 (TransformerEngine); weights and optimizer stay fp32")
     accelerator: str = setting("auto", "auto, cpu or gpu")
@@ -140,6 +141,7 @@ def check_run(run: Any) -> None:
     refuse_below(
         {
             "trainer.max_steps": (trainer.max_steps, 1),
+            "trainer.accumulate": (trainer.accumulate, 1),
             "trainer.log_every": (trainer.log_every, 1),
             "trainer.val_every": (trainer.val_every, 0),
             "trainer.save_every": (trainer.save_every, 0),

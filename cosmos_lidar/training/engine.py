@@ -95,6 +95,11 @@ class RunResult:
     step: int
     signal: int
 
+    @property
+    def exit_status(self) -> int:
+        """Exit status of a program that ends with this run: 0, or 128 + signal."""
+        return 128 + self.signal if self.signal else 0
+
 
 class Steps:
     """The training loader as a sized iterable.
@@ -119,65 +124,103 @@ def run_folder(log: LogConfig) -> Path:
     return Path(root) / log.project / log.group / log.name
 
 
-def fit(
-    run: Run, make_job: Callable[[Path, DataShare], Job], watchers: Sequence[Callback] = ()
-) -> RunResult:
-    """Train, or go on training, as ``run`` says; every process calls this.
+class Session:
+    """One training run on this rank: device, process group, random seeds, and the checkpoint to resume from.
+
+    A context manager; leaving it ends the process group::
+
+        with Session(run) as session:
+            job = make_job(run, session.folder, session.share)
+            result = session.fit(job)
 
     Args:
-        run: checked by its family already.
-        make_job: called with the run folder and this process's share of the data, once random numbers are seeded.
-        watchers: further callbacks, called last.
+        run: the configuration, checked by its family.
+
+    Attributes:
+        run: as given.
+        folder: of the run, ROOT/PROJECT/GROUP/NAME.
+        sizes: of the mesh.
+        on_gpu: this rank trains on a GPU.
+        resume: the checkpoint to resume from, or None.
+        share: the part of the data that this rank reads.
 
     Raises:
-        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+        UserError: an impossible mesh or device, a logger that is not installed, or no checkpoint to resume from.
     """
-    _check_loggers(run.log)
-    on_gpu = use_gpu(run.trainer.accelerator)
-    wanted = run.parallel
-    sizes = mesh_sizes(wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count())
-    folder = run_folder(run.log)
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    elif run.trainer.tight_memory:
-        give_memory_back()
-    if sizes.world > 1 or run.trainer.precision != "fp32":
-        start_processes("cuda" if on_gpu else "cpu")
-    try:
-        return _fit(run, make_job, watchers, sizes, on_gpu, folder)
-    finally:
+
+    resume: Path | None
+    share: DataShare
+
+    def __init__(self, run: Run) -> None:
+        _check_loggers(run.log)
+        wanted = run.parallel
+        self.run = run
+        self.on_gpu = use_gpu(run.trainer.accelerator)
+        self.sizes = mesh_sizes(
+            wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count()
+        )
+        self.folder = run_folder(run.log)
+
+    def __enter__(self) -> Session:
+        """Start the process group, find the checkpoint to resume from, and seed all random numbers."""
+        run, device = self.run, "cuda" if self.on_gpu else "cpu"
+        if self.on_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        elif run.trainer.tight_memory:
+            give_memory_back()
+        if self.sizes.world > 1 or run.trainer.precision != "fp32":
+            start_processes(device)
+        try:
+            kernels.use(kernels.choose(device, asdict(run.kernels)))
+            self.resume = from_first(lambda: find_resume(run.trainer.resume, self.folder / "checkpoints"))
+            rank = self.sizes.data_rank(process_rank())
+            self.share = DataShare(rank, self.sizes.data, _data_seed(run, self.sizes, self.resume))
+            if not self.finished:
+                _quieten()
+                seed_everything(run.trainer.seed, workers=True, verbose=False)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the process group."""
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
+    @property
+    def finished(self) -> bool:
+        """The checkpoint to resume from has all steps of the run: there is nothing to do."""
+        return self.resume is not None and checkpoint_step(self.resume) >= self.run.trainer.max_steps
 
-def _fit(
-    run: Run,
-    make_job: Callable[[Path, DataShare], Job],
-    watchers: Sequence[Callback],
-    sizes: MeshSizes,
-    on_gpu: bool,
-    folder: Path,
-) -> RunResult:
-    kernels.use(kernels.choose("cuda" if on_gpu else "cpu", asdict(run.kernels)))
-    resume = from_first(lambda: find_resume(run.trainer.resume, folder / "checkpoints"))
-    if resume is not None and checkpoint_step(resume) >= run.trainer.max_steps:
-        logger.info("%s has already seen %d steps: nothing to do", resume, run.trainer.max_steps)
-        return RunResult(folder, checkpoint_step(resume), 0)
-    _quieten()
-    seed_everything(run.trainer.seed, workers=True, verbose=False)
-    job = make_job(folder, DataShare(sizes.data_rank(process_rank()), sizes.data, _data_seed(run, sizes, resume)))
-    check_plan(sizes, job.model.network.parallel_plan(), run.parallel.attention)
-    if process_rank() == 0:
-        save_config(run, folder / "config.yaml")
-        save_config(run, folder / "checkpoints" / "config.yaml")
-    stop = StopSignals(job.model.votes)
-    callbacks = [*_make_callbacks(run, job, sizes, folder, resume, stop), *watchers]
-    trainer = _make_trainer(run, sizes, on_gpu, callbacks)
-    _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
-    _announce(job, sizes, resume, folder)
-    rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
-    trainer.fit(job.model, train_dataloaders=Steps(job.train, run.trainer.max_steps * rounds))
-    return RunResult(folder, trainer.global_step, stop.received)
+    def result(self) -> RunResult:
+        """Return what a finished run left."""
+        logger.info("%s has already seen %d steps: nothing to do", self.resume, self.run.trainer.max_steps)
+        return RunResult(self.folder, checkpoint_step(self.resume), 0)
+
+    def fit(self, job: Job, watchers: Sequence[Callback] = ()) -> RunResult:
+        """Train ``job`` to its last step.
+
+        Args:
+            job: made inside this session.
+            watchers: further callbacks, called last.
+
+        Raises:
+            UserError: a network that cannot be split over this mesh, unusable data, or a loss that is not finite.
+        """
+        run, folder, resume = self.run, self.folder, self.resume
+        check_plan(self.sizes, job.model.network.parallel_plan(), run.parallel.attention)
+        if process_rank() == 0:
+            save_config(run, folder / "config.yaml")
+            save_config(run, folder / "checkpoints" / "config.yaml")
+        stop = StopSignals(job.model.votes)
+        callbacks = [*_make_callbacks(run, job, self.sizes, folder, resume, stop), *watchers]
+        trainer = _make_trainer(run, self.sizes, self.on_gpu, callbacks)
+        _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
+        _announce(job, self.sizes, resume, folder)
+        rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
+        trainer.fit(job.model, train_dataloaders=Steps(job.train, run.trainer.max_steps * rounds))
+        return RunResult(folder, trainer.global_step, stop.received)
 
 
 def use_gpu(accelerator: str) -> bool:

@@ -22,7 +22,6 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
-from cosmos_lidar.families.lidargen.job import train_lidargen
 from cosmos_lidar.families.lidargen.views import fit_picture
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
@@ -68,7 +67,7 @@ def tokenizers(folder: Path) -> list[object]:
 def checkpoint(made: Path) -> Path:
     options = [*CANVAS, f"data.path={made / 'latents'}", "trainer.max_steps=10", "trainer.val_every=0",
                "trainer.save_every=0", "log.tensorboard=false", f"log.root={made / 'runs'}"]  # fmt: skip
-    folder = train_lidargen(apply_overrides(lidargen.debug(), options)).folder
+    folder = lidargen.train(apply_overrides(lidargen.debug(), options)).folder
     return folder / "checkpoints" / "iter_000000010_ema_model.pt"
 
 
@@ -132,7 +131,7 @@ def ray_checkpoint(made: Path) -> Path:
                f"data.path={made / 'latents'}", "synthetic_clips=0", "trainer.max_steps=3", "trainer.val_every=3",
                "trainer.save_every=0", "log.tensorboard=false", "log.name=rays",
                f"log.root={made / 'runs'}"]  # fmt: skip
-    folder = train_lidargen(apply_overrides(lidargen.debug(), options)).folder
+    folder = lidargen.train(apply_overrides(lidargen.debug(), options)).folder
     return folder / "checkpoints" / "iter_000000003_ema_model.pt"
 
 

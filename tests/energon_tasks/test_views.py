@@ -16,7 +16,6 @@ pytest.importorskip("nemo")
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.lidargen.job import train_lidargen
 from cosmos_lidar.families.lidargen.prepare import write_views
 from cosmos_lidar.families.lidargen.views import FrameViews, lidar_picture
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
@@ -76,7 +75,7 @@ def train(made: Path, name: str, *more: str) -> list[tuple[str, str]]:
     options = [*CANVAS, *tokenizers, f"data.path={made / 'frames'}", "trainer.max_steps=3", "trainer.val_every=0",
                "trainer.save_every=0", "log.tensorboard=false", "model.rays=true", "model.canvas.dense=true",
                f"log.root={made / 'runs'}", f"log.name={name}"]  # fmt: skip
-    folder = train_lidargen(apply_overrides(lidargen.debug(), [*options, *more])).folder
+    folder = lidargen.train(apply_overrides(lidargen.debug(), [*options, *more])).folder
     return [(row["step"], row["loss"]) for row in read_metrics(folder / "metrics.csv") if row["loss"]]
 
 

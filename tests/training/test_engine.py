@@ -19,7 +19,6 @@ pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.dit.job import train_dit
 from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.training.checkpoint import store as checkpoint_store
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
@@ -146,7 +145,7 @@ def test_a_value_that_is_not_finite_stops_all_ranks_and_says_where(tmp_path: Pat
     assert torch.isfinite(dumps[0]["batch"]["latents"]).all()
     run = load_config(dit.DitRun, folder / "config.yaml")
     with pytest.raises(UserError, match="had 2 processes, this is 1: torchrun --nproc_per_node=2"):
-        replay(dit, run, folder, 4, tmp_path / "dumps")
+        replay(dit.FAMILY, run, folder, 4, tmp_path / "dumps")
 
 
 def test_a_signal_to_one_rank_saves_the_same_step_on_all(tmp_path: Path) -> None:
@@ -175,9 +174,8 @@ def step(self, batch, index):
         os.kill(os.getpid(), getattr(signal, os.environ["SEND"]))
     return train(self, batch, index)
 TrainedModel.training_step = step
-from cosmos_lidar.training.command_line import recipe_main
 from recipes import dit
-sys.exit(recipe_main(dit.RECIPES, dit.train))
+sys.exit(dit.FAMILY.main())
 """
     command = [sys.executable, "-c", script, "recipe=debug", *FEW, f"log.root={tmp_path}"]
     for name, status in (("SIGUSR1", 138), ("SIGTERM", 143)):
@@ -203,7 +201,7 @@ def spiky(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> list[int]:
 def test_a_jump_of_the_loss_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spiky(monkeypatch, {6})
     options = ["guard.spike=skip", "guard.spike_window=8", "trainer.save_every=1", "trainer.keep_last=0"]
-    folder = train_dit(small(tmp_path, *options)).folder / "checkpoints"
+    folder = dit.train(small(tmp_path, *options)).folder / "checkpoints"
     before, after, later = (load_full(folder / f"iter_{step:09d}", "model.") for step in (5, 6, 7))
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not all(torch.equal(later[name], after[name]) for name in before)
@@ -212,12 +210,12 @@ def test_a_jump_of_the_loss_is_skipped(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_jump_of_the_loss_goes_back_to_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = spiky(monkeypatch, {7})
     options = ["guard.spike=rollback", "guard.spike_window=8", "trainer.save_every=4"]
-    result = train_dit(small(tmp_path, *options))
+    result = dit.train(small(tmp_path, *options))
     assert (result.step, count[0]) == (8, 11)  # batches 5 to 7 were for nothing
     assert [int(step) for step, _ in losses(result.folder)] == list(range(1, 9))
     spiky(monkeypatch, set(range(7, 40)))
     with pytest.raises(UserError, match="after guard.most_rollbacks=3 returns"):
-        train_dit(small(tmp_path / "again", *options))
+        dit.train(small(tmp_path / "again", *options))
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
@@ -240,7 +238,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
         return poll(store)
 
     monkeypatch.setattr(CheckpointStore, "poll", poll_at_the_end)
-    result = train_dit(small(tmp_path, "trainer.save_every=3", "trainer.keep_last=0"))
+    result = dit.train(small(tmp_path, "trainer.save_every=3", "trainer.keep_last=0"))
     assert (result.step, failed) == (8, [3])
     assert "checkpoint of step 3 could not be written: OSError" in caplog.text
     names = {int(path.name[5:]) for path in (result.folder / "checkpoints").glob("iter_*") if path.is_dir()}
@@ -248,7 +246,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
 
 
 def test_a_step_is_run_again_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train_dit(small(tmp_path, "trainer.save_every=3")).folder
+    folder = dit.train(small(tmp_path, "trainer.save_every=3")).folder
     before = sorted(path for path in folder.rglob("*") if path.is_file())
     assert main(["replay", str(folder), "--step", "5"]) == 0
     said = capsys.readouterr().out
@@ -267,8 +265,8 @@ def test_a_step_is_run_again_as_it_was(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_bf16_trains_to_about_the_same_losses(tmp_path: Path) -> None:
-    lower = train_dit(small(tmp_path, "trainer.precision=bf16", "log.name=bf16"))
-    full = train_dit(small(tmp_path, "log.name=fp32"))
+    lower = dit.train(small(tmp_path, "trainer.precision=bf16", "log.name=bf16"))
+    full = dit.train(small(tmp_path, "log.name=fp32"))
     found, wanted = ([float(loss) for _, loss in losses(one.folder)] for one in (lower, full))
     assert found == pytest.approx(wanted, rel=0.05)
     assert found != wanted
@@ -291,7 +289,7 @@ def test_bf16_trains_to_about_the_same_losses(tmp_path: Path) -> None:
 )
 def test_options_that_cannot_work_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        train_dit(small(tmp_path, *options))
+        dit.train(small(tmp_path, *options))
 
 
 def test_every_recipe_has_a_debug_variant() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from cosmos_lidar.families.lidar_tokenizer import job as run_module
-from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
-from cosmos_lidar.training.overrides import load_config
+from recipes.lidar_tokenizer import FAMILY
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
         return replace(data, train=Noting(data.train))
 
     run_module.make_data = make_noted
-    result = run_module.train_tokenizer(load_config(TokenizerRun, folder / "config.yaml"))
+    result = FAMILY.train(FAMILY.load(folder / "config.yaml"))
     torch.save({"seen": seen, "batches": batches, "step": result.step}, folder / f"rank{rank}.pt")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import apply_overrides
 from recipes.registry import find_family
@@ -25,7 +26,7 @@ KEPT: list[Any] = []  # loaders with workers take seconds to be dropped: they go
 
 
 def main() -> None:
-    scenario, family = json.loads(sys.argv[1]), find_family(sys.argv[2]).module
+    scenario, family = json.loads(sys.argv[1]), find_family(sys.argv[2])
     victim = int(os.environ.get("RANK", 0)) == int(os.environ.get("WORLD_SIZE", 1)) - 1
     clips: list[list[str]] = []
     train = TrainedModel.training_step
@@ -42,27 +43,27 @@ def main() -> None:
         return train(self, batch, index)
 
     TrainedModel.training_step = step
-    make = family.make_job
     results = []
     for options in scenario.get("runs", [[]]):
-        run = apply_overrides(family.debug(), [*sys.argv[3:], *options])
+        run = apply_overrides(family.recipes["debug"](), [*sys.argv[3:], *options])
         clips.clear()
 
-        def keep(run: Any, *rest: Any) -> Any:
-            KEPT.append(make(run, *rest))
-            return KEPT[-1]
-
-        results.append(_run(run, keep) | {"clips": list(clips)})
+        results.append(_run(run, family) | {"clips": list(clips)})
     sys.stdout.write("RESULT " + json.dumps({"rank": int(os.environ.get("RANK", 0)), "runs": results}) + "\n")
     sys.stdout.flush()
     os._exit(0)
 
 
-def _run(run: Any, make_job: Any) -> dict[str, Any]:
-    from cosmos_lidar.training.engine import fit
+def _run(run: Any, family: Family[Any]) -> dict[str, Any]:
+    from cosmos_lidar.training.engine import Session
 
     try:
-        result = fit(run, lambda folder, share: make_job(run, folder, share))
+        with Session(run) as session:
+            if session.finished:
+                result = session.result()
+            else:
+                KEPT.append(family.make_job(run, session.folder, session.share))
+                result = session.fit(KEPT[-1])
     except UserError as error:
         return {"error": str(error)}
     return {"step": result.step, "signal": result.signal, "folder": str(result.folder)}

@@ -22,7 +22,7 @@ from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.shards.latents import LATENT, META, SAMPLE_TYPE, TEXT, array_bytes
-from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.engine import DataShare, Job
 
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
@@ -35,18 +35,7 @@ __all__ = [
     "make_job",
     "make_network",
     "synthetic_latents",
-    "train_dit",
 ]
-
-
-def train_dit(run: DitRun) -> RunResult:
-    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
-
-    Raises:
-        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
-    """
-    check(run)
-    return fit(run, lambda folder, share: make_job(run, folder, share))
 
 
 def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:

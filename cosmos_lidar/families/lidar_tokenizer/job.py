@@ -14,17 +14,9 @@ from cosmos_lidar.families.lidar_tokenizer.data import make_data, picture_size
 from cosmos_lidar.families.lidar_tokenizer.model import LidarTokenizerModel
 from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.sensors import RangeMapFormat
-from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.engine import DataShare, Job
 
-
-def train_tokenizer(run: TokenizerRun) -> RunResult:
-    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
-
-    Raises:
-        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
-    """
-    check(run)
-    return fit(run, lambda folder, share: make_job(run, folder, share))
+__all__ = ["check", "export_weights", "make_dry_model", "make_job", "make_network"]
 
 
 def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:

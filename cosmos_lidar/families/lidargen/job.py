@@ -12,19 +12,9 @@ from cosmos_lidar.families.dit.job import load_job, make_network
 from cosmos_lidar.families.lidargen.config import LidarGenRun, check
 from cosmos_lidar.families.lidargen.model import LidarGenModel
 from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
-from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.engine import DataShare, Job
 
-__all__ = ["check", "export_weights", "make_dry_model", "make_job", "train_lidargen"]
-
-
-def train_lidargen(run: LidarGenRun) -> RunResult:
-    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
-
-    Raises:
-        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
-    """
-    check(run)
-    return fit(run, lambda folder, share: make_job(run, folder, share))
+__all__ = ["check", "export_weights", "make_dry_model", "make_job"]
 
 
 def make_job(run: LidarGenRun, folder: Path, share: DataShare) -> Job:

@@ -24,19 +24,9 @@ from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.spatial import check_width
-from cosmos_lidar.training.engine import DataShare, Job, RunResult, fit
+from cosmos_lidar.training.engine import DataShare, Job
 
-__all__ = ["check", "export_weights", "make_dry_model", "make_job", "make_network", "train_video_tokenizer"]
-
-
-def train_video_tokenizer(run: VideoRun) -> RunResult:
-    """Train, or go on training, as ``run`` says; every process of a ``torchrun`` calls this.
-
-    Raises:
-        UserError: an impossible option, unusable data or weights, or a loss that is not finite.
-    """
-    check(run)
-    return fit(run, lambda folder, share: make_job(run, folder, share))
+__all__ = ["check", "export_weights", "make_dry_model", "make_job", "make_network"]
 
 
 def make_job(run: VideoRun, folder: Path, share: DataShare) -> Job:

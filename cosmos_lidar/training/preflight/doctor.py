@@ -18,7 +18,7 @@ import torch
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
 from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
-from cosmos_lidar.training.command_line import choose
+from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.preflight.prediction import Prediction, predict
 
 # What training imports, and the versions that are known to work together.
@@ -71,12 +71,12 @@ class Report:
 
 
 def examine(
-    family: Any | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True
+    family: Family[Any] | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True
 ) -> Report:
     """Look at the machine and, where one is named, at a recipe.
 
     Args:
-        family: module of a recipe file, with RECIPES, ``check_run`` and ``make_dry_model``; None: the machine alone.
+        family: whose recipe is examined; None: the machine alone.
         options: ``recipe=NAME`` and ``key=value``.
         processes: of the run; 0 for those that its sizes name, or of the launcher.
         memory_gb: of one device in 1e9 bytes; 0 for that of this machine.
@@ -88,9 +88,9 @@ def examine(
     report = Report([*_versions(), *_devices()])
     if family is None:
         return report
-    run, _ = choose(options, family.RECIPES)
+    run, _ = family.choose(options)
     try:
-        family.check_run(run)
+        family.check(run)
         sizes = _sizes(run, processes)
         report.findings.append(Finding("mesh", True, f"{sizes}: {sizes.world} processes, {sizes.data} shares of data"))
         if look_at_data:

@@ -22,6 +22,7 @@ from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, make_mesh
 from cosmos_lidar.training.checkpoint.callback import training_tensors
 from cosmos_lidar.training.config import Run
 from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.measure.flops import training_flops
 from cosmos_lidar.training.measure.memory import PeakMemory
 from cosmos_lidar.training.model import TrainedModel
@@ -61,12 +62,12 @@ class Prediction:
         return self.peak - self.weights - self.optimizer - self.average
 
 
-def predict(run: Run, family: Any, sizes: MeshSizes) -> Prediction:
+def predict(run: Run, family: Family[Any], sizes: MeshSizes) -> Prediction:
     """Return what ``run`` needs on a mesh.
 
     Args:
         run: the configuration.
-        family: the recipe's module.
+        family: that the run belongs to.
         sizes: of the mesh; its processes need not exist.
 
     Raises:

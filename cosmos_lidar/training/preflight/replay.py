@@ -14,7 +14,8 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.mesh import process_count, process_rank
 from cosmos_lidar.training.checkpoint.callback import checkpoint_mesh
 from cosmos_lidar.training.checkpoint.manifest import newest_good
-from cosmos_lidar.training.engine import fit
+from cosmos_lidar.training.engine import Session
+from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.guards.nonfinite import dump_batch
 from cosmos_lidar.training.run_log import read_metrics
 
@@ -52,11 +53,11 @@ class _NoteStep(Callback):
             self.path = dump_batch(self.folder, self.step, trainer.global_rank, batch, notes | {"clips": self.clips})
 
 
-def replay(family: Any, run: Any, folder: Path, step: int, dumps: Path) -> ReplayResult:
+def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) -> ReplayResult:
     """Run step ``step`` (from 1) of the run in ``folder`` again; nothing in it is changed but ``dumps``.
 
     Args:
-        family: module of the run's recipe file, with ``make_job``.
+        family: of the run.
         run: its configuration.
         folder: of the run.
         step: from 1.
@@ -74,7 +75,8 @@ def replay(family: Any, run: Any, folder: Path, step: int, dumps: Path) -> Repla
     note = _NoteStep(step, dumps)
     with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
         again = _short(run, folder, step, start, Path(scratch))
-        result = fit(again, lambda where, share: family.make_job(again, folder, share), [note])
+        with Session(again) as session:
+            result = session.fit(family.make_job(again, folder, session.share), [note])
         rows = read_metrics(result.folder / "metrics.csv") if process_rank() == 0 else []
     if process_rank() != 0:
         return ReplayResult([], True)

@@ -12,11 +12,11 @@ pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.families.export import export_checkpoint
-from cosmos_lidar.families.lidar_tokenizer.job import train_tokenizer
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
+from recipes.lidar_tokenizer import train
 
 MEASURED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", "data_s", "compute_s", "optimizer_s", "save_s")
 
@@ -50,7 +50,7 @@ def _checkpoint(folder: Path, step: int) -> dict:
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(small_run, meddle):
     ema = ["model.ema.enabled=true", "model.ema.decay=0.9", "trainer.val_every=3"]
-    straight = train_tokenizer(small_run("log.name=straight", *ema))
+    straight = train(small_run("log.name=straight", *ema))
     assert (straight.step, straight.signal) == (8, 0)
     seen = []
 
@@ -61,16 +61,16 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(small_run, meddle):
         return batch
 
     meddle(interrupt)
-    stopped = train_tokenizer(small_run("log.name=stopped", *ema))
+    stopped = train(small_run("log.name=stopped", *ema))
     assert (stopped.step, stopped.signal) == (5, signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    finished = train_tokenizer(small_run("log.name=stopped", *ema))
+    finished = train(small_run("log.name=stopped", *ema))
     assert (finished.step, finished.signal, len(seen)) == (8, 0, 8)
     assert _rows(finished.folder) == _rows(straight.folder)
     one, other = _checkpoint(straight.folder, 8), _checkpoint(finished.folder, 8)
     assert len(one["tensors"]) > 100
     assert_same(other, one)
-    again = train_tokenizer(small_run("log.name=stopped", *ema))  # already done: nothing is touched
+    again = train(small_run("log.name=stopped", *ema))  # already done: nothing is touched
     assert again.step == 8
     assert _rows(finished.folder) == _rows(straight.folder)
 
@@ -85,7 +85,7 @@ def test_a_value_that_is_not_finite_stops_before_the_update(small_run, meddle):
     meddle(poison)
     run = small_run("trainer.save_every=1")
     with pytest.raises(UserError) as error:
-        train_tokenizer(run)
+        train(run)
     assert "step 3" in str(error.value)
     assert "not finite" in str(error.value)
     assert all(clip in str(error.value) for clip in clips)
@@ -95,27 +95,27 @@ def test_a_value_that_is_not_finite_stops_before_the_update(small_run, meddle):
 
 def test_data_that_cannot_be_used(small_run, shards, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="nowhere"):
-        train_tokenizer(small_run("data.path=nowhere"))
+        train(small_run("data.path=nowhere"))
     with pytest.raises(UserError, match="test"):
-        train_tokenizer(small_run("data.val_split=test"))  # an empty split
+        train(small_run("data.val_split=test"))  # an empty split
     with pytest.raises(UserError, match="data.crop_columns=896"):
-        train_tokenizer(small_run("data.crop_columns=896"))
+        train(small_run("data.crop_columns=896"))
     with pytest.raises(UserError, match="data.crop_columns=60"):
-        train_tokenizer(small_run("data.crop_columns=60"))
+        train(small_run("data.crop_columns=60"))
     with pytest.raises(DataError, match="vgg_is_not_here.pth"):
-        train_tokenizer(small_run("model.loss.perceptual=0.1", "model.loss.perceptual_weights=vgg_is_not_here.pth"))
+        train(small_run("model.loss.perceptual=0.1", "model.loss.perceptual_weights=vgg_is_not_here.pth"))
     with pytest.raises(UserError, match="no_weights"):
-        train_tokenizer(small_run("model.checkpoint=no_weights"))
+        train(small_run("model.checkpoint=no_weights"))
     with pytest.raises(UserError, match="trainer.resume=no_checkpoint"):
-        train_tokenizer(small_run("trainer.resume=no_checkpoint"))
+        train(small_run("trainer.resume=no_checkpoint"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="log.mlflow=true and mlflow is not installed: pip install mlflow"):
-        train_tokenizer(small_run("log.mlflow=true"))
+        train(small_run("log.mlflow=true"))
 
 
 def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
     run = small_run("trainer.max_steps=3", "model.ema.enabled=true", "model.ema.decay=0.5", "trainer.log_every=3")
-    first = train_tokenizer(run)
+    first = train(run)
     last = _rows(first.folder)[-1]
     paths = export_checkpoint(first.folder / "checkpoints" / "iter_000000003", tmp_path / "out")
     stem = "iter_000000003"
@@ -132,7 +132,7 @@ def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
     second = apply_overrides(
         run, [f"model.checkpoint={tmp_path / 'out' / stem}.safetensors", "log.name=second", "model.ema.enabled=false"]
     )
-    begun = _rows(train_tokenizer(second).folder)[0]
+    begun = _rows(train(second).folder)[0]
     assert begun["step"] == "0"
     assert float(begun["val/loss"]) != float(last["val/loss"])  # that one was of the average
     assert float(begun["val/loss"]) < float(_rows(first.folder)[0]["val/loss"])
@@ -142,16 +142,16 @@ def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
 
 def test_old_checkpoints_are_deleted(small_run):
     run = small_run("trainer.max_steps=4", "trainer.save_every=1", "trainer.keep_last=2")
-    folder = train_tokenizer(run).folder / "checkpoints"
+    folder = train(run).folder / "checkpoints"
     assert sorted(path.name for path in folder.glob("iter_*")) == ["iter_000000003", "iter_000000004"]
     assert (folder / "latest_checkpoint.txt").read_text() == "iter_000000004\n"
 
 
 def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(small_run):
-    first = train_tokenizer(small_run("log.name=first", "trainer.export=true"))
+    first = train(small_run("log.name=first", "trainer.export=true"))
     weights = first.folder / "checkpoints" / "iter_000000008.safetensors"
     options = [f"model.checkpoint={weights}", "model.train_encoder=false", "log.name=second"]
-    second = train_tokenizer(small_run(*options))
+    second = train(small_run(*options))
     one, other = (load_full(run.folder / "checkpoints" / "iter_000000008") for run in (first, second))
     weights = {name for name in one if name.startswith("model.")}
     kept = {name for name in weights if name.startswith(("model.encoder.", "model.quant_conv."))}
@@ -159,4 +159,4 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(small_run):
     assert all(torch.equal(one[name], other[name]) for name in kept)
     assert all(not torch.equal(one[name], other[name]) for name in weights - kept if "decoder.conv_" in name)
     with pytest.raises(UserError, match="model.train_encoder=False: give the tokenizer"):
-        train_tokenizer(small_run("model.train_encoder=false", "log.name=third"))
+        train(small_run("model.train_encoder=false", "log.name=third"))

@@ -11,7 +11,7 @@ pytest.importorskip("nemo")
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidar_tokenizer.config import check
-from cosmos_lidar.families.lidar_tokenizer.job import make_dry_model, train_tokenizer
+from cosmos_lidar.families.lidar_tokenizer.job import make_dry_model
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
@@ -22,7 +22,7 @@ SHAPE = ["model.name=CV4x8x8", "model.channels_mult=[1,2]", "model.resolution=nu
 
 def test_sequences_are_learned_from_and_exported(tmp_path: Path) -> None:
     options = [*SHAPE, "trainer.max_steps=8", "trainer.val_every=0", f"log.root={tmp_path}", "log.tensorboard=false"]
-    result = train_tokenizer(apply_overrides(lidar_tokenizer.debug(), options))
+    result = lidar_tokenizer.train(apply_overrides(lidar_tokenizer.debug(), options))
     rows = [row for row in read_metrics(result.folder / "metrics.csv") if row["val/rmse_m"]]
     assert float(rows[-1]["val/rmse_m"]) < 0.9 * float(rows[0]["val/rmse_m"])
     network = load_tokenizer(result.folder / "checkpoints" / "iter_000000008.pt")

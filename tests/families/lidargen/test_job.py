@@ -15,7 +15,7 @@ pytest.importorskip("nemo")
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.job import make_network
 from cosmos_lidar.families.lidargen.config import LidarGenRun, check
-from cosmos_lidar.families.lidargen.job import make_dry_model, train_lidargen
+from cosmos_lidar.families.lidargen.job import make_dry_model
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
@@ -60,7 +60,7 @@ def test_the_loss_is_that_of_the_made_slot_over_the_whole_canvas(tmp_path: Path)
 
 
 def test_the_loss_falls_and_the_published_files_load(tmp_path: Path) -> None:
-    folder = train_lidargen(some_run(tmp_path, "a", "trainer.max_steps=100")).folder
+    folder = lidargen.train(some_run(tmp_path, "a", "trainer.max_steps=100")).folder
     rows = [row for row in read_metrics(folder / "metrics.csv") if row["val/mse"]]
     assert float(rows[-1]["val/mse"]) < 0.8 * float(rows[0]["val/mse"])
     path = folder / "checkpoints" / "iter_000000100_ema_model.pt"
@@ -72,11 +72,11 @@ def test_the_loss_falls_and_the_published_files_load(tmp_path: Path) -> None:
 
 
 def test_interrupted_is_uninterrupted(tmp_path: Path) -> None:
-    data = train_lidargen(some_run(tmp_path, "data", "trainer.max_steps=1")).folder / "synthetic"
+    data = lidargen.train(some_run(tmp_path, "data", "trainer.max_steps=1")).folder / "synthetic"
     where = f"data.path={data}"
-    whole = train_lidargen(some_run(tmp_path, "whole", "trainer.max_steps=6", where)).folder
-    train_lidargen(some_run(tmp_path, "part", "trainer.max_steps=3", where))
-    part = train_lidargen(some_run(tmp_path, "part", "trainer.max_steps=6", where)).folder
+    whole = lidargen.train(some_run(tmp_path, "whole", "trainer.max_steps=6", where)).folder
+    lidargen.train(some_run(tmp_path, "part", "trainer.max_steps=3", where))
+    part = lidargen.train(some_run(tmp_path, "part", "trainer.max_steps=6", where)).folder
     assert losses(whole) == losses(part)
     ours, theirs = (load_full(folder / "checkpoints" / "iter_000000006") for folder in (whole, part))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -85,14 +85,14 @@ def test_interrupted_is_uninterrupted(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", ["parallel.context=2", "parallel.tensor=2"])
 def test_two_processes_are_one(mesh: str, tmp_path: Path) -> None:
-    data = train_lidargen(some_run(tmp_path, "data", "trainer.max_steps=1")).folder / "synthetic"
+    data = lidargen.train(some_run(tmp_path, "data", "trainer.max_steps=1")).folder / "synthetic"
     options = [*FEW, "trainer.max_steps=3", f"data.path={data}", f"log.root={tmp_path}"]
     program = [str(ROOT / "recipes" / "lidargen.py"), "recipe=debug", "log.name=two", mesh, *options]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *program]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    one = losses(train_lidargen(some_run(tmp_path, "one", "trainer.max_steps=3", f"data.path={data}")).folder)
+    one = losses(lidargen.train(some_run(tmp_path, "one", "trainer.max_steps=3", f"data.path={data}")).folder)
     two = losses(tmp_path / "posttraining" / "diffusion_text2world" / "two")
     for ours, theirs in zip(one, two, strict=True):
         assert [float(x) for x in ours] == pytest.approx([float(x) for x in theirs], rel=1e-4)

@@ -13,13 +13,12 @@ import torch
 pytest.importorskip("nemo")
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.video_tokenizer.config import PUBLISHED_KEYS, VideoRun, check
-from cosmos_lidar.families.video_tokenizer.job import make_dry_model, make_loss, make_network, train_video_tokenizer
+from cosmos_lidar.families.video_tokenizer.config import VideoRun, check
+from cosmos_lidar.families.video_tokenizer.job import make_dry_model, make_loss, make_network
 from cosmos_lidar.families.video_tokenizer.model import to_unit_range
 from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
 from cosmos_lidar.training.checkpoint.reading import load_full
-from cosmos_lidar.training.command_line import choose
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import video_tokenizer
@@ -33,7 +32,7 @@ CRITIC = [f"model.loss.adversarial.{text}" for text in ("weight=0.1", "start=2",
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic videos of the debug recipe, and the run that made them."""
     folder = tmp_path_factory.mktemp("runs")
-    return train_video_tokenizer(some_run(folder, "first", "trainer.max_steps=20")).folder / "synthetic"
+    return video_tokenizer.train(some_run(folder, "first", "trainer.max_steps=20")).folder / "synthetic"
 
 
 def some_run(root: Path, name: str, *options: str) -> VideoRun:
@@ -42,7 +41,7 @@ def some_run(root: Path, name: str, *options: str) -> VideoRun:
 
 
 def train(root: Path, name: str, shards: Path, *options: str) -> Path:
-    return train_video_tokenizer(some_run(root, name, f"data.path={shards}", *options)).folder
+    return video_tokenizer.train(some_run(root, name, f"data.path={shards}", *options)).folder
 
 
 def losses(folder: Path) -> list[tuple[str, ...]]:
@@ -142,7 +141,7 @@ def test_weights_to_start_from_and_those_of_another_family(tmp_path: Path) -> No
 def test_the_published_command_line_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--yes", "data.path=DATA", "model.jit_ckpt_pth=CKPT", "model.model=Cosmos-1.0-Tokenizer-CV8x8x8",
              "data.micro_batch_size=2", "data.num_workers=3", "trainer.val_check_interval=7"]  # fmt: skip
-    run, args = choose(words, video_tokenizer.RECIPES, PUBLISHED_KEYS)
+    run, args = video_tokenizer.FAMILY.choose(words)
     assert args.yes
     assert (run.data.path, run.data.batch_size, run.data.workers, run.trainer.val_every) == ("DATA", 2, 3, 7)
     assert (run.optim.lr, run.optim.betas, run.optim.weight_decay) == (1e-4, [0.5, 0.999], 0.01)

@@ -53,7 +53,7 @@ def test_predicted_memory_is_what_training_takes(case: str, tmp_path: Path) -> N
     measured = max(float(row["memory_gb"]) for row in rows if row["memory_gb"])
     run = apply_overrides(family.debug(), options[1:])
     sizes = run.parallel.data_replicate, run.parallel.data_shard, run.parallel.context, run.parallel.tensor
-    found = predict(run, family, mesh_sizes(*sizes, processes))
+    found = predict(run, family.FAMILY, mesh_sizes(*sizes, processes))
     base = int(subprocess.run([sys.executable, "-c", _BASE], capture_output=True, text=True, check=True).stdout) / 1e9
     assert found.peak / 1e9 > 0.3  # enough for the test to be about tensors
     assert (base + found.peak / 1e9) == pytest.approx(measured, rel=0.15)
@@ -69,8 +69,8 @@ print(doctor.base_memory())
 
 def test_parts_of_the_prediction_add_up() -> None:
     run = apply_overrides(dit.debug(), ["parallel.data_shard=2"])
-    whole = predict(dit.debug(), dit, mesh_sizes(0, 1, 1, 1, 1))
-    half = predict(run, dit, mesh_sizes(0, 2, 1, 1, 2))
+    whole = predict(dit.debug(), dit.FAMILY, mesh_sizes(0, 1, 1, 1, 1))
+    half = predict(run, dit.FAMILY, mesh_sizes(0, 2, 1, 1, 2))
     assert whole.parameters == half.parameters
     assert whole.weights == pytest.approx(4 * whole.parameters, rel=0.01)  # and the buffer of positions
     assert whole.optimizer == pytest.approx(8 * whole.parameters, rel=0.01)
@@ -82,12 +82,12 @@ def test_parts_of_the_prediction_add_up() -> None:
 
 def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     asked = ["recipe=faditv2_7b", "data.path=elsewhere", f"log.root={tmp_path}"]
-    report = examine(dit, asked, processes=8, memory_gb=141.0, look_at_data=False)
+    report = examine(dit.FAMILY, asked, processes=8, memory_gb=141.0, look_at_data=False)
     assert report.prediction.parameters == 7_234_783_252
     assert report.prediction.weights == pytest.approx(4 * 7_234_783_252 / 8, rel=0.01)
     fits = {finding.topic: finding.ok for finding in report.findings}
     assert fits["memory"]
-    tight = examine(dit, asked, processes=8, memory_gb=20.0, look_at_data=False)
+    tight = examine(dit.FAMILY, asked, processes=8, memory_gb=20.0, look_at_data=False)
     said = {finding.topic: finding for finding in tight.findings}
     assert said["memory"].ok is False
     assert "parallel.recompute=full: " in said["advice"].text
@@ -104,7 +104,7 @@ def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_in_the_way_is_named(options: list[str], topic: str, text: str) -> None:
-    report = examine(lidar_tokenizer, options, processes=0, memory_gb=0.0)
+    report = examine(lidar_tokenizer.FAMILY, options, processes=0, memory_gb=0.0)
     assert not report.ok
     wrong = [finding for finding in report.findings if finding.ok is False]
     assert [finding.topic for finding in wrong] == [topic]

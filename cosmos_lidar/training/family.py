@@ -1,0 +1,111 @@
+"""Model family: the recipes (configurations) of one kind of network and the module that builds its training jobs.
+
+A recipe file defines one, ``FAMILY``, and every program that starts, examines or reads a run works through it: the
+recipe file itself, ``cosmos-lidar train``, ``doctor``, ``replay`` and ``export``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cosmos_lidar.training.command_line import choose, recipe_main
+from cosmos_lidar.training.overrides import load_config
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+    from cosmos_lidar.training.engine import DataShare, Job, RunResult
+    from cosmos_lidar.training.model import TrainedModel
+
+ConfigT = TypeVar("ConfigT", bound=Any)
+
+
+@dataclass(frozen=True)
+class Family(Generic[ConfigT]):
+    """One kind of model: its configurations and its job module.
+
+    Attributes:
+        name: of the recipe file, and value of ``family`` in every configuration.
+        recipes: functions that return a configuration, by variant; the first one is the default.
+        config: type of the configurations.
+        job: dotted name of the module that builds a training job, imported when it is needed. It has
+            ``check(run)``, ``make_job(run, folder, share)`` and ``make_dry_model(run)``, see
+            :mod:`cosmos_lidar.families.dit.job`.
+        aliases: further option names, as published command lines have them -> ours.
+    """
+
+    name: str
+    recipes: Mapping[str, Callable[[], ConfigT]]
+    config: type[ConfigT]
+    job: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def choose(self, argv: list[str]) -> tuple[ConfigT, argparse.Namespace]:
+        """Return the configuration that a command line asks for, and its flags.
+
+        Raises:
+            UserError: an unknown variant or option, or a value of the wrong type.
+        """
+        return choose(argv, self.recipes, self.aliases)
+
+    def load(self, path: Path) -> ConfigT:
+        """Return the configuration in the file ``path``, the ``config.yaml`` of a run.
+
+        Raises:
+            DataError: the file is missing or no YAML mapping.
+            UserError: a key does not exist or has a value of another type.
+        """
+        return load_config(self.config, path)
+
+    def check(self, run: ConfigT) -> None:
+        """Refuse options that cannot work together.
+
+        Raises:
+            UserError: the message names the options and valid values.
+        """
+        self._module().check(run)
+
+    def make_job(self, run: ConfigT, folder: Path, share: DataShare) -> Job:
+        """Return network, data and exports of a run.
+
+        Args:
+            run: the configuration.
+            folder: of the run.
+            share: the part of the data that this rank reads.
+        """
+        return self._module().make_job(run, folder, share)
+
+    def make_dry_model(self, run: ConfigT) -> TrainedModel:
+        """Return the model of a run without weights and without reading data, for predictions."""
+        return self._module().make_dry_model(run)
+
+    def train(self, run: ConfigT, watchers: Sequence[Callback] = ()) -> RunResult:
+        """Train, or resume training, as ``run`` says; every rank calls this.
+
+        Args:
+            run: the configuration.
+            watchers: further callbacks of Lightning's Trainer, called last.
+
+        Raises:
+            UserError: an impossible option, unusable data or weights, or a loss that is not finite.
+        """
+        from cosmos_lidar.training.engine import Session
+
+        self.check(run)
+        with Session(run) as session:
+            if session.finished:
+                return session.result()
+            job = self.make_job(run, session.folder, session.share)
+            return session.fit(job, watchers)
+
+    def main(self, argv: list[str] | None = None) -> int:
+        """Run the recipe file as a program; returns its exit status (see :func:`recipe_main`)."""
+        return recipe_main(self.recipes, self.train, argv, self.aliases)
+
+    def _module(self) -> Any:
+        return importlib.import_module(self.job)
