@@ -11,13 +11,14 @@ USER 1000
 ENV PATH=/home/cosmos/venv/bin:$PATH OUTPUT_ROOT=/results
 WORKDIR /opt/cosmos_lidar
 
-COPY --chown=cosmos constraints.txt setup.cfg pyproject.toml README.md ./
+COPY --chown=cosmos constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
+COPY --chown=cosmos cosmos_lidar/__init__.py cosmos_lidar/
 # The index that has the CPU build of torch (PyTorch's installation page); without, the large CUDA build comes.
 ARG TORCH_INDEX=""
 RUN python -m venv /home/cosmos/venv \
     && pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
-    && mkdir cosmos_lidar energon_tasks recipes launch \
-    && touch cosmos_lidar/__init__.py energon_tasks/__init__.py recipes/__init__.py launch/__init__.py \
+    && mkdir energon_tasks recipes launch \
+    && touch energon_tasks/__init__.py recipes/__init__.py launch/__init__.py \
     && pip install -c constraints.txt '.[train,viz,waymo]' \
     && pip uninstall --yes cosmos_lidar
 

@@ -1,23 +1,23 @@
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.launch.tools import find_tool
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "launch/slurm/train.sbatch"
 FAKE = str(Path(__file__).with_name("recipe_that_ends.py"))
-SHELL_FILES = sorted([*ROOT.glob("launch/slurm/*.s*"), *ROOT.glob("docker/*.sh")])
+SHELL_FILES = sorted([*ROOT.glob("launch/slurm/*.s*"), *ROOT.glob("docker/*.sh"), ROOT / ".ci" / "run"])
 
 
 @pytest.mark.parametrize("file", SHELL_FILES, ids=lambda file: file.name)
 def test_shellcheck_finds_nothing(file: Path):
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", "-x", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    shellcheck = find_tool("shellcheck")
+    done = subprocess.run([shellcheck, "-x", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 
 
