@@ -1,12 +1,14 @@
-"""The ``cosmos-lidar`` command: one sub-command per file in ``cosmos_lidar/commands``.
+"""The ``cosmos-lidar`` command line: one sub-command per file in ``cosmos_lidar/commands``.
 
-A command module has ``HELP`` (one line), ``EXAMPLE`` (a command line), ``add_arguments(parser)`` and ``run(args)``,
-and imports heavy packages only inside ``run``: ``cosmos-lidar --help`` must stay under half a second.
+A command module has ``GROUP`` (a key of :data:`GROUPS`; without one it is listed last), ``HELP`` (one line),
+``EXAMPLE`` (a command line), ``add_arguments(parser)`` and ``run(args)``. It imports heavy packages only inside
+``run``: ``cosmos-lidar --help`` must take less than half a second.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import pkgutil
 import sys
@@ -15,6 +17,44 @@ from types import ModuleType
 from cosmos_lidar import __version__, commands
 from cosmos_lidar.errors import UserError
 
+GROUPS = {
+    "data": "data (inspect recordings, make and check shards)",
+    "tokenizers": "tokenizers (encode, decode, measure)",
+    "generation": "generation (encode conditions, sample)",
+    "training": "training (train a recipe, predict its memory, replay a step)",
+    "checkpoints": "checkpoints (convert and export weights)",
+    "other": "other",
+}
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Argument parser whose help lists sub-commands by group, and whose errors name the nearest sub-command."""
+
+    groups: dict[str, list[str]]
+
+    def format_help(self) -> str:
+        """Return usage, description, the sub-commands of each group, options and epilog."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        listed = {action.dest: action for action in self._subparsers._group_actions[0]._choices_actions}
+        for group, names in self.groups.items():
+            formatter.start_section(GROUPS[group])
+            formatter.add_arguments([listed[name] for name in names])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments(self._optionals._group_actions)
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.dest == "command" and value not in action.choices:
+            near = difflib.get_close_matches(str(value), action.choices, 1)
+            hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(action.choices)}"
+            raise argparse.ArgumentError(None, f"unknown command {value!r}; {hint}")
+        super()._check_value(action, value)
+
 
 def find_commands() -> dict[str, ModuleType]:
     """Return the command modules by name; ``latents_stats.py`` is the command ``latents-stats``."""
@@ -22,13 +62,30 @@ def find_commands() -> dict[str, ModuleType]:
     return {name.replace("_", "-"): importlib.import_module(f"cosmos_lidar.commands.{name}") for name in names}
 
 
-def build_parser() -> argparse.ArgumentParser:
+def group_commands(modules: dict[str, ModuleType]) -> dict[str, list[str]]:
+    """Return the names of commands by group, in the order of :data:`GROUPS`; unknown groups count as ``other``."""
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for name, module in modules.items():
+        group = getattr(module, "GROUP", "other")
+        groups[group if group in groups else "other"].append(name)
+    return {group: names for group, names in groups.items() if names}
+
+
+def build_parser() -> CommandParser:
     """Return the argument parser with every sub-command in it."""
-    parser = argparse.ArgumentParser(prog="cosmos-lidar", description="Sensor world models for autonomous driving.")
+    parser = CommandParser(
+        prog="cosmos-lidar",
+        description="Train, evaluate and run sensor world models for driving.",
+        epilog="`cosmos-lidar COMMAND --help` shows the options of a command, with an example.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug log lines")
-    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in find_commands().items():
+    sub = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
+    modules = find_commands()
+    parser.groups = group_commands(modules)
+    for name, module in modules.items():
         child = sub.add_parser(
             name,
             help=module.HELP,
@@ -42,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; exit status 0 done, 1 the command found a problem, 2 wrong input, 130 interrupted."""
+    """Run the command line; exit status: 0 done, 1 the command found a problem, 2 wrong input, 130 interrupted."""
     args = build_parser().parse_args(argv)
     from cosmos_lidar.log import configure
 
@@ -55,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cosmos-lidar {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"cosmos-lidar {args.command}: interrupted; what was finished is kept", file=sys.stderr)
+        print(f"cosmos-lidar {args.command}: interrupted; finished results are kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141

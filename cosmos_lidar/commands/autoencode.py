@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame
     from cosmos_lidar.progress import Meter
 
+GROUP = "tokenizers"
 HELP = "encode and decode lidar drives; write videos, range maps, point clouds and metrics"
 EXAMPLE = "cosmos-lidar autoencode --sample_path drives/lidar/CLIP.tar --checkpoint checkpoints/lidar --output_folder a"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cosmos_lidar.shards.check import CheckResult
 
+GROUP = "data"
 HELP = "decode every part of a folder of shards and compare counts, checksums, splits and Energon's index"
 EXAMPLE = "cosmos-lidar check shards/"
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+GROUP = "checkpoints"
 HELP = "read a tokenizer from any of its published files and write it as safetensors or as TorchScript"
 EXAMPLE = "cosmos-lidar convert checkpoints/Cosmos-Tokenizer-CI8x8-Lidar --out lidar_tokenizer.safetensors"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+GROUP = "training"
 HELP = "the whole path in minutes on a CPU: recordings, shards, training, export, report.html"
 EXAMPLE = "cosmos-lidar demo --out demo --data ~/kitti --format kitti"
 

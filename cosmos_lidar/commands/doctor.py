@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+GROUP = "training"
 HELP = "check versions, devices, data and checkpoint, and predict what a recipe needs before it is launched"
 EXAMPLE = "cosmos-lidar doctor dit recipe=faditv2_7b parallel.data_shard=8 --processes 8 --memory-gb 141"
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
     from cosmos_lidar.latents.space import LatentSpace
 
+GROUP = "generation"
 HELP = "encode range maps and pictures of drives into latents on one canvas, as shards for recipes/lidargen.py"
 EXAMPLE = "cosmos-lidar encode-views drives latents --lidar-tokenizer lidar.pt --image-tokenizer video.pt"
 

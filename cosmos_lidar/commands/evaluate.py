@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 
 _COLUMNS = ("clip", "frames", "RMSE m", "MAE m", "relative", "Chamfer m", "drop precision", "drop recall", "PSNR dB")
+GROUP = "tokenizers"
 HELP = "measure a tokenizer on lidar drives: range errors, ray drop, Chamfer; per clip and pooled"
 EXAMPLE = "cosmos-lidar evaluate --checkpoint checkpoints/lidar --data drives --max_clips 10 --output results.json"
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+GROUP = "checkpoints"
 HELP = "write the weights of a checkpoint as .pt and .safetensors, a tokenizer's as TorchScript too"
 EXAMPLE = "cosmos-lidar export checkpoints/posttraining/tokenizer/debug/checkpoints/iter_000000030 --out exported"
 

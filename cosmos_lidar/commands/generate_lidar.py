@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.inputs import Frame
     from cosmos_lidar.parallel.work_sharing import Share
 
+GROUP = "generation"
 HELP = "sample lidar range maps and point clouds from camera pictures with a trained network"
 EXAMPLE = (
     "cosmos-lidar generate-lidar --checkpoint model.pt --images front.jpg left.jpg right.jpg --calibration rig.yaml "

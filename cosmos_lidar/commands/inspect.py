@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cosmos_lidar.clips.health import ClipHealth
 
+GROUP = "data"
 HELP = "show what a dataset holds: clips, frames, sensors, cameras, gaps, wrong poses and timestamps"
 EXAMPLE = "cosmos-lidar inspect ~/data/kitti/dataset"
 _SHOWN = 60

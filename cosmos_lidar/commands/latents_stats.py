@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cosmos_lidar.commands._tokenizer_setup import Tokenizer
 
+GROUP = "tokenizers"
 HELP = "mean and standard deviation of a tokenizer's latents, per channel, for diffusion on them"
 EXAMPLE = "cosmos-lidar latents-stats shards --checkpoint checkpoints/lidar --out mean_std.pt"
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.shards.manifest import Manifest
     from cosmos_lidar.shards.plan import PrepareOptions
 
+GROUP = "data"
 HELP = "convert recordings to Energon (webdataset) shards, split by drive, resumable"
 EXAMPLE = "cosmos-lidar prepare recordings/ shards/ --format kitti --split 0.9,0.1,0 --jobs 4"
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
     from cosmos_lidar.metrics.lpips import Lpips
 
+GROUP = "tokenizers"
 HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
 EXAMPLE = "cosmos-lidar reconstruct videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out back"
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+GROUP = "training"
 HELP = "run one training step of a run again, from the checkpoint before it, and compare it with what was logged"
 EXAMPLE = "cosmos-lidar replay checkpoints/posttraining/tokenizer/debug --step 17"
 

@@ -17,6 +17,7 @@ from cosmos_lidar.workers import end_with_parent
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
 
+GROUP = "data"
 HELP = "make synthetic drives (lidar, cameras, poses, labels) in the published release layout"
 EXAMPLE = "cosmos-lidar synth drives --drives 8 --frames 50 --sensor pandar128 --cameras front,left,right --seed 1"
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
     from cosmos_lidar.latents.cache import LatentCache
 
+GROUP = "tokenizers"
 HELP = "encode videos and pictures into latents or indices, one safetensors file each"
 EXAMPLE = "cosmos-lidar tokenize videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out latents"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+GROUP = "training"
 HELP = "train a recipe on one process (many processes: torchrun recipes/RECIPE.py)"
 EXAMPLE = "cosmos-lidar train lidar_tokenizer recipe=debug trainer.max_steps=20"
 

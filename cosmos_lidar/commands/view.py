@@ -12,6 +12,7 @@ from cosmos_lidar.errors import UserError
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
 
+GROUP = "data"
 HELP = "make a page (or a Rerun file) that shows the sweeps of a dataset: range maps, point clouds, cameras"
 EXAMPLE = "cosmos-lidar view ~/data/kitti/raw --html kitti.html --frames 5"
 

@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+import pytest
+
+from cosmos_lidar import commands
+from cosmos_lidar.cli import GROUPS, build_parser, find_commands, group_commands, main
+
+COMMAND = """
+HELP = "count the stars"
+EXAMPLE = "cosmos-lidar count-stars sky"
+
+
+def add_arguments(parser):
+    parser.add_argument("sky")
+
+
+def run(args):
+    return len(args.sky)
+"""
+
+
+def test_every_command_of_this_project_has_a_group():
+    for name, module in find_commands().items():
+        assert module.GROUP in GROUPS, name
+
+
+def test_help_lists_each_command_once_under_its_group():
+    text = build_parser().format_help()
+    at = [text.index(f"\n{title}:") for title in GROUPS.values()]
+    assert at == sorted(at)
+    for name, module in find_commands().items():
+        assert text.count(f"\n  {name} ") == 1, name
+        number = list(GROUPS).index(module.GROUP)
+        end = at[number + 1] if number + 1 < len(at) else len(text)
+        assert at[number] < text.index(f"\n  {name} ") < end, name
+
+
+def test_a_command_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "count_stars.py").write_text(COMMAND)
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    assert "count-stars" in group_commands(find_commands())["other"]
+    assert "count the stars" in build_parser().format_help()
+    assert main(["count-stars", "four"]) == 4
+
+
+@pytest.mark.parametrize(("given", "hint"), [("chek", "did you mean check?"), ("latents_stats", "latents-stats?"),
+                                             ("xyzzy", "valid: autoencode, check")])
+def test_an_unknown_command_names_the_nearest(given, hint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([given])
+    assert ended.value.code == 2
+    assert f"unknown command '{given}'; " in (shown := capsys.readouterr().err)
+    assert hint in shown
+
+
+def test_help_imports_neither_torch_nor_nemo():
+    """Counts modules, not seconds: the machine may be busy."""
+    code = "import sys; from cosmos_lidar.cli import main; sys.argv = ['x', '--help']\ntry: main()\nexcept SystemExit: "
+    code += "print('loaded', len(sys.modules), *sorted({'torch', 'nemo', 'numpy', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    _, count, *heavy = done.stdout.splitlines()[-1].split()
+    assert int(count) < 500
+    assert heavy == []
