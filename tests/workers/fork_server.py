@@ -1,0 +1,178 @@
+"""A process with torch, NeMo and Energon imported that forks Python programs: each start costs no imports.
+
+``fork_server.py SOCKET`` listens on a Unix socket. A request is a line of JSON (see ``tests.workers.client``); the reply
+is a line with the process group of the programs, and a line with how they ended. ``ranks`` 0 is one plain program;
+else that many start with the environment of torchrun, whose rules hold: the key-value store lives in a process of its
+own, and when one rank fails the others are ended and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import resource
+import runpy
+import signal
+import socketserver
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+_GRACE_S = 30.0  # between asking the other ranks to end, and ending them
+
+
+class Handler(socketserver.StreamRequestHandler):
+    """Serves one request, in a process of its own."""
+
+    def handle(self) -> None:
+        """Start the programs, wait for them, answer."""
+        os.setpgid(0, 0)
+        request = json.loads(self.rfile.readline())
+        self._answer({"group": os.getpgrp()})
+        if request["ranks"]:
+            keeper, port = _keep_store()
+            ranks = [
+                _fork(request, _rank_environment(rank, request["ranks"], port)) for rank in range(request["ranks"])
+            ]
+            status = _wait_for_ranks(ranks)
+            os.kill(keeper, signal.SIGKILL)
+        else:
+            status = _status(os.waitpid(_fork(request, {}), 0)[1])
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._answer({"status": status, "cpu_s": usage.ru_utime + usage.ru_stime})
+
+    def _answer(self, document: dict[str, Any]) -> None:
+        self.wfile.write(json.dumps(document).encode() + b"\n")
+        self.wfile.flush()
+
+
+class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    """Forks for every request."""
+
+    max_children = 64
+
+
+def _rank_environment(rank: int, ranks: int, port: int) -> dict[str, str]:
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "ROLE_RANK": rank, "GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1}
+    sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"), ranks)
+    elastic = {"TORCHELASTIC_RESTART_COUNT": 0, "TORCHELASTIC_MAX_RESTARTS": 0, "TORCHELASTIC_RUN_ID": port}
+    names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    return {name: str(value) for name, value in (numbers | sizes | elastic | names).items()}
+
+
+def _keep_store() -> tuple[int, int]:
+    """Fork a process that holds the ranks' key-value store; returns its id and the port."""
+    reading, writing = os.pipe()
+    keeper = os.fork()
+    if not keeper:
+        from torch.distributed import TCPStore
+
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        os.write(writing, f"{store.port}\n".encode())
+        while True:
+            signal.pause()
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        return keeper, int(stream.readline())
+
+
+def _fork(request: dict[str, Any], environment: dict[str, str]) -> int:
+    child = os.fork()
+    if not child:
+        _become(request, environment)
+    return child
+
+
+def _become(request: dict[str, Any], environment: dict[str, str]) -> NoReturn:
+    """Run the program of the request in this process, as a fresh interpreter would; never returns."""
+    status = 1
+    try:
+        os.environ.clear()
+        os.environ.update(request["environment"] | environment)
+        os.chdir(request["folder"])
+        rank = environment.get("RANK", "0")
+        for number, name in ((1, "out"), (2, "err")):
+            stream = os.open(f"{request[name]}.{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(stream, number)
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(kind, signal.default_int_handler if kind == signal.SIGINT else signal.SIG_DFL)
+        _run(request["program"])
+        status = 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status & 255)
+
+
+def _run(program: list[str]) -> None:
+    """Run ``-c CODE …``, ``-m MODULE …`` or ``FILE …``."""
+    if program[0] == "-c":
+        sys.argv, sys.path[0] = ["-c", *program[2:]], ""
+        exec(compile(program[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+    elif program[0] == "-m":
+        sys.argv, sys.path[0] = program[1:], os.getcwd()
+        runpy.run_module(program[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv, sys.path[0] = program, str(Path(program[0]).resolve().parent)
+        runpy.run_path(program[0], run_name="__main__")
+
+
+def _wait_for_ranks(ranks: list[int]) -> int:
+    """Return 0 when all have ended well; when one fails, end the others and return 1, as torchrun does."""
+    running, failed = set(ranks), False
+    while running and not failed:
+        child, status = os.waitpid(-1, 0)
+        if child in running:
+            running.discard(child)
+            failed = _status(status) != 0
+    for child in running:
+        os.kill(child, signal.SIGTERM)
+    _end(running, time.monotonic() + _GRACE_S)
+    return int(failed)
+
+
+def _end(running: set[int], deadline: float) -> None:
+    while running:
+        child, _ = os.waitpid(-1, os.WNOHANG)
+        running.discard(child)
+        if not child and time.monotonic() > deadline:
+            for late in running:
+                os.kill(late, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.0 if child else 0.05)
+
+
+def _status(status: int) -> int:
+    return os.waitstatus_to_exitcode(status)
+
+
+def _end_with_parent() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; threads would not survive the forks
+
+
+def main() -> None:
+    """Import what costs seconds, then serve."""
+    _end_with_parent()
+    import megatron.energon  # noqa: F401
+
+    import recipes.registry  # noqa: F401
+
+    assert len(os.listdir("/proc/self/task")) == 1, "threads do not survive a fork"
+    with Server(sys.argv[1], Handler) as server:
+        server.serve_forever(poll_interval=0.05)
+
+
+if __name__ == "__main__":
+    main()
