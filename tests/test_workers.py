@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 PARENT = """
 import multiprocessing, os, sys, time
@@ -20,11 +21,12 @@ if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])
     pool = ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent)
     pids = {pool.submit(os.getpid).result()}
-    pool.submit(time.sleep, 60)
-    pool.submit(time.sleep, 60)
-    time.sleep(0.5)
+    pool.submit(time.sleep, 600)
+    pool.submit(time.sleep, 600)
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.02)
     print(*[process.pid for process in multiprocessing.active_children()], flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -47,7 +49,4 @@ def test_killed_with_the_parent(tmp_path: Path, way: str, how: signal.Signals) -
     assert all(map(alive, workers))
     os.kill(parent.pid, how)
     parent.wait()
-    deadline = time.monotonic() + 20
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
+    wait_until(lambda: not any(map(alive, workers)), "the end of the workers")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from cosmos_lidar.viz.pictures import write_png
 from cosmos_lidar.viz.point_files import read_ply
 from energon_tasks.latents import latents_loader
 from recipes import lidargen
+from tests.workers.client import python, torchrun
 
 CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",
           "data.latent_shape=[16,3,8,16]"]  # fmt: skip
@@ -187,10 +186,8 @@ def test_two_processes_make_the_sweeps_of_one(made: Path, ray_checkpoint: Path, 
     words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--vis", 0,
              "--data", made / "drives"]  # fmt: skip
     assert command(*words, "--save_dir", made / "alone") == 0
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "cosmos_lidar"]
     shared = [*words, "--save_dir", made / f"shared_{together}", "--context_parallel_size", together]
-    line = [str(word) for word in (*run, *shared)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+    done = torchrun(2, "-m", "cosmos_lidar", *shared)
     assert done.returncode == 0, done.stderr[-2000:]
     folders = [made / "alone", made / f"shared_{together}"]
     alone, shared = (sorted(folder.glob("*.npz")) for folder in folders)
@@ -221,7 +218,7 @@ def test_the_benchmark_of_quality(made: Path, ray_checkpoint: Path):
         "--out",
         made / "quality.json",
     ]
-    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
+    done = python(*words)
     assert done.returncode == 0, done.stderr[-2000:]
     document = json.loads((made / "quality.json").read_text())
     assert [document["where"][part] for part in ("train", "choosing", "val")] == [4, 0, 2]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from cosmos_lidar.models.tokenizer import build_tokenizer
 from cosmos_lidar.parallel.clip import clip_gradients
 from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, mesh_sizes
 from cosmos_lidar.parallel.spatial import check_width
+from tests.workers.client import torchrun as start_ranks
 
 FOLDER = Path(__file__).parents[1] / "workers"
 TWO = {
@@ -41,10 +40,7 @@ FOUR = {
 
 
 def torchrun(processes: int, script: str, *arguments: str) -> dict[str, dict[str, float]]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    done = subprocess.run(
-        [*command, str(FOLDER / script), *arguments], capture_output=True, text=True, timeout=240, check=False
-    )
+    done = start_ranks(processes, FOLDER / script, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 

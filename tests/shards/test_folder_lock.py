@@ -12,16 +12,19 @@ import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.shards.folder_lock import alone_in
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def _hold(folder: Path, ready: multiprocessing.Event, with_child: bool) -> None:
     with alone_in(folder):
         if with_child and os.fork() == 0:
-            time.sleep(1.0)  # a worker that outlives its parent for a moment
+            parent = os.getppid()
+            wait_until(lambda: os.getppid() != parent, "the end of the parent")
+            time.sleep(0.3)  # a worker that outlives its parent for a moment
             (folder / "late.part").write_text("")
             os._exit(0)
         ready.set()
-        time.sleep(60)
+        time.sleep(PATIENCE_S)
 
 
 def _held(folder: Path, with_child: bool) -> multiprocessing.Process:
@@ -29,7 +32,7 @@ def _held(folder: Path, with_child: bool) -> multiprocessing.Process:
     ready = context.Event()
     process = context.Process(target=_hold, args=(folder, ready, with_child))
     process.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_S)
     return process
 
 
@@ -50,7 +53,7 @@ def test_workers_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
     first = _held(tmp_path, with_child=True)
     os.kill(first.pid, signal.SIGKILL)
     first.join()
-    with alone_in(tmp_path):
+    with alone_in(tmp_path, PATIENCE_S):
         assert (tmp_path / "late.part").exists()
 
 
@@ -58,7 +61,7 @@ def test_processes_forked_meanwhile_that_live_on_do_not_keep_the_folder(tmp_path
     with alone_in(tmp_path):
         child = os.fork()
         if child == 0:
-            time.sleep(60)
+            time.sleep(PATIENCE_S)
             os._exit(0)
     try:
         with alone_in(tmp_path, 0.2):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 from cosmos_lidar.shards.sweeps import INTENSITY, LABELS, META, RANGES, read_meta
 from tests.shards.conftest import SENSOR, tiny_clip, tiny_sweep
+from tests.waiting import wait_until
 
 OPTIONS = PrepareOptions(split=(0.6, 0.2, 0.2), samples_per_shard=3)
 
@@ -119,13 +119,15 @@ from tests.shards.conftest import tiny_clip, tiny_sweep
 from tests.shards.test_prepare import OPTIONS
 from cosmos_lidar.shards.prepare import prepare_shards
 
-def slow(name):
+def stuck_in_drive3(name):
     def read(number):
-        time.sleep(0.02)
+        if name == "drive3" and number == 17:
+            time.sleep(600)  # until it is killed
         return tiny_sweep(sum(name.encode()) * 1000 + number)
     return tiny_clip(name, 23, read=read)
 
-prepare_shards([slow(f"drive{number}") for number in range(6)], Path(sys.argv[2]), OPTIONS, jobs=int(sys.argv[3]))
+clips = [stuck_in_drive3(f"drive{number}") for number in range(6)]
+prepare_shards(clips, Path(sys.argv[2]), OPTIONS, jobs=int(sys.argv[3]))
 """
 
 
@@ -134,11 +136,12 @@ def test_killed_and_run_again_gives_the_same_bytes(clips: list[Clip], tmp_path: 
     out = tmp_path / "killed"
     run = subprocess.Popen([sys.executable, "-c", SLOW_RUN, str(Path(__file__).parents[2]), str(out), str(jobs)])
     journal = out / "prepare.journal.jsonl"
-    deadline = time.monotonic() + 60
-    while not journal.exists() or len(journal.read_text().splitlines()) < 2 or not list(out.glob("*.part")):
+
+    def in_the_middle() -> bool:
         assert run.poll() is None, "the run ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+        return journal.exists() and len(journal.read_text().splitlines()) >= 2 and bool(list(out.glob("*.part")))
+
+    wait_until(in_the_middle, "a finished shard and one that is begun")
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     finished = {json.loads(line)["name"] for line in journal.read_text().splitlines()[1:]}
@@ -173,9 +176,7 @@ def test_lost_shard_is_written_again(clips: list[Clip], tmp_path: Path) -> None:
     assert tars(tmp_path) == whole
 
 
-def test_full_disk_is_told_and_survived(
-    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_told_and_survived(clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [100_000]
     write = files._Hashing.write
 
@@ -331,9 +332,7 @@ def test_command_line_from_recordings_to_checked_shards(
     assert "other clips or other options" in capsys.readouterr().err
 
 
-def test_command_line_names_what_is_wrong(
-    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line_names_what_is_wrong(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "shards")
     assert main(["prepare", str(release), out, "--sensor", "velodyne9000"]) == 2
     assert "unknown sensor 'velodyne9000': shipped are ddad_virtual, kitti_hdl64e" in capsys.readouterr().err

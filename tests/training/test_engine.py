@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from cosmos_lidar.training.overrides import apply_overrides, load_config
 from cosmos_lidar.training.preflight.replay import replay
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import dit, lidar_tokenizer
+from tests.workers.client import python, torchrun
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = (
@@ -41,12 +39,8 @@ def small(root: Path, *options: str) -> Any:
 
 def processes(count: int, scenario: dict, family: str, *options: str, status: int = 0) -> list[dict]:
     """Run the worker on ``count`` processes; returns what each said of its runs, in rank order."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"] if count > 1 else []
-    worker = [str(ROOT / "tests" / "workers" / "engine_worker.py"), json.dumps(scenario), family, *FEW, *options]
-    done = subprocess.run(
-        [sys.executable, *launcher, *worker], env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=ROOT,
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    worker = (ROOT / "tests" / "workers" / "engine_worker.py", json.dumps(scenario), family, *FEW, *options)
+    done = torchrun(count, *worker, cwd=ROOT) if count > 1 else python(*worker, cwd=ROOT)
     assert done.returncode == status, done.stderr[-4000:]
     said = [json.loads(line.partition("RESULT ")[2]) for line in done.stdout.splitlines() if "RESULT " in line]
     return sorted(said, key=lambda one: one["rank"])
@@ -121,9 +115,7 @@ def test_a_tokenizer_on_halves_of_the_width_trains_like_one_process(tmp_path: Pa
     options = [f"log.root={tmp_path}", "trainer.max_steps=4", "optim.eps=1e-3"]
     said = processes(2, {"runs": [["log.name=halves", "parallel.context=2"]]}, "lidar_tokenizer", *options)
     (alone,) = processes(1, {"runs": [["log.name=alone"]]}, "lidar_tokenizer", *options)
-    found, wanted = (
-        [float(loss) for _, loss in losses(one["runs"][0]["folder"])] for one in (said[0], alone)
-    )
+    found, wanted = ([float(loss) for _, loss in losses(one["runs"][0]["folder"])] for one in (said[0], alone))
     assert found == pytest.approx(wanted, rel=1e-4)
     assert said[0]["runs"][0]["clips"] == alone["runs"][0]["clips"]
 
@@ -156,7 +148,7 @@ def test_a_signal_to_one_rank_saves_the_same_step_on_all(tmp_path: Path) -> None
 
 
 def test_a_rank_that_hangs_ends_all_with_their_stacks_in_one_file(tmp_path: Path) -> None:
-    processes(2, {"hang": 3}, "dit", f"log.root={tmp_path}", "trainer.hang_timeout_s=6", status=1)
+    processes(2, {"hang": 3}, "dit", f"log.root={tmp_path}", "trainer.hang_timeout_s=600", status=1)
     text = (tmp_path / "posttraining" / "diffusion" / "debug" / "hang.txt").read_text()
     assert "=== rank 0, " in text
     assert "=== rank 1, " in text
@@ -177,10 +169,9 @@ TrainedModel.training_step = step
 from recipes import dit
 sys.exit(dit.FAMILY.main())
 """
-    command = [sys.executable, "-c", script, "recipe=debug", *FEW, f"log.root={tmp_path}"]
+    options = ["recipe=debug", *FEW, f"log.root={tmp_path}"]
     for name, status in (("SIGUSR1", 138), ("SIGTERM", 143)):
-        environment = os.environ | {"SEND": name}
-        done = subprocess.run([*command, f"log.name={name}"], env=environment, capture_output=True, text=True, cwd=ROOT)
+        done = python("-c", script, *options, f"log.name={name}", env={"SEND": name}, cwd=ROOT)
         assert done.returncode == status, done.stderr[-2000:]
         assert (tmp_path / "posttraining" / "diffusion" / name / "checkpoints" / "iter_000000002").is_dir()
 

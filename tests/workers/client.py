@@ -15,19 +15,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from tests import cpu_times
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 600.0  # generous: only a program that hangs takes so long, however busy the machine is
 
 
 def python(
-    *program: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = TIMEOUT_S
+    *program: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = PATIENCE_S
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python PROGRAM …``.
 
@@ -45,7 +44,7 @@ def torchrun(
     *program: object,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = PATIENCE_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``torchrun --standalone --nproc_per_node=RANKS PROGRAM …``; outputs are in the order of the ranks."""
     return _start(ranks, program, env, cwd, timeout_s)
@@ -105,9 +104,11 @@ def _server() -> str:
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)
-    deadline = time.monotonic() + TIMEOUT_S
-    while not Path(path).exists():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the fork server did not start: exit status {server.returncode}")
-        time.sleep(0.02)
+
+    def listening() -> bool:
+        if server.poll() is not None:
+            raise RuntimeError(f"the fork server ended with status {server.returncode}")
+        return Path(path).exists()
+
+    wait_until(listening, "the fork server")
     return path

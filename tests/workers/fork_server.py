@@ -1,9 +1,9 @@
 """A process with torch, NeMo and Energon imported that forks Python programs: each start costs no imports.
 
-``fork_server.py SOCKET`` listens on a Unix socket. A request is a line of JSON (see ``tests.workers.client``); the reply
-is a line with the process group of the programs, and a line with how they ended. ``ranks`` 0 is one plain program;
-else that many start with the environment of torchrun, whose rules hold: the key-value store lives in a process of its
-own, and when one rank fails the others are ended and the exit status is 1.
+``fork_server.py SOCKET`` listens on a Unix socket. A request is a line of JSON (see ``tests.workers.client``); the
+reply is a line with the process group of the programs, and a line with how they ended. ``ranks`` 0 is one plain
+program; else that many start with the environment of torchrun, whose rules hold: the key-value store lives in a process
+of its own, and when one rank fails the others are ended and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.model import lr_factor
 from cosmos_lidar.training.overrides import save_config
 from cosmos_lidar.training.run_log import read_metrics
+from tests.workers.client import torchrun
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = 3
@@ -24,10 +22,7 @@ def test_two_processes_train_like_one_with_both_their_batches(small_run, tmp_pat
     # The large eps keeps Adam from blowing up rounding noise where a gradient is exactly zero (biases before a norm).
     run = small_run(f"trainer.max_steps={STEPS}", "log.name=ddp", "optim.warmup_steps=2", "optim.eps=1e-3")
     save_config(run, tmp_path / "config.yaml")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    worker = [str(ROOT / "tests" / "workers" / "ddp_worker.py"), str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command + worker, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=150)
+    done = torchrun(2, ROOT / "tests" / "workers" / "ddp_worker.py", tmp_path, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert [rank["step"] for rank in ranks] == [STEPS, STEPS]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import lidargen
+from tests.workers.client import torchrun
 
 ROOT = Path(__file__).resolve().parents[3]
 FEW = ["log.tensorboard=false", "trainer.val_every=0", "trainer.save_every=0"]
@@ -88,9 +86,7 @@ def test_two_processes_are_one(mesh: str, tmp_path: Path) -> None:
     data = lidargen.train(some_run(tmp_path, "data", "trainer.max_steps=1")).folder / "synthetic"
     options = [*FEW, "trainer.max_steps=3", f"data.path={data}", f"log.root={tmp_path}"]
     program = [str(ROOT / "recipes" / "lidargen.py"), "recipe=debug", "log.name=two", mesh, *options]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *program]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = torchrun(2, *program)
     assert done.returncode == 0, done.stderr[-3000:]
     one = losses(lidargen.train(some_run(tmp_path, "one", "trainer.max_steps=3", f"data.path={data}")).folder)
     two = losses(tmp_path / "posttraining" / "diffusion_text2world" / "two")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +19,7 @@ from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import video_tokenizer
+from tests.workers.client import torchrun
 
 ROOT = Path(__file__).resolve().parents[3]
 DISCRETE = ["model.model=DV4x8x8", "model.channels_mult=[1,2,2]"]
@@ -206,9 +204,7 @@ def test_two_processes_are_one(mesh: str, shards: Path, tmp_path: Path) -> None:
     options = ["trainer.max_steps=3", "trainer.val_at_start=false", "optim.lr=1e-4", *CRITIC, "data.shuffle=0"]
     program = [str(ROOT / "recipes" / "video_tokenizer.py"), "recipe=debug", f"log.root={tmp_path}", "log.name=two",
                f"data.path={shards}", "log.tensorboard=false", "trainer.val_every=0", mesh, *options]  # fmt: skip
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *program]
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-                          timeout=300, check=False)  # fmt: skip
+    done = torchrun(2, *program)
     assert done.returncode == 0, done.stderr[-3000:]
     two = losses(tmp_path / "posttraining" / "video_tokenizer" / "two")
     assert len(two) == 3

@@ -1,0 +1,26 @@
+"""Waiting for something that another process does, however busy the machine is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 600.0  # only what hangs takes so long
+
+
+def wait_until(true: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Return as soon as ``true()`` holds.
+
+    Args:
+        true: looked at 50 times a second; may raise what a test shall fail with at once.
+        what: what is waited for, for the message.
+        patience_s: a limit for what hangs, not for what is slow.
+
+    Raises:
+        TimeoutError: it never held.
+    """
+    end = time.monotonic() + patience_s
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {patience_s:.0f} s")
+        time.sleep(0.02)
