@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep
+from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.files import clean_id
+from cosmos_lidar.clips.readers.release.sweeps import BESIDE
+from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors.ftheta import FThetaCamera
@@ -30,11 +33,13 @@ def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None
     Frame ids are the numbers of the pictures taken nearest to the start of each sweep, as published, where all cameras
     agree on them; otherwise one picture per sweep and camera is written. Without cameras numeric frame ids are kept.
 
+    Further lidars are written to ``lidars/<name>``, with their own times. Second returns and rings are not written.
+
     Args:
         root: dataset folder; made where absent. All its clips are of one sensor (``sensor.yaml``), up to the
             calibration of the unit (``lidar_sensor_config/<clip>.json``).
         clip: what to write.
-        max_frames: write only that many sweeps (and all their pictures).
+        max_frames: write only that many sweeps (and all their pictures), and what other lidars saw in that time.
 
     Raises:
         UserError: ``root`` holds clips of another sensor.
@@ -42,25 +47,43 @@ def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None
     """
     root = Path(root)
     count = len(clip) if max_frames is None else min(max_frames, len(clip))
-    sensor_text = _shared_sensor(root, clip.sensor)
+    lidars = [(_place(stream, clip), stream) for stream in clip.lidars.values()]
+    sensors = {place: _shared_sensor(root / place, stream.sensor) for place, stream in lidars}
     try:
-        _write_files(root, clip, count, sensor_text)
+        _write_files(root, clip, count, sensors)
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
         raise DataError(problem, file=root, clip=clip.clip_id, wanted="a writable folder with room") from error
 
 
-def _write_files(root: Path, clip: Clip, count: int, sensor_text: str | None) -> None:
+def _place(stream: LidarStream, clip: Clip) -> str:
+    """Return the folder of a lidar, relative to the dataset."""
+    return "" if stream is clip.lidar else f"lidars/{clean_id(stream.name)}/"
+
+
+def _write_files(root: Path, clip: Clip, count: int, sensors: dict[str, str | None]) -> None:
     plan = _plan_pictures(clip, count)
     with _Staged(root) as staged:
-        _write_sweeps(staged, clip, count, plan.frame_ids)
+        for stream in [one for one in clip.lidars.values() if one is not clip.lidar]:
+            before = stream.timestamps_us[:, 0] < clip.timestamps_us[count - 1, 1] if count else np.zeros(0, bool)
+            numbers = [f"{number:06d}" for number in range(int(before.sum()))]
+            _write_lidar(staged, _place(stream, clip), clip, stream, numbers, sensors)
         _write_cameras(staged, clip, plan)
-        angles = {key: getattr(clip.sensor, key).tolist() for key in ("row_elevations_rad", "row_azimuth_offsets_rad")}
-        staged.file(f"lidar_sensor_config/{clip.clip_id}.json").write_text(json.dumps(angles), encoding="utf-8")
-        if sensor_text is not None:
-            staged.file("sensor.yaml").write_text(sensor_text, encoding="utf-8")
-        # The last file to get its name: a clip without metadata is not whole.
-        _write_metadata(staged.file(f"metadata/{clip.clip_id}.npz"), clip, count, plan.frame_ids)
+        _write_lidar(staged, "", clip, clip.lidar, plan.frame_ids, sensors)
+
+
+def _write_lidar(
+    staged: _Staged, place: str, clip: Clip, stream: LidarStream, frame_ids: list[str], sensors: dict[str, str | None]
+) -> None:
+    """Write the first sweeps of a lidar, one per frame id, below ``place``."""
+    _write_sweeps(staged, place, clip, stream, frame_ids)
+    sensor, sensor_text = stream.sensor, sensors[place]
+    angles = {key: getattr(sensor, key).tolist() for key in ("row_elevations_rad", "row_azimuth_offsets_rad")}
+    staged.file(f"{place}lidar_sensor_config/{clip.clip_id}.json").write_text(json.dumps(angles), encoding="utf-8")
+    if sensor_text is not None:
+        staged.file(f"{place}sensor.yaml").write_text(sensor_text, encoding="utf-8")
+    # The last file to get its name: a clip without metadata is not whole.
+    _write_metadata(staged.file(f"{place}metadata/{clip.clip_id}.npz"), stream, frame_ids)
 
 
 class _Staged:
@@ -140,22 +163,26 @@ def _nearest(camera: CameraStream, times_us: np.ndarray) -> np.ndarray:
     return np.where(nearer, right, left)
 
 
-def _write_sweeps(staged: _Staged, clip: Clip, count: int, frame_ids: list[str]) -> None:
-    """Write ``lidar/<clip>.tar`` and, where sweeps have labels, ``labels/<clip>.tar``, in one pass over the sweeps."""
-    lidar_tar, labels_tar = tarfile.open(staged.file(f"lidar/{clip.clip_id}.tar"), "w"), None
+def _write_sweeps(staged: _Staged, place: str, clip: Clip, stream: LidarStream, frame_ids: list[str]) -> None:
+    """Write ``lidar/<clip>.tar`` and, where sweeps have labels or times, ``labels/<clip>.tar``, in one pass."""
+    lidar_tar, labels_tar = tarfile.open(staged.file(f"{place}lidar/{clip.clip_id}.tar"), "w"), None
     try:
-        for index in range(count):
-            stem = f"{clip.clip_id}.{frame_ids[index]}"
-            range_m, intensity, labels = _dense(clip, index)
+        for index, frame_id in enumerate(frame_ids):
+            stem = f"{clip.clip_id}.{frame_id}"
+            layers = _dense(stream, index)
+            range_m = layers.pop("range_m")
             rows, columns = np.nonzero(range_m)
             _add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows.astype(np.uint8))
             _add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns.astype(np.uint16))
             _add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[rows, columns], clip, stem))
-            if intensity is not None:
-                _add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity[rows, columns].astype(np.float16))
-            if labels is not None:
-                labels_tar = labels_tar or tarfile.open(staged.file(f"labels/{clip.clip_id}.tar"), "w")
-                _add_npz(labels_tar, f"{stem}.lidar_label.npz", labels[rows, columns].astype(np.uint16))
+            if "intensity" in layers:
+                intensity = layers["intensity"][rows, columns].astype(np.float16)
+                _add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity)
+            for name, part in BESIDE.items():
+                if name in layers:
+                    labels_tar = labels_tar or tarfile.open(staged.file(f"{place}labels/{clip.clip_id}.tar"), "w")
+                    values = layers[name][rows, columns].astype(RETURN_VALUES[name])
+                    _add_npz(labels_tar, f"{stem}.{part}.npz", values)
     finally:
         lidar_tar.close()
         if labels_tar is not None:
@@ -175,22 +202,21 @@ def _half(ranges: np.ndarray, clip: Clip, stem: str) -> np.ndarray:
     return np.maximum(ranges.astype(np.float16), np.finfo(np.float16).smallest_subnormal)
 
 
-def _dense(clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return range map, intensity and labels of a sweep, all (rows, columns); the latter two None where it has none."""
-    sweep: Sweep = clip.read_sweep(index)
+def _dense(stream: LidarStream, index: int) -> dict[str, np.ndarray]:
+    """Return the range map of a sweep and what it holds of :data:`RETURN_VALUES`, all (rows, columns)."""
+    sweep = stream.read(index)
+    held = {name: getattr(sweep, name) for name in RETURN_VALUES if getattr(sweep, name) is not None}
     if sweep.range_m is not None:
-        return sweep.range_m, sweep.intensity, sweep.labels
-    projection = clip.project(sweep, index)
+        return {"range_m": sweep.range_m, **held}
+    projection = stream.project(sweep, index)
     chosen, seen = projection.point_index, projection.point_index >= 0
 
-    def pick(values: np.ndarray | None) -> np.ndarray | None:
-        if values is None:
-            return None
-        dense = np.zeros(clip.sensor.shape, values.dtype)
+    def pick(values: np.ndarray) -> np.ndarray:
+        dense = np.zeros(stream.sensor.shape, values.dtype)
         dense[seen] = values[chosen[seen]]
         return dense
 
-    return projection.range_m, pick(sweep.intensity), pick(sweep.labels)
+    return {"range_m": projection.range_m, **{name: pick(values) for name, values in held.items()}}
 
 
 def _write_cameras(staged: _Staged, clip: Clip, plan: _PicturePlan) -> None:
@@ -232,15 +258,20 @@ def _lens_vector(camera: CameraStream) -> np.ndarray:
     return np.array([lens.fx, lens.fy, lens.cx, lens.cy, lens.width, lens.height])
 
 
-def _write_metadata(file: Path, clip: Clip, count: int, frame_ids: list[str]) -> None:
-    poses = clip.world_SE3_lidar[:count] if clip.world_SE3_lidar is not None else np.full((count, 2, 4, 4), np.nan)
+def _write_metadata(file: Path, stream: LidarStream, frame_ids: list[str]) -> None:
+    count = len(frame_ids)
+    unknown = np.full((count, 2, 4, 4), np.nan)
+    arrays = {
+        "pose_list": unknown if stream.world_SE3_lidar is None else stream.world_SE3_lidar[:count].astype(np.float64),
+        "timestamps_list": stream.timestamps_us[:count].astype(np.int64),
+        "frame_indices": np.array(frame_ids),
+    }
+    if stream.ego_SE3_lidar is not None:
+        arrays["ego_SE3_lidar"] = stream.ego_SE3_lidar.astype(np.float64)
+    if stream.name != "lidar":
+        arrays["lidar_name"] = np.array(stream.name)
     with file.open("wb") as out:
-        np.savez(
-            out,
-            pose_list=np.asarray(poses, np.float64),
-            timestamps_list=clip.timestamps_us[:count].astype(np.int64),
-            frame_indices=np.array(frame_ids),
-        )
+        np.savez(out, **arrays)
 
 
 def _add_npz(tar: tarfile.TarFile, name: str, array: np.ndarray) -> None:
