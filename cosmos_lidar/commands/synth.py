@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sensor", default="pandar128", help="name of a shipped sensor, or a sensor file (default pandar128)"
     )
+    parser.add_argument(
+        "--second-lidar", metavar="NAME_OR_FILE", help="sensor of a lidar on the front bumper, written to lidars/bumper"
+    )
     parser.add_argument("--cameras", default="", help="comma-separated: front, left, right (default: none)")
     parser.add_argument(
         "--lens", choices=("ftheta", "pinhole"), default="ftheta", help="kind of the cameras (default ftheta)"
@@ -77,14 +80,15 @@ def make_drive(args: argparse.Namespace, seed: int) -> Clip:
         UserError: a sensor or camera that does not exist.
     """
     from cosmos_lidar.sensors.sensor import load_sensor
-    from cosmos_lidar.synth import Noise, ftheta_rig, pinhole_rig, synthesize_drive
+    from cosmos_lidar.synth import Noise, bumper_lidar, ftheta_rig, pinhole_rig, synthesize_drive
 
     views = tuple(view.strip() for view in args.cameras.split(",") if view.strip())
     rig = ftheta_rig(views, args.width) if args.lens == "ftheta" else pinhole_rig(views, args.width, fov_deg=args.fov)
     noise = None if args.exact else Noise()
     sensor = load_sensor(args.sensor)
+    lidars = [bumper_lidar(load_sensor(args.second_lidar))] if args.second_lidar else []
     return synthesize_drive(
-        seed, sensor, args.frames, cameras=rig, noise=noise, pictures_per_sweep=args.pictures_per_sweep
+        seed, sensor, args.frames, cameras=rig, noise=noise, pictures_per_sweep=args.pictures_per_sweep, lidars=lidars
     )
 
 
@@ -136,10 +140,18 @@ def _is_whole(args: argparse.Namespace, seed: int) -> bool:
         return False
     try:
         (there,) = open_clips(file, "release")
-        return len(there) == len(clip) and all(_same_camera(clip, there, name) for name in clip.cameras)
+        lidars = len(there) == len(clip) and all(_same_lidar(clip, there, name) for name in clip.lidars)
+        return lidars and all(_same_camera(clip, there, name) for name in clip.cameras)
     except DataError as error:
         logger.info("drive %d is made again: %s", seed, error)
         return False
+
+
+def _same_lidar(wanted: Clip, there: Clip, name: str) -> bool:
+    if name not in there.lidars:
+        return False
+    a, b = wanted.lidars[name], there.lidars[name]
+    return len(a) == len(b) and a.sensor.fingerprint() == b.sensor.fingerprint()
 
 
 def _same_camera(wanted: Clip, there: Clip, name: str) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
+from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.synth.camera import render
 from cosmos_lidar.synth.lidar import Noise, cast_sweep
-from cosmos_lidar.synth.rigs import RigCamera
+from cosmos_lidar.synth.rigs import RigCamera, RigLidar
 from cosmos_lidar.synth.town import Scene, build_scene
 
 VEHICLE_SE3_LIDAR = np.array([[1.0, 0, 0, 0.0], [0, 1, 0, 0], [0, 0, 1, 2.0], [0, 0, 0, 1]])
@@ -52,11 +52,28 @@ class Drive:
 
     def read_sweep(self, index: int) -> Sweep:
         """Return sweep ``index``; the same every time it is asked for."""
-        period = 1.0 / self.sensor.spin_hz
-        poses = np.stack([self.world_SE3_lidar(index * period), self.world_SE3_lidar((index + 1) * period)])
+        return self.cast(self.sensor, VEHICLE_SE3_LIDAR, index, [self.seed, index, 0x11DA])
+
+    def cast(self, sensor: Sensor, vehicle_SE3_lidar: np.ndarray, index: int, noise_seed: list[int]) -> Sweep:
+        """Return sweep ``index`` of any lidar on the vehicle."""
+        period = 1.0 / sensor.spin_hz
+        places = [self.scene.world_SE3_vehicle((index + k) * period) @ vehicle_SE3_lidar for k in (0, 1)]
         bodies = self.scene.at((index + 0.5) * period)
-        rng = np.random.default_rng([self.seed, index, 0x11DA])
-        return cast_sweep(self.sensor, bodies, self.scene.terrain, poses, period, self.noise, rng)
+        rng = np.random.default_rng(noise_seed)
+        return cast_sweep(sensor, bodies, self.scene.terrain, np.stack(places), period, self.noise, rng)
+
+
+@dataclass(frozen=True)
+class _OtherLidar:
+    """``read`` of a lidar beside the one on the roof; ``number`` tells their noise apart."""
+
+    drive: Drive
+    lidar: RigLidar
+    number: int
+
+    def __call__(self, index: int) -> Sweep:
+        seed = [self.drive.seed, index, 0x11DA, self.number]
+        return self.drive.cast(self.lidar.sensor, self.lidar.vehicle_SE3_lidar, index, seed)
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ def synthesize_drive(
     cameras: Sequence[RigCamera] = (),
     noise: Noise | None = MEASURED,
     pictures_per_sweep: int = 1,
+    lidars: Sequence[RigLidar] = (),
 ) -> Clip:
     """Return drive number ``seed``: the same arguments give the same clip, bit for bit.
 
@@ -94,6 +112,8 @@ def synthesize_drive(
         cameras: what else the car carries, see :mod:`cosmos_lidar.synth.rigs`.
         noise: of the lidar; None for exact ranges without any loss.
         pictures_per_sweep: pictures of each camera per revolution, the first at its start (published layout: 3).
+        lidars: further ones, each with whole revolutions at its own rate in the time of the drive; the clip's main
+            lidar is ``lidar``, on the roof.
 
     Raises:
         UserError: no frames, or a negative seed.
@@ -103,22 +123,44 @@ def synthesize_drive(
                         "must be at least 1, the seed not negative")  # fmt: skip
     drive, period = Drive(seed, sensor, frames, noise), 1.0 / sensor.spin_hz
     start = _FIRST_US + (seed % 10**6) * 10**9
-    edges_us = start + np.rint(np.arange(frames + 1) * period * 1e6).astype(np.int64)
-    edges = np.stack([drive.world_SE3_lidar(i * period) for i in range(frames + 1)])
-    streams = {}
-    for camera in cameras:
-        photographer = _Photographer(drive, camera, pictures_per_sweep / period)
-        times_s = np.arange(frames * pictures_per_sweep) * period / pictures_per_sweep
-        poses = np.stack([photographer.pose(t) for t in times_s])
-        times_us = start + np.rint(times_s * 1e6).astype(np.int64)
-        streams[camera.name] = CameraStream(camera.name, times_us, photographer, camera.model, poses)
-    return one_lidar_clip(
-        clip_id=_clip_id(drive, int(edges_us[0]), int(edges_us[-1])), sensor=sensor,
-        frame_ids=tuple(f"{i * pictures_per_sweep:06d}" for i in range(frames)),
-        timestamps_us=np.stack((edges_us[:-1], edges_us[1:]), 1), read_sweep=drive.read_sweep,
-        source=Path("synth") / f"drive_{seed}", format="synth",
-        world_SE3_lidar=np.stack((edges[:-1], edges[1:]), 1), cameras=streams,
-    )  # fmt: skip
+    roof = RigLidar("lidar", sensor, VEHICLE_SE3_LIDAR)
+    streams = {"lidar": _stream(drive, roof, frames, start, drive.read_sweep, pictures_per_sweep)}
+    for number, lidar in enumerate(lidars, 1):
+        count = int(frames * period * lidar.sensor.spin_hz + 1e-9)
+        streams[lidar.name] = _stream(drive, lidar, count, start, _OtherLidar(drive, lidar, number))
+    times_s = np.arange(frames * pictures_per_sweep) * period / pictures_per_sweep
+    photographers = [_Photographer(drive, camera, pictures_per_sweep / period) for camera in cameras]
+    photos = {one.camera.name: _photos(one, times_s, start) for one in photographers}
+    first, last = streams["lidar"].timestamps_us[[0, -1], [0, 1]]
+    clip_id = _clip_id(drive, int(first), int(last))
+    return Clip(clip_id, Path("synth") / f"drive_{seed}", "synth", streams, photos)
+
+
+def _stream(
+    drive: Drive, lidar: RigLidar, count: int, start_us: int, read: Callable[[int], Sweep], step: int = 1
+) -> LidarStream:
+    """Return ``count`` sweeps of a lidar, one after the other; their names are ``step`` apart."""
+    edges_s = np.arange(count + 1) * (1.0 / lidar.sensor.spin_hz)
+    edges_us = start_us + np.rint(edges_s * 1e6).astype(np.int64)
+    poses = np.stack([drive.scene.world_SE3_vehicle(t) @ lidar.vehicle_SE3_lidar for t in edges_s])
+    return LidarStream(
+        lidar.name,
+        lidar.sensor,
+        tuple(f"{i * step:06d}" for i in range(count)),
+        np.stack((edges_us[:-1], edges_us[1:]), 1),
+        read,
+        np.stack((poses[:-1], poses[1:]), 1),
+        ego_SE3_lidar=lidar.vehicle_SE3_lidar,
+    )
+
+
+def _photos(photographer: _Photographer, times_s: np.ndarray, start_us: int) -> CameraStream:
+    poses = np.stack([photographer.pose(t) for t in times_s])
+    times_us = start_us + np.rint(times_s * 1e6).astype(np.int64)
+    camera = photographer.camera
+    mounting = camera.vehicle_SE3_camera
+    lidar_SE3_camera = np.linalg.inv(VEHICLE_SE3_LIDAR) @ mounting
+    return CameraStream(camera.name, times_us, photographer, camera.model, poses, lidar_SE3_camera, mounting)
 
 
 def _clip_id(drive: Drive, start_us: int, end_us: int) -> str:

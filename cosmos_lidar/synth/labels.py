@@ -26,6 +26,7 @@ CLASS_NAMES = {
     81: "traffic sign", 252: "moving car", 253: "moving bicyclist", 254: "moving person", 258: "moving truck",
 }  # fmt: skip
 
+ROAD_USERS = (10, 11, 18, 30, 31, 252, 253, 254, 258)  # classes whose things have instance numbers
 MOVING = {10: 252, 31: 253, 30: 254, 18: 258}
 
 

@@ -55,7 +55,8 @@ def cast_sweep(
         rng: source of the noise; needed with ``noise``.
 
     Returns:
-        A sweep with range_m, intensity in [0, 1] and labels, each (rows, columns); 0 = no return.
+        A sweep with range_m, intensity in [0, 1], labels and instance, each (rows, columns), 0 = no return; time_us and
+        ring of every pixel.
     """
     tiles = _sweep_rays(sensor, world_SE3_lidar, duration_s)
     hits = cast(tiles, bodies, terrain, sensor.max_range_m)
@@ -63,13 +64,22 @@ def cast_sweep(
     range_m, power = found.distance_m, REFLECTIVITY[found.material] * found.cosine
     if noise is not None:
         range_m, power = _disturb(found, range_m, power, noise, sensor, rng)
-    maps = [np.zeros(sensor.rows * sensor.columns, kind) for kind in (np.float32, np.float32, np.uint16)]
     pixel = tiles.pixels.reshape(-1)[found.ray]
     kept = range_m > 0
-    for target, values in zip(maps, (range_m, power, found.label), strict=True):
-        target[pixel[kept]] = values[kept]
-    range_map, intensity, labels = (m.reshape(sensor.shape) for m in maps)
-    return Sweep(range_m=range_map, intensity=intensity, labels=labels)
+    maps = []
+    for values in (range_m.astype(np.float32), power.astype(np.float32), found.label, found.instance):
+        maps.append(np.zeros(sensor.rows * sensor.columns, values.dtype))
+        maps[-1][pixel[kept]] = values[kept]
+    range_map, intensity, labels, instance = (one.reshape(sensor.shape) for one in maps)
+    time_us = np.rint((np.arange(sensor.columns) + 0.5) / sensor.columns * duration_s * 1e6).astype(np.int32)
+    return Sweep(
+        range_m=range_map,
+        intensity=intensity,
+        labels=labels,
+        instance=instance,
+        time_us=np.broadcast_to(time_us, sensor.shape),
+        ring=np.broadcast_to(np.arange(sensor.rows, dtype=np.uint16)[:, None], sensor.shape),
+    )
 
 
 def _disturb(

@@ -7,7 +7,7 @@ A block may taper: at the top its half size along x (y) is smaller by ``2 * half
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 
 import numpy as np
@@ -35,6 +35,7 @@ class Primitives:
         label: (P,) uint16 semantic class.
         colour: (P, 3) float32 in [0, 1].
         velocity: (P, 3) float64 m/s, world.
+        instance: (P,) uint32 number of the road user they belong to; 0 for everything else.
     """
 
     shape: np.ndarray
@@ -46,6 +47,7 @@ class Primitives:
     label: np.ndarray
     colour: np.ndarray
     velocity: np.ndarray
+    instance: np.ndarray
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -64,6 +66,10 @@ class Primitives:
         values["rotation"] = rotation @ self.rotation
         values["velocity"] = np.broadcast_to(np.asarray(velocity, np.float64), self.centre.shape)
         return Primitives(**values)
+
+    def numbered(self, instance: int) -> Primitives:
+        """Return these bodies as one road user of this number."""
+        return replace(self, instance=np.full(len(self), instance, np.uint32))
 
     def bounding_half(self) -> np.ndarray:
         """Return (P, 3) half sizes of boxes that hold the bodies, tapers included."""
@@ -88,7 +94,7 @@ def body(
         np.array([shape], np.int8), np.array([centre], np.float64),
         np.array([[[c, -s, 0], [s, c, 0], [0, 0, 1]]], np.float64),
         np.array([half], np.float64), np.array([taper], np.float64), np.array([material], np.uint8),
-        np.array([label], np.uint16), np.array([colour], np.float32), np.zeros((1, 3)),
+        np.array([label], np.uint16), np.array([colour], np.float32), np.zeros((1, 3)), np.zeros(1, np.uint32),
     )  # fmt: skip
 
 

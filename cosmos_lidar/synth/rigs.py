@@ -1,4 +1,4 @@
-"""Cameras on the ego vehicle."""
+"""Cameras and further lidars on the ego vehicle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
+from cosmos_lidar.sensors.sensor import Sensor
 
 # Published example intrinsics of the three views of the release, at 1920 x 1080.
 _FTHETA = {
@@ -40,6 +41,28 @@ class RigCamera:
     name: str
     model: FThetaCamera | PinholeCamera
     vehicle_SE3_camera: np.ndarray
+
+
+@dataclass(frozen=True)
+class RigLidar:
+    """One lidar of a vehicle beside the one on its roof.
+
+    Attributes:
+        name: of the lidar.
+        sensor: its beams and its rate.
+        vehicle_SE3_lidar: (4, 4); vehicle axes x forward, y left, z up from the ground below the lidar on the roof.
+    """
+
+    name: str
+    sensor: Sensor
+    vehicle_SE3_lidar: np.ndarray
+
+
+def bumper_lidar(sensor: Sensor, name: str = "bumper") -> RigLidar:
+    """Return a lidar on the front bumper, 0.7 m above the road."""
+    pose = np.eye(4)
+    pose[:3, 3] = 3.4, 0.0, 0.7
+    return RigLidar(name, sensor, pose)
 
 
 def mount(position_m: tuple[float, float, float], yaw_deg: float, pitch_down_deg: float = 0.0) -> np.ndarray:

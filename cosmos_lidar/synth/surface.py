@@ -36,6 +36,7 @@ class Surface:
         cosine: (M,) float32 cosine of the angle of incidence.
         material: (M,) uint8.
         label: (M,) uint16.
+        instance: (M,) uint32, 0 for what is no road user.
         colour: (M, 3) float32, before light.
     """
 
@@ -46,6 +47,7 @@ class Surface:
     cosine: np.ndarray
     material: np.ndarray
     label: np.ndarray
+    instance: np.ndarray
     colour: np.ndarray
 
 
@@ -62,18 +64,20 @@ def look_up(tiles: RayTiles, hits: Hits, bodies: Primitives, terrain: Terrain | 
     count = len(ray)
     normal, colour = np.zeros((3, count), np.float32), np.zeros((count, 3), np.float32)
     material, label = np.zeros(count, np.uint8), np.zeros(count, np.uint16)
+    instance = np.zeros(count, np.uint32)
     bodily = np.flatnonzero(on_body)
     late = None if delay is None else delay[bodily]
     normal[:, bodily], material[bodily], label[bodily], colour[bodily] = _of_bodies(
         point[:, bodily], bodies, body[ray[bodily]], tiles.anchor, late
     )
+    instance[bodily] = bodies.instance[body[ray[bodily]]]
     ground = np.flatnonzero(~on_body)
     if terrain is not None and len(ground):
         normal[:, ground], material[ground], label[ground], colour[ground] = _of_ground(
             point[:, ground], terrain, tiles.anchor
         )
     cosine = np.abs((normal * direction).sum(0))
-    return Surface(ray, distance, point, normal, cosine, material, label, colour)
+    return Surface(ray, distance, point, normal, cosine, material, label, instance, colour)
 
 
 def _of_bodies(

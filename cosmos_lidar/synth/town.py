@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
 from cosmos_lidar.synth import objects
-from cosmos_lidar.synth.labels import MOVING
+from cosmos_lidar.synth.labels import MOVING, ROAD_USERS
 from cosmos_lidar.synth.primitives import Primitives, concatenate
 from cosmos_lidar.synth.terrain import Terrain
 
@@ -90,7 +91,15 @@ def build_scene(seed: int, duration_s: float) -> Scene:
     azimuth, height = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(30, 60))
     sun = np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)])
     movers = _traffic(rng, ego, duration_s, first, last) + _people(rng, first, last)
+    still, movers = _number(still, movers)
     return Scene(terrain, concatenate(still), tuple(movers), ego, sun)
+
+
+def _number(still: list[Primitives], movers: list[Mover]) -> tuple[list[Primitives], list[Mover]]:
+    """Number the road users from 1 on, parked ones first: the same thing has one number in all sweeps of all lidars."""
+    numbers = count(1)
+    parked = [part.numbered(next(numbers)) if part.label[0] in ROAD_USERS else part for part in still]
+    return parked, [replace(mover, parts=mover.parts.numbered(next(numbers))) for mover in movers]
 
 
 def _make_terrain(rng: np.random.Generator, first: float, last: float) -> Terrain:
@@ -232,11 +241,11 @@ def _traffic(rng: np.random.Generator, ego: EgoPath, duration_s: float, first: f
 
 
 def _people(rng: np.random.Generator, first: float, last: float) -> list[Mover]:
-    count = int((last - first) / 9)
+    people = int((last - first) / 9)
     return [
         Mover(
             objects.pedestrian(rng, MOVING[30]), rng.uniform(first, last),
             float(rng.choice([-1, 1]) * rng.uniform(7.5, 8.1)), float(rng.choice([-1, 1]) * rng.uniform(0.9, 1.6)),
         )
-        for _ in range(count)
+        for _ in range(people)
     ]  # fmt: skip

@@ -1,14 +1,18 @@
 """Whole drives: the same every time, one world seen from many places, by lidar and cameras alike."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from cosmos_lidar.clips.sweep import sweep_problems
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.sensors import uniform_sensor
-from cosmos_lidar.synth import Noise, ftheta_rig, pinhole_rig, synthesize_drive
+from cosmos_lidar.sensors import compensate_motion, uniform_sensor
+from cosmos_lidar.synth import Noise, RigLidar, bumper_lidar, ftheta_rig, pinhole_rig, synthesize_drive
+from cosmos_lidar.synth.drive import VEHICLE_SE3_LIDAR
+from cosmos_lidar.synth.labels import ROAD_USERS
 from tests.synth.street import world_points
 
 SENSOR = uniform_sensor(64, 720, 8, -24)
@@ -115,3 +119,70 @@ def test_wrong_arguments(wrong):
     arguments = {"seed": 0, "sensor": SENSOR, "frames": 1, **wrong}
     with pytest.raises(UserError, match="must be at least 1"):
         synthesize_drive(**arguments)
+
+
+def test_every_return_has_its_time_ring_and_class(exact):
+    sweep = exact.read_sweep(3)
+    assert sweep_problems(sweep, SENSOR) == []
+    assert sweep.held == ("range_m", "intensity", "labels", "instance", "time_us", "ring")
+    start, end = exact.timestamps_us[3]
+    columns = (np.arange(SENSOR.columns) + 0.5) / SENSOR.columns * (end - start)
+    assert np.abs(sweep.time_us - columns).max() <= 0.5
+    assert np.array_equal(sweep.ring, np.nonzero(np.ones(SENSOR.shape))[0].reshape(SENSOR.shape))
+
+
+def test_the_time_of_a_return_says_where_the_lidar_was(exact):
+    """Points moved by their own times are where points moved by their columns are."""
+    cloud, (start, end) = exact.lidar.cloud(5), exact.world_SE3_lidar[5]
+    fraction = cloud.time_us / 100_000
+    moved = compensate_motion(cloud.points.astype(np.float64), SENSOR, np.linalg.inv(end) @ start, fraction)
+    in_world = moved @ start[:3, :3].T + start[:3, 3]
+    assert np.abs(in_world - world_points(exact, 5)[0]).max() < 1e-3
+
+
+def test_road_users_keep_their_numbers(exact):
+    """A number is one thing of one class; what is parked stays where it is, and nothing else has a number."""
+    first, last = (exact.lidar.cloud(index) for index in (0, 7))
+    for cloud in (first, last):
+        assert np.array_equal(cloud.instance > 0, np.isin(cloud.labels, ROAD_USERS))
+    pairs = {tuple(pair) for cloud in (first, last) for pair in np.stack([cloud.instance, cloud.labels], 1).tolist()}
+    numbers = [number for number, _ in pairs if number]
+    assert len(numbers) == len(set(numbers)) > 5
+    places = [world_points(exact, index)[0] for index in (0, 7)]
+    parked = [n for n, label in pairs if label == 10 and (first.instance == n).sum() > 50 < (last.instance == n).sum()]
+    assert parked
+    for number in parked:
+        seen = zip(places, (first, last), strict=True)
+        centers = [np.median(points[cloud.instance == number], axis=0) for points, cloud in seen]
+        assert np.linalg.norm(centers[1] - centers[0]) < 2.5
+
+
+def test_two_lidars_see_one_world():
+    turned = bumper_lidar(uniform_sensor(32, 360, 10, -30))
+    pose = turned.vehicle_SE3_lidar.copy()
+    pose[:2, :2] = [[0, -1], [1, 0]]
+    fast = replace(turned.sensor, spin_hz=20.0)
+    clip = synthesize_drive(11, SENSOR, 4, noise=None, lidars=[RigLidar("bumper", fast, pose)])
+    roof, bumper = clip.lidar, clip.lidars["bumper"]
+    assert (list(clip.lidars), len(roof), len(bumper)) == (["lidar", "bumper"], 4, 8)
+    assert [one.rate_hz for one in (roof, bumper)] == [10.0, 20.0]
+    assert roof.timestamps_us[-1, 1] == bumper.timestamps_us[-1, 1]
+    relative = np.linalg.inv(roof.world_SE3_lidar[2, 0]) @ bumper.world_SE3_lidar[4, 0]
+    assert np.allclose(relative, np.linalg.inv(roof.ego_SE3_lidar) @ bumper.ego_SE3_lidar)
+    assert clip.clip_id == synthesize_drive(11, SENSOR, 4, noise=None).clip_id
+    assert np.array_equal(roof.read(1).range_m, synthesize_drive(11, SENSOR, 4, noise=None).read_sweep(1).range_m)
+    still = [_still_points(one, index) for one, index in ((clip, 2), (clip.choose_lidar("bumper"), 4))]
+    near = cKDTree(still[0]).query(still[1])[0]
+    assert np.median(near) < 0.25
+
+
+def _still_points(clip, index):
+    points, labels = world_points(clip, index)
+    return points[labels == 50]  # houses
+
+
+def test_the_noise_of_two_lidars_differs():
+    other = RigLidar("twin", SENSOR, VEHICLE_SE3_LIDAR)
+    clip = synthesize_drive(11, SENSOR, 1, lidars=[other])
+    one, two = (lidar.read(0).range_m for lidar in clip.lidars.values())
+    assert 0 < np.abs(one - two)[(one > 0) & (two > 0)].mean() < 0.1
