@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.sweep import Sweep, sweep_problems
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.rigid import rigid
 
@@ -21,6 +22,7 @@ class SweepStatistics:
 
     Attributes:
         sweeps: how many were read.
+        returns_per_sweep: returns, or points, on average.
         valid_share: pixels with a return / pixels.
         range_quantiles_m: 1, 50 and 99 percent of the ranges; None without returns.
         dropped_share: points outside the sensor's field of view or range / points; None for recorded range images.
@@ -28,6 +30,7 @@ class SweepStatistics:
     """
 
     sweeps: int
+    returns_per_sweep: float
     valid_share: float
     range_quantiles_m: tuple[float, float, float] | None
     dropped_share: float | None
@@ -35,16 +38,49 @@ class SweepStatistics:
 
 
 @dataclass(frozen=True)
+class LidarHealth:
+    """What `inspect` shows of one lidar of a clip.
+
+    Attributes:
+        name: the lidar.
+        frames: number of sweeps.
+        sensor: name of the sensor.
+        shape: rows and columns of its range maps.
+        duration_s: from the start of the first sweep to the end of the last.
+        rate_hz: sweeps per second, by the median step; None for a single sweep.
+        poses: whether it has poses.
+        mounting: whether its place on the vehicle is known.
+        motion_compensated: whether its points have been moved to the start of each sweep.
+        held: what the sweeps that were read hold, such as ``points``, ``intensity``, ``time_us``.
+        statistics: of the sweeps that were read; None where none was.
+        problems: what is wrong, one sentence each.
+    """
+
+    name: str
+    frames: int
+    sensor: str
+    shape: tuple[int, int]
+    duration_s: float
+    rate_hz: float | None
+    poses: bool
+    mounting: bool
+    motion_compensated: bool
+    held: tuple[str, ...]
+    statistics: SweepStatistics | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ClipHealth:
-    """What `inspect` shows of a clip.
+    """What `inspect` shows of a clip; of ``frames`` to ``rate_hz`` and ``labels`` to ``statistics``, its main lidar.
 
     Attributes:
         clip_id: the clip.
         format: name of the reader.
         source: file or folder.
         frames: number of sweeps.
-        sensor: name of the sensor.
-        shape: rows and columns of its range maps.
+        sensor: name of the sensor; None without a lidar.
+        shape: rows and columns of its range maps; None without a lidar.
         duration_s: from the start of the first sweep to the end of the last.
         rate_hz: sweeps per second, by the median step; None for a single sweep.
         cameras: pictures per camera.
@@ -53,14 +89,15 @@ class ClipHealth:
         statistics: of the sweeps that were read; None where none was.
         problems: what is wrong, one sentence each; empty for a good clip.
         notes: remarks of the reader.
+        lidars: one by one, the main one first.
     """
 
     clip_id: str
     format: str
     source: str
     frames: int
-    sensor: str
-    shape: tuple[int, int]
+    sensor: str | None
+    shape: tuple[int, int] | None
     duration_s: float
     rate_hz: float | None
     cameras: dict[str, int]
@@ -69,6 +106,7 @@ class ClipHealth:
     statistics: SweepStatistics | None
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    lidars: tuple[LidarHealth, ...] = ()
 
     def to_dict(self) -> dict:
         """Return plain lists, numbers and texts, for JSON."""
@@ -80,41 +118,66 @@ def check_clip(clip: Clip, sweeps: int = 3) -> ClipHealth:
 
     Args:
         clip: the clip.
-        sweeps: so many sweeps, evenly spread, and the first picture of each camera are read; 0 reads nothing.
+        sweeps: so many sweeps of each lidar, evenly spread, and the first picture of each camera are read; 0 reads
+            nothing.
     """
-    counts = _count_problems(clip)
-    problems = [*time_problems(clip.timestamps_us), *counts]
-    if clip.world_SE3_lidar is not None and not counts:
-        problems += pose_problems(clip.world_SE3_lidar, clip.timestamps_us)
+    lidars = tuple(check_lidar(stream, sweeps) for stream in clip.lidars.values())
+    main = lidars[0] if lidars else None
+    problems = [] if lidars or clip.cameras else ["neither lidar nor camera in it"]
+    for one in lidars:
+        problems += one.problems if len(lidars) == 1 else [f"{one.name}: {problem}" for problem in one.problems]
     for camera in clip.cameras.values():
         problems += _camera_problems(camera, read=sweeps > 0)
-    statistics, labels, broken = _read_some(clip, sweeps) if len(clip) else (None, False, [])
-    steps = np.diff(clip.timestamps_us[:, 0])
     return ClipHealth(
         clip_id=clip.clip_id,
         format=clip.format,
         source=str(clip.source),
         frames=len(clip),
-        sensor=clip.sensor.name,
-        shape=clip.sensor.shape,
-        duration_s=float(clip.timestamps_us[-1, 1] - clip.timestamps_us[0, 0]) / 1e6 if len(clip) else 0.0,
-        rate_hz=1e6 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None,
+        sensor=None if main is None else main.sensor,
+        shape=None if main is None else main.shape,
+        duration_s=0.0 if main is None else main.duration_s,
+        rate_hz=None if main is None else main.rate_hz,
         cameras={name: len(camera) for name, camera in clip.cameras.items()},
-        labels=labels,
-        poses=clip.world_SE3_lidar is not None,
-        statistics=statistics,
-        problems=(*problems, *broken),
+        labels=main is not None and "labels" in main.held,
+        poses=main is not None and main.poses,
+        statistics=None if main is None else main.statistics,
+        problems=tuple(problems),
         notes=clip.notes,
+        lidars=lidars,
     )
 
 
-def _count_problems(clip: Clip) -> list[str]:
-    problems = [] if len(clip) else ["no sweep in it"]
-    shapes = {"timestamps": clip.timestamps_us.shape[:1]}
-    if clip.world_SE3_lidar is not None:
-        shapes["poses"] = clip.world_SE3_lidar.shape[:1]
-    wrong = {name: shape[0] for name, shape in shapes.items() if shape[0] != len(clip)}
-    return problems + [f"{count} {name} for {len(clip)} frames" for name, count in wrong.items()]
+def check_lidar(stream: LidarStream, sweeps: int = 3) -> LidarHealth:
+    """Return what `inspect` shows of a lidar; ``sweeps`` as for :func:`check_clip`."""
+    counts = _count_problems(stream)
+    problems = [*time_problems(stream.timestamps_us), *counts]
+    if stream.world_SE3_lidar is not None and not counts:
+        problems += pose_problems(stream.world_SE3_lidar, stream.timestamps_us)
+    statistics, held, broken = _read_some(stream, sweeps) if len(stream) else (None, (), [])
+    times = stream.timestamps_us
+    return LidarHealth(
+        name=stream.name,
+        frames=len(stream),
+        sensor=stream.sensor.name,
+        shape=stream.sensor.shape,
+        duration_s=float(times[-1, 1] - times[0, 0]) / 1e6 if len(stream) else 0.0,
+        rate_hz=stream.rate_hz,
+        poses=stream.world_SE3_lidar is not None,
+        mounting=stream.ego_SE3_lidar is not None,
+        motion_compensated=stream.motion_compensated,
+        held=held,
+        statistics=statistics,
+        problems=(*problems, *broken),
+    )
+
+
+def _count_problems(stream: LidarStream) -> list[str]:
+    problems = [] if len(stream) else ["no sweep in it"]
+    shapes = {"timestamps": stream.timestamps_us.shape[:1]}
+    if stream.world_SE3_lidar is not None:
+        shapes["poses"] = stream.world_SE3_lidar.shape[:1]
+    wrong = {name: shape[0] for name, shape in shapes.items() if shape[0] != len(stream)}
+    return problems + [f"{count} {name} for {len(stream)} frames" for name, count in wrong.items()]
 
 
 def time_problems(timestamps_us: np.ndarray) -> list[str]:
@@ -205,43 +268,65 @@ def _camera_problems(camera: CameraStream, read: bool) -> list[str]:
     return problems
 
 
-def _read_some(clip: Clip, sweeps: int) -> tuple[SweepStatistics | None, bool, list[str]]:
-    """Return statistics of evenly spread sweeps, whether they have labels, and what could not be read."""
-    chosen = np.unique(np.linspace(0, len(clip) - 1, min(sweeps, len(clip))).round().astype(int))
-    counted, labels, problems = [], False, []
+def _read_some(stream: LidarStream, sweeps: int) -> tuple[SweepStatistics | None, tuple[str, ...], list[str]]:
+    """Return statistics of evenly spread sweeps, what they hold, and what could not be read."""
+    chosen = np.unique(np.linspace(0, len(stream) - 1, min(sweeps, len(stream))).round().astype(int))
+    counted, problems = [], []
+    held: dict[str, None] = {}
     for index in chosen:
         try:
-            sweep = clip.read_sweep(int(index))
-            labels |= sweep.labels is not None
-            counted.append(_count(clip, sweep, int(index)))
+            sweep = stream.read(int(index))
+            wrong = sweep_problems(sweep, stream.sensor)
+            held |= dict.fromkeys(sweep.held)
+            problems += [f"sweep {index}: {problem}" for problem in wrong]
+            if not wrong:
+                counted.append(_count(stream, sweep, int(index)))
         except DataError as error:
             problems.append(str(error))
     if not counted:
-        return None, labels, problems
-    ranges = np.concatenate([ranges for ranges, _, _ in counted])
-    points, dropped = (sum(int(one[k]) for one in counted) for k in (1, 2))
-    statistics = SweepStatistics(
+        return None, tuple(held), problems
+    statistics = _statistics(counted, stream)
+    return statistics, tuple(held), problems + _statistics_problems(statistics, stream)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The ranges in the map of a sweep, its returns, points that should be in the map, and those outside of it."""
+
+    ranges: np.ndarray
+    returns: int
+    points: int = 0
+    dropped: int = 0
+
+
+def _count(stream: LidarStream, sweep: Sweep, index: int) -> _Counted:
+    if sweep.range_m is not None:
+        ranges = sweep.range_m[sweep.range_m > 0]
+        second = 0 if sweep.second_return is None else int(np.count_nonzero(sweep.second_return.range_m))
+        return _Counted(ranges, len(ranges) + second)
+    projection = stream.project(sweep, index)
+    first = len(sweep.points) if sweep.returns is None else int(np.count_nonzero(sweep.returns == 1))
+    return _Counted(projection.range_m[projection.range_m > 0], len(sweep.points), first, projection.n_dropped)
+
+
+def _statistics(counted: list[_Counted], stream: LidarStream) -> SweepStatistics:
+    ranges = np.concatenate([one.ranges for one in counted])
+    points, dropped = sum(one.points for one in counted), sum(one.dropped for one in counted)
+    low, middle, high = np.quantile(ranges, (0.01, 0.5, 0.99)) if len(ranges) else (0.0, 0.0, 0.0)
+    return SweepStatistics(
         sweeps=len(counted),
-        valid_share=len(ranges) / (len(counted) * clip.sensor.rows * clip.sensor.columns),
-        range_quantiles_m=tuple(float(v) for v in np.quantile(ranges, (0.01, 0.5, 0.99))) if len(ranges) else None,
+        returns_per_sweep=sum(one.returns for one in counted) / len(counted),
+        valid_share=len(ranges) / (len(counted) * stream.sensor.rows * stream.sensor.columns),
+        range_quantiles_m=(float(low), float(middle), float(high)) if len(ranges) else None,
         dropped_share=dropped / points if points else None,
         hidden_share=(points - dropped - len(ranges)) / points if points else None,
     )
-    return statistics, labels, problems + _sweep_problems(statistics, clip)
 
 
-def _count(clip: Clip, sweep: object, index: int) -> tuple[np.ndarray, int, int]:
-    """Return the ranges in the map, the number of points and how many of them lie outside the map; 0, 0 for images."""
-    if sweep.range_m is not None:
-        return sweep.range_m[sweep.range_m > 0], 0, 0
-    projection = clip.project(sweep, index)
-    return projection.range_m[projection.range_m > 0], len(sweep.points), projection.n_dropped
-
-
-def _sweep_problems(statistics: SweepStatistics, clip: Clip) -> list[str]:
+def _statistics_problems(statistics: SweepStatistics, stream: LidarStream) -> list[str]:
     if statistics.range_quantiles_m is None:
         return ["no return in any of the sweeps read"]
     if (statistics.dropped_share or 0.0) > _LARGEST_DROPPED_SHARE:
-        share = f"{statistics.dropped_share:.0%} of the points lie outside the field of view of {clip.sensor.name}"
+        share = f"{statistics.dropped_share:.0%} of the points lie outside the field of view of {stream.sensor.name}"
         return [f"{share}: is it another sensor? (--sensor)"]
     return []

@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cosmos_lidar.clips.health import ClipHealth
+    from cosmos_lidar.clips.health import ClipHealth, LidarHealth
 
 GROUP = "data"
-HELP = "show what a dataset holds: clips, frames, sensors, cameras, gaps, wrong poses and timestamps"
+HELP = "show what a dataset holds: clips, lidars, cameras, rates, gaps, wrong poses and timestamps"
 EXAMPLE = "cosmos-lidar inspect ~/data/kitti/dataset"
 _SHOWN = 60
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
     parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
     parser.add_argument("--fast", action="store_true", help="read no sweeps and pictures, only times and poses")
-    parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per clip (default 3)")
+    parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per lidar (default 3)")
     parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")
 
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _show(found: list[ClipHealth], broken: list[str]) -> None:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 250  # a file or a pipe has room
+    width = None if sys.stdout.isatty() else 280  # a file or a pipe has room
     console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True, width=width)
     if found:
         console.print(_table(found[:_SHOWN]))
@@ -70,27 +70,29 @@ def _table(found: list[ClipHealth]) -> object:
 
     table = Table(box=None, pad_edge=False)
     for name, justify in (
-        ("clip", "left"), ("format", "left"), ("frames", "right"), ("s", "right"), ("Hz", "right"), ("sensor", "left"),
-        ("returns", "right"), ("1/50/99 % range m", "right"), ("outside", "right"), ("poses", "left"),
-        ("labels", "left"), ("cameras", "left"),
+        ("clip", "left"), ("format", "left"), ("lidar", "left"), ("frames", "right"), ("s", "right"), ("Hz", "right"),
+        ("sensor", "left"), ("points", "right"), ("returns", "right"), ("1/50/99 % range m", "right"),
+        ("outside", "right"), ("poses", "left"), ("holds", "left"), ("cameras", "left"),
     ):  # fmt: skip
         table.add_column(name, justify=justify, overflow="fold")
     for one in found:
-        table.add_row(*_row(one))
+        cameras = ", ".join(f"{name} ({count})" for name, count in one.cameras.items()) or "-"
+        rows = [_row(lidar) for lidar in one.lidars] or [("-",) * 11]
+        for number, row in enumerate(rows):
+            first, last = ((one.clip_id, one.format), cameras) if number == 0 else (("", ""), "")
+            table.add_row(*first, *row, last)
     return table
 
 
-def _row(one: ClipHealth) -> tuple[str, ...]:
+def _row(one: LidarHealth) -> tuple[str, ...]:
     statistics = one.statistics
-    valid = quantiles = outside = "-"
+    points = valid = quantiles = outside = "-"
     if statistics is not None:
-        valid = f"{statistics.valid_share:.1%}"
+        points, valid = f"{statistics.returns_per_sweep:.0f}", f"{statistics.valid_share:.1%}"
         quantiles = "/".join(f"{v:.1f}" for v in statistics.range_quantiles_m or ()) or "-"
         outside = "-" if statistics.dropped_share is None else f"{statistics.dropped_share:.2%}"
-    cameras = ", ".join(f"{name} ({count})" for name, count in one.cameras.items()) or "-"
     sensor = f"{one.sensor} {one.shape[0]}x{one.shape[1]}"
     rate = "-" if one.rate_hz is None else f"{one.rate_hz:.1f}"
-    poses, labels = ("yes" if held else "no" for held in (one.poses, one.labels))
-    seconds = f"{one.duration_s:.1f}"
-    return (one.clip_id, one.format, str(one.frames), seconds, rate, sensor, valid, quantiles, outside,
-            poses, labels, cameras)  # fmt: skip
+    poses, holds = "yes" if one.poses else "no", " ".join(one.held) or "-"
+    return (one.name, str(one.frames), f"{one.duration_s:.1f}", rate, sensor, points, valid, quantiles, outside,
+            poses, holds)  # fmt: skip
