@@ -28,12 +28,19 @@ def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, picture: int) 
     raise DataError(f"camera {stream.name} has no place", file=clip.source, clip=clip.clip_id, wanted=wanted)
 
 
-def project_sweep(clip: Clip, stream: CameraStream, index: int, picture: int, points: np.ndarray) -> InPicture:
+def project_sweep(
+    clip: Clip,
+    stream: CameraStream,
+    index: int,
+    picture: int,
+    points: np.ndarray,
+    time_us: np.ndarray | None = None,
+) -> InPicture:
     """Return where points of a sweep are in a picture, and which of them the camera sees.
 
-    Each point is moved by the way that the car made between the moment when the lidar saw it, by its azimuth (at the
-    sweep's start for motion-compensated points), and the moment of the picture. Rows of a picture are taken to be of
-    one moment.
+    Each point is moved by the way that the car made between the moment when the lidar saw it, by its time or azimuth
+    (at the sweep's start for motion-compensated points), and the moment of the picture. Rows of a picture are taken to
+    be of one moment.
 
     Args:
         clip: with the sweep.
@@ -41,6 +48,7 @@ def project_sweep(clip: Clip, stream: CameraStream, index: int, picture: int, po
         index: number of the sweep.
         picture: number of the picture.
         points: (N, 3) metres, lidar axes.
+        time_us: (N,) microseconds after the start of the sweep, where the sweep has them; None: by azimuth.
 
     Raises:
         DataError: no lens, or no place of the camera.
@@ -53,8 +61,13 @@ def project_sweep(clip: Clip, stream: CameraStream, index: int, picture: int, po
     still = points.astype(np.float64)
     if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None and len(points):
         start_us, end_us = clip.timestamps_us[index].astype(np.float64)
-        share = np.zeros(len(points)) if clip.motion_compensated else column_fraction(still, clip.sensor)
-        seen_from = _lidar_at(clip, index, start_us + share * (end_us - start_us))
+        if clip.motion_compensated:
+            seen_us = np.full(len(points), start_us)
+        elif time_us is not None:
+            seen_us = start_us + time_us
+        else:
+            seen_us = start_us + column_fraction(still, clip.sensor) * (end_us - start_us)
+        seen_from = _lidar_at(clip, index, seen_us)
         middle_SE3_seen = np.linalg.inv(_lidar_at(clip, index, (start_us + end_us) / 2)) @ seen_from
         still = np.einsum("nij,nj->ni", middle_SE3_seen[:, :3, :3], still) + middle_SE3_seen[:, :3, 3]
     camera_SE3_lidar = np.linalg.inv(lidar_SE3_camera)

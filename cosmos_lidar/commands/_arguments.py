@@ -36,10 +36,17 @@ def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "batch_size", type=int, default=1, help="frames per step (default %(default)s)")
 
 
+def add_lidar_argument(parser: argparse.ArgumentParser) -> None:
+    """Add which lidar of a recording is read."""
+    own = "(default: the main one, which `inspect` shows first)"
+    parser.add_argument("--lidar", metavar="NAME", help=f"which lidar, where recordings have several {own}")
+
+
 def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None:
     """Add how the recordings are read; the path itself is named by each command."""
     add_flag(parser, "format", metavar="NAME", help="reader of the recordings (default: recognised by their files)")
-    add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="lidar, instead of the one the reader chooses")
+    add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="kind of the lidar, instead of the one the reader chooses")
+    add_lidar_argument(parser)
     add_flag(parser, "split", metavar="NAME_OR_FILE", help="split of prepared shards, or a file with one clip per line")
     add_flag(parser, "clip", action="append", metavar="ID", help="only this clip; may be given again")
     add_flag(

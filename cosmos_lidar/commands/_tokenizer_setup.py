@@ -105,10 +105,12 @@ def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
     if is_shards(path) and args.format in (None, "shards"):
         if args.sensor:
             raise UserError(f"--sensor cannot be changed for prepared shards: {path} has its own sensor files")
+        if args.lidar:
+            raise UserError(f"--lidar cannot be chosen for prepared shards: {path} holds one lidar")
         named = split if split and not Path(split).is_file() else None
         clips, split = open_shards(path, named), None if named else split
     else:
-        clips = open_clips(path, format=args.format, sensor=args.sensor)
+        clips = open_clips(path, format=args.format, sensor=args.sensor, lidar=args.lidar)
     if split:
         listed = _read_list(Path(split))
         clips = [clip for clip in clips if clip.clip_id in listed]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cosmos_lidar.commands._arguments import add_lidar_argument
+
 GROUP = "training"
 HELP = "the whole path in minutes on a CPU: recordings, shards, training, export, report.html"
 EXAMPLE = "cosmos-lidar demo --out demo --data ~/kitti --format kitti"
@@ -15,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of all results (default demo)")
     parser.add_argument("--data", type=Path, help="your recordings (default: synthetic drives)")
     parser.add_argument("--format", help="their reader, such as kitti, nuscenes or release (default: recognised)")
+    add_lidar_argument(parser)
     parser.add_argument("--drives", type=int, default=6, help="synthetic drives, at least 2 (default 6)")
     parser.add_argument("--steps", type=int, help="training steps (default: the recipe's)")
 
@@ -28,5 +31,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--drives {args.drives}: at least 2 are needed, one to train on and one to hold out")
     if args.format and args.data is None:
         raise UserError(f"--format {args.format} without --data: which recordings?")
-    signal = run_demo(DemoOptions(args.out, args.data, args.format, args.drives, args.steps))
+    if args.lidar and args.data is None:
+        raise UserError(f"--lidar {args.lidar} without --data: which recordings?")
+    signal = run_demo(DemoOptions(args.out, args.data, args.format, args.drives, args.steps, args.lidar))
     return 128 + signal if signal else 0

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.commands._arguments import add_lidar_argument
+
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
     from cosmos_lidar.latents.space import LatentSpace
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("out", metavar="OUT", type=Path, help="folder for the shards")
     add("--format", help="reader to use (default: recognised from the files)")
     add("--sensor", help="name or file of the lidar, instead of the reader's choice")
+    add_lidar_argument(parser)
     add("--lidar-tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
     add("--image-tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of pictures, or a name of the hub")
     add("--lidar-mean-std", type=Path, metavar="FILE", help="mean_std.pt of `latents-stats` (default: as they are)")
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.shards.latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
 
-    clips = open_clips(args.source, format=args.format, sensor=args.sensor)
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
     cameras = tuple(args.cameras.split(",")) if args.cameras else tuple(clips[0].cameras)
     if not cameras or args.every < 1:
         raise UserError(f"{args.source} has no cameras" if not cameras else f"--every {args.every}: at least 1")

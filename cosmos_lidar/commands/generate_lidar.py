@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_flag
+from cosmos_lidar.commands._arguments import add_flag, add_lidar_argument
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.config import LidarGenRun
@@ -62,6 +62,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "clip", action="append", metavar="ID", help="only this clip of --data; may be given again")
     add_flag(parser, "tolerance", type=float, default=0.06, help="picture to middle of the sweep, seconds")
     add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="the lidar (default: that of --data)")
+    add_lidar_argument(parser)
     add_flag(parser, "lidar_tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
     add_flag(parser, "image_tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of pictures")
     add_flag(parser, "lidar_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the range maps' latents")
@@ -151,7 +152,7 @@ def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[Li
     from cosmos_lidar.families.lidargen.encode import FrameEncoder
     from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 
-    clips = open_clips(args.data, sensor=args.sensor)
+    clips = open_clips(args.data, sensor=args.sensor, lidar=args.lidar)
     if args.clip:
         there = {clip.clip_id: clip for clip in clips}
         unknown = [name for name in args.clip if name not in there]

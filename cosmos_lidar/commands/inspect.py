@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips.health import ClipHealth, LidarHealth
@@ -21,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", help="file or folder of a dataset")
     parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
     parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
+    add_lidar_argument(parser)
     parser.add_argument("--fast", action="store_true", help="read no sweeps and pictures, only times and poses")
     parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per lidar (default 3)")
     parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")
@@ -33,7 +37,11 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.progress import track
 
     broken: list[str] = []
-    clips = open_clips(args.path, args.format, args.sensor, on_error=lambda error: broken.append(str(error)))
+    clips = open_clips(
+        args.path, args.format, args.sensor, on_error=lambda error: broken.append(str(error)), lidar=args.lidar
+    )
+    if args.lidar:
+        clips = [replace(clip, lidars={args.lidar: clip.lidar}) for clip in clips]
     sweeps = 0 if args.fast else args.sweeps
     found = [check_clip(clip, sweeps) for clip in track(clips, "inspect", "clips")]
     if args.json:

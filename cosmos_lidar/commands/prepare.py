@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.commands._arguments import add_lidar_argument
+
 if TYPE_CHECKING:
     from cosmos_lidar.shards.manifest import Manifest
     from cosmos_lidar.shards.plan import PrepareOptions
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder for the shards; the same command continues in it")
     parser.add_argument("--format", help="reader to use (default: recognised from the files)")
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
+    add_lidar_argument(parser)
     parser.add_argument(
         "--split", type=_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
         help="shares of the drives for train, val and test (default 0.9,0.1,0); every share above 0 gets a drive",
@@ -66,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         return _prepare_views(args)
     if args.videos or holds_only_videos(args.source):
         return _prepare_videos(args)
-    clips = open_clips(args.source, format=args.format, sensor=args.sensor)
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
     manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
     sys.stdout.write(_summary(manifest, args.out))
     return 0
@@ -83,7 +86,7 @@ def _prepare_views(args: argparse.Namespace) -> int:
     height, _, width = args.image_size.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
         raise UserError(f"--image-size {args.image_size}: two multiples of 8, such as 704x1280")
-    clips = open_clips(args.source, format=args.format, sensor=args.sensor)
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
     names = tuple(clips[0].cameras) if args.views == "all" else tuple(args.views.split(","))
     if not names:
         raise UserError(f"{args.source} has no cameras")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.commands._arguments import add_lidar_argument
 from cosmos_lidar.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rrd", type=Path, metavar="OUT.rrd", help="Rerun file to write, of the first clip shown")
     parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
     parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
+    add_lidar_argument(parser)
     parser.add_argument("--clip", metavar="ID", help="the clip whose id begins so (default: the first clips)")
     parser.add_argument("--clips", type=int, default=1, metavar="N", help="number of clips on the page (default 1)")
     parser.add_argument("--frames", type=int, default=5, metavar="N", help="sweeps per clip on the page (default 5)")
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("nothing to write: give --html OUT.html or --rrd OUT.rrd")
     if args.clips < 1 or args.frames < 1:
         raise UserError(f"--clips {args.clips} --frames {args.frames}: must be at least 1")
-    clips = _choose(open_clips(args.path, args.format, args.sensor), args)
+    clips = _choose(open_clips(args.path, args.format, args.sensor, lidar=args.lidar), args)
     if args.html is not None:
         from cosmos_lidar.viz.recording import write_recording_report
 

@@ -37,13 +37,18 @@ def synthetic_recordings(drives: int, first_seed: int = 0) -> Recordings:
     return Recordings(clips[:-held_out], clips[-held_out:], remark)
 
 
-def real_recordings(data: Path, format: str | None) -> Recordings:
+def real_recordings(data: Path, format: str | None, lidar: str | None = None) -> Recordings:
     """Return the user's recordings, divided by drive or, where there is only one, in time.
+
+    Args:
+        data: where they are.
+        format: their reader; None to recognise it.
+        lidar: name of the lidar; None for the main one.
 
     Raises:
         DataError: nothing readable, or drives of different sensors.
     """
-    clips = [clip for clip in open_clips(data, format) if len(clip)]
+    clips = [clip for clip in open_clips(data, format, lidar=lidar) if len(clip)]
     if not clips:
         raise DataError("no sweeps", file=data, wanted="a dataset of at least one lidar sweep")
     shapes = {clip.sensor.shape for clip in clips}

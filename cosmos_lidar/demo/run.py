@@ -28,6 +28,7 @@ class DemoOptions:
         format: reader of ``data``; None recognises it.
         drives: number of synthetic drives.
         steps: training steps; None takes the recipe's.
+        lidar: which of ``data``, where it has several; None takes the main one.
     """
 
     out: Path
@@ -35,6 +36,7 @@ class DemoOptions:
     format: str | None = None
     drives: int = 6
     steps: int | None = None
+    lidar: str | None = None
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -64,7 +66,7 @@ def run_demo(options: DemoOptions) -> int:
 def _recordings(options: DemoOptions) -> Recordings:
     """Return the recordings; synthetic sweeps are computed once and then read back from ``OUT/drives``."""
     if options.data is not None:
-        found = real_recordings(options.data, options.format)
+        found = real_recordings(options.data, options.format, options.lidar)
     else:
         found = synthetic_recordings(options.drives)
     folder = options.out / "drives"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.clips.clip import Clip, LidarStream
 from cosmos_lidar.progress import track
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.report import Report
@@ -43,8 +43,9 @@ def _add_clip(report: Report, clip: Clip, shown: list[int]) -> None:
         name = f"sweep {index} · {clip.frame_ids[index]}"
         maps.append((name, clip.range_map(index)))
         clouds.append(CloudFrame(name, [Cloud(clip.sensor.name, clip.points(index))]))
-    report.recorded_maps("Range maps", maps)
-    report.point_clouds(clouds, most_points=_MOST_POINTS)
+    if shown:
+        report.recorded_maps("Range maps", maps)
+        report.point_clouds(clouds, most_points=_MOST_POINTS)
     for camera in clip.cameras.values():
         if len(camera):
             middle = len(camera) // 2
@@ -52,15 +53,21 @@ def _add_clip(report: Report, clip: Clip, shown: list[int]) -> None:
 
 
 def _facts(clip: Clip) -> list[tuple[str, str]]:
-    seconds = (int(clip.timestamps_us[-1][1]) - int(clip.timestamps_us[0][0])) / 1e6 if len(clip) else 0.0
-    rows, columns = clip.sensor.shape
-    facts = [
-        ("Sweeps", f"{len(clip)} in {seconds:.1f} s"),
-        ("Lidar", f"{clip.sensor.name}, {rows} × {columns}"),
-        ("Poses", "yes" if clip.world_SE3_lidar is not None else "no"),
-        ("Cameras", ", ".join(f"{name} ({len(camera)})" for name, camera in clip.cameras.items()) or "none"),
-    ]
-    return facts + [("Note", note) for note in clip.notes]
+    facts: list[tuple[str, str]] = []
+    for lidar in list(clip.lidars.values())[:1]:
+        rows, columns = lidar.sensor.shape
+        facts += [("Sweeps", _length(lidar)), ("Lidar", f"{lidar.sensor.name}, {rows} × {columns}")]
+        facts.append(("Poses", "yes" if lidar.world_SE3_lidar is not None else "no"))
+    others = [f"{lidar.name} ({lidar.sensor.name}, {_length(lidar)})" for lidar in list(clip.lidars.values())[1:]]
+    if others:
+        facts.append(("Further lidars", ", ".join(others)))
+    cameras = ", ".join(f"{name} ({len(camera)})" for name, camera in clip.cameras.items()) or "none"
+    return [*facts, ("Cameras", cameras), *(("Note", note) for note in clip.notes)]
+
+
+def _length(lidar: LidarStream) -> str:
+    seconds = (int(lidar.timestamps_us[-1][1]) - int(lidar.timestamps_us[0][0])) / 1e6 if len(lidar) else 0.0
+    return f"{len(lidar)} in {seconds:.1f} s"
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

@@ -32,7 +32,12 @@ def datum(key: str, name: str, kind: str, stamp: int, ending: str, at: dict, **m
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
-    folder = tmp_path / "data" / "scene_07"
+    return write_sample(tmp_path)
+
+
+def write_sample(root: Path) -> Path:
+    """A scene of two samples with one camera; returns its folder."""
+    folder = root / "data" / "scene_07"
     data, samples = [], []
     for number, stamp in enumerate(STAMPS):
         at = pose(100.0 + number, QUARTER)
@@ -138,6 +143,35 @@ def test_missing_and_broken_files_are_named(scene: Path):
     cloud.unlink()
     with pytest.raises(DataError, match=rf"file missing.*{STAMPS[1]}.npz.*clip scene_07"):
         open_clips(scene)
+
+
+def test_several_lidars_and_their_columns(scene: Path):
+    file = scene / "scene_abc.json"
+    document = json.loads(file.read_text())
+    columns = np.array([[5.0, 1.0, 0.5, 0.25, 3.0, 9.0, 2.0]])
+    for number, stamp in enumerate(STAMPS):
+        side = datum(f"s{number}", "SIDE", "point_cloud", stamp, "npz", pose(3.0, QUARTER))
+        side["datum"]["point_cloud"]["point_format"] = ["X", "Y", "Z", "INTENSITY", "RING", "CLASS_ID", "INSTANCE_ID"]
+        document["data"].append(side)
+        document["samples"][number]["datum_keys"].append(f"s{number}")
+        (scene / "point_cloud/SIDE").mkdir(exist_ok=True)
+        np.savez(scene / f"point_cloud/SIDE/{stamp}.npz", data=columns)
+    file.write_text(json.dumps(document))
+    calibration = json.loads((scene / "calibration/cal.json").read_text())
+    calibration["names"].append("SIDE")
+    calibration["intrinsics"].append(calibration["intrinsics"][0])
+    calibration["extrinsics"].append({"rotation": QUARTER, "translation": {"x": 3.0, "y": 1.0, "z": 0.5}})
+    (scene / "calibration/cal.json").write_text(json.dumps(calibration))
+    (clip,) = open_clips(scene)
+    assert list(clip.lidars) == ["LIDAR", "SIDE"]
+    side = clip.lidars["SIDE"]
+    sweep = side.read(1)
+    assert sweep.points.tolist() == [[5.0, 1.0, 0.5]]  # of a lidar of its own: not moved down
+    assert (sweep.ring.tolist(), sweep.labels.tolist(), sweep.instance.tolist()) == ([3], [9], [2])
+    assert np.allclose(side.ego_SE3_lidar[:3, 3], [3.0, 1.0, 0.5])
+    np.savez(scene / f"point_cloud/SIDE/{STAMPS[1]}.npz", data=columns[:, :5])
+    with pytest.raises(DataError, match=r"an array of shape \(1, 5\).*SIDE.*\(N, 7\) x y z intensity ring class_id"):
+        side.read(1)
 
 
 def test_the_real_scene(test_data: Path):

@@ -50,6 +50,18 @@ def odometry(root: Path, frames: int = 4, poses: bool = True, step_m: float = 1.
     return folder
 
 
+def write_sample(root: Path) -> Path:
+    """A sequence with poses, images and labels, of points around the car on the road."""
+    folder = odometry(root)
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 60)
+    points = np.column_stack([12 * np.cos(angles), 12 * np.sin(angles), np.full(60, -1.6), np.full(60, 0.4)])
+    for k in range(4):
+        scan(folder / "velodyne" / f"{k:06d}.bin", points)
+    (folder / "labels").mkdir()
+    np.full(60, (7 << 16) | 10, "<u4").tofile(folder / "labels" / "000003.label")
+    return root
+
+
 def test_odometry(tmp_path):
     odometry(tmp_path)
     (clip,) = open_clips(tmp_path)
@@ -113,6 +125,7 @@ def test_semantic_labels(tmp_path):
     assert clip.notes == ("no poses",)
     assert clip.read_sweep(1).labels.tolist() == [252]
     assert clip.read_sweep(1).labels.dtype == np.uint16
+    assert clip.read_sweep(1).instance.tolist() == [5]
     assert clip.read_sweep(0).labels is None
     np.array([1, 2], "<u4").tofile(folder / "labels" / "000001.label")
     with pytest.raises(DataError, match="8 bytes of labels for 1 points.*000001.label, clip 03"):

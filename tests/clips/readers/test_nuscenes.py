@@ -90,6 +90,25 @@ def datum(token: str, sample: str, ego: str, mount: str, stamp: int, file: str) 
     return dict(zip(keys, (token, sample, ego, mount, stamp, file), strict=True))
 
 
+def write_sample(root: Path) -> Path:
+    """A scene of four sweeps, the first of them with both kinds of labels."""
+    folder = tables(root)
+    add_labels(root, folder, "lidarseg", "l0", np.array([24], np.uint8))
+    add_labels(root, folder, "panoptic", "l0", np.array([24_003], np.uint16))
+    return root
+
+
+def add_labels(root: Path, folder: Path, kind: str, token: str, labels: np.ndarray) -> None:
+    """Write a label file of a sweep and the table that names it."""
+    file = f"{kind}/v1.0-mini/{token}_{kind}" + (".bin" if kind == "lidarseg" else ".npz")
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    if kind == "lidarseg":
+        labels.tofile(root / file)
+    else:
+        np.savez(root / file, data=labels)
+    (folder / f"{kind}.json").write_text(json.dumps([{"token": "x", "sample_data_token": token, "filename": file}]))
+
+
 def test_scene(tmp_path):
     tables(tmp_path)
     (clip,) = open_clips(tmp_path)
@@ -141,15 +160,55 @@ def test_sweeps_that_are_not_on_disk(tmp_path):
 
 
 def test_segmentation_labels(tmp_path):
-    def edit(rows: dict) -> None:
-        rows["lidarseg"] = [{"token": "x", "sample_data_token": "l0", "filename": "lidarseg/v1.0-mini/l0.bin"}]
-
-    tables(tmp_path, edit=edit)
-    (tmp_path / "lidarseg" / "v1.0-mini").mkdir(parents=True)
-    (tmp_path / "lidarseg" / "v1.0-mini" / "l0.bin").write_bytes(bytes([24]))
+    folder = tables(tmp_path)
+    add_labels(tmp_path, folder, "lidarseg", "l0", np.array([24], np.uint8))
     (clip,) = open_clips(tmp_path)
     assert clip.read_sweep(0).labels.tolist() == [24]
+    assert clip.read_sweep(0).instance is None
     assert clip.read_sweep(1).labels is None
+
+
+def test_panoptic_labels(tmp_path):
+    folder = tables(tmp_path)
+    add_labels(tmp_path, folder, "panoptic", "l0", np.array([17_042], np.uint16))
+    (clip,) = open_clips(tmp_path)
+    sweep = clip.read_sweep(0)
+    assert (sweep.labels.tolist(), sweep.instance.tolist()) == ([17], [42])
+    assert clip.read_sweep(1).instance is None
+    add_labels(tmp_path, folder, "lidarseg", "l0", np.array([24], np.uint8))
+    both = open_clips(tmp_path)[0].read_sweep(0)
+    assert (both.labels.tolist(), both.instance.tolist()) == ([24], [42])  # the classes of lidarseg are kept
+    add_labels(tmp_path, folder, "panoptic", "l0", np.array([1, 2], np.uint16))
+    with pytest.raises(DataError, match=r"uint16 \(2,\).*l0_panoptic.npz, clip scene-0001, key data"):
+        open_clips(tmp_path)[0].read_sweep(0)
+    (tmp_path / "panoptic/v1.0-mini/l0_panoptic.npz").write_bytes(b"none")
+    with pytest.raises(DataError, match="not readable.*l0_panoptic.npz"):
+        open_clips(tmp_path)[0].read_sweep(0)
+
+
+def test_labels_that_are_not_on_disk_are_noted(tmp_path):
+    folder = tables(tmp_path)
+    add_labels(tmp_path, folder, "lidarseg", "l0", np.array([24], np.uint8))
+    (tmp_path / "lidarseg/v1.0-mini/l0_lidarseg.bin").unlink()
+    (clip,) = open_clips(tmp_path)
+    assert clip.notes == ("1 of 1 label files of the tables are not on disk",)
+    assert clip.read_sweep(0).labels is None
+
+
+def test_rings_are_read_where_the_column_holds_them(tmp_path):
+    tables(tmp_path)
+    assert open_clips(tmp_path)[0].read_sweep(1).ring.tolist() == [7]
+    np.array([[2.0, 10.0, 0.5, 128.0, 0.05]], "<f4").tofile(tmp_path / lidar_file(1))  # times, as others write
+    assert open_clips(tmp_path)[0].read_sweep(1).ring is None
+
+
+def test_places_on_the_vehicle(tmp_path):
+    tables(tmp_path)
+    (clip,) = open_clips(tmp_path)
+    assert np.allclose(clip.lidar.ego_SE3_lidar[:3, 3], LIDAR_MOUNT["translation"])
+    assert np.allclose(clip.lidar.ego_SE3_lidar[:3, :3], np.eye(3), atol=1e-9)  # turned along with the points
+    camera = clip.cameras["CAM_FRONT"]
+    assert np.allclose(camera.ego_SE3_camera[:3, 3], CAMERA_MOUNT["translation"])
 
 
 def spoil(table: str, **values: object):

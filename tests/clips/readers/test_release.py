@@ -14,6 +14,15 @@ from cosmos_lidar.clips.writers.release import write_release
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import load_sensor, uniform_sensor
+from cosmos_lidar.synth import bumper_lidar, pinhole_rig, synthesize_drive
+
+
+def write_sample(root: Path) -> Path:
+    """A drive of two lidars and a camera, with labels, as our writer writes it."""
+    bumper = bumper_lidar(uniform_sensor(8, 96, 10, -20, name="bumper8"))
+    sensor = uniform_sensor(16, 128, name="roof16")
+    write_release(root, synthesize_drive(3, sensor, 3, cameras=pinhole_rig(("front",), 96, 54), lidars=[bumper]))
+    return root
 
 
 def test_published_files_are_read(published):
