@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 OUT ?= demo
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help venv demo test test-all lint types format clean
+.PHONY: help venv demo test test-all lint types format docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -20,7 +20,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 		|| { echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,viz,waymo,dev]'
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,viz,waymo,dev,docs]'
 	@touch $@
 
 demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti
@@ -41,6 +41,10 @@ types: venv  ## check types with mypy
 format: venv  ## format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+docs: venv  ## build the documentation with the API reference into build/docs, and check its links
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	$(RUN) docs/site/check_links.py build/docs
 
 clean:  ## remove the environment and everything that was generated
 	rm -rf $(VENV) $(OUT) build dump_results checkpoints .mypy_cache .pytest_cache .ruff_cache
