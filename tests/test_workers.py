@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import is_alive, wait_until
 
 PARENT = """
 import multiprocessing, os, sys, time
@@ -30,13 +30,6 @@ if __name__ == "__main__":
 """
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked at in /proc")
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -46,7 +39,7 @@ def test_killed_with_the_parent(tmp_path: Path, way: str, how: signal.Signals) -
     parent = subprocess.Popen([sys.executable, str(script), way], stdout=subprocess.PIPE, text=True)
     workers = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(workers) == 2
-    assert all(map(alive, workers))
+    assert all(map(is_alive, workers))
     os.kill(parent.pid, how)
     parent.wait()
-    wait_until(lambda: not any(map(alive, workers)), "the end of the workers")
+    wait_until(lambda: not any(map(is_alive, workers)), "the end of the workers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 PATIENCE_S = 600.0  # only what hangs takes so long
 
@@ -24,3 +25,11 @@ def wait_until(true: Callable[[], object], what: str, patience_s: float = PATIEN
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {patience_s:.0f} s")
         time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -9,6 +9,8 @@ of its own, and when one rank fails the others are ended and the exit status is 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import importlib
 import json
 import os
 import resource
@@ -16,11 +18,21 @@ import runpy
 import signal
 import socketserver
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+# What a training run imports sooner or later; found as what is new in ``sys.modules`` at the end of one.
+PRELOADED = (
+    "torch._dynamo", "torch._inductor.config", "torch.distributed.checkpoint", "torch.distributed.fsdp",
+    "torch.distributed.tensor.parallel", "torch.utils.tensorboard", "torch.onnx", "megatron.energon",
+    "lightning.pytorch",
+    "nemo.core", "nemo.utils.exp_manager", "scipy.stats", "pandas", "s3fs", "recipes.registry",
+    *(f"cosmos_lidar.families.{family}.job" for family in ("dit", "lidar_tokenizer", "lidargen", "video_tokenizer")),
+    *(f"cosmos_lidar.training.{name}" for name in ("engine", "model", "checkpoint.callback", "preflight.doctor")),
+)  # fmt: skip
 _GRACE_S = 30.0  # between asking the other ranks to end, and ending them
 
 
@@ -162,14 +174,20 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; threads would not survive the forks
 
 
+def _check_threads() -> None:
+    """Threads do not survive a fork, and leave their locks behind; that of jemalloc (pyarrow's) is prepared for it."""
+    tasks = {Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")}
+    assert threading.active_count() == 1, threading.enumerate()
+    assert tasks <= {"jemalloc_bg_thd", Path("/proc/self/comm").read_text().strip()}, tasks
+
+
 def main() -> None:
     """Import what costs seconds, then serve."""
     _end_with_parent()
-    import megatron.energon  # noqa: F401
-
-    import recipes.registry  # noqa: F401
-
-    assert len(os.listdir("/proc/self/task")) == 1, "threads do not survive a fork"
+    for module in PRELOADED:
+        with contextlib.suppress(ModuleNotFoundError):  # of another version, perhaps: imported later then, where needed
+            importlib.import_module(module)
+    _check_threads()
     with Server(sys.argv[1], Handler) as server:
         server.serve_forever(poll_interval=0.05)
 
