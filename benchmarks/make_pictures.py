@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from cosmos_lidar.clips import Clip
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.sensors import load_sensor, range_map_to_points
 from cosmos_lidar.synth import ftheta_rig, synthesize_drive
 from cosmos_lidar.viz import View, bird_view_image, range_map_image, render_points, stack_pictures
 from cosmos_lidar.viz.pictures import to_uint8
 from cosmos_lidar.viz.range_map import NO_RETURN
-from cosmos_lidar.viz.whole_file import whole_file
 
 WIDTH = 1280
 MOST_BYTES = 300_000
@@ -69,7 +69,7 @@ def write_small(path: Path, picture: np.ndarray) -> None:
     """Write a PNG below ``MOST_BYTES``, with as many colours as fit."""
     image = Image.fromarray(to_uint8(picture))
     for colours in (256, 128, 64, 32):
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             image.quantize(colours, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
         if path.stat().st_size < MOST_BYTES:
             return

@@ -1,41 +1,122 @@
-"""Files that are whole or not there, and reading tensors without running code."""
+"""Atomic file writing, SHA-256 checksums, and safe reading of tensors: the one way to do each.
+
+Importing this module does not import torch.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable
+import uuid
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cosmos_lidar.errors import DataError
 
+PARTIAL = ".part"  # end of the name of a file that is being written; a killed process leaves it behind
+_BLOCK = 1 << 22
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a temporary path in the same folder, flush the file to disk, rename it to ``path``."""
+
+@contextmanager
+def atomic_write(path: str | Path, sync: bool = False) -> Iterator[Path]:
+    """Write a file atomically: give a temporary path, renamed to ``path`` when the block ends without an error.
+
+    Missing folders are made. Several processes may write the same file at once; the last one wins.
+
+    Args:
+        path: of the finished file.
+        sync: flush the file and its entry in the folder to disk, so that it survives a power failure.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
-        write(partial)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
+        yield partial
+        if sync:
+            flush_to_disk(partial)
         partial.replace(path)
+        if sync:
+            flush_to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def read_tensors(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Return what ``torch.save`` wrote, without running any code that the file may hold.
+def flush_to_disk(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to disk (fsync)."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the partial files of killed processes from a folder; nothing may be writing there."""
+    for leftover in folder.glob(f"*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON file atomically; missing folders are made.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(document, indent=2, allow_nan=False)
+    with atomic_write(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
+    """Return the tensors of a ``.safetensors`` file, or the content of a ``torch.save`` file; pickled code is not run.
+
+    Args:
+        path: of the file.
+        wanted: what the caller expects it to hold, for error messages.
+        mmap: map the file into memory where its format allows it, so that tensors are read when they are used.
 
     Raises:
         DataError: the file is missing, cut short, or holds anything but plain values and tensors.
     """
-    wanted = "a .pt file written by this program"
+    import torch
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise DataError("no such file", file=path, wanted=wanted)
+    safe = path.suffix == ".safetensors"
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError as error:
-        raise DataError("no such file", file=path, wanted=wanted) from error
-    except Exception as error:  # of another kind of file the unpickler makes errors of any kind, IndexError too
-        problem = f"cannot be read as a checkpoint: {(str(error).splitlines() or [repr(error)])[0]}"
-        raise DataError(problem, file=path, wanted=wanted) from error
+        if safe:
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+    except Exception as error:  # of other kinds of files the readers make errors of any kind, IndexError too
+        kind = "a safetensors file" if safe else "a checkpoint that is safe to read"
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        raise DataError(f"not {kind} ({reason:.160})", file=path, wanted=wanted) from error
+
+
+def read_header(path: Path, wanted: str) -> dict[str, str]:
+    """Return the metadata in the header of a ``.safetensors`` file; its tensors are not read.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"not a safetensors file ({error!s:.160})", file=path, wanted=wanted) from error

@@ -59,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
 def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, meter: Meter) -> None:
     from cosmos_lidar.commands._tokenizer_setup import choose_options
     from cosmos_lidar.families.lidar_tokenizer.autoencode import autoencode_clip, count_frames, full_directions
-    from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_json, write_outputs
+    from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_outputs
     from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
+    from cosmos_lidar.files import write_json
 
     options = choose_options(args, clip.sensor)
     folder = Path(args.output_root) / args.output_folder

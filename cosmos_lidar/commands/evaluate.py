@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.commands._tokenizer_setup import choose_clips, choose_options
     from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames
     from cosmos_lidar.families.lidar_tokenizer.evaluate import evaluate_clips, require_one_sensor
-    from cosmos_lidar.families.lidar_tokenizer.outputs import write_json
     from cosmos_lidar.families.lidar_tokenizer.score import describe_protocol
+    from cosmos_lidar.files import write_json
     from cosmos_lidar.progress import Meter
 
     clips = choose_clips(args.data, args)

@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
 
     from cosmos_lidar.commands._tokenizer_setup import open_tokenizer
     from cosmos_lidar.errors import UserError
+    from cosmos_lidar.files import atomic_write
     from cosmos_lidar.latents.statistics import LatentStatistics
     from cosmos_lidar.progress import Meter
-    from cosmos_lidar.viz.whole_file import whole_file
 
     if args.every < 1:
         raise UserError(f"--every {args.every}: at least 1")
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             frames += 1
             meter.advance(1)
     mean, std = statistics.result()
-    with whole_file(args.out) as partial:
+    with atomic_write(args.out) as partial:
         torch.save((mean, std), partial)
     shown = ", ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(mean.tolist(), std.tolist(), strict=True))
     sys.stdout.write(f"{args.out}: {len(mean)} channels, {frames} frames, {statistics.count} values each\n{shown}\n")

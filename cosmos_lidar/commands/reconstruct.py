@@ -136,7 +136,7 @@ def beside(frame: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path) -> int:
     """Write metrics.json, print the table, and return the exit status."""
-    from cosmos_lidar.families.lidar_tokenizer.outputs import write_json
+    from cosmos_lidar.files import write_json
     from cosmos_lidar.metrics.bootstrap import bootstrap_mean
 
     scored = [row for row in rows if "psnr" in row]

@@ -103,10 +103,10 @@ def _encode(footage: Footage, codec: VideoCodec, cache: LatentCache | None, key:
 
 
 def _write_index(path: Path, rows: list[dict[str, Any]]) -> None:
-    from cosmos_lidar.viz.whole_file import whole_file
+    from cosmos_lidar.files import atomic_write
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

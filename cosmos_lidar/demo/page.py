@@ -17,8 +17,9 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     full_directions,
 )
 from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation, build_baseline, evaluate_clips
-from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_json, write_outputs
+from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_outputs
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
+from cosmos_lidar.files import write_json
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.models.tokenizer.network import make_tokenizer
 from cosmos_lidar.progress import Meter

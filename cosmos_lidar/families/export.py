@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import read_tensors, write_whole
+from cosmos_lidar.files import atomic_write, read_tensors
 from cosmos_lidar.models.tokenizer.export import PREFIX, export_weights
 from cosmos_lidar.parallel.ranks import is_first
 from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
@@ -66,8 +66,8 @@ def export_checkpoint(checkpoint: Path, folder: Path, export: ExportWeights | No
     state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
     folder.mkdir(parents=True, exist_ok=True)
     paths = export(state, average, folder, int(manifest["step"]))
-    text = configuration.read_text(encoding="utf-8")
-    write_whole(folder / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
+    with atomic_write(folder / "config.yaml", sync=True) as partial:
+        partial.write_text(configuration.read_text(encoding="utf-8"), encoding="utf-8")
     return [*paths, folder / "config.yaml"]
 
 
@@ -85,8 +85,9 @@ def _exporter(family: str, file: Path) -> ExportWeights:
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
-    content = read_tensors(path)
-    weights, step = content.get("model"), content.get("iteration")
+    wanted = "a folder iter_N of a run, or iter_N.pt"
+    content = read_tensors(path, wanted)
+    weights, step = (content.get("model"), content.get("iteration")) if isinstance(content, dict) else (None, None)
     if not isinstance(weights, dict) or not isinstance(step, int):
-        raise DataError("no weights in it", file=path, key="model", wanted="a folder iter_N of a run, or iter_N.pt")
+        raise DataError("no weights in it", file=path, key="model", wanted=wanted)
     return {name.removeprefix(PREFIX): value for name, value in weights.items()}, step

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import atomic_write, read_header, read_tensors
 from cosmos_lidar.log import logger
 
 _VERSION = 1  # of what the numbers mean: raise it when the same frames and weights would give others
@@ -88,14 +89,10 @@ class LatentCache:
 
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         path = self._path(key)
-        partial = path.with_suffix(f".{os.getpid()}")  # of its own: two processes may make the same entry
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(save(held, {"sha256": _digest(held)}))
-            os.replace(partial, path)
+            with atomic_write(path) as partial:
+                partial.write_bytes(save(held, {"sha256": _digest(held)}))
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise DataError(f"cannot write: {error.strerror}", file=path, wanted="a folder with free space") from error
         self._shrink()
 
@@ -112,15 +109,11 @@ class LatentCache:
 
     @staticmethod
     def _read(path: Path) -> dict[str, Tensor] | None:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-                if (file.metadata() or {}).get("sha256") == _digest(tensors):
-                    return tensors
-        except (OSError, SafetensorError):
-            pass
+        wanted = "an entry of the latent cache"
+        with suppress(DataError):
+            tensors = read_tensors(path, wanted)
+            if read_header(path, wanted).get("sha256") == _digest(tensors):
+                return tensors
         logger.warning("%s is damaged, and is made again", path)
         path.unlink(missing_ok=True)
         return None

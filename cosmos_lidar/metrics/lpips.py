@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.losses.reconstruction import check_shapes
-from cosmos_lidar.models.pretrained import ALEXNET, VGG16, load_weights, read_tensors
+from cosmos_lidar.models.pretrained import ALEXNET, VGG16, load_weights, read_weights
 
 VARIANTS = ("vgg", "alex")
 _SMALLEST = {"vgg": 16, "alex": 63}  # below this a layer of the network has nothing to look at
@@ -120,7 +120,7 @@ def _packaged_heads(variant: str) -> Path:
 def _read_heads(path: Path, variant: str) -> list[Tensor]:
     channels = (64, 128, 256, 512, 512) if variant == "vgg" else (64, 192, 384, 256, 256)
     wanted = f"LPIPS weights 0.1 ({variant}.pth with lin0.model.1.weight …), which the package torchmetrics contains"
-    state = read_tensors(path, wanted)
+    state = read_weights(path, wanted)
     heads = []
     for layer, count in enumerate(channels):
         key = f"lin{layer}.model.1.weight"

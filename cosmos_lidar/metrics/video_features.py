@@ -7,7 +7,6 @@ weights. Published rFVD values are of ``I3dFeatures`` with the TorchScript file 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import file_sha256
 from cosmos_lidar.metrics.frechet import FeatureStatistics, frechet_distance, frechet_protocol
 from cosmos_lidar.metrics.protocol import Measurement
 from cosmos_lidar.models.pretrained import R3D_18, load_weights, torchvision_module
@@ -58,7 +58,7 @@ class I3dFeatures:
         except RuntimeError as error:
             raise DataError(f"not TorchScript ({error!s:.120})", file=path, wanted=_I3D_WANTED) from error
         self.device = device
-        self.name = f"i3d_torchscript, 224 x 224 bilinear, sha256 {_sha256(path)}"
+        self.name = f"i3d_torchscript, 224 x 224 bilinear, sha256 {file_sha256(path)[:12]}"
 
     @torch.no_grad()
     def __call__(self, video: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class R3dFeatures:
         load_weights(network, file, R3D_18.wanted)
         network.fc = nn.Identity()
         self.network, self.device = network.eval().requires_grad_(False).to(device), device
-        self.name = f"torchvision r3d_18, 128 x 171 crop 112 x 112, sha256 {_sha256(file)}"
+        self.name = f"torchvision r3d_18, 128 x 171 crop 112 x 112, sha256 {file_sha256(file)[:12]}"
 
     @torch.no_grad()
     def __call__(self, video: Tensor) -> Tensor:
@@ -145,11 +145,3 @@ class VideoDistance:
 def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:
     frames = F.interpolate(video.transpose(1, 2).flatten(0, 1), size=size, mode="bilinear", align_corners=False)
     return frames.unflatten(0, (len(video), -1)).transpose(1, 2)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:12]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import read_tensors
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def load_weights(network: nn.Module, path: Path, wanted: str) -> None:
     Raises:
         DataError: not such a file, or tensors missing from it, of another shape or not finite.
     """
-    state, own = read_tensors(path, wanted), network.state_dict()
+    state, own = read_weights(path, wanted), network.state_dict()
     missing = sorted(set(own) - set(state))
     if missing:
         raise DataError(f"missing {', '.join(missing[:30])}", file=path, wanted=wanted)
@@ -116,22 +117,13 @@ def load_weights(network: nn.Module, path: Path, wanted: str) -> None:
     network.load_state_dict({key: state[key].to(value.dtype) for key, value in own.items()})
 
 
-def read_tensors(path: Path, wanted: str) -> dict[str, Tensor]:
+def read_weights(path: Path, wanted: str) -> dict[str, Tensor]:
     """Return the tensors of a file of weights by name.
 
     Raises:
         DataError: no such file, or not one of weights.
     """
-    if not path.is_file():
-        raise DataError("no such file", file=path, wanted=wanted)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and tensor errors all mean: not such a file
-        raise DataError(f"not a file of weights ({error!s:.120})", file=path, wanted=wanted) from error
+    content = read_tensors(path, wanted)
     if not isinstance(content, dict):
         raise DataError(f"holds a {type(content).__name__}", file=path, wanted=wanted)
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}

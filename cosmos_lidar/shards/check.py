@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tarfile
 from collections import Counter, defaultdict
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import file_sha256
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.energon_index import EnergonIndex, SamplePlace, read_energon_index, read_tar_index
 from cosmos_lidar.shards.files import ShardRecord
@@ -119,7 +119,7 @@ class _ShardChecker:
         self.checker.result.bytes += size
         if size != self.shard.bytes:
             self.report(f"{size} bytes instead of {self.shard.bytes}")
-        elif _sha256(self.path) != self.shard.sha256:
+        elif file_sha256(self.path) != self.shard.sha256:
             self.report("sha256 differs from the one in the manifest")
         try:
             for place, parts in _read_samples(self.path):
@@ -176,14 +176,6 @@ class _ShardChecker:
             return
         if offsets != [place.start for place in self.places] + [place.stop for place in self.places[-1:]]:
             self.report(f"{self.path.name}.idx does not fit the tar")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _try_meta(parts: dict[str, bytes]) -> SampleMeta | None:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
-
-_UNFINISHED = ".part"
 
 
 @dataclass(frozen=True)
@@ -96,32 +95,11 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def _whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
-        with temporary.open("wb") as file:
+        with atomic_write(path, sync=True) as partial, partial.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
         raise _cannot_write(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what killed runs left half written; no other run may be at work there."""
-    for leftover in folder.glob(f"*{_UNFINISHED}"):
-        leftover.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _cannot_write(error: OSError, path: Path) -> DataError:

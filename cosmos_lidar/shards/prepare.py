@@ -14,9 +14,10 @@ from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import remove_partial
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, remove_unfinished, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import (
     MANIFEST,
@@ -145,7 +146,7 @@ def _claim_folder(folder: Path, resume: bool) -> None:
 
 def _open_journal(folder: Path, plan: Plan) -> Journal:
     journal = Journal(folder / JOURNAL, plan.fingerprint)
-    remove_unfinished(folder)
+    remove_partial(folder)
     for record in list(journal.finished.values()):
         shard = folder / record.name
         if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):

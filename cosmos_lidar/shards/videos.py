@@ -19,9 +19,10 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.video import VideoFile, write_mp4
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import file_sha256, remove_partial
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, remove_unfinished, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
@@ -124,7 +125,7 @@ def _write_folder(
     sources: Sequence[VideoSource], plan: Mapping[str, list[VideoSource]], folder: Path, options: PrepareOptions
 ) -> list[ShardRecord]:
     journal = Journal(folder / _JOURNAL, _fingerprint(sources, options))
-    remove_unfinished(folder)
+    remove_partial(folder)
     with Meter("prepare", "videos", len(sources)) as meter:
         for name, shard in plan.items():
             if name not in journal.finished:
@@ -149,7 +150,7 @@ def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
 
     for record in json.loads((folder / VIDEOS).read_text(encoding="utf-8"))["shards"]:
         path, found = folder / record["name"], 0
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record["sha256"]:
+        if not path.is_file() or file_sha256(path) != record["sha256"]:
             yield record["name"], "", "not as it was written (SHA-256), or missing"
             continue
         with tarfile.open(path) as tar:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import atomic_write
 
 T = TypeVar("T")
 
@@ -60,9 +61,8 @@ def read_key(path: Path, key: str) -> object:
 
 def save_config(run: object, path: Path) -> None:
     """Write the dataclass tree as YAML, whole or not at all."""
-    from cosmos_lidar.files import write_whole
-
-    write_whole(path, lambda partial: partial.write_text(to_yaml(run), encoding="utf-8"))
+    with atomic_write(path, sync=True) as partial:
+        partial.write_text(to_yaml(run), encoding="utf-8")
 
 
 def to_yaml(run: object) -> str:

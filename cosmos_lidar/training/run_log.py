@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from cosmos_lidar.files import write_whole
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.parallel.ranks import gather_objects
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.training.measure.step_clock import PARTS
@@ -103,14 +103,13 @@ class RunLog(Callback):
         """Start the file, keeping the rows up to ``step`` of an earlier one (rank 0 only)."""
         rows = read_metrics(self.path) if step and self.path.exists() else []
         kept = [row for row in rows if int(row["step"]) <= step]
-
-        def write(partial: Path) -> None:
-            with partial.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(kept)
-
-        write_whole(self.path, write)
+        with (
+            atomic_write(self.path, sync=True) as partial,
+            partial.open("w", newline="", encoding="utf-8") as stream,
+        ):
+            writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the progress bar."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.viz.whole_file import whole_file
+from cosmos_lidar.files import atomic_write
 
 if TYPE_CHECKING:
     from PIL.ImageFont import ImageFont
@@ -119,5 +119,5 @@ def png_bytes(picture: np.ndarray) -> bytes:
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
     """Write the picture as a PNG file, whole or not at all; missing folders are made."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(png_bytes(picture))

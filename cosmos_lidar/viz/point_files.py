@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.point_cloud import point_colours
-from cosmos_lidar.viz.whole_file import whole_file
 
 _XYZ = [(name, "<f4") for name in "xyz"]
 _RGB = [(name, "u1") for name in ("red", "green", "blue")]
@@ -44,7 +44,7 @@ def write_ply(
         records[name] = point_colours(points, colors)[:, column]
     properties = "".join(f"property {_TYPES[kind]} {name}\n" for name, kind in fields)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}end_header\n"
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(header.encode("ascii") + records.tobytes())
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from cosmos_lidar import __version__
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, colour_table_html, gradient_css
 from cosmos_lidar.viz.curve import Series, curve_html, read_metrics
 from cosmos_lidar.viz.pictures import png_bytes, to_uint8
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
-from cosmos_lidar.viz.whole_file import whole_file
 
 _LOSS_NAMES = {"loss": "training loss", "val/loss": "validation loss", "val_loss": "validation loss"}
 
@@ -186,7 +186,7 @@ class Report:
 
     def write(self, path: str | Path) -> Path:
         """Write the page, whole or not at all, and return its path; missing folders are made."""
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(self.html(), encoding="utf-8")
         return Path(path)
 

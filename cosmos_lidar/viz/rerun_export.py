@@ -12,9 +12,9 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.errors import require
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.progress import track
 from cosmos_lidar.viz.range_map import range_colours, range_map_image
-from cosmos_lidar.viz.whole_file import whole_file
 
 
 def write_rrd(path: str | Path, clip: Clip, frames: Sequence[int] | None = None) -> Path:
@@ -33,7 +33,7 @@ def write_rrd(path: str | Path, clip: Clip, frames: Sequence[int] | None = None)
         UserError: rerun-sdk is not installed.
     """
     rr = require("rerun", "viz")
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         recording = rr.RecordingStream("cosmos_lidar", recording_id=clip.clip_id)
         recording.save(partial)
         recording.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)

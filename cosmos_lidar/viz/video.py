@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.pictures import to_uint8
-from cosmos_lidar.viz.whole_file import whole_file
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.0, crf: int = 18) -> int:
@@ -35,7 +35,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.
     first = next(frames, None)
     if first is None:
         raise UserError(f"no frames for {path}")
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             return _encode(container, chain([first], frames), to_uint8(first).shape, fps, crf)
 

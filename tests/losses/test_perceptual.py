@@ -137,9 +137,9 @@ def refused(path: Path, message: str) -> None:
 def test_absent_or_wrong_weights_are_named(weights_file: Path, tmp_path: Path):
     refused(tmp_path / "absent.pth", "no such file")
     (tmp_path / "text.pth").write_text("not weights")
-    refused(tmp_path / "text.pth", "not a file of weights")
+    refused(tmp_path / "text.pth", "not a checkpoint that is safe to read")
     (tmp_path / "half.pth").write_bytes(weights_file.read_bytes()[:10_000])
-    refused(tmp_path / "half.pth", "not a file of weights")
+    refused(tmp_path / "half.pth", "not a checkpoint that is safe to read")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     refused(tmp_path / "list.pth", "holds a list")
     state = vgg_weights()

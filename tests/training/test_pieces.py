@@ -1,4 +1,3 @@
-import pickle
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from cosmos_lidar.errors import DataError, UserError
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.files import read_tensors, write_whole
 from cosmos_lidar.training.checkpoint.callback import find_resume
 from cosmos_lidar.training.checkpoint.state_tree import from_plain, random_state, set_random_state, to_plain
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
@@ -53,41 +51,6 @@ def test_loader_states_survive_a_file(tmp_path: Path):
         to_plain([SimpleNamespace()])
     with pytest.raises(DataError, match="Popen"):
         from_plain({"__kind__": "Popen", "items": []})
-
-
-def test_files_are_whole_or_not_there(tmp_path: Path):
-    path = tmp_path / "a"
-    path.write_text("old")
-
-    def fail(partial: Path) -> None:
-        partial.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_checkpoints_run_no_code_and_damage_is_named(tmp_path: Path):
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "ran",))
-
-    path = tmp_path / "iter_000000001.pt"
-    torch.save({"x": Evil()}, path)
-    with pytest.raises(DataError, match="iter_000000001.pt"):
-        read_tensors(path)
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
-        read_tensors(path)
-    assert not (tmp_path / "ran").exists()
-    torch.save({"x": torch.ones(1000)}, path)
-    path.write_bytes(path.read_bytes()[:-700])
-    with pytest.raises(DataError, match="iter_000000001.pt"):
-        read_tensors(path)
-    with pytest.raises(DataError, match="no such file"):
-        read_tensors(tmp_path / "none.pt")
 
 
 def test_which_checkpoint_is_gone_on_from(tmp_path: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cosmos_lidar.files import write_whole
+from cosmos_lidar.files import atomic_write
 
 PREFIX = "net."
 
@@ -32,7 +32,9 @@ def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folde
             continue
         state = {PREFIX + name: tensor.contiguous() for name, tensor in tensors.items()}
         plain, safe = (folder / f"iter_{step:09d}_{kind}_model{ending}" for ending in (".pt", ".safetensors"))
-        write_whole(plain, lambda partial, state=state: torch.save(state, partial))
-        write_whole(safe, lambda partial, state=state: save_file(state, partial, {"iteration": str(step)}))
+        with atomic_write(plain, sync=True) as partial:
+            torch.save(state, partial)
+        with atomic_write(safe, sync=True) as partial:
+            save_file(state, partial, {"iteration": str(step)})
         paths += [plain, safe]
     return paths

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame, frame_points
 from cosmos_lidar.families.lidar_tokenizer.histogram import histogram_picture
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.pictures import caption_picture, stack_pictures, write_png
 from cosmos_lidar.viz.point_cloud import ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR, render_points
 from cosmos_lidar.viz.point_files import write_ply
@@ -53,7 +52,7 @@ def write_outputs(
         output: where to write and how it looks.
 
     Returns:
-        The files and folders that were written, without the metrics file (see :func:`write_json`).
+        The files and folders that were written, without the metrics file (see :func:`~cosmos_lidar.files.write_json`).
     """
     points, names = output.folder / "points" / scene, []
     stacked = _range_pictures(_named(frames, names), score, quantile_limits(middle_m), output, scene)
@@ -92,7 +91,8 @@ def _write_points(folder: Path, name: str, frame: DecodedFrame, directions: np.n
     colours = (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR)
     for kind, range_m, colour in zip(_KINDS, (frame.reference_m, frame.reconstruction_m), colours, strict=True):
         points = frame_points(range_m, frame.source, directions)
-        write_whole(folder / f"{name}_{kind}.npz", lambda file, points=points: np.savez(file, points=points))
+        with atomic_write(folder / f"{name}_{kind}.npz") as partial, partial.open("wb") as file:
+            np.savez(file, points=points)
         write_ply(folder / f"{name}_{kind}.ply", points, colour)
 
 
@@ -107,21 +107,3 @@ def _point_pictures(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
 
 def _file_name(frame_id: str) -> str:
     return frame_id.replace("/", "_").replace(os.sep, "_")
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; missing folders are made."""
-    text = json.dumps(document, indent=2, allow_nan=False)
-    write_whole(path, lambda file: file.write((text + "\n").encode()))
-
-
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file under another name and rename it when it is whole; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

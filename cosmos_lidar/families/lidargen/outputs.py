@@ -10,13 +10,13 @@ import numpy as np
 from cosmos_lidar.families.lidargen.figure import three_rows
 from cosmos_lidar.families.lidargen.generate import LidarGenerator
 from cosmos_lidar.families.lidargen.inputs import Frame
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.metrics.generation import GenerationScores
 from cosmos_lidar.metrics.protocol import Measurement, write_measurements
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.pictures import write_png
 from cosmos_lidar.viz.point_files import write_ply
 from cosmos_lidar.viz.report import Report
-from cosmos_lidar.viz.whole_file import whole_file
 
 REPORT = "report.html"
 _MOST_SHOWN = 8  # sweeps on the page, evenly over all
@@ -29,7 +29,7 @@ def sweep_file(folder: Path, frame: Frame) -> Path:
 
 def write_sweep(folder: Path, frame: Frame, made_m: np.ndarray, points: np.ndarray) -> None:
     """Write the range map and the points as npz, and the points as ply."""
-    with whole_file(sweep_file(folder, frame)) as partial, partial.open("wb") as file:
+    with atomic_write(sweep_file(folder, frame)) as partial, partial.open("wb") as file:
         np.savez_compressed(file, range_m=made_m, points=points)
     write_ply(folder / f"{frame.name}.ply", points)
 

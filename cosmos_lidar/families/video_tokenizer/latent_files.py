@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.video_tokenizer.codec import EncodedVideo
-from cosmos_lidar.viz.whole_file import whole_file
+from cosmos_lidar.files import atomic_write, read_header, read_tensors
 
 SUFFIX = ".safetensors"
 _WANTED = "a file that `cosmos-lidar tokenize` wrote"
@@ -27,7 +27,7 @@ def write_encoded(path: Path, encoded: EncodedVideo, facts: dict[str, Any]) -> N
     sizes = {name: value for name, value in asdict(encoded).items() if name not in ("latents", "indices")}
     header = {"cosmos_lidar": json.dumps({**sizes, **facts})}
     try:
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, header))
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror}", file=path, wanted="a folder to write to") from error
@@ -39,12 +39,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         DataError: not such a file.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["cosmos_lidar"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return json.loads(read_header(path, _WANTED)["cosmos_lidar"])
+    except (KeyError, ValueError) as error:
         raise DataError(f"not readable: {error}", file=path, wanted=_WANTED) from error
 
 
@@ -54,14 +51,10 @@ def read_encoded(path: Path) -> tuple[EncodedVideo, dict[str, Any]]:
     Raises:
         DataError: not such a file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    facts = read_facts(path)
+    facts, tensors = read_facts(path), read_tensors(path, _WANTED)
     try:
-        tensors = load_file(path)
         sizes = {name: facts.pop(name) for name in ("frames", "height", "width")}
         crop = tuple(facts.pop("crop"))
-    except (OSError, SafetensorError, KeyError) as error:
+    except KeyError as error:
         raise DataError(f"not readable: {error}", file=path, wanted=_WANTED) from error
     return EncodedVideo(tensors.get("latents"), tensors.get("indices"), crop=crop, **sizes), facts

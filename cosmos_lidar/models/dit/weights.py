@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import read_tensors
 
 
 def load_dit_weights(network: nn.Module, path: Path) -> None:
@@ -22,20 +21,15 @@ def load_dit_weights(network: nn.Module, path: Path) -> None:
         DataError: no readable file, or the weights of another network; nothing is changed then.
     """
     wanted = f"the weights of a {type(network).__name__} of the same shape"
+    content = read_tensors(path, wanted, mmap=True)
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         content = content.get("model", content)
         state = {
             name.removeprefix("net."): value
             for name, value in content.items()
             if not name.startswith("logvar.") and not name.endswith("_extra_state")
         }
-    except Exception as error:  # zip, pickle, header and type errors all mean: not such a file
+    except AttributeError as error:  # no dictionary of names
         raise DataError(f"not readable: {error!s:.120}", file=path, wanted=wanted) from error
     own = network.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())

@@ -6,7 +6,6 @@ decoder, for one, has attention blocks that its name does not tell of.
 
 from __future__ import annotations
 
-import json
 import warnings
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
 from cosmos_lidar.models.tokenizer.network import make_tokenizer
 
@@ -57,7 +57,7 @@ def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
         DataError: not a pair of tensors with 16 values each.
     """
     wanted = "a pair (mean, std) of 16 finite values each, std above 0"
-    pair = _torch_load(Path(path), wanted)
+    pair = read_tensors(Path(path), wanted)
     if not isinstance(pair, tuple | list):
         raise DataError(f"holds a {type(pair).__name__}", file=path, wanted=wanted)
     if len(pair) != 2 or any(not isinstance(t, Tensor) or t.numel() != 16 for t in pair):
@@ -112,9 +112,9 @@ def _read(path: Path, ema: bool) -> State:
     _check_archive(path)
     if path.suffix == ".jit" or _is_torchscript(path):
         return _read_jit(path)
+    content = read_tensors(path, _WANTED)
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    content = _torch_load(path)
+        return content
     if isinstance(content, dict):
         content = content.get("model", content.get("state_dict", content))
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
@@ -175,16 +175,6 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _torch_load(path: Path, wanted: str = _WANTED) -> object:
-    if not path.is_file():
-        raise DataError("no such file", file=path, wanted=wanted)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and tensor errors all mean: not such a file
-        reason = str(error).strip().split("\n")[0]
-        raise DataError(f"not a checkpoint that is safe to read ({reason:.160})", file=path, wanted=wanted) from error
-
-
 def _read_jit(path: Path) -> State:
     try:
         with warnings.catch_warnings():
@@ -199,16 +189,6 @@ def _read_jit(path: Path) -> State:
 def _decoder_name(key: str) -> str:
     """Map the quantizer of a discrete ``decoder.jit`` to its place in the whole network."""
     return key.removeprefix("inv_quant.")
-
-
-def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise DataError(f"not a safetensors file ({error})", file=path, wanted=_WANTED) from error
 
 
 def _fill(network: nn.Module, state: State, where: str) -> nn.Module:

@@ -7,7 +7,6 @@ indices; whole networks return a tuple that begins with the reconstruction.
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.files import write_whole
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
 
 PREFIX = "network."  # of the keys in iter_N.pt
@@ -135,11 +134,9 @@ def export_safetensors(network: nn.Module, path: str | Path) -> Path:
     from safetensors.torch import save_file
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(state, partial)
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        save_file(state, partial)
     return path
 
 
@@ -161,8 +158,10 @@ def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Pat
     stem = f"iter_{step:09d}"
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     plain, safe = folder / f"{stem}.pt", folder / f"{stem}.safetensors"
-    write_whole(plain, lambda partial: torch.save(_published(state, step), partial))
-    write_whole(safe, lambda partial: partial.write_bytes(save(state, {"iteration": str(step)})))
+    with atomic_write(plain, sync=True) as partial:
+        torch.save(_published(state, step), partial)
+    with atomic_write(safe, sync=True) as partial:
+        partial.write_bytes(save(state, {"iteration": str(step)}))
     return [plain, safe, *export_jit(network, folder, stem, averaged)]
 
 
@@ -199,15 +198,10 @@ def _example(network: nn.Module, latent_size: tuple[int, int, int]) -> Tensor:
 
 
 def _write(module: nn.Module, example: Tensor, check: Tensor, path: Path) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what the published code loads
-            torch.jit.save(torch.jit.trace(module.eval(), example, strict=False, check_trace=False), str(partial))
-            _compare(module, torch.jit.load(str(partial), map_location="cpu"), check, path)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(path, sync=True) as partial, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what the published code loads
+        torch.jit.save(torch.jit.trace(module.eval(), example, strict=False, check_trace=False), str(partial))
+        _compare(module, torch.jit.load(str(partial), map_location="cpu"), check, path)
     return path
 
 

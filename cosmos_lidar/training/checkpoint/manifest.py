@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import file_sha256, flush_to_disk
 
 MANIFEST, MANIFEST_SUM = "manifest.json", "manifest.sha256"
 _NAME = re.compile(r"iter_(\d{9})")
 _PACKAGES = ("cosmos_lidar", "torch", "lightning", "nemo_toolkit", "megatron-energon", "numpy")
-_BLOCK = 1 << 22
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -63,7 +62,7 @@ def write_manifest(folder: Path, step: int, world: int, metrics: dict[str, float
     """Describe all files that are in ``folder`` now, and flush everything to disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     with ThreadPoolExecutor(8) as pool:
-        sums = list(pool.map(_sha256, files))
+        sums = list(pool.map(file_sha256, files))
     document = {
         "version": 1,
         "step": step,
@@ -80,16 +79,7 @@ def write_manifest(folder: Path, step: int, world: int, metrics: dict[str, float
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     (folder / MANIFEST_SUM).write_text(hashlib.sha256(text.encode()).hexdigest() + "\n", encoding="utf-8")
     for path in (*files, folder / MANIFEST, folder / MANIFEST_SUM, folder):
-        sync(path)
-
-
-def sync(path: Path) -> None:
-    """Flush a file or the entries of a folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush_to_disk(path)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -162,17 +152,9 @@ def _problem(path: Path, record: dict[str, Any]) -> str:
         size = path.stat().st_size
         if size != record["bytes"]:
             return f"{size} bytes instead of {record['bytes']}"
-        return "" if _sha256(path) == record["sha256"] else "its content has changed since it was written (SHA-256)"
+        return "" if file_sha256(path) == record["sha256"] else "its content has changed since it was written (SHA-256)"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _version(package: str) -> str:

@@ -105,7 +105,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    return read_tensors(path / STATE)
+    return read_tensors(path / STATE, "a checkpoint of this program")
 
 
 def _fill(path: Path, tensors: dict[str, Tensor], reader: _Reader, alone: bool) -> None:

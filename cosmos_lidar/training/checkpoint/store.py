@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import write_whole
+from cosmos_lidar.files import atomic_write, flush_to_disk
 from cosmos_lidar.log import logger
 from cosmos_lidar.training.checkpoint.manifest import (
     checkpoint_path,
@@ -29,7 +29,6 @@ from cosmos_lidar.training.checkpoint.manifest import (
     put_aside,
     read_manifest,
     remove,
-    sync,
     write_manifest,
 )
 from cosmos_lidar.training.checkpoint.reading import STATE, in_words
@@ -180,8 +179,9 @@ class CheckpointStore:
         path = checkpoint_path(self.folder, step)
         before = put_aside(path)
         part.rename(path)
-        sync(self.folder)
-        write_whole(self.folder / LATEST, lambda partial: partial.write_text(path.name + "\n", encoding="utf-8"))
+        flush_to_disk(self.folder)
+        with atomic_write(self.folder / LATEST, sync=True) as partial:
+            partial.write_text(path.name + "\n", encoding="utf-8")
         try:
             if before is not None:
                 remove(before)

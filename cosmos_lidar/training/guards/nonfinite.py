@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.files import write_whole
+from cosmos_lidar.files import atomic_write
 from cosmos_lidar.parallel.clip import local_part
 
 
@@ -49,7 +49,8 @@ def dump_batch(folder: Path, step: int, rank: int, batch: Any, notes: dict[str, 
     """Write a batch and what is known of its step to ``folder/step_N/rank_R.pt``, to be read without unpickling."""
     path = folder / f"step_{step:09d}" / f"rank_{rank:05d}.pt"
     content = {"step": step, "rank": rank, **notes, "batch": batch_content(batch)}
-    write_whole(path, lambda partial: torch.save(content, partial))
+    with atomic_write(path, sync=True) as partial:
+        torch.save(content, partial)
     return path
 
 

@@ -1,0 +1,140 @@
+"""Atomic writing, checksums, and reading of tensors that runs no code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import (
+    atomic_write,
+    file_sha256,
+    read_header,
+    read_tensors,
+    remove_partial,
+    write_json,
+)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, sync: bool) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        _write_and_fail(path, sync)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _write_and_fail(path: Path, sync: bool) -> None:
+    with atomic_write(path, sync) as partial:
+        partial.write_text("half")
+        raise OSError("disk full")
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_the_file_appears_when_the_block_ends(tmp_path: Path, sync: bool) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with atomic_write(path, sync) as partial:
+        partial.write_text("whole")
+        assert partial.parent == path.parent
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    def write(number: int) -> None:
+        with atomic_write(path) as partial:
+            partial.write_text(str(number) * 10_000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(9)))
+    assert len(set(path.read_text())) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_leaves_is_ignored_and_can_be_removed(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from cosmos_lidar.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as partial:\n    partial.write_text('half'); os._exit(9)"
+    )
+    path = tmp_path / "shard.tar"
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == 9
+    (tmp_path / f"old.tar.{os.getpid()}.part").write_text("as earlier versions named them")
+    assert not list(tmp_path.glob("*.tar"))
+    assert len(list(tmp_path.iterdir())) == 2
+    path.write_text("whole")
+    remove_partial(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sha256_of_a_file_longer_than_a_block(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40_000
+    (tmp_path / "a").write_bytes(content)
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_json_refuses_what_json_does_not_have(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": [1.5]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "x": [\n    1.5\n  ]\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert "1.5" in (tmp_path / "a.json").read_text()
+
+
+def test_checkpoints_run_no_code_and_damage_is_named(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    path = tmp_path / "iter_000000001.pt"
+    torch.save({"x": Evil()}, path)
+    with pytest.raises(DataError, match="iter_000000001.pt"):
+        read_tensors(path, "weights")
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match="not a checkpoint that is safe to read.*Wanted: weights"):
+        read_tensors(path, "weights")
+    assert not (tmp_path / "ran").exists()
+    torch.save({"x": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-700])
+    with pytest.raises(DataError, match="iter_000000001.pt"):
+        read_tensors(path, "weights")
+    with pytest.raises(DataError, match="no such file"):
+        read_tensors(tmp_path / "none.pt", "weights")
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("name", ["a.pt", "old.pt", "a.safetensors"])
+def test_tensors_come_back(tmp_path: Path, name: str, mmap: bool) -> None:
+    path, tensors = tmp_path / name, {"x": torch.arange(6.0).reshape(2, 3)}
+    if path.suffix == ".safetensors":
+        save_file(tensors, path, {"step": "3"})
+        assert read_header(path, "weights") == {"step": "3"}
+    else:  # those that are no zip archives cannot be mapped
+        torch.save(tensors, path, _use_new_zipfile_serialization=name == "a.pt")
+    assert torch.equal(read_tensors(path, "weights", mmap=mmap)["x"], tensors["x"])
+
+
+def test_damaged_safetensors_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"\x10\0\0\0\0\0\0\0no header at all")
+    for read in (read_header, read_tensors):
+        with pytest.raises(DataError, match=r"not a safetensors file.*a\.safetensors.*Wanted: weights"):
+            read(path, "weights")
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    program = "import sys, cosmos_lidar.files; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
