@@ -3,4 +3,6 @@
 Importing the package costs nothing: torch, NeMo and Energon are loaded by the modules that use them.
 """
 
+from cosmos_lidar import _moved as _moved
+
 __version__ = "0.1.0"
