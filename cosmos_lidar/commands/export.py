@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
     from cosmos_lidar.families.export import export_checkpoint
+    from recipes.registry import find_family
 
-    for path in export_checkpoint(args.checkpoint, args.out):
+    for path in export_checkpoint(args.checkpoint, args.out, find_family):
         sys.stdout.write(f"{path}\n")
     return 0

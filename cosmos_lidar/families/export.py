@@ -6,10 +6,9 @@ CPU, and those of the EMA (empty without one).
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
 from cosmos_lidar.training.checkpoint.manifest import verify
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import read_key
 
@@ -43,45 +43,33 @@ def export_trained(export: ExportWeights, model: TrainedModel, ema: Ema | None, 
         export(weights, average, folder, step)
 
 
-def export_checkpoint(checkpoint: Path, folder: Path, export: ExportWeights | None = None) -> list[Path]:
+def export_checkpoint(checkpoint: Path, folder: Path, find_family: Callable[[str], Family[Any]]) -> list[Path]:
     """Export the weights of a checkpoint (a folder ``iter_N``) or of a tokenizer's file of weights (``.pt``).
 
     Args:
         checkpoint: the folder or file.
         folder: for the files; made when absent.
-        export: ``export_weights`` of the family; found by the family's name in the checkpoint when not given.
+        find_family: returns the family of a name, see :func:`recipes.registry.find_family`.
 
     Returns:
         The files; the configuration among them where the checkpoint holds it.
 
     Raises:
         DataError: no checkpoint of this program, or a damaged one.
+        UserError: the family of the checkpoint is unknown here.
     """
     if not checkpoint.is_dir():
         weights, step = _read_weights(checkpoint)
         return export_weights(weights, {}, folder, step)
     manifest = verify(checkpoint)
     configuration = checkpoint / "config.yaml"
-    export = export or _exporter(str(read_key(configuration, "family")), configuration)
+    family = find_family(str(read_key(configuration, "family")))
     state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = export(state, average, folder, int(manifest["step"]))
+    paths = family.export_weights(state, average, folder, int(manifest["step"]))
     with atomic_write(folder / "config.yaml", sync=True) as partial:
         partial.write_text(configuration.read_text(encoding="utf-8"), encoding="utf-8")
     return [*paths, folder / "config.yaml"]
-
-
-def _exporter(family: str, file: Path) -> ExportWeights:
-    """Return ``export_weights`` of ``families/FAMILY/job.py``."""
-    name = f"cosmos_lidar.families.{family}"
-    try:
-        found = importlib.util.find_spec(f"{name}.job")
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        wanted = "the name of a folder of cosmos_lidar/families"
-        raise DataError(f"unknown family {family!r}", file=file, key="family", wanted=wanted)
-    return importlib.import_module(f"{name}.job").export_weights
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:

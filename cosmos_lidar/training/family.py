@@ -18,6 +18,7 @@ from cosmos_lidar.training.overrides import load_config
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+    from torch import Tensor
 
     from cosmos_lidar.training.engine import DataShare, Job, RunResult
     from cosmos_lidar.training.model import TrainedModel
@@ -34,8 +35,8 @@ class Family(Generic[ConfigT]):
         recipes: functions that return a configuration, by variant; the first one is the default.
         config: type of the configurations.
         job: dotted name of the module that builds a training job, imported when it is needed. It has
-            ``check(run)``, ``make_job(run, folder, share)`` and ``make_dry_model(run)``, see
-            :mod:`cosmos_lidar.families.dit.job`.
+            ``check(run)``, ``make_job(run, folder, share)``, ``make_dry_model(run)`` and
+            ``export_weights(weights, average, folder, step)``, see :meth:`export_weights`.
         aliases: further option names, as published command lines have them -> ours.
     """
 
@@ -83,6 +84,19 @@ class Family(Generic[ConfigT]):
     def make_dry_model(self, run: ConfigT) -> TrainedModel:
         """Return the model of a run without weights and without reading data, for predictions."""
         return self._module().make_dry_model(run)
+
+    def export_weights(
+        self, weights: dict[str, Tensor], average: dict[str, Tensor], folder: Path, step: int
+    ) -> list[Path]:
+        """Write the weights of a checkpoint as files for other programs; returns the files.
+
+        Args:
+            weights: all of them by name, unsharded, on the CPU.
+            average: the EMA of those that have one; empty without EMA.
+            folder: for the files.
+            step: of the training.
+        """
+        return self._module().export_weights(weights, average, folder, step)
 
     def train(self, run: ConfigT, watchers: Sequence[Callback] = ()) -> RunResult:
         """Train, or resume training, as ``run`` says; every rank calls this.

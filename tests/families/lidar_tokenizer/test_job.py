@@ -17,6 +17,7 @@ from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from recipes.lidar_tokenizer import train
+from recipes.registry import find_family
 
 MEASURED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", "data_s", "compute_s", "optimizer_s", "save_s")
 
@@ -117,7 +118,7 @@ def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
     run = small_run("trainer.max_steps=3", "model.ema.enabled=true", "model.ema.decay=0.5", "trainer.log_every=3")
     first = train(run)
     last = _rows(first.folder)[-1]
-    paths = export_checkpoint(first.folder / "checkpoints" / "iter_000000003", tmp_path / "out")
+    paths = export_checkpoint(first.folder / "checkpoints" / "iter_000000003", tmp_path / "out", find_family)
     stem = "iter_000000003"
     endings = (".pt", ".safetensors", "_enc.jit", "_dec.jit", "_ema.jit")
     names = {"config.yaml", *(stem + ending for ending in endings)}
@@ -137,7 +138,7 @@ def test_exports_are_what_training_goes_on_from(small_run, tmp_path):
     assert float(begun["val/loss"]) != float(last["val/loss"])  # that one was of the average
     assert float(begun["val/loss"]) < float(_rows(first.folder)[0]["val/loss"])
     with pytest.raises(DataError, match="config.yaml"):
-        export_checkpoint(tmp_path / "out" / "config.yaml", tmp_path / "out2")
+        export_checkpoint(tmp_path / "out" / "config.yaml", tmp_path / "out2", find_family)
 
 
 def test_old_checkpoints_are_deleted(small_run):
