@@ -1,4 +1,7 @@
-"""Rigid poses (4, 4): interpolation in time, and out of quaternions."""
+"""Rigid poses (4, 4): interpolation in time, and out of quaternions.
+
+scipy's ``Rotation`` gives other last bits, which would change prepared shards, and its ``Slerp`` does not extrapolate.
+"""
 
 from __future__ import annotations
 

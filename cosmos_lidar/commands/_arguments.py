@@ -1,4 +1,4 @@
-"""Command-line options that ``autoencode`` and ``evaluate`` share; imports nothing heavy."""
+"""Command-line options that several commands share; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def add_flag(parser: argparse.ArgumentParser, name: str, *more: str, **options: 
     """Add ``--some_name``, also spelled ``--some-name``; ``more`` are further spellings."""
     spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *more))
     parser.add_argument(*spellings, dest=name, **options)
+
+
+def split_shares(text: str) -> tuple[float, ...]:
+    """Return the shares of train, val and test in the value of ``--split``, such as ``0.9,0.1,0``."""
+    return tuple(float(share) for share in text.split(","))
 
 
 def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_lidar_argument
+from cosmos_lidar.commands._arguments import add_lidar_argument, split_shares
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tolerance", type=float, default=0.06, metavar="S", help="picture to middle of the sweep (default 0.06 s)")
     add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
     add("--mirror", action="store_true", help="frames to train on a second time, mirrored; for networks of rays")
-    add("--split", default="0.9,0.1,0", metavar="A,B,C", help="shares of the drives (default %(default)s)")
+    add(
+        "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
+        help="shares of the drives for train, val and test (default 0.9,0.1,0)",
+    )  # fmt: skip
     add("--samples-per-shard", type=int, default=64, metavar="N", help="default 64")
     add("--bad-budget", type=float, default=0.01, metavar="SHARE", help="frames that may be left out (default 0.01)")
     add("--device", default="auto", help="auto (default), cpu, cuda …")
@@ -67,8 +70,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"canvas": canvas, "cameras": cameras, "image_size": encoder.image_size,
              "sensor": clips[0].sensor.name, "lidar_weights": weights_hash(lidar.network),
              "image_weights": weights_hash(image.network)}  # fmt: skip
-    shares = tuple(float(share) for share in args.split.split(","))
-    options = PrepareOptions(split=shares, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
+    options = PrepareOptions(split=args.split, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
     def pack(clip: Clip, index: int, mirrored: bool) -> dict[str, bytes]:
         return pack_canvas(encoder(clip, index, mirrored), encoder.rays(clip, index, mirrored))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_lidar_argument
+from cosmos_lidar.commands._arguments import add_lidar_argument, split_shares
 
 if TYPE_CHECKING:
     from cosmos_lidar.shards.manifest import Manifest
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
     add_lidar_argument(parser)
     parser.add_argument(
-        "--split", type=_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
+        "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
         help="shares of the drives for train, val and test (default 0.9,0.1,0); every share above 0 gets a drive",
     )  # fmt: skip
     parser.add_argument(
@@ -140,10 +140,6 @@ def _summary(manifest: Manifest, out: Path) -> str:
     bad = sum(len(shard.bad_frames) for shard in manifest.shards)
     lines.append(f"{bad} frames left out (see {out / 'report.json'})" if bad else "no frame left out")
     return "\n".join(lines) + "\n"
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    return tuple(float(share) for share in text.split(","))
 
 
 def _paths(text: str) -> tuple[Path, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -165,16 +166,23 @@ def _drives(clips: Sequence[Clip], pattern: str) -> dict[str, list[str]]:
 
 def _dealt_splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
     drives = _drives(clips, options.drive_pattern)
+    place = {clip.clip_id: number for number, clip in enumerate(clips)}
+    return {
+        split: sorted((clip_id for drive in mine for clip_id in drives[drive]), key=place.__getitem__)
+        for split, mine in deal_drives(drives, options).items()
+    }
+
+
+def deal_drives(drives: Iterable[str], options: PrepareOptions) -> dict[str, list[str]]:
+    """Return the drives of each split that has any, in the order of a hash of seed and name.
+
+    Raises:
+        UserError: fewer drives than splits with a share.
+    """
     order = sorted(drives, key=lambda drive: hashlib.sha256(f"{options.seed}:{drive}".encode()).digest())
     counts = share_out(len(order), options.split)
-    place = {clip.clip_id: number for number, clip in enumerate(clips)}
-    splits, start = {}, 0
-    for split, count in zip(SPLITS, counts, strict=False):
-        if count:
-            mine = [clip_id for drive in order[start : start + count] for clip_id in drives[drive]]
-            splits[split] = sorted(mine, key=place.__getitem__)
-        start += count
-    return splits
+    ends = list(itertools.accumulate(counts))
+    return {split: order[end - count : end] for split, count, end in zip(SPLITS, counts, ends, strict=False) if count}
 
 
 def share_out(drives: int, shares: Sequence[float]) -> list[int]:

@@ -25,7 +25,7 @@ from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
-from cosmos_lidar.shards.plan import SPLITS, PrepareOptions, share_out
+from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
@@ -226,11 +226,9 @@ def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, 
     drives: dict[str, list[VideoSource]] = defaultdict(list)
     for source in sources:
         drives[source.drive].append(source)
-    order = sorted(drives, key=lambda drive: hashlib.sha256(f"{options.seed}:{drive}".encode()).digest())
-    plan, start, step = {}, 0, options.samples_per_shard
-    for split, count in zip(SPLITS, share_out(len(order), options.split), strict=False):
-        mine = [source for drive in order[start : start + count] for source in drives[drive]]
-        start += count
+    plan, step = {}, options.samples_per_shard
+    for split, names in deal_drives(drives, options).items():
+        mine = [source for drive in names for source in drives[drive]]
         groups = [mine[first : first + step] for first in range(0, len(mine), step)]
         plan |= {f"{split}-{number:06d}.tar": group for number, group in enumerate(groups)}
     return plan

@@ -20,6 +20,7 @@ from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.metrics.lpips import Lpips
 from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
+from cosmos_lidar.models.tokenizer.video_layers import fold_frames, unfold_frames
 from cosmos_lidar.parallel.spatial import join_slices, take_slice
 from cosmos_lidar.training.model import TrainedModel
 
@@ -63,14 +64,14 @@ class VideoTokenizerModel(TrainedModel):
     def forward(self, frames: Tensor) -> dict[str, Any]:
         """Return ``reconstruction`` of clips (B, 3, T, H, W) in [-1, 1], and ``indices`` of a discrete tokenizer."""
         x = frames.to(self.compute_dtype)
-        x = x if self.temporal else fold_time(x)
+        x = x if self.temporal else fold_frames(x)
         context = self.run.parallel.context > 1
         group = self._device_mesh["context"].get_group() if context else None
         encoded = self.network.encode(take_slice(x, group) if context else x)
         indices, latents = encoded if self.discrete else (None, encoded)
         made = self.network.decode(latents)
         made = join_slices(made, group) if context else made
-        return {"reconstruction": made if self.temporal else unfold_time(made, len(frames)), "indices": indices}
+        return {"reconstruction": made if self.temporal else unfold_frames(made, frames), "indices": indices}
 
     def losses(self, made: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Return ``loss`` and its parts, each a scalar; while training, the critic learns from the clips too.
@@ -125,7 +126,7 @@ class VideoTokenizerModel(TrainedModel):
         output = self(frames)
         made = output["reconstruction"].float()
         sums = {name: float(value) * len(frames) for name, value in self.losses(made, frames).items()}
-        pictures, reference = fold_time(made), fold_time(frames)
+        pictures, reference = fold_frames(made), fold_frames(frames)
         per_clip = frames.shape[2]
         sums["psnr"] = float(psnr(pictures, reference).sum()) / per_clip
         sums["ssim"] = float(ssim(pictures, reference).sum()) / per_clip
@@ -166,13 +167,3 @@ class VideoTokenizerModel(TrainedModel):
 def to_unit_range(frames: Tensor) -> Tensor:
     """Return uint8 pictures as float32 in [-1, 1]; others as they are."""
     return frames.float().div(127.5).sub(1.0) if frames.dtype == torch.uint8 else frames
-
-
-def fold_time(x: Tensor) -> Tensor:
-    """Return clips (B, C, T, H, W) as pictures (B T, C, H, W)."""
-    return x.transpose(1, 2).flatten(0, 1)
-
-
-def unfold_time(x: Tensor, clips: int) -> Tensor:
-    """Return pictures (B T, C, H, W) of ``clips`` clips as (B, C, T, H, W)."""
-    return x.unflatten(0, (clips, -1)).transpose(1, 2)
