@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -43,6 +44,13 @@ def _rebuild_data_error(
     problem: str, file: str | Path | None, clip: str | None, key: str | None, wanted: str | None
 ) -> DataError:
     return DataError(problem, file=file, clip=clip, key=key, wanted=wanted)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like ``name``, for error messages about misspelled keys."""
+    import difflib
+
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def require(module: str, extra: str) -> object:

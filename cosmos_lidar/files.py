@@ -1,4 +1,4 @@
-"""Atomic file writing, SHA-256 checksums, and safe reading of tensors: the one way to do each.
+"""Atomic file writing, SHA-256 checksums, and safe reading of tensors and YAML: the one way to do each.
 
 Importing this module does not import torch.
 """
@@ -105,6 +105,27 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
         kind = "a safetensors file" if safe else "a checkpoint that is safe to read"
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
         raise DataError(f"not {kind} ({reason:.160})", file=path, wanted=wanted) from error
+
+
+def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
+    """Return the mapping in a YAML file; tags that would build objects are refused.
+
+    Args:
+        path: of the file.
+        wanted: what the caller expects it to hold, for error messages.
+
+    Raises:
+        DataError: the file is missing, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, wanted=wanted) from error
+    if not isinstance(document, dict):
+        raise DataError("not a mapping", file=path, wanted=wanted)
+    return document
 
 
 def read_header(path: Path, wanted: str) -> dict[str, str]:

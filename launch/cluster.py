@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import DataError, UserError, nearest
+from cosmos_lidar.files import read_yaml
 
 _EXECUTORS = ("local", "docker", "slurm")
 
@@ -81,11 +79,11 @@ def load_cluster(file: Path, nodes: int | None = None, gpus: int | None = None) 
         UserError: facts that do not go together.
     """
     known = get_type_hints(Cluster)
-    facts = _read(file)
+    facts = read_yaml(file, "a YAML file of cluster facts: KEY: VALUE lines, such as executor: slurm")
     for key, value in facts.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise DataError("unknown key", file=file, key=str(key), wanted=f"a fact such as {near}")
+            wanted = f"a fact such as {nearest(str(key), known)}"
+            raise DataError("unknown key", file=file, key=str(key), wanted=wanted)
         facts[key] = _typed(value, known[key], file, key)
     if "executor" not in facts:
         raise DataError("missing", file=file, key="executor", wanted=" or ".join(_EXECUTORS))
@@ -96,16 +94,6 @@ def load_cluster(file: Path, nodes: int | None = None, gpus: int | None = None) 
     cluster = dataclasses.replace(cluster, **changes)
     _check(cluster, file)
     return cluster
-
-
-def _read(file: Path) -> dict[Any, Any]:
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot be read: {error}", file=file, wanted="a YAML file of cluster facts") from error
-    if not isinstance(facts, dict):
-        raise DataError("not a mapping", file=file, wanted="KEY: VALUE lines, such as executor: slurm")
-    return facts
 
 
 def _typed(value: Any, kind: Any, file: Path, key: str) -> Any:

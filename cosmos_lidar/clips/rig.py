@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import read_yaml
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.rigid import pose_of_file
@@ -50,11 +51,7 @@ def load_rig(path: Path) -> list[MountedCamera]:
         DataError: no readable file, or a camera that lacks something; names the file and the camera.
     """
     wanted = "a rig: cameras, each with name, lens and lidar_SE3_camera"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"not readable: {error!s:.120}", file=path, wanted=wanted) from error
-    cameras = document.get("cameras") if isinstance(document, dict) else None
+    cameras = read_yaml(path, wanted).get("cameras")
     if not isinstance(cameras, list) or not cameras:
         raise DataError("no cameras", file=path, wanted=wanted)
     return [_camera(entry, number, path) for number, entry in enumerate(cameras)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import atomic_write
+from cosmos_lidar.errors import DataError, UserError, nearest
+from cosmos_lidar.files import atomic_write, read_yaml
 
 T = TypeVar("T")
+_WANTED = "the config.yaml of a run folder"
 
 
 def apply_overrides(run: T, overrides: Iterable[str]) -> T:
@@ -42,7 +42,7 @@ def load_config(kind: type[T], path: Path) -> T:
         UserError: a key does not exist or has a value of another type.
     """
     config = OmegaConf.structured(kind())
-    for key, value in _leaves(_read_document(path)):
+    for key, value in _leaves(read_yaml(path, _WANTED)):
         _set(config, key, value, where=f" in {path}")
     return OmegaConf.to_object(config)
 
@@ -53,9 +53,9 @@ def read_key(path: Path, key: str) -> object:
     Raises:
         DataError: the file cannot be read, or has no such key.
     """
-    document = _read_document(path)
+    document = read_yaml(path, _WANTED)
     if key not in document:
-        raise DataError("key missing", file=path, key=key, wanted="the config.yaml of a run folder")
+        raise DataError("key missing", file=path, key=key, wanted=_WANTED)
     return document[key]
 
 
@@ -80,16 +80,6 @@ def describe(run: object, prefix: str = "") -> Iterator[tuple[str, object, str]]
             yield key, value, field.metadata.get("help", "")
 
 
-def _read_document(path: Path) -> dict:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot be read: {error}", file=path, wanted="the config.yaml of a run folder") from error
-    if not isinstance(document, dict):
-        raise DataError("not a mapping", file=path, wanted="the config.yaml of a run folder")
-    return document
-
-
 def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in document.items():
         if isinstance(value, dict):
@@ -101,8 +91,7 @@ def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 def _set(config: DictConfig, key: str, value: object, where: str) -> None:
     known = {name: kind for name, kind in _field_types(OmegaConf.get_type(config), "")}
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-        raise UserError(f"unknown option {key!r}{where}; the nearest one is {near[0]!r} (--help lists all)")
+        raise UserError(f"unknown option {key!r}{where}; the nearest one is {nearest(key, known)!r} (--help lists all)")
     kind = known[key]
     try:
         parsed = yaml.safe_load(value) if isinstance(value, str) and kind != "str" else value

@@ -36,7 +36,8 @@ GOOD = {
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("{", "not readable"),
+        ("{", "cannot be read"),
+        ("[1]", "not a mapping"),
         ({"camera": []}, "no cameras"),
         ({"cameras": [{**GOOD, "lens": None}]}, "camera front: kind None"),
         ({"cameras": [{"name": "front", "lens": GOOD["lens"]}]}, "camera front has no lidar_SE3_camera"),
