@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.losses.flow import FlowLoss
 from cosmos_lidar.losses.perceptual import PerceptualLoss
-from cosmos_lidar.losses.posterior import gaussian_kl
 from cosmos_lidar.losses.schedule import piecewise_constant
 
-TERMS = ("color", "perceptual", "gram", "flow", "kl")
+TERMS = ("color", "perceptual", "gram", "flow")
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ class Weight:
 
 
 class VideoLoss(nn.Module):
-    """Colour, perceptual, Gram, flow and KL terms; what has no weight is not computed, and needs no network.
+    """Color, perceptual, Gram and flow terms; what has no weight is not computed, and needs no network.
 
     Each term is a mean over the batch, as published: ``color`` of |x - y| over all values, ``perceptual`` over frames,
-    ``gram`` over clips, ``flow`` over the flow vectors, ``kl`` over latent values (for networks whose latents are drawn
-    from a Gaussian; no published one does that, and codes of FSQ have nothing to be pulled to either).
+    ``gram`` over clips, ``flow`` over the flow vectors. There is no KL term: continuous latents of this family are
+    deterministic.
 
     Args:
         weights: of the terms in :data:`TERMS`; those left out are not used.
@@ -71,38 +70,28 @@ class VideoLoss(nn.Module):
             raise ValueError(f"terms {self.names} and not the networks that they need")
         self.perceptual, self.flow = perceptual, flow
 
-    def forward(
-        self, reconstruction: Tensor, video: Tensor, step: int, posterior: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, reconstruction: Tensor, video: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum, and each term in use before weighting.
 
         Args:
             reconstruction: (B, 3, T, H, W) in [-1, 1].
             video: of the same shape.
             step: optimizer steps so far.
-            posterior: mean and log-variance of the latents, for ``kl``.
 
         Raises:
             DataError: shapes that differ, or that a term cannot take.
-            ValueError: ``kl`` has a weight, and there is no posterior.
         """
         if reconstruction.shape != video.shape or video.ndim != 5:
             shapes = f"{tuple(reconstruction.shape)} and {tuple(video.shape)}"
             raise DataError(f"clips of {shapes}", wanted="two of the same shape (B, 3, T, H, W)")
-        if "kl" in self.weights and posterior is None:
-            raise ValueError("the kl term needs mean and log-variance of the latents")
         parts, total = {}, reconstruction.new_zeros(())
         for name in self.names:
             weight = self.weights[name].at(step)
-            parts[name] = self._term(name, reconstruction, video, posterior) if weight else torch.zeros_like(total)
+            parts[name] = self._term(name, reconstruction, video) if weight else torch.zeros_like(total)
             total = total + weight * parts[name]
         return total, parts
 
-    def _term(
-        self, name: str, reconstruction: Tensor, video: Tensor, posterior: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
-        if name == "kl":
-            return gaussian_kl(*posterior)
+    def _term(self, name: str, reconstruction: Tensor, video: Tensor) -> Tensor:
         if name == "color":
             return (reconstruction - video).abs().mean()
         if name == "flow":

@@ -117,11 +117,6 @@ class KernelMeans:
         return max(float(weights @ self._kernel @ weights), 0.0)
 
 
-def maximum_mean_discrepancy(first: np.ndarray, second: np.ndarray, bandwidth: float = BANDWIDTH) -> float:
-    """Return the squared MMD of two sets of histograms; see :class:`KernelMeans`."""
-    return KernelMeans(first, second, bandwidth).mmd()
-
-
 def _relative_entropy(p: np.ndarray, q: np.ndarray) -> float:
     some = p > 0.0
     return float(np.sum(p[some] * np.log(p[some] / q[some])))

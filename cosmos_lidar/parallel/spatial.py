@@ -43,13 +43,6 @@ def split_width(network: nn.Module, group: dist.ProcessGroup) -> None:
         setattr(module, name, forward)
 
 
-def undo_split(network: nn.Module) -> None:
-    """Let a tokenizer work on whole pictures again."""
-    for module in network.modules():
-        for name in ("forward", "attend"):
-            module.__dict__.pop(name, None)
-
-
 def check_width(width: int, ranks: int, compression: int) -> None:
     """Refuse a width that cannot be divided.
 

@@ -84,11 +84,6 @@ class Sensor:
         """(rows, columns) of a range map of this sensor."""
         return self.rows, self.columns
 
-    def column_azimuths_rad(self, position: float = 0.5) -> np.ndarray:
-        """Return (columns,) azimuths inside each column: 0 leading edge (published code), 0.5 centre."""
-        step = (-1.0 if self.clockwise else 1.0) * 2.0 * math.pi / self.columns
-        return self.first_azimuth_rad + (np.arange(self.columns) + position) * step
-
     def fingerprint(self) -> str:
         """Return 12 hexadecimal digits that change with anything that changes the geometry or the storage."""
         digest = hashlib.sha256()

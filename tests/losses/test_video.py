@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.losses.flow import FlowLoss
 from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
-from cosmos_lidar.losses.posterior import gaussian_kl
 from cosmos_lidar.losses.video import VideoLoss, Weight
 
 
@@ -46,16 +45,6 @@ def test_a_term_without_weight_needs_no_network():
         VideoLoss({"flow": Weight(0.0, 0.01, 5)})
     with pytest.raises(DataError, match=r"clips of \(1, 3, 2, 8, 8\) and \(1, 3, 1, 8, 8\)"):
         loss(clips(1, 3, 2, 8, 8), clips(1, 3, 1, 8, 8), 0)
-
-
-def test_the_kl_term_joins_the_sum_and_asks_for_a_posterior():
-    loss = VideoLoss({"color": always(1.0), "kl": always(1e-3)})
-    video, mean, log_variance = clips(1, 3, 2, 8, 8), clips(1, 4, 1, 2, 2, seed=1), clips(1, 4, 1, 2, 2, seed=2)
-    total, parts = loss(video, video, 0, (mean, log_variance))
-    assert total.item() == pytest.approx(1e-3 * gaussian_kl(mean, log_variance).item())
-    assert set(parts) == {"color", "kl"}
-    with pytest.raises(ValueError, match="kl term needs mean and log-variance"):
-        loss(video, video, 0)
 
 
 def test_raft_stays_in_evaluation():

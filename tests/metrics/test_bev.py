@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.metrics.bev import BevGrid, KernelMeans, bev_histogram, jensen_shannon, maximum_mean_discrepancy
+from cosmos_lidar.metrics.bev import BevGrid, KernelMeans, bev_histogram, jensen_shannon
 
 
 def cloud(seed: int, shift_m: float = 0.0, count: int = 400) -> np.ndarray:
@@ -58,25 +58,25 @@ def test_mmd_against_loops(bandwidth: float):
     first, second = histograms(range(4)), histograms(range(10, 15), shift_m=6.0)
     wanted = (kernel_mean(first, first, bandwidth) + kernel_mean(second, second, bandwidth)
               - 2 * kernel_mean(first, second, bandwidth))  # fmt: skip
-    found = maximum_mean_discrepancy(first, second, bandwidth)
+    found = KernelMeans(first, second, bandwidth).mmd()
     assert found == pytest.approx(wanted, rel=1e-9)
-    assert maximum_mean_discrepancy(second, first, bandwidth) == pytest.approx(found, rel=1e-12)
-    assert maximum_mean_discrepancy(first, first[::-1], bandwidth) == pytest.approx(0, abs=1e-16)
+    assert KernelMeans(second, first, bandwidth).mmd() == pytest.approx(found, rel=1e-12)
+    assert KernelMeans(first, first[::-1], bandwidth).mmd() == pytest.approx(0, abs=1e-16)
     times = np.array([2, 0, 1, 1]), np.array([0, 1, 3, 1, 0])
     repeated = (np.repeat(x, n, axis=0) for x, n in zip((first, second), times, strict=True))
     drawn = KernelMeans(first, second, bandwidth).mmd(*times)
-    assert drawn == pytest.approx(maximum_mean_discrepancy(*repeated, bandwidth), rel=1e-9)
+    assert drawn == pytest.approx(KernelMeans(*repeated, bandwidth).mmd(), rel=1e-9)
 
 
 def test_at_the_published_bandwidth_mmd_is_a_distance_of_mean_histograms():
     """What the module says: histograms of 10,000 cells are far nearer to each other than the bandwidth."""
     first, second = histograms(range(20)), histograms(range(20, 40), shift_m=4.0)
     parabola = np.sum((first.mean(0) - second.mean(0)) ** 2) / 0.5**2
-    assert maximum_mean_discrepancy(first, second) == pytest.approx(parabola, rel=0.02)
+    assert KernelMeans(first, second).mmd() == pytest.approx(parabola, rel=0.02)
 
 
 def test_both_fall_with_the_number_of_samples_and_grow_with_the_difference():
-    for distance in (lambda a, b: jensen_shannon(a.sum(0), b.sum(0)), maximum_mean_discrepancy):
+    for distance in (lambda a, b: jensen_shannon(a.sum(0), b.sum(0)), lambda a, b: KernelMeans(a, b).mmd()):
         few, many = (distance(histograms(range(n)), histograms(range(100, 100 + n))) for n in (4, 40))
         near, far = (distance(histograms(range(40)), histograms(range(100, 140), shift)) for shift in (3.0, 9.0))
         assert 0 < many < 0.6 * few  # the bias of small sets

@@ -59,10 +59,6 @@ class CanvasLayout:
         """Return the latents (B, C, rows, columns) of the range map."""
         return canvas[:, :, 0, : self.lidar[0], : self.lidar[1]]
 
-    def images_of(self, canvas: Tensor) -> Tensor:
-        """Return the latents (B, views, C, rows, columns) of the pictures."""
-        return canvas[:, :, 1:, : self.image[0], : self.image[1]].transpose(1, 2)
-
     def used(self, canvas: Tensor) -> Tensor:
         """Return (1, 1, 1 + views, rows, columns): 1 where something lies, 0 where a slot is not filled."""
         mask = canvas.new_zeros(1, 1, 1 + self.views, *self.size)

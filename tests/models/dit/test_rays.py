@@ -105,7 +105,7 @@ def test_a_dense_denoiser_of_rays_does_not_see_the_unfilled_canvas():
     changed = noisy.clone()
     changed[:, :, 0, :, 6:] += 10.0
     assert torch.equal(layout.lidar_of(denoiser(changed, sigma, canvas, level, drawn, rays)), layout.lidar_of(found))
-    assert torch.equal(layout.images_of(found), layout.images_of(canvas))
+    assert torch.equal(found[:, :, 1:, :6, :12], canvas[:, :, 1:, :6, :12])
     assert len(layout.kept()) == 4 * 3 + 3 * 3 * 6
     images = canvas[:, :, 1:, :6].transpose(1, 2)
     made = sample_lidar(denoiser, images, lambda d, start: solve("ddim", d, start, flow_ladder(3)), [4, 5], rays)
