@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from cosmos_lidar.clips.footage import Footage
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
-    from cosmos_lidar.metrics.lpips import Lpips
+    from cosmos_lidar.families.video_tokenizer.score import VideoScores
+    from cosmos_lidar.metrics.protocol import Measurement
+    from cosmos_lidar.metrics.video_features import VideoDistance
 
 GROUP = "tokenizers"
 HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
@@ -31,35 +33,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lpips", nargs="?", const="", metavar="VGG16", help="LPIPS too; file of VGG16's weights, or torch's cache"
     )
+    parser.add_argument(
+        "--fvd", metavar="NETWORK",
+        help="reconstruction FVD too: file of the TorchScript I3D (i3d_torchscript.pt), or r3d_18 of torchvision",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fvd-frames", type=int, default=16, metavar="N", help="frames of each clip for --fvd (default 16)"
+    )
     parser.add_argument("--mode", choices=("torch", "jit"), help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Reconstruct; returns 1 when some input could not be used, which the others do not suffer from."""
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
-    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.errors import DataError, UserError
     from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
     from cosmos_lidar.log import logger
-    from cosmos_lidar.metrics.lpips import load_lpips
     from cosmos_lidar.progress import Meter
 
+    if args.fvd_frames < 1:
+        raise UserError(f"--fvd-frames {args.fvd_frames}: at least 1")
     files = find_inputs(input_patterns(args))
     codec, facts = open_codec(args)
-    lpips = None if args.lpips is None else load_lpips("vgg", args.lpips)
+    distance = _distance(args, codec)
+    new_scores = _scorer(args, distance)
     rows: list[dict[str, Any]] = []
     with Meter("reconstruct", "files", len(files)) as meter:
         for file, name in zip(files, output_names(files), strict=True):
             try:
-                rows.append(_one(file, name, codec, lpips, args))
+                rows.append(_one(file, name, codec, new_scores(), args))
             except DataError as error:
                 logger.warning("left out: %s: %s", file, error)
                 rows.append({"source": str(file), "problem": str(error)})
             meter.advance(1)
-    return _report(rows, facts, args.out)
+    return _report(rows, facts, args.out, distance)
+
+
+def _distance(args: argparse.Namespace, codec: VideoCodec) -> VideoDistance | None:
+    from cosmos_lidar.metrics.video_features import VideoDistance, load_video_features
+
+    return VideoDistance(load_video_features(args.fvd, codec.device)) if args.fvd else None
+
+
+def _scorer(args: argparse.Namespace, distance: VideoDistance | None) -> Callable[[], VideoScores]:
+    """Return what makes the scores of the next video."""
+    from cosmos_lidar.families.video_tokenizer.score import VideoScores
+    from cosmos_lidar.metrics.lpips import load_lpips
+
+    lpips = None if args.lpips is None else load_lpips("vgg", args.lpips)
+    return lambda: VideoScores(lpips, distance, args.fvd_frames)
 
 
 def _one(
-    file: Path, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
+    file: Path, name: str, codec: VideoCodec, scores: VideoScores, args: argparse.Namespace
 ) -> dict[str, Any]:
     from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.families.video_tokenizer.files import write_frames
@@ -70,26 +96,25 @@ def _one(
         fps = (args.fps or facts["fps"]) if facts.get("fps") else 0.0
         count = write_frames(args.out / _named(name, fps), codec.decode(encoded), fps)
         return {"source": str(file), "frames": count}
-    return _round_trip(open_footage(file, args.short_size), name, codec, lpips, args)
+    return _round_trip(open_footage(file, args.short_size), name, codec, scores, args)
 
 
 def _round_trip(
-    footage: Footage, name: str, codec: VideoCodec, lpips: Lpips | None, args: argparse.Namespace
+    footage: Footage, name: str, codec: VideoCodec, scores: VideoScores, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Encode, decode, write and compare, a block at a time."""
     from cosmos_lidar.families.video_tokenizer.files import write_frames
 
     encoded = codec.encode(footage.blocks())
     fps = (args.fps or footage.fps) if footage.fps else 0.0
-    scores: dict[str, list[float]] = {"psnr": [], "ssim": []} | ({"lpips": []} if lpips else {})
-    count = write_frames(args.out / _named(name, fps), _scored(codec.decode(encoded), footage, scores, lpips), fps)
+    count = write_frames(args.out / _named(name, fps), _scored(codec.decode(encoded), footage, scores), fps)
     if args.save_input:
         write_frames(args.out / _named(f"{name}_input", fps), footage.blocks(), fps)
     if args.side:
         pairs = _pairs(codec.decode(encoded), footage)
         write_frames(args.out / _named(f"{name}_side_by_side", fps), (beside(*pair)[None] for pair in pairs), fps)
-    means = {metric: sum(values) / len(values) for metric, values in scores.items()}
-    return {"source": str(footage.path), "frames": count, "height": encoded.height, "width": encoded.width, **means}
+    facts = {"source": str(footage.path), "frames": count, "height": encoded.height, "width": encoded.width}
+    return facts | scores.result()
 
 
 def _named(name: str, fps: float) -> str:
@@ -102,22 +127,10 @@ def _pairs(made: Iterator[np.ndarray], footage: Footage) -> Iterator[tuple[np.nd
     yield from zip(frames, (frame for block in made for frame in block), strict=True)
 
 
-def _scored(
-    made: Iterator[np.ndarray], footage: Footage, scores: dict[str, list[float]], lpips: Lpips | None
-) -> Iterator[np.ndarray]:
+def _scored(made: Iterator[np.ndarray], footage: Footage, scores: VideoScores) -> Iterator[np.ndarray]:
     """Pass blocks on, and note the quality of each frame."""
-    import torch
-
-    from cosmos_lidar.families.video_tokenizer.codec import from_uint8
-    from cosmos_lidar.metrics.image import psnr, ssim
-
     for frame, picture in _pairs(made, footage):
-        ours, theirs = (from_uint8(x[None], torch.float32).transpose(0, 1) for x in (picture, frame))
-        scores["psnr"].append(float(psnr(ours, theirs)))
-        scores["ssim"].append(float(ssim(ours, theirs)))
-        if lpips is not None:
-            with torch.no_grad():
-                scores["lpips"].append(float(lpips(ours, theirs)))
+        scores.add(frame, picture)
         yield picture[None]
 
 
@@ -134,25 +147,42 @@ def beside(frame: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return np.concatenate([caption_picture(part, title, size, 4) for part, title in parts], axis=1)
 
 
-def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path) -> int:
+def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path, distance: VideoDistance | None) -> int:
     """Write metrics.json, print the table, and return the exit status."""
+    from cosmos_lidar.families.video_tokenizer.score import METRICS
     from cosmos_lidar.files import write_json
     from cosmos_lidar.metrics.bootstrap import bootstrap_mean
 
     scored = [row for row in rows if "psnr" in row]
     means = {}
-    for metric in [name for name in ("psnr", "ssim", "lpips") if scored and name in scored[0]]:
+    for metric in [name for name in METRICS if scored and name in scored[0]]:
         values = [row[metric] for row in scored]
         means[metric] = {"mean": sum(values) / len(values), "interval_95": bootstrap_mean(values)}
     protocol = {**facts, "metrics": "per frame, 8-bit values, before the mp4 is written; mean of a video, of videos"}
-    write_json(folder / "metrics.json", {"videos": rows, "mean": means, "protocol": protocol})
+    fvd = _fvd(distance)
+    more = {"fvd": fvd.row() | fvd.protocol.to_dict()} if fvd else {}
+    write_json(folder / "metrics.json", {"videos": rows, "mean": means, **more, "protocol": protocol})
     sys.stdout.write("".join(_line(row) for row in rows))
     for metric, found in means.items():
         low_high = found["interval_95"]
         shown = f" [{low_high[0]:.4g}, {low_high[1]:.4g}]" if low_high else ""
         sys.stdout.write(f"{metric}: {found['mean']:.4g}{shown} over {len(scored)}\n")
+    if fvd:
+        sys.stdout.write(f"rfvd: {fvd.value:.4g} over {fvd.n} clips ({fvd.protocol.settings['features']})\n")
     sys.stdout.write(f"{facts['tokenizer']}, {facts['dtype']}: results and metrics.json in {folder}\n")
     return 1 if any("problem" in row for row in rows) else 0
+
+
+def _fvd(distance: VideoDistance | None) -> Measurement | None:
+    """Return the distance over all clips; None, with a warning, where there are fewer than two."""
+    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.log import logger
+
+    try:
+        return None if distance is None else distance.result()
+    except DataError as error:
+        logger.warning("no FVD: %s (--fvd-frames)", error)
+        return None
 
 
 def _line(row: dict[str, Any]) -> str:

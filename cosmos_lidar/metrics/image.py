@@ -23,27 +23,22 @@ def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
     Raises:
         DataError: the two have different shapes.
     """
-    _check(reconstruction, picture, smallest=1)
-    error = (to_uint8_levels(reconstruction) - to_uint8_levels(picture)).square().mean((1, 2, 3))
-    return 10 * torch.log10(255.0**2 / (error + 1.19e-7))
+    return psnr_of_error(squared_error(reconstruction, picture))
 
 
-def psnr_of_clips(reconstruction: Tensor, video: Tensor) -> Tensor:
-    """Return (B,) peak signal-to-noise ratios in dB, each of all frames of a clip at once, as TokenBench scores videos.
-
-    Never above the mean of the ratios of its frames (:func:`psnr`), which a single perfect frame raises.
-
-    Args:
-        reconstruction: (B, C, T, H, W) in [-1, 1].
-        video: of the same shape.
+def squared_error(reconstruction: Tensor, picture: Tensor) -> Tensor:
+    """Return (B,) mean squared errors of (B, C, H, W) pictures in [-1, 1], in levels of 8 bits.
 
     Raises:
-        DataError: other shapes.
+        DataError: the two have different shapes.
     """
-    if reconstruction.shape != video.shape or video.ndim != 5:
-        shapes = f"{tuple(reconstruction.shape)} and {tuple(video.shape)}"
-        raise DataError(f"clips of {shapes}", wanted="two of the same shape (B, C, T, H, W)")
-    return psnr(reconstruction.flatten(2, 3), video.flatten(2, 3))  # frames below each other are one tall picture
+    _check(reconstruction, picture, smallest=1)
+    return (to_uint8_levels(reconstruction) - to_uint8_levels(picture)).square().mean((1, 2, 3))
+
+
+def psnr_of_error(error: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio in dB of mean squared errors in levels of 8 bits."""
+    return 10 * torch.log10(255.0**2 / (error + 1.19e-7))
 
 
 def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:

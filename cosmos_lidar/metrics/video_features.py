@@ -49,7 +49,7 @@ class I3dFeatures:
         DataError: no such file, or not TorchScript.
     """
 
-    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
         path = Path(path)
         if not path.is_file():
             raise DataError("no such file", file=path, wanted=_I3D_WANTED)
@@ -87,7 +87,7 @@ class R3dFeatures:
         DataError: no such file, or other weights.
     """
 
-    def __init__(self, path: str | Path = "", device: str = "cpu") -> None:
+    def __init__(self, path: str | Path = "", device: str | torch.device = "cpu") -> None:
         file = R3D_18.find(path)
         models = torchvision_module("models.video", "r3d_18", "use I3D, whose file needs no package")
         network = models.r3d_18(weights=None)
@@ -102,6 +102,23 @@ class R3dFeatures:
         frames = _resize(video.to(self.device).float().clamp(-1.0, 1.0), (128, 171))[..., 8:120, 30:142]
         mean, std = (frames.new_tensor(x).view(3, 1, 1, 1) for x in (_KINETICS_MEAN, _KINETICS_STD))
         return self.network(((frames + 1.0) / 2.0 - mean) / std)
+
+
+def load_video_features(named: str, device: str | torch.device = "cpu") -> VideoFeatures:
+    """Return the network for FVD that a command line names.
+
+    Args:
+        named: ``r3d_18`` for torchvision's weights in torch's cache, a file of them (``.pth``), or else the TorchScript
+            file of I3D.
+        device: to compute on.
+
+    Raises:
+        UserError: torchvision is needed and not installed.
+        DataError: no such file, or other weights.
+    """
+    if named == "r3d_18" or named.endswith(".pth"):
+        return R3dFeatures("" if named == "r3d_18" else named, device)
+    return I3dFeatures(named, device)
 
 
 class VideoDistance:
