@@ -10,11 +10,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import TypeIs
 
 Array: TypeAlias = Union[np.ndarray, "torch.Tensor"]
 
 
-def is_tensor(value: object) -> bool:
+def is_tensor(value: object) -> TypeIs[torch.Tensor]:
     """Tell whether ``value`` is a torch tensor (nobody has one who never imported torch)."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)

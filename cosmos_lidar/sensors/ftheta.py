@@ -65,11 +65,12 @@ class FThetaCamera:
                 key="ftheta_intrinsic",
                 wanted="11 or 14 finite numbers: cx, cy, width, height, k0..k5, is_backward[, c, d, e]",
             )  # fmt: skip
-        linear = tuple(float(v) for v in vector[11:14]) or (1.0, 0.0, 0.0)
+        c, d, e = (float(v) for v in vector[11:14]) if len(vector) == 14 else (1.0, 0.0, 0.0)
         polynomial = tuple(float(v) for v in vector[4:10])
         return cls(
-            float(vector[0]), float(vector[1]), int(vector[2]), int(vector[3]), polynomial, bool(vector[10] > 0), linear
-        )
+            float(vector[0]), float(vector[1]), int(vector[2]), int(vector[3]), polynomial, bool(vector[10] > 0),
+            (c, d, e),
+        )  # fmt: skip
 
     def to_vector(self) -> np.ndarray:
         """Return the (11,) float64 intrinsics, or (14,) where the linear part is not the identity."""

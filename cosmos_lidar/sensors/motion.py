@@ -109,4 +109,6 @@ def _inverse(pose: np.ndarray) -> np.ndarray:
 
 
 def _cast(result: Array, template: Array) -> Array:
-    return result.to(template.dtype) if is_tensor(template) else result.astype(np.asarray(template).dtype)
+    if is_tensor(result) and is_tensor(template):
+        return result.to(template.dtype)
+    return np.asarray(result).astype(np.asarray(template).dtype)

@@ -99,7 +99,11 @@ def range_map_to_points(
         DataError: wrong number of rows, or NaN, infinite or negative ranges.
     """
     if range_m.ndim == 3:
-        return [range_map_to_points(one, sensor, ray_at, first_column, full_columns) for one in range_m]
+        return [_points_of_map(one, sensor, ray_at, first_column, full_columns) for one in range_m]
+    return _points_of_map(range_m, sensor, ray_at, first_column, full_columns)
+
+
+def _points_of_map(range_m: Array, sensor: Sensor, ray_at: str, first_column: int, full_columns: int | None) -> Array:
     _check_map(range_m, sensor)
     directions = ray_directions(sensor, range_m.shape[-1], ray_at, first_column, full_columns)
     valid = range_m > 0

@@ -95,8 +95,8 @@ def prepare_range_map(range_m: Array, format: RangeMapFormat, method: str = "sca
     merged = pair_columns(range_m, format.pair_columns, method)[0] if format.pair_columns > 1 else range_m
     picture = normalise(merged, format)
     if is_tensor(picture):
-        rows = picture.repeat_interleave(format.repeat_rows, dim=-2)
-        return rows.unsqueeze(-3).expand(*rows.shape[:-2], 3, *rows.shape[-2:]).contiguous()
+        repeated = picture.repeat_interleave(format.repeat_rows, dim=-2)
+        return repeated.unsqueeze(-3).expand(*repeated.shape[:-2], 3, *repeated.shape[-2:]).contiguous()
     rows = np.repeat(picture, format.repeat_rows, axis=-2)
     return np.repeat(rows[..., None, :, :], 3, axis=-3)
 
@@ -154,9 +154,9 @@ def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tenso
 
 
 def _take(groups: Array, chosen: Array) -> Array:
-    if is_tensor(groups):
+    if is_tensor(groups) and is_tensor(chosen):
         return groups.gather(-1, chosen[..., None])[..., 0]
-    return np.take_along_axis(groups, chosen[..., None], axis=-1)[..., 0]
+    return np.take_along_axis(np.asarray(groups), np.asarray(chosen)[..., None], axis=-1)[..., 0]
 
 
 def _check_ranges(range_m: Array) -> None:

@@ -132,8 +132,9 @@ def uniform_sensor(
     """Return a sensor of ``rows`` evenly spaced beams without azimuth offsets."""
     elevations = np.radians(np.linspace(elevation_top_deg, elevation_bottom_deg, rows))
     slack = float(abs(elevations[0] - elevations[-1])) / (rows - 1) / 2.0 if rows > 1 else math.radians(0.1)
-    limits = {"max_range_m": max_range_m, "elevation_slack_rad": slack}
-    return Sensor(name, elevations, np.zeros(rows), columns, **limits, format=format)
+    return Sensor(
+        name, elevations, np.zeros(rows), columns, max_range_m=max_range_m, elevation_slack_rad=slack, format=format
+    )
 
 
 def sensor_names() -> list[str]:
