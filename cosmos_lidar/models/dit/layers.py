@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,8 +19,8 @@ class HeadNorm(nn.RMSNorm):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Map (B, L, heads, D) to the same shape; rotary = (cos, sin), each (L, D) or (B, L, D)."""
         if rotary is None:
-            return kernels.rms_norm(x, self.weight, self.eps)
-        return kernels.qk_norm_rotate(x, self.weight, *rotary, self.eps)
+            return kernels.rms_norm(x, self.weight, cast(float, self.eps))
+        return kernels.qk_norm_rotate(x, self.weight, *rotary, cast(float, self.eps))
 
 
 class Attention(nn.Module):
@@ -43,7 +45,8 @@ class Attention(nn.Module):
         context = x if context is None else context
         q, k, v = (self._heads(layer[0](source)) for layer, source in
                    ((self.to_q, x), (self.to_k, context), (self.to_v, context)))
-        q, k = _positioned(self.to_q[1], q, rotary), _positioned(self.to_k[1], k, rotary)
+        q = _positioned(cast(HeadNorm, self.to_q[1]), q, rotary)
+        k = _positioned(cast(HeadNorm, self.to_k[1]), k, rotary)
         return self.to_out(self.attend(q, k, v).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -84,6 +87,7 @@ class SubBlock(nn.Module):
         super().__init__()
         width = config.model_channels
         self.kind = kind
+        self.block: nn.Module
         if kind == "MLP":
             self.block = FeedForward(width, int(width * config.mlp_ratio))
         else:
@@ -109,10 +113,10 @@ class SubBlock(nn.Module):
         if self.kind == "MLP":
             h = self.block(h)
         elif self.kind == "FA":
-            h = self.block.attn(h, rotary=rotary)
+            h = cast(_Holder, self.block).attn(h, rotary=rotary)
         else:
             per_view = h.unflatten(1, (views, -1)).flatten(0, 1)
-            h = self.block.attn(per_view, text.unflatten(1, (views, -1)).flatten(0, 1)).view_as(h)
+            h = cast(_Holder, self.block).attn(per_view, text.unflatten(1, (views, -1)).flatten(0, 1)).view_as(h)
         return kernels.gated_add(x, gate, h)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class PositionSequence(nn.Module):
 
     def __init__(self, length: int) -> None:
         super().__init__()
+        self.seq: Tensor
         self.register_buffer("seq", torch.arange(length, dtype=torch.float32))
 
 
@@ -104,7 +105,7 @@ class GeneralDiT(nn.Module):
         rays = None if rays is None else rays.flatten(1, 3)
         if kept is not None:
             patches, rays = patches[:, kept], None if rays is None else rays[:, kept]
-        tokens = self.x_embedder["proj"][1](patches)
+        tokens = cast(nn.Sequential, self.x_embedder["proj"])[1](patches)
         if rays is not None:
             tokens = tokens + self.ray_embedder(ray_features(rays).to(x.dtype))
         emb_sinusoid = sinusoid(timesteps, self.config.model_channels).to(x.dtype)
@@ -207,7 +208,7 @@ class GeneralDiT(nn.Module):
         return shaped.reshape(-1, c.out_channels, frames * c.n_views * q, height * p, width * p)
 
 
-def build_dit(name: str, **overrides: int | float | bool) -> GeneralDiT:
+def build_dit(name: str, **overrides: Any) -> GeneralDiT:
     """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…3m``, ``…debug``.
 
     Args:

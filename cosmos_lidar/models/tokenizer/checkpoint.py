@@ -9,15 +9,17 @@ from __future__ import annotations
 import warnings
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
-from cosmos_lidar.models.tokenizer.network import make_tokenizer
+from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
 
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
@@ -27,7 +29,7 @@ _WANTED = "a tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencode
 
 def load_tokenizer(
     source: str | Path | tuple[str | Path, str | Path] | list[str | Path], ema: bool = False
-) -> nn.Module:
+) -> Tokenizer:
     """Return the tokenizer in a file, a pair of files or a folder, in float32 on the CPU, in eval mode.
 
     Args:
@@ -136,19 +138,19 @@ def _matches_checksum(archive: zipfile.ZipFile, name: str) -> bool:
     return True
 
 
-def _weights(content: dict[object, object]) -> State:
+def _weights(content: Mapping[Any, Any]) -> State:
     tensors = _named_tensors(content)
     plain = {k.removeprefix("network."): v for k, v in tensors.items() if not k.startswith(("ema.", "loss."))}
     return plain or _averaged_weights(tensors)
 
 
-def _averaged_weights(content: dict[object, object]) -> State:
+def _averaged_weights(content: Mapping[Any, Any]) -> State:
     """Return the weights stored as ``ema.network-a-b-c`` under their names ``a.b.c``."""
     prefix, tensors = "ema.network-", _named_tensors(content)
     return {k.removeprefix(prefix).replace("-", "."): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _named_tensors(content: dict[object, object]) -> State:
+def _named_tensors(content: Mapping[Any, Any]) -> State:
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
@@ -191,7 +193,7 @@ def _decoder_name(key: str) -> str:
     return key.removeprefix("inv_quant.")
 
 
-def _fill(network: nn.Module, state: State, where: str) -> nn.Module:
+def _fill(network: Tokenizer, state: State, where: str) -> Tokenizer:
     own = network.state_dict()
     missing = sorted(set(own) - set(state) - {key for key in own if key.endswith(FIXED_BUFFERS)})
     unexpected = sorted(set(state) - set(own))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.field_checks import check_fields
@@ -77,14 +78,14 @@ class TokenizerConfig:
         size = self.resolution // self.patch_size
         encoder = {i: size // 2 ** min(i, halvings) for i in range(levels)}
         decoder = {levels - 1 - r: size // 2 ** (levels - 1) * 2 ** min(r, halvings) for r in range(levels)}
-        return tuple(
-            tuple(sorted(i for i, size in sizes.items() if size in self.attn_resolutions))
-            for sizes in (encoder, decoder)
-        )
+        return self._attended(encoder), self._attended(decoder)
+
+    def _attended(self, sizes: dict[int, int]) -> tuple[int, ...]:
+        return tuple(sorted(level for level, size in sizes.items() if size in self.attn_resolutions))
 
     @property
     def patch_channels(self) -> int:
-        """Channels of the patched picture."""
+        """Channels of the patched image."""
         return self.in_channels * self.patch_size**2
 
 
@@ -102,7 +103,7 @@ CONFIGS: dict[str, TokenizerConfig] = {
 }
 
 
-def tokenizer_config(name: str, **overrides: object) -> TokenizerConfig | VideoTokenizerConfig:
+def tokenizer_config(name: str, **overrides: Any) -> TokenizerConfig | VideoTokenizerConfig:
     """Return the shape of a published member, with fields replaced.
 
     Args:
@@ -113,7 +114,7 @@ def tokenizer_config(name: str, **overrides: object) -> TokenizerConfig | VideoT
     Raises:
         UserError: unknown name or field.
     """
-    members = CONFIGS | VIDEO_CONFIGS
+    members: dict[str, TokenizerConfig | VideoTokenizerConfig] = {**CONFIGS, **VIDEO_CONFIGS}
     key = name.rsplit("Tokenizer-", 1)[-1].rsplit("Tokenize1-", 1)[-1].replace("-", "_")
     key = key.replace("_360p", "_LowRes").removesuffix("_720p")
     if key not in members:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
+from cosmos_lidar.models.tokenizer.fsq import FSQ
+from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer
 
 PREFIX = "network."  # of the keys in iter_N.pt
 _FOLDER_NAMES = ("encoder.jit", "decoder.jit", "autoencoder.jit")
@@ -25,7 +27,7 @@ _TOLERANCE = 1e-4  # largest difference between eager and exported results, rela
 
 
 class _ContinuousEncoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Tokenizer) -> None:
         super().__init__()
         self.encoder, self.quant_conv = network.encoder, network.quant_conv
 
@@ -35,7 +37,7 @@ class _ContinuousEncoder(nn.Module):
 
 
 class _DiscreteEncoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: DiscreteTokenizer) -> None:
         super().__init__()
         self.encoder, self.quant_conv, self.quantizer = network.encoder, network.quant_conv, network.quantizer
 
@@ -46,7 +48,7 @@ class _DiscreteEncoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Tokenizer) -> None:
         super().__init__()
         self.post_quant_conv, self.decoder = network.post_quant_conv, network.decoder
 
@@ -56,7 +58,7 @@ class _Decoder(nn.Module):
 
 
 class _InverseQuantizer(nn.Module):
-    def __init__(self, quantizer: nn.Module) -> None:
+    def __init__(self, quantizer: FSQ) -> None:
         super().__init__()
         self.quantizer = quantizer
 
@@ -66,7 +68,7 @@ class _InverseQuantizer(nn.Module):
 
 
 class _DiscreteDecoder(_Decoder):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: DiscreteTokenizer) -> None:
         super().__init__(network)
         self.inv_quant = _InverseQuantizer(network.quantizer)  # the published place of the codebook
 
@@ -78,11 +80,16 @@ class _DiscreteDecoder(_Decoder):
 class _Whole(nn.Module):
     """All parameters under their published keys; the encoder part's result follows the reconstruction."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Tokenizer) -> None:
         super().__init__()
         for name, child in network.named_children():
             self.add_module(name, child)
-        self.discrete = hasattr(network, "quantizer")
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        self.quant_conv: nn.Module
+        self.post_quant_conv: nn.Module
+        self.quantizer: FSQ
+        self.discrete = isinstance(network, DiscreteTokenizer)
 
     def forward(self, x: Tensor) -> tuple:
         """Return (reconstruction, (zero, zero), latents) or (reconstruction, zero loss, indices)."""
@@ -95,7 +102,7 @@ class _Whole(nn.Module):
 
 @torch.no_grad()
 def export_jit(
-    network: nn.Module, folder: str | Path, stem: str | None = None, averaged: nn.Module | None = None
+    network: Tokenizer, folder: str | Path, stem: str | None = None, averaged: Tokenizer | None = None
 ) -> list[Path]:
     """Write encoder, decoder and whole network as TorchScript.
 
@@ -118,15 +125,16 @@ def export_jit(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     source = copy.deepcopy(averaged if averaged is not None else network).cpu().float().eval()
-    discrete = hasattr(source, "quantizer")
     traced_at, checked_at = (_example(source, size) for size in ((2, 8, 8), (3, 6, 10)))
-    encoder = (_DiscreteEncoder if discrete else _ContinuousEncoder)(source)
-    decoder = (_DiscreteDecoder if discrete else _Decoder)(source)
+    encoder, decoder = _halves(source)
     names = [f"{stem}_{end}.jit" for end in ("enc", "dec", "ema")] if stem else _FOLDER_NAMES
     jobs = [(encoder, traced_at, checked_at),
-            (decoder, *(encoder(x)[0] for x in (traced_at, checked_at))),
+            (decoder, encoder(traced_at)[0], encoder(checked_at)[0]),
             (_Whole(source), traced_at, checked_at)]  # fmt: skip
-    return [_write(*job, folder / name) for job, name in zip(jobs, names, strict=True)]
+    return [
+        _write(module, example, check, folder / name)
+        for (module, example, check), name in zip(jobs, names, strict=True)
+    ]
 
 
 def export_safetensors(network: nn.Module, path: str | Path) -> Path:
@@ -140,7 +148,7 @@ def export_safetensors(network: nn.Module, path: str | Path) -> Path:
     return path
 
 
-def export_tokenizer(network: nn.Module, averaged: nn.Module | None, folder: Path, step: int) -> list[Path]:
+def export_tokenizer(network: Tokenizer, averaged: Tokenizer | None, folder: Path, step: int) -> list[Path]:
     """Write ``iter_N.pt``, ``iter_N.safetensors``, ``iter_N_enc.jit``, ``iter_N_dec.jit`` and ``iter_N_ema.jit``.
 
     Args:
@@ -181,7 +189,7 @@ def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folde
     return export_tokenizer(network_of(weights, step), averaged, folder, step)
 
 
-def network_of(state: dict[str, Tensor], step: int) -> nn.Module:
+def network_of(state: dict[str, Tensor], step: int) -> Tokenizer:
     """Return the tokenizer that has these weights, built from their names and shapes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"iter_{step:09d}.pt"
@@ -189,7 +197,14 @@ def network_of(state: dict[str, Tensor], step: int) -> nn.Module:
         return load_tokenizer(path)
 
 
-def _example(network: nn.Module, latent_size: tuple[int, int, int]) -> Tensor:
+def _halves(network: Tokenizer) -> tuple[nn.Module, nn.Module]:
+    """Return encoder and decoder with the published interfaces."""
+    if isinstance(network, DiscreteTokenizer):
+        return _DiscreteEncoder(network), _DiscreteDecoder(network)
+    return _ContinuousEncoder(network), _Decoder(network)
+
+
+def _example(network: Tokenizer, latent_size: tuple[int, int, int]) -> Tensor:
     """Return noise that makes latents of (t, h, w); pictures have no t."""
     step, frames = network.config.spatial_compression, getattr(network.config, "temporal_compression", None)
     time = [] if frames is None else [1 + (latent_size[0] - 1) * frames]

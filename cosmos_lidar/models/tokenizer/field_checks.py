@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 from cosmos_lidar.errors import UserError
 
@@ -13,7 +14,27 @@ _COUNTS = ("spatial_compression", "temporal_compression", "patch_size", "channel
 _LISTS = {"channels_mult": 1, "attn_resolutions": 1, "levels": 2}
 
 
-def check_fields(config: object) -> None:
+class Shape(Protocol):
+    """Fields that all tokenizer shapes have."""
+
+    @property
+    def family(self) -> str:
+        """Member of the family, such as ``CI``."""
+
+    @property
+    def dropout(self) -> float:
+        """Share of activations that are dropped while training."""
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels of the quantizer per code channel."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent, or of the codes."""
+
+
+def check_fields(config: Shape) -> None:
     """Refuse values that no network can have, and turn lists into tuples.
 
     Args:

@@ -20,6 +20,8 @@ class FSQ(nn.Module):
         sizes = torch.tensor(levels, dtype=torch.int32)
         basis = torch.cumprod(torch.tensor((1, *levels[:-1])), dim=0).int()
         self.codebook_size = math.prod(levels)
+        self._levels: Tensor
+        self._basis: Tensor
         self.register_buffer("_levels", sizes)
         self.register_buffer("_basis", basis)
         self.register_buffer("implicit_codebook", self._codes(torch.arange(self.codebook_size)))

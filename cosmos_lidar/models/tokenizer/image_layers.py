@@ -93,6 +93,12 @@ class Level(nn.Module):
         return x
 
 
+def resample(level: nn.Module, name: str, x: Tensor) -> Tensor:
+    """Apply the layer ``downsample`` or ``upsample`` of a level, if it has one of that name."""
+    layer = getattr(level, name, None)
+    return x if layer is None else layer(x)
+
+
 class Middle(nn.Module):
     """Residual block, attention, residual block."""
 
@@ -130,7 +136,7 @@ class Encoder(nn.Module):
         x = self.conv_in(self.patcher(x))
         for level in self.down:
             x = level(x)
-            x = level.downsample(x) if hasattr(level, "downsample") else x
+            x = resample(level, "downsample", x)
         return self.conv_out(F.silu(self.norm_out(self.mid(x))))
 
 
@@ -161,5 +167,5 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             x = level(x)
-            x = level.upsample(x) if hasattr(level, "upsample") else x
+            x = resample(level, "upsample", x)
         return self.unpatcher(self.conv_out(F.silu(self.norm_out(x))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -81,7 +82,7 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
         latent_channels=latent_channels,
         **levels,
     )
-    return _with_attention(plain, tuple(_attention(state, part) for part in (r"encoder\.down", r"decoder\.up")))
+    return _with_attention(plain, (_attention(state, r"encoder\.down"), _attention(state, r"decoder\.up")))
 
 
 def infer_video_config(state: dict[str, Tensor]) -> VideoTokenizerConfig:
@@ -124,7 +125,7 @@ def _is_older_layout(state: dict[str, Tensor]) -> bool:
     return bool(gaps) and all(f"{gap}.conv{i}.conv3d.weight" in state for gap in gaps for i in (1, 2, 3))
 
 
-def _latent(state: dict[str, Tensor], end: str, quant_conv: str) -> tuple[int, int, bool, dict[str, tuple[int, ...]]]:
+def _latent(state: dict[str, Tensor], end: str, quant_conv: str) -> tuple[int, int, bool, dict[str, Any]]:
     """Return z_channels, latent_channels, whether it is discrete, and the quantizer's levels where they are stored.
 
     The quantizer has no weights; where its buffers were not stored, the six channels of all discrete members tell it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,12 @@ class DiscreteOutput(NamedTuple):
     quant_info: Tensor
 
 
-class ContinuousTokenizer(nn.Module):
-    """CI: (B, 3, H, W) in [-1, 1] <-> latents (B, 16, H/8, W/8). CV: (B, 3, T, H, W) <-> (B, 16, 1 + (T - 1)/8, …)."""
+class Tokenizer(nn.Module):
+    """What continuous and discrete tokenizers share: encoder, decoder, and the 1 x 1 convolutions between them.
+
+    Args:
+        config: shape of the network.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -51,6 +55,25 @@ class ContinuousTokenizer(nn.Module):
         self.encoder, self.decoder, conv1 = _parts(config)
         self.quant_conv = conv1(config.z_channels, config.latent_channels)
         self.post_quant_conv = conv1(config.latent_channels, config.z_channels)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the reconstruction (B, in_channels, h c, w c) of latents or codes (B, latent_channels, h, w).
+
+        Those of clips are (B, latent_channels, t, h, w).
+
+        Raises:
+            DataError: latents of another shape.
+        """
+        check_latents(z, self.config)
+        return self.decoder(self.post_quant_conv(z))
+
+    def parallel_plan(self) -> ParallelPlan:
+        """Return how the network can be parallelized."""
+        return tokenizer_plan(self)
+
+
+class ContinuousTokenizer(Tokenizer):
+    """CI: (B, 3, H, W) in [-1, 1] <-> latents (B, 16, H/8, W/8). CV: (B, 3, T, H, W) <-> (B, 16, 1 + (T - 1)/8, …)."""
 
     def encode(self, x: Tensor) -> Tensor:
         """Return latents (B, latent_channels, H/c, W/c), of clips (B, latent_channels, 1 + (T - 1)/tc, H/c, W/c).
@@ -61,20 +84,7 @@ class ContinuousTokenizer(nn.Module):
         check_input(x, self.config)
         return self.quant_conv(self.encoder(x))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the reconstruction (B, in_channels, h c, w c) of latents (B, latent_channels, h, w), or of clips.
-
-        Raises:
-            DataError: latents of another shape.
-        """
-        check_latents(z, self.config)
-        return self.decoder(self.post_quant_conv(z))
-
-    def parallel_plan(self) -> ParallelPlan:
-        """Return how the network can be spread over processes."""
-        return tokenizer_plan(self)
-
-    def forward(self, x: Tensor) -> ContinuousOutput | dict[str, Tensor]:
+    def forward(self, x: Tensor) -> ContinuousOutput | dict[str, Any]:
         """Encode and decode; a dictionary of the same fields while training."""
         z = self.encode(x)
         nothing = torch.zeros(1)
@@ -82,15 +92,11 @@ class ContinuousTokenizer(nn.Module):
         return output._asdict() if self.training else output
 
 
-class DiscreteTokenizer(nn.Module):
+class DiscreteTokenizer(Tokenizer):
     """DI: (B, 3, H, W) in [-1, 1] <-> indices (B, H/8, W/8) into 64,000 codes. DV: the same of clips."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder, self.decoder, conv1 = _parts(config)
-        self.quant_conv = conv1(config.z_channels, config.latent_channels)
-        self.post_quant_conv = conv1(config.latent_channels, config.z_channels)
+        super().__init__(config)
         self.quantizer = FSQ(config.levels)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,15 +108,6 @@ class DiscreteTokenizer(nn.Module):
         check_input(x, self.config)
         return self.quantizer(self.quant_conv(self.encoder(x)))
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return the reconstruction of codes (B, latent_channels, h, w), of clips (B, latent_channels, t, h, w).
-
-        Raises:
-            DataError: codes of another shape.
-        """
-        check_latents(codes, self.config)
-        return self.decoder(self.post_quant_conv(codes))
-
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Return the reconstruction of indices (B, h, w), of clips (B, t, h, w).
 
@@ -119,18 +116,14 @@ class DiscreteTokenizer(nn.Module):
         """
         return self.decode(self.quantizer.indices_to_codes(indices).type_as(next(self.post_quant_conv.parameters())))
 
-    def parallel_plan(self) -> ParallelPlan:
-        """Return how the network can be spread over processes."""
-        return tokenizer_plan(self)
-
-    def forward(self, x: Tensor) -> DiscreteOutput | dict[str, Tensor]:
+    def forward(self, x: Tensor) -> DiscreteOutput | dict[str, Any]:
         """Encode and decode; a dictionary of the same fields while training."""
         indices, codes = self.encode(x)
         output = DiscreteOutput(self.decode(codes), x.new_zeros(len(x), *[1] * (x.ndim - 1)), indices)
         return output._asdict() if self.training else output
 
 
-def tokenizer_plan(network: nn.Module) -> ParallelPlan:
+def tokenizer_plan(network: Tokenizer) -> ParallelPlan:
     """Return how a tokenizer is divided: encoder and decoder are gathered whole, residual blocks recomputed singly."""
     kinds = (ResBlock, AttnBlock, VideoResBlock, SpatialAttention, TemporalAttention)
     blocks = tuple(name for name, module in network.named_modules() if isinstance(module, kinds))
@@ -181,12 +174,12 @@ def _parts(config: Config) -> tuple[nn.Module, nn.Module, Callable[[int, int], n
     return Encoder(config), Decoder(config), lambda inputs, outputs: nn.Conv2d(inputs, outputs, 1)
 
 
-def make_tokenizer(config: Config) -> nn.Module:
+def make_tokenizer(config: Config) -> Tokenizer:
     """Return the network of a shape, randomly initialised."""
-    return (DiscreteTokenizer if config.family.startswith("D") else ContinuousTokenizer)(config)
+    return DiscreteTokenizer(config) if config.family.startswith("D") else ContinuousTokenizer(config)
 
 
-def build_tokenizer(name: str, **overrides: object) -> nn.Module:
+def build_tokenizer(name: str, **overrides: object) -> Tokenizer:
     """Return a randomly initialised tokenizer, such as ``build_tokenizer("CI8x8", resolution=512)``.
 
     Args:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torch import nn
-
 from cosmos_lidar.errors import DataError, require
 from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
+from cosmos_lidar.models.tokenizer.network import Tokenizer
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _FILES = ("encoder.jit", "decoder.jit", "autoencoder.jit", "model.pt", "*.safetensors", "config.json")
 
 
-def from_pretrained(name: str | Path) -> nn.Module:
+def from_pretrained(name: str | Path) -> Tokenizer:
     """Return the tokenizer of a checkpoint.
 
     Args:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, check_latents
+from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer, check_latents
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.tokenizer.video_layers import CausalConv3d, HybridDown, HybridUp, TemporalAttention
 from cosmos_lidar.models.tokenizer.wavelets_3d import HaarPatcher3d, HaarUnpatcher3d
@@ -36,17 +36,17 @@ _turns_guard = Lock()
 class _Stream:
     """What the layers of one half of a network remember between the chunks of one video."""
 
-    def __init__(self, network: nn.Module, parts: tuple[nn.Module, ...], window: int | None) -> None:
+    def __init__(self, network: Tokenizer, parts: tuple[nn.Module, ...], window: int | None) -> None:
         if not isinstance(network.config, VideoTokenizerConfig):
             wanted = "a tokenizer of videos (CV, DV) for a stream"
             raise DataError(f"a {network.config.family} tokenizer", wanted=wanted)
         if window is not None and window < 1:
             raise UserError(f"window={window}: at least 1 latent frame, or None for all")
         self.begun = False
-        self.network = network
+        self.network, self.config = network, network.config
         self._sizes: tuple[int, ...] | None = None
         self._memory: _Memory = {}
-        self._rules = {}
+        self._rules: dict[tuple[nn.Module, str], Callable[..., Tensor]] = {}
         for module in (module for part in parts for module in part.modules()):
             self._rules |= {(module, name): rule for name, rule in _rules(module, self._memory, window)}
 
@@ -102,7 +102,7 @@ class StreamingEncoder(_Stream):
         UserError: a window of nothing.
     """
 
-    def __init__(self, network: nn.Module, window: int | None = None) -> None:
+    def __init__(self, network: Tokenizer, window: int | None = None) -> None:
         super().__init__(network, (network.encoder, network.quant_conv), window)
 
     def __call__(self, frames: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ class StreamingEncoder(_Stream):
             return self.network.quantizer(hidden) if isinstance(self.network, DiscreteTokenizer) else hidden
 
     def _check(self, frames: Tensor) -> None:
-        config = self.network.config
+        config = self.config
         step, space = config.temporal_compression, config.spatial_compression
         single = 0 if self.begun else 1
         fits = frames.ndim == 5 and frames.shape[1] == config.in_channels and frames.shape[2] >= max(single, 1)
@@ -143,7 +143,7 @@ class StreamingDecoder(_Stream):
         UserError: a window of nothing.
     """
 
-    def __init__(self, network: nn.Module, window: int | None = None) -> None:
+    def __init__(self, network: Tokenizer, window: int | None = None) -> None:
         super().__init__(network, (network.decoder, network.post_quant_conv), window)
 
     def __call__(self, latents: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class StreamingDecoder(_Stream):
         Raises:
             DataError: latents of another shape than the network makes, or than the first chunk had; none at all.
         """
-        check_latents(latents, self.network.config)
+        check_latents(latents, self.config)
         if not latents.shape[2]:
             raise DataError(f"a chunk of shape {tuple(latents.shape)}", wanted="at least one frame")
         with self._remembering(latents):

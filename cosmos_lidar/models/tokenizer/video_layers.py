@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cosmos_lidar.models.tokenizer.image_layers import resample
 from cosmos_lidar.models.tokenizer.video_config import Scaling, VideoTokenizerConfig
 from cosmos_lidar.models.tokenizer.wavelets_3d import HaarPatcher3d, HaarUnpatcher3d
 
@@ -103,14 +104,18 @@ class _Attention(nn.Module):
         h = self.norm(x)
         return x + self.proj_out(self.attend(self.q(h), self.k(h), self.v(h)))
 
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend; (B, C, T, H, W) each."""
+        raise NotImplementedError
+
 
 class SpatialAttention(_Attention):
     """Single-head attention over all positions of a frame, residual."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend within each frame."""
-        rows = [fold_frames(part).flatten(2).transpose(1, 2)[:, None] for part in (q, k, v)]
-        h = F.scaled_dot_product_attention(*rows)[:, 0].transpose(1, 2)
+        rows, keys, values = (fold_frames(part).flatten(2).transpose(1, 2)[:, None] for part in (q, k, v))
+        h = F.scaled_dot_product_attention(rows, keys, values)[:, 0].transpose(1, 2)
         return unfold_frames(h.reshape(fold_frames(q).shape), q)
 
 
@@ -248,7 +253,7 @@ class VideoEncoder(nn.Module):
         x = self.conv_in(self.patcher3d(x))
         for level in self.down:
             x = level(x)
-            x = level.downsample(x) if hasattr(level, "downsample") else x
+            x = resample(level, "downsample", x)
         return self.conv_out(F.silu(self.norm_out(self.mid(x))))
 
 
@@ -275,5 +280,5 @@ class VideoDecoder(nn.Module):
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             x = level(x)
-            x = level.upsample(x) if hasattr(level, "upsample") else x
+            x = resample(level, "upsample", x)
         return self.unpatcher3d(self.conv_out(F.silu(self.norm_out(x))))

@@ -18,6 +18,8 @@ class _Haar2d(nn.Module):
     def __init__(self, patch_size: int) -> None:
         super().__init__()
         self.num_levels = patch_size.bit_length() - 1
+        self.wavelets: Tensor
+        self._arange: Tensor
         self.register_buffer("wavelets", torch.full((2,), 0.5**0.5))
         self.register_buffer("_arange", torch.arange(2))
 
