@@ -29,7 +29,7 @@ def precondition(sigma: Tensor, sigma_data: float = 0.5) -> Preconditioning:
 
 
 def loss_weight(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
-    """Return the weight of the squared error of x0 that makes every noise level count alike at the start."""
+    """Return the EDM loss weight of the squared error of x0, which balances noise levels at initialization."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
@@ -39,7 +39,7 @@ def draw_sigma(count: int, generator: torch.Generator | None = None, mean: float
 
 
 def sigma_ladder(steps: int, sigma_max: float = 80.0, sigma_min: float = 0.02, rho: float = 7.0) -> Tensor:
-    """Return (steps + 1,) float64 descending noise levels from sigma_max to sigma_min, even in sigma^(1 / rho)."""
+    """Return the EDM noise schedule (steps + 1,) float64, from sigma_max down, evenly spaced in sigma^(1 / rho)."""
     position = torch.arange(steps + 1, dtype=torch.float64) / steps
     top, bottom = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return (top + position * (bottom - top)) ** rho

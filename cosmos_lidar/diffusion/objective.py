@@ -1,7 +1,7 @@
-"""What a network is asked for: EDM's mixture of signal and noise, or the velocity of a straight path (rectified flow).
+"""Training targets of a denoiser: EDM, or flow (rectified-flow velocity).
 
-Both are told as x0 = skip * x + out * network(in_ * x, noise) of x = x0 + sigma * noise, so that one denoiser and one
-set of samplers serve both.
+Both are written as x0 = skip * x + out * network(in_ * x, noise) of x = x0 + sigma * noise, so that they share
+denoiser and samplers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from cosmos_lidar.diffusion.edm import Preconditioning, loss_weight, precondition
 from cosmos_lidar.errors import UserError
 
-_TIMESTEPS = 1000.0  # the network sees flow times on the scale that its sinusoids are made for
+_TIMESTEPS = 1000.0  # scales flow times to the range of the sinusoidal time embedding
 
 
 class _PerLevel(Protocol):
@@ -22,7 +22,7 @@ class _PerLevel(Protocol):
 
 
 class Objective(NamedTuple):
-    """An objective: how the network is used at a noise level, and how much its error of x0 counts there."""
+    """A training target: preconditioning of the network and loss weight of the error of x0 at a noise level."""
 
     precondition: _PerLevel
     loss_weight: _PerLevel
@@ -34,7 +34,7 @@ def flow_time(sigma: Tensor) -> Tensor:
 
 
 def precondition_flow(sigma: Tensor) -> Preconditioning:
-    """Return the coefficients of a network that gives noise - x0 at x_t (Liu et al. 2022, arXiv 2209.03003)."""
+    """Return the coefficients of a network that predicts noise - x0 at x_t (Liu et al. 2022, arXiv 2209.03003)."""
     t = flow_time(sigma)
     return Preconditioning(skip=1.0 - t, out=-t, in_=1.0 - t, noise=_TIMESTEPS * t)
 
@@ -60,11 +60,11 @@ def make_objective(name: str, sigma_data: float = 0.5) -> Objective:
         return Objective(precondition_flow, flow_loss_weight)
     if name == "edm":
         return Objective(lambda sigma: precondition(sigma, sigma_data), lambda sigma: loss_weight(sigma, sigma_data))
-    raise UserError(f"objective {name!r}: known are edm, flow")
+    raise UserError(f"objective {name!r}; valid: edm, flow")
 
 
 def flow_ladder(steps: int, sigma_max: float = 80.0, sigma_min: float = 0.02, shift: float = 1.0) -> Tensor:
-    """Return (steps + 1,) float64 descending noise levels, even in t; a shift above 1 spends more of them on noise.
+    """Return the flow noise schedule: (steps + 1,) float64, evenly spaced in t; a shift above 1 favors high noise.
 
     Shifted times are shift t / (1 + (shift - 1) t).
     """

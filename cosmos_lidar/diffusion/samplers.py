@@ -1,7 +1,7 @@
 """Deterministic samplers that turn noise into a sample through a denoiser x0(x, sigma).
 
-All solve dx / d sigma = (x - x0(x, sigma)) / sigma down a ladder of noise levels; the state is float64 throughout, and
-a last evaluation at the lowest level gives the sample. Steps are taken in lambda = -ln sigma, h = ln(sigma / target).
+All solve dx / d sigma = (x - x0(x, sigma)) / sigma over a descending noise schedule; the state is float64, and a
+last evaluation at the lowest level gives the sample. Steps are taken in lambda = -ln sigma, h = ln(sigma / target).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def exponential_multistep(
         steps: solver steps.
         sigma_max: noise level at the start.
         sigma_min: noise level of the last evaluation.
-        progress: called with the number of each finished evaluation.
+        progress: called with the index of each finished evaluation.
     """
     return solve("2ab", denoise, noise, sigma_ladder(steps, sigma_max, sigma_min), progress)
 
@@ -51,15 +51,15 @@ def solve(
 
     ``2ab``: see :func:`exponential_multistep`. ``ddim``: first order, the same with x0 held over each step (Song et al.
     2020, arXiv 2010.02502), which is Euler along the straight path x / (1 + sigma) of a flow. ``dpm++2m``: second
-    order, x0 led on linearly to the middle of the step (Lu et al. 2022, arXiv 2211.01095). ``heun``: second order with
+    order, x0 extrapolated to the middle of the step (Lu et al. 2022, arXiv 2211.01095). ``heun``: second order with
     two evaluations a step (Karras et al. 2022, algorithm 1).
 
     Args:
         name: of the solver.
         denoise: (x, sigma) -> x0; x shaped as ``noise``, sigma a float64 scalar tensor.
         noise: unit-variance noise.
-        ladder: (steps + 1,) falling noise levels.
-        progress: called with the number of each finished evaluation.
+        ladder: (steps + 1,) descending noise schedule.
+        progress: called with the index of each finished evaluation.
 
     Returns:
         The sample, float64, shaped as ``noise``.
@@ -68,7 +68,7 @@ def solve(
         UserError: an unknown solver.
     """
     if name not in SOLVERS:
-        raise UserError(f"sampler {name!r}: known are {', '.join(SOLVERS)}")
+        raise UserError(f"sampler {name!r}; valid: {', '.join(SOLVERS)}")
     ladder = ladder.to(noise.device, torch.float64)
     count = 0
 
@@ -85,7 +85,7 @@ def solve(
 
 
 def evaluations(name: str, steps: int) -> int:
-    """Return how often :func:`solve` asks the network."""
+    """Return the number of network evaluations of :func:`solve`."""
     return (2 * steps if name == "heun" else steps) + 1
 
 
@@ -102,7 +102,7 @@ def _multistep(advance: _Advance) -> Callable[[Denoiser, Tensor, Tensor], Tensor
 
 
 def _hold(x: Tensor, x0: Tensor, sigma: Tensor, target: Tensor, _: _Known | None = None) -> Tensor:
-    """Go to ``target`` exactly as if x0 did not change."""
+    """Take an exact step to ``target`` with x0 held constant."""
     ratio = target / sigma
     return (1 - ratio) * x0 + ratio * x
 

@@ -1,10 +1,10 @@
-"""One door to attention, norms, adaptive layer norm, rotary positions and linear layers.
+"""Backend dispatch of attention, norms, adaptive layer norm, rotary positions and linear layers.
 
-Networks call these functions; which implementation runs is set once, at the start of a program::
+Networks call these functions; the backend of each is set once, at the start of a program::
 
     kernels.use(kernels.choose("cuda", {"modulation": "triton"}))
 
-Until then, and wherever a backend does not fit the tensors at hand (float64, DTensor), plain torch runs.
+Plain torch runs until then, and wherever a backend does not support the tensors (float64, DTensor).
 All functions are differentiable once.
 """
 
@@ -34,7 +34,7 @@ _te_ops: ModuleType | None = None
 
 
 def use(backends: Backends) -> None:
-    """Run on these backends from now on, in this process; call it before anything is compiled."""
+    """Set the backends of this process; call it before anything is compiled."""
     global _backends, _triton_ops, _te_ops
     wanted = {backends.attention, backends.norm, backends.modulation, backends.rotary, backends.linear}
     if "triton" in wanted:
@@ -120,11 +120,11 @@ def gated_add(x: Tensor, gate: Tensor, h: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the channel pairs (i, i + D / 2) by their angles.
+    """Apply rotary position embedding: rotate the channel pairs (i, i + D / 2) by their angles.
 
     Args:
         x: (B, L, heads, D), D even.
-        cos: (L, D) or (B, L, D) cosines of the angles; a constant: no gradient is promised.
+        cos: (L, D) or (B, L, D) cosines of the angles; a constant without gradient.
         sin: sines, likewise.
 
     Returns:
@@ -139,7 +139,7 @@ def qk_norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: flo
     """Return rotate(rms_norm(x)) of queries or keys, in one kernel where norm and rotary both run on Triton.
 
     Arguments as :func:`rms_norm` and :func:`rotate`: x (B, L, heads, D), weight (D,), cos and sin (L, D) or
-    (B, L, D), which Triton leaves to torch.
+    (B, L, D), which run on torch.
     """
     if _backends.norm == _backends.rotary == "triton" and cos.ndim == 2 and _fits_triton(x, weight, cos, sin):
         return _triton_ops.qk_norm_rotate(x, weight, cos, sin, eps)
@@ -147,20 +147,20 @@ def qk_norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: flo
 
 
 def replace_linears(module: nn.Module, recipe: str, names: Collection[str] | None = None) -> list[str]:
-    """Swap linear layers for TransformerEngine's, in place, with the same values, parameter names and state-dict keys.
+    """Replace linear layers by TransformerEngine's (FP8) in place; values, parameter names and state-dict keys stay.
 
-    Call it when the weights are initialised and on their device, and before they are sharded or given to an optimizer:
-    the parameters are new objects, and networks initialise only layers that are ``nn.Linear``.
+    Call it when the weights are initialized and on their device, and before they are sharded or given to an optimizer:
+    the parameters are new objects, and networks initialize only layers that are ``nn.Linear``.
 
     Args:
         module: the network.
         recipe: ``none`` (no FP8), ``current`` (a scale per tensor), ``block`` (per block of 128), ``mxfp8`` (per 32).
             None of them keeps a history, so a checkpoint needs nothing beside the weights to resume exactly.
         names: which layers, by module name; all where None. Layers whose sizes do not divide by 16 (32 for ``mxfp8``,
-            128 for ``block``) stay.
+            128 for ``block``) are kept.
 
     Returns:
-        Names of the layers that were swapped.
+        Names of the replaced layers.
 
     Raises:
         UserError: TransformerEngine or the device cannot do this, or a name is no linear layer.

@@ -1,4 +1,4 @@
-"""Which implementation each operation runs on: chosen at the start, from what is installed and what was wished for."""
+"""Choice of the backend of each operation, from what is installed and what the configuration asks for."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Backends:
 def choose(device: str | torch.device, wishes: Mapping[str, str] | None = None) -> Backends:
     """Return the backends for a device and log them in one line.
 
-    Without a wish attention takes TransformerEngine where it imports and the device is CUDA, all else is torch: under
+    By default attention takes TransformerEngine where it imports and the device is CUDA, all else is torch: under
     ``torch.compile`` the torch formulas are fused by the compiler, and the Triton kernels have not been measured
-    against that. After ``python benchmarks/kernels.py --device cuda`` on the machine in question, wish for what won.
+    against that. After ``python benchmarks/kernels.py --device cuda`` on the machine in question, choose the fastest.
 
     Args:
-        device: where the networks run.
+        device: that the networks run on.
         wishes: operation -> backend, such as ``{"norm": "triton"}``; ``auto`` or nothing leaves the default.
 
     Raises:
@@ -86,9 +86,9 @@ def obstacle(backend: str, device: torch.device) -> str:
 
 def _check(operation: str, backend: str, device: torch.device) -> None:
     if operation not in CHOICES:
-        raise UserError(f"unknown operation kernels.{operation}: known are {', '.join(CHOICES)}")
+        raise UserError(f"unknown operation kernels.{operation}; valid: {', '.join(CHOICES)}")
     if backend not in CHOICES[operation]:
-        raise UserError(f"kernels.{operation}={backend}: known are {', '.join(CHOICES[operation])}")
+        raise UserError(f"kernels.{operation}={backend}; valid: {', '.join(CHOICES[operation])}")
     if problem := obstacle(backend, device):
         raise UserError(f"kernels.{operation}={backend}: {problem}; leave it out or set kernels.{operation}=torch")
 

@@ -1,4 +1,4 @@
-"""TransformerEngine's attention and FP8 linear layers; importing this module imports it, which needs CUDA."""
+"""TransformerEngine's attention and FP8 linear layers; importing this module needs TransformerEngine and CUDA."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def replace_linears(module: nn.Module, recipe: str, names: Collection[str] | None) -> list[str]:
     """As :func:`cosmos_lidar.kernels.replace_linears`."""
     if recipe not in _RECIPES:
-        raise UserError(f"unknown FP8 recipe {recipe!r}: known are {', '.join(_RECIPES)}")
+        raise UserError(f"unknown FP8 recipe {recipe!r}; valid: {', '.join(_RECIPES)}")
     class_name, lowest, multiple = _RECIPES[recipe]
     found = {name: layer for name, layer in module.named_modules() if type(layer) is nn.Linear}
     for name in set(names or ()) - set(found):
@@ -81,7 +81,7 @@ class Linear(te.Linear):
 
 
 def _autocast(scaling: object | None) -> AbstractContextManager:
-    """TransformerEngine's FP8 context, under its name and argument of before or since release 2.9."""
+    """TransformerEngine's FP8 context, with the names of releases before and since 2.9."""
     if hasattr(te, "autocast"):
         return te.autocast(enabled=scaling is not None, recipe=scaling)
     return te.fp8_autocast(enabled=scaling is not None, fp8_recipe=scaling)

@@ -1,4 +1,4 @@
-"""The formulas in plain torch: they run on every device, and ``torch.compile`` fuses them."""
+"""Reference implementations in plain torch: they run on every device, and ``torch.compile`` fuses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Triton programs themselves; :mod:`cosmos_lidar.kernels.triton_ops` launches them and holds their shapes.
+"""Triton kernels; :mod:`cosmos_lidar.kernels.triton_ops` launches them and holds their shapes.
 
 Rows are contiguous. ``ROWS`` x ``WIDTH`` is what a program holds at a time, ``WIDTH`` a power of two >= the channels.
 Arguments carry no types: Triton compiles a kernel for those it is launched with, and an annotation would fix them.
@@ -21,12 +21,12 @@ def _inverse_rms(squares, channels, eps):
 
 
 @triton.jit
-def _standardise(x, mask, channels, eps):
+def _standardize(x, mask, channels, eps):
     """(x - mean) / deviation of each row, 0 outside the mask, and 1 / deviation."""
     mean = tl.sum(x, 1) / channels
-    centred = tl.where(mask, x - mean[:, None], 0.0)
-    inverse = _inverse_rms(tl.sum(centred * centred, 1), channels, eps)
-    return centred * inverse[:, None], inverse
+    centered = tl.where(mask, x - mean[:, None], 0.0)
+    inverse = _inverse_rms(tl.sum(centered * centered, 1), channels, eps)
+    return centered * inverse[:, None], inverse
 
 
 @triton.jit
@@ -78,7 +78,7 @@ def modulated_norm_forward(
     mask = (row < length)[:, None] & (column < channels)[None, :]
     place = (batch * length + row)[:, None] * channels + column[None, :]
     x = tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32)
-    y, _ = _standardise(x, mask, channels, eps)
+    y, _ = _standardize(x, mask, channels, eps)
     if MODULATED:
         inside = column < channels
         scale = tl.load(scale_ptr + batch * scale_stride + column, mask=inside, other=0.0).to(tl.float32)
@@ -105,7 +105,7 @@ def modulated_norm_backward(
         mask = (row < length)[:, None] & inside[None, :]
         place = (batch * length + row)[:, None] * channels + column[None, :]
         grad = tl.load(grad_ptr + place, mask=mask, other=0.0).to(tl.float32)
-        unit, inverse = _standardise(tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32), mask, channels, eps)
+        unit, inverse = _standardize(tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32), mask, channels, eps)
         inner = grad * factor[None, :]
         along = (tl.sum(inner * unit, 1) / channels)[:, None]
         dx = inverse[:, None] * (inner - (tl.sum(inner, 1) / channels)[:, None] - unit * along)

@@ -1,8 +1,8 @@
-"""Fused norm, modulation and rotary kernels, forward and backward, behind operations that ``torch.compile`` can hold.
+"""Fused norm, modulation and rotary kernels, forward and backward, as custom operators for ``torch.compile``.
 
-A program normalises a few whole rows at a time, so every value is read once; sums are float32 and in a fixed order
-(no atomics), so a run repeats bit for bit. The backward kernels recompute mean and deviation from the row they read
-anyway and leave one partial sum per program of what is summed over rows.
+A program normalizes a few whole rows at a time, so every value is read once; sums are float32 and in a fixed order
+(no atomics), so results are bitwise reproducible. The backward kernels recompute mean and deviation from the row they
+read anyway and leave one partial sum per program of what is summed over rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["INTERPRETED", "layer_norm", "modulated_norm", "qk_norm_rotate", "rms
 
 # Values held by one program: with 16 per thread the largest kernel takes 128 registers on compute capability 9.0.
 _TILE = 2048
-# Programs that share the rows of a backward pass: about four for each processor of a large GPU. A constant, so that
+# Programs that share the rows of a backward pass: about four per multiprocessor of a large GPU. A constant, so that
 # sums have the same order on every GPU.
 _PROGRAMS = 512
 
@@ -183,7 +183,7 @@ def _launch_rotate_backward(
 def _require(tensor: Tensor, shape: tuple[int, ...]) -> None:
     """The kernels do not broadcast: a smaller tensor would be read past its end."""
     if tuple(tensor.shape) != tuple(shape):
-        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} where {tuple(shape)} is needed")
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} where {tuple(shape)} is expected")
 
 
 def _tile(channels: int) -> dict[str, int]:
@@ -213,7 +213,7 @@ def _on(x: Tensor) -> AbstractContextManager:
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
-# What the compiler needs to know of each operation: the shape and type it returns, and its derivative.
+# Registration for the compiler: output shape and dtype of each operator, and its derivative.
 
 
 @_rms_norm.register_fake

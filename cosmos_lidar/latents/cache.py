@@ -1,4 +1,4 @@
-"""Latents kept on disk under a name made of everything that they depend on, so that no network runs twice for them."""
+"""Latent cache on disk, keyed by a hash of everything that latents depend on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import atomic_write, read_header, read_tensors
 from cosmos_lidar.log import logger
 
-_VERSION = 1  # of what the numbers mean: raise it when the same frames and weights would give others
+_VERSION = 1  # version of the encoding: increment when the same frames and weights give other latents
 
 
 def weights_hash(network: nn.Module) -> str:
-    """Return a SHA-256 of names and values of the weights: the same for any kind of file that holds them."""
+    """Return a SHA-256 of names and values of the weights: equal for every file format."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode())
@@ -30,7 +30,7 @@ def weights_hash(network: nn.Module) -> str:
 
 
 def frames_hash(frames: np.ndarray | Iterable[np.ndarray]) -> str:
-    """Return a SHA-256 of pictures (T, H, W, …), whole or in blocks; how they are divided does not matter."""
+    """Return a SHA-256 of images (T, H, W, …), as one array or in blocks of any size."""
     digest, count, kind = hashlib.sha256(), 0, ""
     for block in [frames] if isinstance(frames, np.ndarray) else frames:
         count += len(block)
@@ -53,15 +53,15 @@ def latent_key(frames: str, weights: str, **settings: object) -> str:
 
 
 class LatentCache:
-    """A folder of latents. Any number of processes may use it at once.
+    """A folder of cached latents, safe for concurrent processes.
 
     Args:
         folder: made when absent.
-        limit_bytes: where given, those that were not used for longest are deleted beyond that.
+        limit_bytes: where given, the least recently used entries are deleted above that size.
 
     Attributes:
-        hits: entries that were found.
-        misses: those that were not.
+        hits: number of entries found.
+        misses: number of entries not found.
     """
 
     def __init__(self, folder: str | Path, limit_bytes: int | None = None) -> None:
@@ -69,7 +69,7 @@ class LatentCache:
         self.hits = self.misses = 0
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """Return the tensors of an entry, on the CPU; None where there is none. A damaged one is deleted, and told."""
+        """Return the tensors of an entry, on the CPU, or None. Damaged entries are deleted with a warning."""
         path = self._path(key)
         found = self._read(path) if path.is_file() else None
         if found is None:
@@ -80,7 +80,7 @@ class LatentCache:
         return found
 
     def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Store the tensors of an entry, whole or not at all.
+        """Store the tensors of an entry, atomically.
 
         Raises:
             DataError: the disk is full, or another failure to write.
@@ -97,7 +97,7 @@ class LatentCache:
         self._shrink()
 
     def get_or_make(self, key: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """Return the tensors of an entry; where there is none, what ``make`` gives, which is stored."""
+        """Return the tensors of an entry; if there is none, compute it with ``make`` and store it."""
         found = self.get(key)
         if found is None:
             found = make()
@@ -114,7 +114,7 @@ class LatentCache:
             tensors = read_tensors(path, wanted)
             if read_header(path, wanted).get("sha256") == _digest(tensors):
                 return tensors
-        logger.warning("%s is damaged, and is made again", path)
+        logger.warning("%s is damaged; it will be recomputed", path)
         path.unlink(missing_ok=True)
         return None
 

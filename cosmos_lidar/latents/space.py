@@ -15,10 +15,10 @@ from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """A tokenizer and how its latents are normalised.
+    """A tokenizer with the mean and standard deviation of its latents.
 
     Attributes:
-        network: continuous, CI or CV; in evaluation, on the device that it computes on.
+        network: continuous, CI or CV; in eval mode, on its device.
         mean: (C,) float32.
         std: (C,) float32.
     """
@@ -29,7 +29,7 @@ class LatentSpace:
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor) -> Tensor:
-        """Return normalised latents (B, C, h, w) float32 of pictures (B, 3, H, W) in [-1, 1], each by itself."""
+        """Return normalized latents (B, C, h, w) float32 of images (B, 3, H, W) in [-1, 1], encoded one by one."""
         first = next(self.network.parameters())
         x = pictures.to(first.device, first.dtype)
         video = isinstance(self.network.config, VideoTokenizerConfig)
@@ -38,7 +38,7 @@ class LatentSpace:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures (B, 3, H, W) float32 of normalised latents (B, C, h, w)."""
+        """Return images (B, 3, H, W) float32 of normalized latents (B, C, h, w)."""
         first = next(self.network.parameters())
         z = (latents.float() * self.std.view(-1, 1, 1) + self.mean.view(-1, 1, 1)).to(first.device, first.dtype)
         video = isinstance(self.network.config, VideoTokenizerConfig)
@@ -47,14 +47,14 @@ class LatentSpace:
 
 
 def open_space(network: nn.Module, mean_std: Path | None) -> LatentSpace:
-    """Return the latent space of a tokenizer; without a file of means, latents are taken as they are.
+    """Return the latent space of a tokenizer; latents are not normalized without ``mean_std``.
 
     Raises:
         UserError: a discrete tokenizer.
         DataError: no such file, or not a pair of means and deviations.
     """
     if network.config.family.startswith("D"):
-        raise UserError(f"a {network.config.family} tokenizer gives indices: camera-to-lidar diffusion wants CI or CV")
+        raise UserError(f"a {network.config.family} tokenizer gives indices: camera-to-lidar diffusion takes CI or CV")
     if mean_std is None:
         channels = network.config.latent_channels
         return LatentSpace(network.eval(), torch.zeros(channels), torch.ones(channels))

@@ -1,4 +1,4 @@
-"""Mean and spread of latents, channel by channel, as diffusion on latents wants them to be normalised."""
+"""Mean and standard deviation of latents per channel, for normalization in latent diffusion."""
 
 from __future__ import annotations
 

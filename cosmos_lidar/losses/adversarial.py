@@ -1,4 +1,4 @@
-"""A critic of patches of video and the hinge losses of the game against it (Isola et al. 2017, Lim and Ye 2017)."""
+"""PatchGAN discriminator for video and hinge adversarial losses (Isola et al. 2017, Lim and Ye 2017)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class PatchDiscriminator(nn.Module):
-    """Tell recorded from reconstructed patches: strided 3-D convolutions, one verdict for each patch.
+    """PatchGAN discriminator: strided 3-D convolutions, one logit per patch.
 
     Args:
         channels: of the first layer; each further one has twice as many, up to eight times.
-        layers: that halve height and width; the second and later ones halve time as well.
+        layers: number of layers that halve height and width; the second and later ones halve time as well.
     """
 
     def __init__(self, channels: int = 64, layers: int = 3) -> None:
@@ -25,28 +25,28 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*parts, nn.Conv3d(widths[-1], 1, 3, 1, 1))
 
     def forward(self, video: Tensor) -> Tensor:
-        """Return verdicts (B, 1, t, h, w), high for recorded, of clips (B, 3, T, H, W) in [-1, 1]; T may be 1."""
+        """Return logits (B, 1, t, h, w), high for real, of clips (B, 3, T, H, W) in [-1, 1]; T may be 1."""
         return self.layers(video)
 
 
 def critic_hinge(recorded: Tensor, made: Tensor) -> Tensor:
-    """Return the critic's loss: (mean max(0, 1 - recorded) + mean max(0, 1 + made)) / 2."""
+    """Return the discriminator's hinge loss: (mean max(0, 1 - recorded) + mean max(0, 1 + made)) / 2."""
     return 0.5 * (F.relu(1.0 - recorded).mean() + F.relu(1.0 + made).mean())
 
 
 def generator_hinge(made: Tensor) -> Tensor:
-    """Return what the tokenizer is to make small: the mean verdict on what it made, negative."""
+    """Return the tokenizer's adversarial loss: the negative mean logit of its reconstructions."""
     return -made.mean()
 
 
 def adaptive_weight(reconstruction_loss: Tensor, adversarial_loss: Tensor, at: Tensor, most: float = 1e4) -> Tensor:
-    """Return the factor that gives the adversarial term a gradient as large as that of the others, a scalar.
+    """Return the adaptive weight of the adversarial term: the ratio of gradient norms, a scalar.
 
     lambda = |d reconstruction_loss / d at| / (|d adversarial_loss / d at| + 1e-4) of Esser et al. 2020
     (arXiv 2012.09841, section 3.2); no gradient flows through it.
 
     Args:
-        reconstruction_loss: scalar with a graph to ``at``, which is kept.
+        reconstruction_loss: scalar with a graph to ``at``, which is retained.
         adversarial_loss: likewise.
         at: where gradients are compared. The paper takes the last weights of the decoder; its output, the
             reconstruction, works for sharded weights too and costs no pass through the decoder.

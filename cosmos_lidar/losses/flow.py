@@ -1,4 +1,4 @@
-"""Distance of the motion in two videos, as RAFT sees it (Teed and Deng 2020, arXiv 2003.12039)."""
+"""Optical-flow loss with RAFT (Teed and Deng 2020, arXiv 2003.12039)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.pretrained import RAFT, load_weights, torchvision_module
 
-_SCALE = 2  # flow is looked for at half the size
-_SMALLEST = 128 * _SCALE  # RAFT's features want 16 x 16, an eighth of its input
+_SCALE = 2  # flow is estimated at half resolution
+_SMALLEST = 128 * _SCALE  # RAFT's features need 16 x 16, an eighth of its input
 _MULTIPLE = 8 * _SCALE
 
 
 class FlowLoss(nn.Module):
-    """Mean absolute difference of the optical flow between neighbouring frames, forwards and backwards in time.
+    """Mean absolute difference of the optical flow between neighboring frames, forwards and backwards in time.
 
     Args:
-        raft: (frames (N, 3, h, w), next frames) -> list of flows (N, 2, h, w) pixels, the last one the best.
+        raft: (frames (N, 3, h, w), next frames) -> list of flows (N, 2, h, w) pixels, the last one the most refined.
     """
 
     def __init__(self, raft: nn.Module) -> None:
@@ -28,7 +28,7 @@ class FlowLoss(nn.Module):
         self.raft = raft.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> FlowLoss:
-        """Stay in evaluation: RAFT's batch normalisation must not follow the batches that it judges."""
+        """Stay in eval mode: RAFT's batch-norm statistics must not be updated."""
         del mode
         return super().train(False)
 
@@ -36,7 +36,7 @@ class FlowLoss(nn.Module):
         """Return the distance, a scalar in pixels; 0 for clips of one frame.
 
         Args:
-            reconstruction: (B, 3, T, H, W) in [-1, 1]; the gradient goes into it.
+            reconstruction: (B, 3, T, H, W) in [-1, 1]; gradients flow into it.
             video: of the same shape.
 
         Raises:
@@ -63,10 +63,10 @@ class FlowLoss(nn.Module):
 
 
 def check_flow_size(height: int, width: int) -> None:
-    """Refuse sizes of pictures between which RAFT finds no flow.
+    """Check that RAFT can take images of this size.
 
     Raises:
-        DataError: the message names the sizes that would do.
+        DataError: the message names valid sizes.
     """
     if min(height, width) < _SMALLEST or height % _MULTIPLE or width % _MULTIPLE:
         wanted = f"at least {_SMALLEST} x {_SMALLEST}, in multiples of {_MULTIPLE}, for the flow loss (or its weight 0)"
@@ -81,7 +81,7 @@ def load_flow(path: str | Path = "") -> FlowLoss:
 
     Raises:
         UserError: torchvision is not installed, or was built for another torch.
-        DataError: no such file, or other weights; they are never random.
+        DataError: no such file, or other weights; never randomly initialized.
     """
     file = RAFT.find(path)
     models = torchvision_module("models.optical_flow", "the flow loss", "train without the flow loss")

@@ -1,6 +1,6 @@
-"""Distance of pictures as a network for photographs sees them (VGG16 features; Johnson et al. 2016, arXiv 1603.08155).
+"""Perceptual loss: distance of VGG16 features (Johnson et al. 2016, arXiv 1603.08155).
 
-Raw features are compared, without normalisation or learned heads, with the published weights of the Cosmos tokenizers.
+Raw features are compared, without normalization or learned heads, with the published weights of the Cosmos tokenizers.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Vgg16Features(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return relu1_2 … relu5_3 of pictures (B, 3, H, W) in [-1, 1].
+        """Return relu1_2 … relu5_3 of images (B, 3, H, W) in [-1, 1].
 
         Raises:
-            DataError: pictures too small for four halvings, or not of three channels.
+            DataError: images too small for four halvings, or not of three channels.
         """
         if x.ndim != 4 or x.shape[1] != 3:
-            raise DataError(f"pictures of {tuple(x.shape)}", wanted="(B, 3, H, W) for VGG16 features")
+            raise DataError(f"images of {tuple(x.shape)}", wanted="(B, 3, H, W) for VGG16 features")
         if min(x.shape[2:]) < 16:
-            raise DataError(f"pictures of {x.shape[2]} x {x.shape[3]}", wanted="at least 16 x 16 for VGG16 features")
+            raise DataError(f"images of {x.shape[2]} x {x.shape[3]}", wanted="at least 16 x 16 for VGG16 features")
         x = (x - self.shift) / self.scale
         taps = []
         for index in range(_TAPS[-1] + 1):
@@ -56,7 +56,7 @@ class Vgg16Features(nn.Module):
 
 
 class PerceptualLoss(nn.Module):
-    """Weighted mean absolute difference of VGG16 features."""
+    """Perceptual loss: weighted mean absolute difference of VGG16 features."""
 
     def __init__(self, vgg: Vgg16Features) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class PerceptualLoss(nn.Module):
         Args:
             reconstruction: (B, 3, H, W) in [-1, 1].
             picture: (B, 3, H, W) in [-1, 1].
-            mask: (B, 1, H, W); features outside it (nearest resizing) count as equal.
+            mask: (B, 1, H, W); features outside it (nearest resizing) do not contribute.
 
         Raises:
-            DataError: shapes that differ, other than three channels, or pictures too small for the network.
+            DataError: shapes that differ, other than three channels, or images too small for the network.
         """
         check_shapes(reconstruction, picture, mask)
         total = reconstruction.new_zeros(len(picture))
@@ -85,7 +85,7 @@ class PerceptualLoss(nn.Module):
         return total
 
     def gram(self, reconstruction: Tensor, picture: Tensor, frames: int = 1) -> Tensor:
-        """Return (B / frames,) squared differences of Gram matrices, of whole clips when frames > 1.
+        """Return the Gram (style) loss (B / frames,), of the frames of a clip together when frames > 1.
 
         Args:
             reconstruction: (B, 3, H, W), the frames of a clip one after the other.
@@ -97,7 +97,7 @@ class PerceptualLoss(nn.Module):
         """
         check_shapes(reconstruction, picture, None)
         if frames < 1 or len(picture) % frames:
-            raise DataError(f"{len(picture)} pictures for clips of {frames}", wanted="a multiple")
+            raise DataError(f"{len(picture)} images for clips of {frames}", wanted="a multiple")
         total = reconstruction.new_zeros(len(picture) // frames)
         with torch.no_grad():
             targets = [_gram(f, frames) for f in self.vgg(picture)]
@@ -113,7 +113,7 @@ def load_perceptual(path: str | Path = "") -> PerceptualLoss:
         path: of the file; empty takes torchvision's from torch's cache.
 
     Raises:
-        DataError: no such file, not such a file, or tensors missing from it or not finite; weights are never random.
+        DataError: no such file, not such a file, or tensors missing from it or not finite; never randomly initialized.
     """
     vgg = Vgg16Features()
     load_weights(vgg, VGG16.find(path), VGG16.wanted)

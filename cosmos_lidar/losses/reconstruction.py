@@ -1,4 +1,4 @@
-"""Distance of pictures, pixel by pixel."""
+"""Pixel-wise reconstruction loss (L1)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from cosmos_lidar.errors import DataError
 
 
 def l1(reconstruction: Tensor, picture: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the mean absolute difference, a scalar.
+    """Return the L1 loss, a scalar.
 
     Args:
         reconstruction: (B, C, H, W).
         picture: (B, C, H, W).
-        mask: (B, 1, H, W); only pixels where it is set count, and a mask of nothing gives 0.
+        mask: (B, 1, H, W); only pixels where it is set count; 0 for an empty mask.
 
     Raises:
-        DataError: shapes that differ; torch would stretch some of them without a word.
+        DataError: shapes that differ; torch would broadcast some of them silently.
     """
     check_shapes(reconstruction, picture, mask)
     difference = (reconstruction - picture).abs()
@@ -27,7 +27,7 @@ def l1(reconstruction: Tensor, picture: Tensor, mask: Tensor | None = None) -> T
 
 
 def check_shapes(reconstruction: Tensor, picture: Tensor, mask: Tensor | None) -> None:
-    """Refuse pictures, or a mask, that do not belong together.
+    """Check that images and mask have matching shapes.
 
     Args:
         reconstruction: (B, C, H, W).
@@ -39,7 +39,7 @@ def check_shapes(reconstruction: Tensor, picture: Tensor, mask: Tensor | None) -
     """
     if reconstruction.shape != picture.shape or picture.ndim != 4:
         shapes = f"{tuple(reconstruction.shape)} and {tuple(picture.shape)}"
-        raise DataError(f"pictures of {shapes}", wanted="two of the same shape (B, C, H, W)")
+        raise DataError(f"images of {shapes}", wanted="two of the same shape (B, C, H, W)")
     shape = (len(picture), 1, *picture.shape[2:])
     if mask is not None and mask.shape != shape:
-        raise DataError(f"mask of {tuple(mask.shape)} for pictures of {tuple(picture.shape)}", wanted=f"{shape}")
+        raise DataError(f"mask of {tuple(mask.shape)} for images of {tuple(picture.shape)}", wanted=f"{shape}")

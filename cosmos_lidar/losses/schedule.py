@@ -13,14 +13,14 @@ def piecewise_constant(step: int, boundaries: Sequence[int], values: Sequence[fl
 
     Args:
         step: optimizer step.
-        boundaries: rising steps at which the value changes.
+        boundaries: increasing steps at which the value changes.
         values: one more than boundaries.
 
     Raises:
-        UserError: another number of values, or boundaries that fall.
+        UserError: another number of values, or boundaries that do not increase.
     """
     if len(values) != len(boundaries) + 1:
-        raise UserError(f"{len(values)} values for {len(boundaries)} boundaries: one more value is needed")
+        raise UserError(f"{len(values)} values for {len(boundaries)} boundaries: expected one more value")
     if list(boundaries) != sorted(boundaries):
         raise UserError(f"boundaries {list(boundaries)}: they must rise")
     return values[bisect_right(boundaries, step)]

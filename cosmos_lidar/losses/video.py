@@ -1,4 +1,4 @@
-"""The weighted sum of losses that a video tokenizer is trained with."""
+"""Training loss of video tokenizers: weighted sum of color, perceptual, Gram and flow terms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TERMS = ("color", "perceptual", "gram", "flow")
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight that changes once.
+    """A loss weight that changes once.
 
     Attributes:
         early: before ``boundary``.
@@ -32,7 +32,7 @@ class Weight:
 
     @property
     def used(self) -> bool:
-        """It is not zero for good."""
+        """Whether it is ever nonzero."""
         return self.early != 0 or self.late != 0
 
     def at(self, step: int) -> float:
@@ -41,7 +41,7 @@ class Weight:
 
 
 class VideoLoss(nn.Module):
-    """Color, perceptual, Gram and flow terms; what has no weight is not computed, and needs no network.
+    """Color, perceptual, Gram and flow terms; terms without weight are not computed and need no network.
 
     Each term is a mean over the batch, as published: ``color`` of |x - y| over all values, ``perceptual`` over frames,
     ``gram`` over clips, ``flow`` over the flow vectors. There is no KL term: continuous latents of this family are

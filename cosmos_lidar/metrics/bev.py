@@ -1,12 +1,12 @@
-"""How alike two sets of point clouds are when seen from above: Jensen-Shannon distance and MMD of histograms.
+"""Bird's-eye-view (BEV) metrics of sets of point clouds: Jensen-Shannon distance and MMD of histograms.
 
 The settings are those of LiDARGen (Zyrianov et al. 2022, arXiv 2209.03954) and of R2DM (Nakashima and Kurazume 2024,
 arXiv 2309.09256): 100 x 100 cells over 160 m x 160 m, points from 3 to 70 m, a Gaussian kernel of bandwidth 0.5 between
-histograms that sum to 1, both means of the kernel over all pairs, a sample with itself included. Two things to know:
+histograms that sum to 1, both means of the kernel over all pairs, a sample with itself included. Caveats:
 
-* Histograms of 10,000 cells are much nearer to each other than 0.5, where the kernel is all but a parabola: the MMD is
-  then |mean histogram - mean histogram|^2 / bandwidth^2, and sees little that the Jensen-Shannon distance does not.
-* Both are biased: two sets from the same source are not at 0, and the less so the fewer samples there are. Compare only
+* Histograms of 10,000 cells are much nearer to each other than 0.5, where the kernel is nearly a parabola: the MMD is
+  then |mean histogram - mean histogram|^2 / bandwidth^2, and adds little to the Jensen-Shannon distance.
+* Both are biased: two sets from the same source are not at 0, the farther the fewer the samples. Compare only
   numbers of the same n, and beside the number of one part of the recordings against another part.
 """
 
@@ -24,13 +24,13 @@ BANDWIDTH = 0.5
 
 @dataclass(frozen=True)
 class BevGrid:
-    """Cells of a histogram seen from above, the sensor in the middle.
+    """Grid of a BEV histogram, centered on the sensor.
 
     Attributes:
         side_m: length of the sides of the square.
         cells: along each side.
-        near_m: points nearer to the sensor than this, or at it, do not count.
-        far_m: points farther than this, or at it, do not count.
+        near_m: points nearer to the sensor than this, or at it, are ignored.
+        far_m: points farther than this, or at it, are ignored.
     """
 
     side_m: float = 160.0
@@ -40,7 +40,7 @@ class BevGrid:
 
 
 def bev_histogram(points_m: np.ndarray, grid: BevGrid | None = None) -> np.ndarray:
-    """Return (cells, cells) float64: the share of the points in each cell, zeros for a cloud without points inside.
+    """Return the BEV histogram (cells, cells) float64, of sum 1; zeros for a cloud without points inside the grid.
 
     Args:
         points_m: (N, >=3) in the sensor frame: x along the first axis of the histogram, y along the second.
@@ -52,7 +52,7 @@ def bev_histogram(points_m: np.ndarray, grid: BevGrid | None = None) -> np.ndarr
     grid = grid or BevGrid()
     points = np.asarray(points_m, np.float64)
     if points.ndim != 2 or points.shape[1] < 3 or not np.isfinite(points[:, :3]).all():
-        raise DataError(f"points of shape {points.shape}", wanted="finite metres (N, 3)")
+        raise DataError(f"points of shape {points.shape}", wanted="finite meters (N, 3)")
     distance_m = np.linalg.norm(points[:, :3], axis=1)
     inside = points[(distance_m > grid.near_m) & (distance_m < grid.far_m)]
     half = grid.side_m / 2.0
@@ -70,13 +70,13 @@ def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
         second: of the same shape.
 
     Raises:
-        DataError: a distribution of nothing, or shapes that differ.
+        DataError: empty histogram: no points inside the grid, or shapes that differ.
     """
     if np.shape(first) != np.shape(second):
         raise DataError(f"distributions of {np.shape(first)} and {np.shape(second)}", wanted="equal shapes")
     p, q = (np.asarray(values, np.float64).ravel() for values in (first, second))
     if p.sum() <= 0.0 or q.sum() <= 0.0:
-        raise DataError("a distribution of nothing", wanted="at least one point inside the grid")
+        raise DataError("empty histogram: no points inside the grid", wanted="at least one point inside the grid")
     p, q = p / p.sum(), q / q.sum()
     middle = (p + q) / 2.0
     divergence = 0.5 * (_relative_entropy(p, middle) + _relative_entropy(q, middle))

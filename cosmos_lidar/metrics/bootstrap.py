@@ -1,4 +1,4 @@
-"""How much a pooled result would change with other clips of the same kind: bootstrap over clips."""
+"""Bootstrap confidence intervals over clips."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bootstrap_over_clips(
     Args:
         clips: one accumulator per clip; fewer than two give no interval (an empty dictionary).
         samples: number of resampled sets.
-        level: share of the sets inside the interval.
+        level: fraction of the sets inside the interval.
         seed: of the resampling.
     """
     if len(clips) < 2:
@@ -52,7 +52,7 @@ def bootstrap_mean(
     Args:
         values: one per clip.
         samples: number of resampled sets.
-        level: share of the sets inside the interval.
+        level: fraction of the sets inside the interval.
         seed: of the resampling.
     """
     if len(values) < 2:
@@ -84,7 +84,7 @@ def mean_difference(
     """Return the mean of ``first - second``, and its 95 % interval over resampled clips.
 
     Both were measured on the same samples, some of which are harder than others: the interval of the difference is far
-    narrower than those of the two means, and says whether one of them is better.
+    narrower than those of the two means, and shows whether one of them is better.
 
     Args:
         clips: (N,) name of the clip that each sample belongs to.
@@ -102,14 +102,14 @@ def mean_difference(
 
 
 def interval_of_draws(values: Sequence[float], around: float | None = None, level: float = 0.95) -> Interval:
-    """Return the central interval of what resampled sets gave; NaN of nothing.
+    """Return the central interval of statistics of resampled sets; NaN without any.
 
     Args:
         values: one per resampled set; NaN ones are left out.
         around: put the spread of the values around this instead of around their own mean, and not below 0. For
             distances between sets (MMD, Jensen-Shannon, Frechet): samples that are drawn twice make a set look
             narrower than it is, so that every draw lies above the distance of the sets themselves.
-        level: share of the values inside the interval.
+        level: fraction of the values inside the interval.
     """
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]

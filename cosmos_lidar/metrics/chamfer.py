@@ -1,4 +1,4 @@
-"""Distance between two point clouds that need not have the same number of points."""
+"""Chamfer distance of two point clouds."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Chamfer:
 def chamfer_distance(
     reference: np.ndarray, reconstruction: np.ndarray, window_m: tuple[float, float] | None = (5.0, 65.0)
 ) -> Chamfer:
-    """Compare two point clouds in the sensor frame.
+    """Compute the Chamfer distance of two point clouds in the sensor frame.
 
     Args:
-        reference: (N, >=3) metres.
-        reconstruction: (M, >=3) metres.
+        reference: (N, >=3) meters.
+        reconstruction: (M, >=3) meters.
         window_m: only points with a distance from the sensor in this closed interval are compared; None for all.
 
     Returns:
-        Mean nearest-neighbour distances in both directions, plain and squared; see :data:`DEFINITION`.
+        Mean nearest-neighbor distances in both directions, plain and squared; see :data:`DEFINITION`.
     """
     from scipy.spatial import cKDTree
 

@@ -1,4 +1,4 @@
-"""How much of its codebook a discrete tokenizer uses."""
+"""Codebook usage of a discrete tokenizer: perplexity and number of used codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EPS = 1.19e-7  # of the published metric
 
 
 class CodebookUsage:
-    """Counts of every index, over any number of batches; those of several processes may be added.
+    """Counts of every index, over any number of batches; those of several ranks may be added.
 
     Args:
         size: of the codebook.
@@ -38,10 +38,10 @@ class CodebookUsage:
         self.counts += torch.bincount(flat, minlength=len(self.counts))
 
     def perplexity(self) -> float:
-        """Return exp(-sum p log(p + 1.19e-7)) of the shares p: between 1 and the size of the codebook."""
+        """Return exp(-sum p log(p + 1.19e-7)) of the relative frequencies p: between 1 and the size of the codebook."""
         share = self.counts.double() / max(int(self.counts.sum()), 1)
         return math.exp(-float((share * (share + _EPS).log()).sum()))
 
     def used(self) -> int:
-        """Return how many indices occurred at all."""
+        """Return the number of indices that occurred."""
         return int((self.counts > 0).sum())

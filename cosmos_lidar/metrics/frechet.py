@@ -1,4 +1,4 @@
-"""Distance of two sets of feature vectors as if each were a Gaussian (Frechet 1957, Heusel et al. 2017).
+"""Frechet distance of two sets of feature vectors, modeled as Gaussians (Frechet 1957, Heusel et al. 2017).
 
 d = |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)). It is biased: for sets from one and the same distribution it is not
 zero but falls roughly as 1 / n, the slower the longer the vectors. Only numbers of equal n may be compared, and a set
@@ -19,12 +19,12 @@ DEFINITION = (
 
 
 class FeatureStatistics:
-    """Mean and covariance of feature vectors, in float64, over any number of batches and processes.
+    """Mean and covariance of feature vectors, in float64, over any number of batches and ranks.
 
     Batches are joined by the update of Chan, Golub and LeVeque (1979), which loses no digits to large means.
 
     Args:
-        source: name of what made the features; statistics of different sources do not mix.
+        source: name of the feature extractor; statistics of different sources do not mix.
 
     Attributes:
         count: vectors so far.
@@ -58,10 +58,10 @@ class FeatureStatistics:
         self.merge(batch)
 
     def merge(self, other: FeatureStatistics) -> None:
-        """Add the vectors of another accumulator, such as that of another process.
+        """Add the vectors of another accumulator, such as that of another rank.
 
         Raises:
-            DataError: its vectors come from something else or have another length.
+            DataError: its vectors have another source or length.
         """
         _check_same(self, other)
         if not other.count:
@@ -75,7 +75,7 @@ class FeatureStatistics:
         self.count = count
 
     def state(self) -> np.ndarray:
-        """Return everything as one float64 vector, to be gathered from other processes."""
+        """Return everything as one float64 vector, to be gathered from other ranks."""
         return np.concatenate(([self.count], self.mean, self.scatter.ravel()))
 
     @classmethod
@@ -106,12 +106,12 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
 
 
 def frechet_of_weighted(first: np.ndarray, second: np.ndarray, draws: tuple[np.ndarray, np.ndarray]) -> float:
-    """Return the distance of two sets in which each vector counts as often as it says.
+    """Return the distance of two sets with multiplicities of the vectors.
 
     Args:
         first: (N, D).
         second: (M, D).
-        draws: (N,) and (M,), how often each vector counts.
+        draws: (N,) and (M,), multiplicity of each vector.
     """
     parts = []
     for features, times in zip((first, second), draws, strict=True):
@@ -123,7 +123,7 @@ def frechet_of_weighted(first: np.ndarray, second: np.ndarray, draws: tuple[np.n
 
 
 def frechet_protocol(metric: str, source: str) -> Protocol:
-    """Return what a distance depends on: its definition and what made the features."""
+    """Return the protocol of a distance: its definition and the source of the features."""
     return Protocol(metric, DEFINITION, {"features": source})
 
 

@@ -1,4 +1,4 @@
-"""The table of a lidar generator: every published distance between what it made and what was recorded.
+"""Metrics of generated lidar: the published distances between generated and recorded sweeps.
 
 Each number has the 95 % interval of resampled clips, the number of samples, and the hash of everything that it depends
 on. Frames of one drive resemble each other, so whole clips are resampled; the distances between sets are biased for few
@@ -51,7 +51,7 @@ class GenerationProtocol:
 
 @dataclass
 class _Samples:
-    """What is kept of each sample, in the order in which they came."""
+    """Data kept per sample, in order of addition."""
 
     clips: list[str] = field(default_factory=list)
     chamfer: list[tuple[float, float]] = field(default_factory=list)  # plain and squared
@@ -83,17 +83,17 @@ class GenerationScores:
         reference_points_m: np.ndarray,
         generated_points_m: np.ndarray,
     ) -> None:
-        """Add one generated sweep and the recording that it stands for.
+        """Add one generated sweep and the recorded sweep of the same frame.
 
         Args:
             clip: name of the clip, the unit of resampling.
-            reference_m: (rows, columns) recorded range map, metres, 0 = no return.
+            reference_m: (rows, columns) recorded range map, meters, 0 = no return.
             generated_m: of the same shape.
             reference_points_m: (N, 3) recorded points in the sensor frame.
             generated_points_m: (M, 3) likewise.
 
         Raises:
-            DataError: maps of different shapes, or points that are none; the message names the clip.
+            DataError: maps of different shapes, or no point arrays; the message names the clip.
         """
         try:
             rays = ray_drop_counts(reference_m, generated_m)
@@ -112,11 +112,11 @@ class GenerationScores:
 
     @property
     def chamfer_m(self) -> np.ndarray:
-        """(N,) Chamfer distance of each sample, in the order in which they came; NaN where a cloud is empty."""
+        """(N,) Chamfer distance of each sample, in order of addition; NaN where a cloud is empty."""
         return np.array([plain for plain, _ in self._kept.chamfer])
 
     def merge(self, other: GenerationScores) -> None:
-        """Add the samples of another accumulator, such as that of another process.
+        """Add the samples of another accumulator, such as that of another rank.
 
         Raises:
             DataError: it was made with other constants or features.
@@ -208,5 +208,5 @@ def _summary(summary: Callable[[np.ndarray], float], values: np.ndarray) -> floa
 
 
 def _jensen_shannon(recorded: np.ndarray, made: np.ndarray) -> float:
-    """Return the distance; NaN when all clouds of a set are empty, which the table is to say and not to fail on."""
+    """Return the distance; NaN when all clouds of a set are empty, which is reported, not an error."""
     return jensen_shannon(recorded, made) if recorded.any() and made.any() else float("nan")

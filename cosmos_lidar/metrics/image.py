@@ -1,4 +1,4 @@
-"""Picture quality of reconstructions: PSNR and SSIM on 8-bit values, as the published validation computes them."""
+"""Image metrics of reconstructions: PSNR and SSIM on 8-bit values, as the published validation computes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def to_uint8_levels(x: Tensor) -> Tensor:
 
 
 def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
-    """Return (B,) peak signal-to-noise ratios in dB of (B, C, H, W) pictures in [-1, 1].
+    """Return (B,) peak signal-to-noise ratios in dB of (B, C, H, W) images in [-1, 1].
 
     Raises:
         DataError: the two have different shapes.
@@ -27,7 +27,7 @@ def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
 
 
 def squared_error(reconstruction: Tensor, picture: Tensor) -> Tensor:
-    """Return (B,) mean squared errors of (B, C, H, W) pictures in [-1, 1], in levels of 8 bits.
+    """Return (B,) mean squared errors of (B, C, H, W) images in [-1, 1], in levels of 8 bits.
 
     Raises:
         DataError: the two have different shapes.
@@ -42,9 +42,9 @@ def psnr_of_error(error: Tensor) -> Tensor:
 
 
 def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
-    """Return (B,) structural similarities (Wang et al. 2004), of (B, C, H, W) pictures in [-1, 1].
+    """Return (B,) structural similarities (Wang et al. 2004), of (B, C, H, W) images in [-1, 1].
 
-    Uniform 7 x 7 windows wholly inside the picture, sample covariance, constants 0.01 and 0.03, mean over channels.
+    Uniform 7 x 7 windows wholly inside the image, sample covariance, constants 0.01 and 0.03, mean over channels.
 
     Raises:
         DataError: the two have different shapes, or are smaller than a window.
@@ -66,7 +66,7 @@ def _check(reconstruction: Tensor, picture: Tensor, smallest: int) -> None:
     check_shapes(reconstruction, picture, None)
     height, width = picture.shape[2:]
     if min(height, width) < smallest:
-        raise DataError(f"pictures of {height} x {width}", wanted=f"at least {smallest} x {smallest}")
+        raise DataError(f"images of {height} x {width}", wanted=f"at least {smallest} x {smallest}")
 
 
 def _window_mean(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""How far decoded ranges are from measured ones: sums that can be pooled over frames, clips, workers and ranks.
+"""Range-map metrics (RMSE, MAE, relative error, ray drop), pooled over frames, clips, workers and ranks.
 
 The headline numbers follow the published lidar tokenizer command: all pixels whose measured range lies in
-(min + 0.1 m, max - 0.1 m), pooled over every frame, with d = measured - decoded in metres:
+(min + 0.1 m, max - 0.1 m), pooled over every frame, with d = measured - decoded in meters:
 RMSE = sqrt(mean d^2), MAE = mean |d|, relative error = mean(|d| / (measured + 1e-6)).
 """
 
@@ -26,8 +26,8 @@ class RangeProtocol:
     """Every constant that the range metrics depend on.
 
     Attributes:
-        min_range_m: nearest range that a picture can hold.
-        max_range_m: farthest range that a picture can hold.
+        min_range_m: nearest range that an image can hold.
+        max_range_m: farthest range that an image can hold.
         margin_m: a pixel counts when its measured range is inside the limits by more than this.
         buffer_m: a decoded range this near to a limit means "no return"; also the mask of the training callback.
         epsilon_m: added to the measured range in the relative error.
@@ -76,13 +76,13 @@ class BandSummary:
 class DropSummary:
     """How well "no return" is reproduced; the positive class is a pixel without a return.
 
-    Measured returns nearer or farther than a picture can say (within ``buffer_m`` of a limit, or beyond) are left out.
+    Measured returns nearer or farther than images can hold (within ``buffer_m`` of a limit, or beyond) are ignored.
 
     Attributes:
         dropped: pixels without a return in the measurement.
         returned: pixels with one.
-        precision: share of decoded "no return" that was right; its complement is returns that were lost.
-        recall: share of measured "no return" that was decoded so; its complement is returns invented in empty sky.
+        precision: fraction of decoded "no return" that was right; its complement are lost returns.
+        recall: fraction of measured "no return" that was decoded so; its complement are spurious returns.
         f1: harmonic mean of the two.
     """
 
@@ -95,7 +95,7 @@ class DropSummary:
 
 @dataclass(frozen=True)
 class RangeResult:
-    """What :class:`RangeErrors` found.
+    """Result of :class:`RangeErrors`.
 
     Attributes:
         published: errors with the mask of the published command (measured range only).
@@ -137,8 +137,8 @@ class RangeErrors:
         """Compare a frame, or a batch of any shape.
 
         Args:
-            reference_m: (...) metres as measured, 0 = no return, not clipped.
-            reconstruction_m: same shape, metres as decoded, *before* pixels are set to "no return".
+            reference_m: (...) meters as measured, 0 = no return, not clipped.
+            reconstruction_m: same shape, meters as decoded, *before* pixels are set to "no return".
             valid: same shape, bool: only these pixels are compared, and of them only those inside the limits by more
                 than ``margin_m``; all by default.
 
@@ -154,7 +154,7 @@ class RangeErrors:
         self._add_drop(reference, decoded)
 
     def in_window(self, reference_m: np.ndarray) -> np.ndarray:
-        """Return the pixels that the published command counts: inside the range limits by more than the margin."""
+        """Return the mask of the published command: inside the range limits by more than the margin."""
         return self._inside(reference_m, self.protocol.margin_m)
 
     def _inside(self, range_m: np.ndarray, margin_m: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""LPIPS: distance of pictures in the features of a network, weighted to agree with people (Zhang et al. 2018).
+"""LPIPS: perceptual distance of images with learned channel weights (Zhang et al. 2018).
 
 arXiv 1801.03924, version 0.1 of the weights. Two files are needed: the network itself (torchvision's ``vgg16`` or
 ``alexnet``) and the learned weights of its channels (``vgg.pth`` or ``alex.pth`` of the authors; the package
@@ -20,7 +20,7 @@ from cosmos_lidar.losses.reconstruction import check_shapes
 from cosmos_lidar.models.pretrained import ALEXNET, VGG16, load_weights, read_weights
 
 VARIANTS = ("vgg", "alex")
-_SMALLEST = {"vgg": 16, "alex": 63}  # below this a layer of the network has nothing to look at
+_SMALLEST = {"vgg": 16, "alex": 63}  # smaller images leave a layer without positions
 
 
 class AlexNetFeatures(nn.Module):
@@ -40,7 +40,7 @@ class AlexNetFeatures(nn.Module):
         self.register_buffer("scale", torch.tensor((0.458, 0.448, 0.450)).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return relu1 … relu5 of pictures (B, 3, H, W) in [-1, 1]."""
+        """Return relu1 … relu5 of images (B, 3, H, W) in [-1, 1]."""
         x = (x - self.shift) / self.scale
         taps = []
         for name, convolution in self.features.items():
@@ -52,7 +52,7 @@ class AlexNetFeatures(nn.Module):
 
 
 class Lpips(nn.Module):
-    """Distance of pictures: squared differences of unit features, weighted by channel, mean over places, sum of layers.
+    """LPIPS distance: squared differences of unit features, weighted by channel, mean over places, sum of layers.
 
     Args:
         features: network with five feature maps.
@@ -67,19 +67,19 @@ class Lpips(nn.Module):
         self.heads = nn.ParameterList(nn.Parameter(head.float(), requires_grad=False) for head in heads)
 
     def forward(self, reconstruction: Tensor, picture: Tensor) -> Tensor:
-        """Return (B,) distances, 0 for equal pictures.
+        """Return (B,) distances, 0 for equal images.
 
         Args:
             reconstruction: (B, 3, H, W) in [-1, 1].
             picture: of the same shape.
 
         Raises:
-            DataError: shapes that differ, or pictures too small for the network.
+            DataError: shapes that differ, or images too small for the network.
         """
         check_shapes(reconstruction, picture, None)
         least = _SMALLEST[self.variant]
         if min(picture.shape[2:]) < least:
-            found = f"pictures of {picture.shape[2]} x {picture.shape[3]}"
+            found = f"images of {picture.shape[2]} x {picture.shape[3]}"
             raise DataError(found, wanted=f"at least {least} x {least} for LPIPS ({self.variant})")
         total = reconstruction.new_zeros(len(picture))
         pairs = zip(self.heads, self.features(reconstruction), self.features(picture), strict=True)
@@ -100,10 +100,10 @@ def load_lpips(variant: str = "vgg", network_weights: str | Path = "", head_weig
 
     Raises:
         UserError: unknown variant.
-        DataError: a file is not there, or something else; the message says how to get it. Weights are never random.
+        DataError: a file is missing or of another kind; the message says how to get it. Never randomly initialized.
     """
     if variant not in VARIANTS:
-        raise UserError(f"LPIPS variant {variant!r}: known are {', '.join(VARIANTS)}")
+        raise UserError(f"LPIPS variant {variant!r}; valid: {', '.join(VARIANTS)}")
     published = VGG16 if variant == "vgg" else ALEXNET
     heads = _read_heads(Path(head_weights) if str(head_weights) else _packaged_heads(variant), variant)
     features = Vgg16Features() if variant == "vgg" else AlexNetFeatures()

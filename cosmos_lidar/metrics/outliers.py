@@ -1,4 +1,4 @@
-"""Points that lie apart from all others, and points between surfaces, which no lidar saw."""
+"""Outlier removal: isolated points, and points smeared between surfaces."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from cosmos_lidar.errors import UserError
 
 
 def statistical_inliers(points: np.ndarray, neighbors: int = 20, ratio: float = 1.0) -> np.ndarray:
-    """Return (N,) bool: which points are about as near to their neighbours as others are to theirs.
+    """Return (N,) bool: which points are inliers by their mean distance to their neighbors.
 
-    The mean distance m of a point to its nearest neighbours, itself counted as one of them, must be positive and below
+    The mean distance m of a point to its nearest neighbors, itself counted as one of them, must be positive and below
     mu + ratio s, with mu and s the mean and standard deviation of all m (as Open3D's statistical outlier removal).
 
     Args:
-        points: (N, 3) metres.
-        neighbors: how many.
+        points: (N, 3) meters.
+        neighbors: their number.
         ratio: of the standard deviation.
 
     Raises:
-        UserError: fewer than 2 neighbours, or a ratio that is not positive.
+        UserError: fewer than 2 neighbors, or a ratio that is not positive.
     """
     from scipy.spatial import cKDTree
 
     if neighbors < 2 or ratio <= 0:
-        raise UserError(f"{neighbors} neighbours, ratio {ratio}: at least 2, and above 0")
+        raise UserError(f"{neighbors} neighbors, ratio {ratio}: at least 2, and above 0")
     if len(points) < 3:
         return np.ones(len(points), bool)
     count = min(neighbors, len(points))
@@ -38,11 +38,11 @@ def statistical_inliers(points: np.ndarray, neighbors: int = 20, ratio: float = 
 def without_edges(range_m: np.ndarray, ratio: float) -> np.ndarray:
     """Return a range map without the pixels next to jumps, which decoders smear between near and far.
 
-    A pixel is taken out where one of its two neighbours in the row is farther, or nearer, by more than the ratio.
+    A pixel is removed where one of its two neighbors in the row is farther, or nearer, by more than the ratio.
 
     Args:
-        range_m: (rows, columns) metres of a whole revolution, 0 = no return.
-        ratio: of neighbouring ranges, above 1.
+        range_m: (rows, columns) meters of a whole revolution, 0 = no return.
+        ratio: of neighboring ranges, above 1.
 
     Raises:
         UserError: a ratio of 1 or less.
@@ -51,6 +51,6 @@ def without_edges(range_m: np.ndarray, ratio: float) -> np.ndarray:
         raise UserError(f"edges at a ratio of {ratio}: above 1, such as 1.1")
     jumps = np.zeros(range_m.shape, bool)
     for shift in (1, -1):
-        neighbour = np.roll(range_m, shift, axis=1)
-        jumps |= (neighbour > range_m * ratio) | ((neighbour > 0) & (neighbour * ratio < range_m))
+        neighbor = np.roll(range_m, shift, axis=1)
+        jumps |= (neighbor > range_m * ratio) | ((neighbor > 0) & (neighbor * ratio < range_m))
     return np.where(jumps, np.float32(0.0), range_m)

@@ -1,4 +1,4 @@
-"""A number and what it depends on: results are written with the hash of everything that they were computed with."""
+"""Metric values with a hash of all settings (their protocol)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Protocol:
     """Everything that a metric depends on besides the data.
 
     Attributes:
-        metric: what is measured.
+        metric: its name.
         definition: how, in a sentence or two.
         settings: constants, names of networks and hashes of their weights; plain values only.
     """
@@ -48,8 +48,8 @@ class Measurement:
         value: NaN where there is none.
         low: lower end of the 95 % interval; NaN where there is none.
         high: upper end.
-        n: samples that it is of.
-        protocol: what it depends on.
+        n: number of samples.
+        protocol: its protocol.
     """
 
     name: str
@@ -71,7 +71,7 @@ def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> lis
     The CSV has one row per number. The JSON has the same ``rows`` and, under ``protocols``, what each hash stands for.
 
     Args:
-        folder: made where there is none.
+        folder: made when absent.
         measurements: in the order of the table.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Networks that describe range maps by vectors, for a Frechet distance of generated lidar.
+"""Feature extractors of range maps, for a Frechet distance of generated lidar.
 
 The Frechet range distance of LiDARGen (arXiv 2209.03954) takes features of RangeNet-53 (SemanticKITTI), which belongs
 to one sensor and one dataset. Anything with the interface of :class:`RangeFeatures` can be used: RangeNet for KITTI, or
@@ -20,7 +20,7 @@ from cosmos_lidar.errors import DataError
 
 
 class RangeFeatures(Interface):
-    """Describes range maps by vectors.
+    """Feature extractor of range maps.
 
     Attributes:
         name: of the network and its weights: numbers of equal names may be compared.
@@ -29,14 +29,14 @@ class RangeFeatures(Interface):
     name: str
 
     def __call__(self, range_m: np.ndarray) -> np.ndarray:
-        """Return (B, D) for range maps (B, rows, columns) in metres, 0 = no return."""
+        """Return (B, D) for range maps (B, rows, columns) in meters, 0 = no return."""
 
 
 class PooledLatents:
-    """Latents of a tokenizer, averaged over the parts of a coarse grid: what is where around the sensor.
+    """Latents of a tokenizer, average-pooled to a coarse grid around the sensor.
 
     Args:
-        encode: (B, rows, columns) metres as a float32 tensor -> latents (B, C, h, w), such as
+        encode: (B, rows, columns) meters as a float32 tensor -> latents (B, C, h, w), such as
             ``lambda range_m: tokenizer.encode(prepare_range_map(range_m, sensor.format))``.
         weights: hash of the tokenizer's weights, for the name.
         rows: of the grid.
@@ -49,7 +49,7 @@ class PooledLatents:
 
     @torch.no_grad()
     def __call__(self, range_m: np.ndarray) -> np.ndarray:
-        """Return (B, D) for range maps (B, rows, columns) in metres, 0 = no return.
+        """Return (B, D) for range maps (B, rows, columns) in meters, 0 = no return.
 
         Raises:
             DataError: not of three dimensions, or latents smaller than the grid.

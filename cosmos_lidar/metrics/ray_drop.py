@@ -1,4 +1,4 @@
-"""How well a generated range map says which rays come back; the positive class is a ray with a return."""
+"""Ray-drop metrics of generated range maps: precision, recall, F1 and IoU; positives are rays with a return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFINITION = (
 
 @dataclass(frozen=True)
 class RayDropScores:
-    """Shares between 0 and 1; NaN where nothing was there to be counted.
+    """Values between 0 and 1; NaN where undefined.
 
     Attributes:
         precision: of the generated returns, those that were recorded.
@@ -38,7 +38,7 @@ def ray_drop_counts(reference_m: np.ndarray, generated_m: np.ndarray) -> np.ndar
     Counts of maps may be added.
 
     Args:
-        reference_m: any shape, metres, 0 = no return.
+        reference_m: any shape, meters, 0 = no return.
         generated_m: of the same shape.
 
     Raises:

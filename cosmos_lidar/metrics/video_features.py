@@ -1,6 +1,6 @@
-"""Frechet distance of videos (FVD, Unterthiner et al. 2018): networks that describe clips, and the score.
+"""Frechet distance of videos (FVD, Unterthiner et al. 2018): feature extractors and distance.
 
-Numbers of different networks have nothing to do with each other: each carries the network's name and the hash of its
+Numbers of different networks cannot be compared: each carries the network's name and the hash of its
 weights. Published rFVD values are of ``I3dFeatures`` with the TorchScript file of StyleGAN-V (``i3d_torchscript.pt``);
 ``r3d_18`` is what torchvision installs.
 """
@@ -21,12 +21,12 @@ from cosmos_lidar.metrics.protocol import Measurement
 from cosmos_lidar.models.pretrained import R3D_18, load_weights, torchvision_module
 
 _I3D_WANTED = "the TorchScript I3D of StyleGAN-V (i3d_torchscript.pt, 400 Kinetics logits per clip)"
-_I3D_FRAMES = 10  # fewer, and its poolings in time have nothing left
+_I3D_FRAMES = 10  # fewer leave its temporal poolings without frames
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
 
 class VideoFeatures(Interface):
-    """Describes clips by vectors.
+    """Feature extractor of clips.
 
     Attributes:
         name: of the network and its weights: numbers of equal names may be compared.
@@ -74,9 +74,9 @@ class I3dFeatures:
 
 
 class R3dFeatures:
-    """What torchvision's ``r3d_18`` (Kinetics-400) sees before its last layer, with its published preprocessing.
+    """Features of torchvision's ``r3d_18`` (Kinetics-400) before its last layer, with its published preprocessing.
 
-    Frames are resized to 128 x 171, whatever their shape, and the middle 112 x 112 is looked at.
+    Frames are resized to 128 x 171, whatever their shape, and center-cropped to 112 x 112.
 
     Args:
         path: of its weights; empty takes them from torch's cache.
@@ -122,13 +122,13 @@ def load_video_features(named: str, device: str | torch.device = "cpu") -> Video
 
 
 class VideoDistance:
-    """Reconstruction FVD: how far the reconstructed clips are, as a set, from the recorded ones.
+    """Reconstruction FVD: Frechet distance of the sets of reconstructed and recorded clips.
 
     Args:
-        features: describes clips.
+        features: feature extractor.
 
     Attributes:
-        recorded: statistics of the recordings; mergeable over processes, as is ``made``.
+        recorded: statistics of the recordings; mergeable over ranks, as is ``made``.
         made: statistics of the reconstructions.
     """
 
@@ -149,7 +149,7 @@ class VideoDistance:
             statistics.add(self.features(clips).double().cpu().numpy())
 
     def result(self) -> Measurement:
-        """Return the distance; its interval is unknown, since single vectors are not kept.
+        """Return the distance; without interval, as single vectors are not kept.
 
         Raises:
             DataError: fewer than two clips.

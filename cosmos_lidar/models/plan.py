@@ -1,4 +1,4 @@
-"""What a network says of itself to whoever spreads it over processes: names of modules, nothing else."""
+"""Parallelization plan published by a network: module names for TP, CP, activation checkpointing and FSDP units."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ParallelPlan:
-    """How a network can be divided.
+    """How a network can be parallelized.
 
     Attributes:
-        blocks: names of the modules that are recomputed and compiled one at a time, in order of their work.
-        units: names of the modules whose weights are gathered together; the blocks where empty.
-        methods: methods of the root, beside ``forward``, that a caller starts from.
+        blocks: names of the modules that are activation-checkpointed and compiled one by one, in execution order.
+        units: names of the FSDP units, whose weights are all-gathered together; the blocks where empty.
+        methods: entry methods of the root beside ``forward``.
         attention: names of the modules whose ``attend(q, k, v)`` mixes all tokens (self-attention).
-        column: names of linear layers that can be split by outputs.
-        row: names of linear layers that can be split by inputs; they follow the ``column`` ones.
-        head_norms: names of norms that work on each head by itself, on (B, L, heads, D).
-        heads: attention heads; what splits over heads must divide them. 0 where nothing does.
-        context: ``sequence`` (tokens, through the network's ``sequence`` attribute), ``width`` (columns of pictures),
-            or empty where samples cannot be shared.
+        column: names of linear layers that can be column-parallel (split by outputs).
+        row: names of linear layers that can be row-parallel (split by inputs); they follow the ``column`` ones.
+        head_norms: names of per-head norms, on (B, L, heads, D).
+        heads: attention heads; the TP size must divide them. 0 without attention.
+        context: ``sequence`` (tokens, through the network's ``sequence`` attribute), ``width`` (columns of images),
+            or empty where samples cannot be split over ranks.
         compression: for ``width``: input columns of one latent column.
     """
 

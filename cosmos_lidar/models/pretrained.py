@@ -1,4 +1,4 @@
-"""Files of weights of the networks that judge: where they are looked for, and how they are read. Never random ones."""
+"""Pretrained weights of the frozen loss and metric networks (VGG, AlexNet, RAFT, R3D); never randomly initialized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WeightFile:
 
     Attributes:
         name: of the file as torchvision publishes it, which is also its name in torch's cache.
-        what: what is in it.
+        what: its content, for error messages.
         fetch: Python that downloads it into torch's cache.
     """
 
@@ -30,17 +30,17 @@ class WeightFile:
 
     @property
     def cached(self) -> Path:
-        """The place in torch's cache (``$TORCH_HOME/hub/checkpoints``), whether there is a file or not."""
+        """Path in torch's cache (``$TORCH_HOME/hub/checkpoints``), whether the file exists or not."""
         return Path(torch.hub.get_dir()) / "checkpoints" / self.name
 
     @property
     def wanted(self) -> str:
-        """What to do, for error messages."""
+        """How to get the file, for error messages."""
         places = f"in a file that you name or in {self.cached.parent}"
         return f"{self.what}: {self.name}, {places} (python -c '{self.fetch}' puts it there)"
 
     def find(self, named: str | Path = "") -> Path:
-        """Return the file that is named, else the one in torch's cache.
+        """Return the named file, else the one in torch's cache.
 
         Raises:
             DataError: no such file; the message says how to get it.
@@ -74,7 +74,7 @@ R3D_18 = WeightFile(
 
 
 def torchvision_module(name: str, purpose: str, otherwise: str) -> ModuleType:
-    """Return a module of torchvision, which is not among this project's requirements.
+    """Return a module of torchvision, an optional dependency.
 
     Args:
         name: below ``torchvision``, such as ``"models.optical_flow"``.
@@ -94,7 +94,7 @@ def torchvision_module(name: str, purpose: str, otherwise: str) -> ModuleType:
 
 
 def load_weights(network: nn.Module, path: Path, wanted: str) -> None:
-    """Fill all parameters and buffers of a network from a file (.pth or .safetensors); what else is in it is left out.
+    """Fill all parameters and buffers of a network from a file (.pth or .safetensors); other tensors in it are ignored.
 
     Args:
         network: with the names of the file.

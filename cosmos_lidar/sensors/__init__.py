@@ -1,4 +1,4 @@
-"""Spinning lidars and cameras: geometry only, no files of recordings. Importing it does not import torch."""
+"""Sensor geometry: spinning lidars, cameras, range maps; no file formats. Importing it does not import torch."""
 
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.motion import compensate_motion, decompensate_motion

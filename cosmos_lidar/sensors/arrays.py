@@ -1,4 +1,4 @@
-"""Numpy arrays and torch tensors through one set of functions, without importing torch for those who use none."""
+"""One set of functions for numpy arrays and torch tensors; torch is imported only by callers that use it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array: TypeAlias = Union[np.ndarray, "torch.Tensor"]
 
 
 def is_tensor(value: object) -> TypeIs[torch.Tensor]:
-    """Tell whether ``value`` is a torch tensor (nobody has one who never imported torch)."""
+    """Return whether ``value`` is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
@@ -27,10 +27,10 @@ def namespace(value: Array) -> ModuleType:
 
 
 def float64(value: Array) -> Array:
-    """Return ``value`` in float64, of its own kind and on its own device."""
+    """Return ``value`` in float64, as array or tensor as it was, on its own device."""
     return value.double() if is_tensor(value) else np.asarray(value, np.float64)
 
 
 def like(value: np.ndarray, template: Array) -> Array:
-    """Return the numpy array as whatever ``template`` is, on the same device."""
+    """Return the numpy array as an array or tensor like ``template``, on its device."""
     return namespace(template).tensor(value, device=template.device) if is_tensor(template) else value

@@ -1,4 +1,4 @@
-"""Points in a picture: which of them the camera sees, and which something nearer hides."""
+"""Projection of points into a camera image, with occlusion by nearer points."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 @dataclass(frozen=True)
 class InPicture:
-    """Points as a camera sees them.
+    """Projected points of a camera image.
 
     Attributes:
-        uv: (N, 2) pixels, column and row; NaN where the lens cannot see.
-        depth: (N,) metres along the optical axis (pinhole) or from the lens (f-theta).
-        inside: (N,) bool, in front of the camera and within the picture.
-        visible: (N,) bool, inside and not hidden.
+        uv: (N, 2) pixels, column and row; NaN outside the lens's field of view.
+        depth: (N,) meters along the optical axis (pinhole) or from the lens (f-theta).
+        inside: (N,) bool, in front of the camera and within the image.
+        visible: (N,) bool, inside and not occluded.
     """
 
     uv: np.ndarray
@@ -34,16 +34,16 @@ def project_to_picture(
     reach_px: float | None = None,
     tolerance: float = 0.1,
 ) -> InPicture:
-    """Project points and find those that others hide.
+    """Project points into an image and find the occluded ones.
 
-    A point is hidden where others within about ``reach_px``, above and below it, are nearer by more than the tolerance:
-    lidar points are too sparse to cover what they lie on, so that each stands for its surroundings.
+    A point is occluded where others within about ``reach_px``, above and below it, are nearer by more than the
+    tolerance: lidar points are too sparse to cover what they lie on, so that each stands for its surroundings.
 
     Args:
-        points_camera: (N, 3) metres, camera axes (x right, y down, z forward).
+        points_camera: (N, 3) meters, camera axes (x right, y down, z forward).
         model: the lens.
-        reach_px: how far a point hides others; None for 1 / 100 of the picture's width.
-        tolerance: share of its distance by which a point may lie behind another and still be seen.
+        reach_px: how far a point occludes others; None for 1 / 100 of the image's width.
+        tolerance: fraction of its distance by which a point may lie behind another and still be visible.
 
     Raises:
         UserError: a reach or tolerance that is not positive.
@@ -64,9 +64,9 @@ def project_to_picture(
 def _unhidden(
     uv: np.ndarray, distance: np.ndarray, size: tuple[int, int], reach: float, tolerance: float
 ) -> np.ndarray:
-    """Compare each point with the nearest ones in cells of ``reach`` pixels, above its own and in or below it.
+    """Return which points are not occluded by the nearest ones in cells of ``reach`` pixels above and below them.
 
-    Something hides a point if it is nearer on both sides: the road, nearer only below, does not hide the road.
+    A point is occluded if others are nearer on both sides: the road, nearer only below, does not occlude itself.
     """
     rows, columns = (int(side / reach) + 1 for side in size)
     row, column = (np.floor((uv[:, axis] + 0.5) / reach).astype(int) for axis in (1, 0))

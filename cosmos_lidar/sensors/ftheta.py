@@ -21,8 +21,8 @@ class FThetaCamera:
     Attributes:
         cx: principal point along u, pixels.
         cy: principal point along v, pixels.
-        width: columns of the picture.
-        height: rows of the picture.
+        width: columns of the image.
+        height: rows of the image.
         polynomial: coefficients of rising order, the constant first.
         is_backward: the polynomial maps pixel radius to angle (radians); otherwise angle to pixel radius.
         linear: (c, d, e) of the 14-value vectors: pixel offset = [[c, d], [e, 1]] @ radial offset.
@@ -44,8 +44,8 @@ class FThetaCamera:
             )
         if self._slope_px(self.max_angle_rad) < 0:
             raise DataError(
-                f"the pixel radius falls at the picture's corner ({math.degrees(self.max_angle_rad):.1f} deg)",
-                key="ftheta_intrinsic", wanted="a polynomial that grows over the whole picture",
+                f"the pixel radius falls at the image's corner ({math.degrees(self.max_angle_rad):.1f} deg)",
+                key="ftheta_intrinsic", wanted="a polynomial that grows over the whole image",
             )  # fmt: skip
 
     @classmethod
@@ -97,7 +97,7 @@ class FThetaCamera:
     def project(self, points_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(uv, depth)`` of points (..., 3): pixels (..., 2) and z (...); numpy or torch, the same kind back.
 
-        Points beyond the picture, also behind the camera, are extrapolated: keep those inside the picture with z > 0.
+        Points beyond the image, also behind the camera, are extrapolated: keep those inside the image with z > 0.
         """
         xp = _namespace(points_camera)
         x, y, z = points_camera[..., 0], points_camera[..., 1], points_camera[..., 2]
@@ -120,7 +120,7 @@ class FThetaCamera:
         return xp.stack((du * scale, dv * scale, xp.cos(angle)), -1)
 
     def resized(self, width: int, height: int) -> FThetaCamera:
-        """Return this camera for its picture resized to ``width`` x ``height`` (the aspect may change)."""
+        """Return this camera for its image resized to ``width`` x ``height`` (the aspect may change)."""
         a, b = width / self.width, height / self.height
         order = np.arange(len(self.polynomial))
         polynomial = np.asarray(self.polynomial) * (b**-order if self.is_backward else b)

@@ -1,9 +1,9 @@
-"""Rolling shutter of a spinning lidar: points as seen while the car moved, or as if it had stood still.
+"""Motion compensation (rolling shutter) of a spinning lidar, and its inverse.
 
 While it turns, the sensor moves from its pose at the start of the sweep to that at the end: position linearly, rotation
 along the shortest arc (slerp). Compensation applies that pose to each point as the published re-compensation does;
 decompensation is its exact inverse (the published one interpolates the inverse motion instead, which differs by
-millimetres).
+millimeters).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from cosmos_lidar.sensors.arrays import Array, float64, is_tensor, like, namespa
 from cosmos_lidar.sensors.rigid import rigid
 from cosmos_lidar.sensors.sensor import Sensor
 
-_FIXED_POINT_STEPS = 6  # each round shrinks the error by (motion / range); six settle points beyond a few metres
+_FIXED_POINT_STEPS = 6  # each round shrinks the error by (motion / range); six settle points beyond a few meters
 
 
 def decompensate_motion(
     points: Array, sensor: Sensor, end_SE3_start: np.ndarray, fraction: Array | None = None
 ) -> Array:
-    """Move points from the frame of the sweep's start to where the sensor saw them when it measured each.
+    """Undo motion compensation: from the frame of the sweep's start to the sensor frame at each point's time.
 
     Args:
-        points: (N, 3) metres, all in the sensor frame at the start of the sweep.
+        points: (N, 3) meters, all in the sensor frame at the start of the sweep.
         sensor: the lidar; its columns tell when a direction is measured.
         end_SE3_start: (4, 4) maps the sensor frame at the start to that at the end of the sweep:
             inv(world_SE3_end) @ world_SE3_start.
         fraction: (N,) time of each point, 0 at the start of the sweep and 1 at its end; by azimuth when not given.
 
     Returns:
-        (N, 3) of the kind and type of ``points``.
+        (N, 3), array or tensor as ``points``, of its dtype.
 
     Raises:
         DataError: the pose is no rigid transform.
@@ -49,7 +49,7 @@ def decompensate_motion(
 
 
 def compensate_motion(points: Array, sensor: Sensor, end_SE3_start: np.ndarray, fraction: Array | None = None) -> Array:
-    """Move points from where the sensor saw them to its frame at the start of the sweep: undoes the above.
+    """Apply motion compensation: from the sensor frame at each point's time to that at the start of the sweep.
 
     Arguments and result as :func:`decompensate_motion`.
     """
@@ -60,7 +60,7 @@ def compensate_motion(points: Array, sensor: Sensor, end_SE3_start: np.ndarray, 
 
 
 def column_fraction(points: Array, sensor: Sensor) -> Array:
-    """Return (N,) in [0, 1): when in the sweep the sensor looks into each point's azimuth."""
+    """Return (N,) in [0, 1): time of each point's azimuth within the sweep."""
     xp = namespace(points)
     azimuth = xp.arctan2(points[:, 1], points[:, 0])
     turned = sensor.first_azimuth_rad - azimuth if sensor.clockwise else azimuth - sensor.first_azimuth_rad
@@ -68,7 +68,7 @@ def column_fraction(points: Array, sensor: Sensor) -> Array:
 
 
 def _apply(points: Array, fraction: Array, pose: np.ndarray) -> Array:
-    """Move each point by its share of the pose."""
+    """Move each point by its fraction of the pose."""
     share = float64(fraction)[:, None]
     return _turn(points, share, pose) + share * like(pose[:3, 3].copy(), points)
 
@@ -79,7 +79,7 @@ def _undo(points: Array, fraction: Array, pose: np.ndarray) -> Array:
 
 
 def _turn(points: Array, share: Array, pose: np.ndarray) -> Array:
-    """Rotate each point by its share of the pose's angle (Rodrigues' formula)."""
+    """Rotate each point by its fraction of the pose's angle (Rodrigues' formula)."""
     axis, angle = _axis_angle(pose[:3, :3])
     if angle == 0.0:
         return points

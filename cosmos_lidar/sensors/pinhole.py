@@ -11,15 +11,15 @@ from cosmos_lidar.errors import DataError
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Focal lengths, principal point and size of a picture, all in pixels; pixel (0, 0) is the centre of the first one.
+    """Focal lengths, principal point and size of an image, all in pixels; pixel (0, 0) is the center of the first one.
 
     Attributes:
         fx: focal length along u.
         fy: focal length along v.
         cx: principal point along u.
         cy: principal point along v.
-        width: columns of the picture.
-        height: rows of the picture.
+        width: columns of the image.
+        height: rows of the image.
     """
 
     fx: float
@@ -35,7 +35,7 @@ class PinholeCamera:
 
     @classmethod
     def from_fov(cls, width: int, height: int, horizontal_fov_rad: float) -> PinholeCamera:
-        """Return the camera whose picture of ``width`` columns spans ``horizontal_fov_rad``, centred, square pixels."""
+        """Return the camera whose image of ``width`` columns spans ``horizontal_fov_rad``, centered, square pixels."""
         focal = width / 2.0 / np.tan(horizontal_fov_rad / 2.0)
         return cls(focal, focal, (width - 1) / 2.0, (height - 1) / 2.0, width, height)
 
@@ -57,7 +57,7 @@ class PinholeCamera:
         return _stack(x * scale, y * scale, scale)
 
     def resized(self, width: int, height: int) -> PinholeCamera:
-        """Return this camera for its picture resized to ``width`` x ``height``."""
+        """Return this camera for its image resized to ``width`` x ``height``."""
         a, b = width / self.width, height / self.height
         cx, cy = (self.cx + 0.5) * a - 0.5, (self.cy + 0.5) * b - 0.5
         return PinholeCamera(self.fx * a, self.fy * b, cx, cy, width, height)

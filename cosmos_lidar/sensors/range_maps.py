@@ -16,16 +16,16 @@ from cosmos_lidar.sensors.sensor import Sensor
 if TYPE_CHECKING:
     import torch
 
-_BLOCK = 1 << 16  # points worked on at once: the intermediate results of a block stay in the cache
+_BLOCK = 1 << 16  # points per block, so that intermediate results stay in the cache
 _NOTHING = (1 << 63) - 1  # key of an empty pixel, larger than that of any point
 _RAYS = {"centre": 0.5, "edge": 0.0}
 
 
 class Projection(NamedTuple):
-    """A range map and where it came from.
+    """A range map and the index of the point in each pixel.
 
     Attributes:
-        range_m: (rows, columns) float32 metres, 0 = no return.
+        range_m: (rows, columns) float32 meters, 0 = no return.
         point_index: (rows, columns) int64 index of the point that filled the pixel, -1 = none.
         n_dropped: points that fell into no pixel: outside the field of view or range, at the origin, NaN or infinite.
             Points hidden behind a nearer one in the same pixel are not counted.
@@ -37,13 +37,13 @@ class Projection(NamedTuple):
 
 
 def project_points(points: Array, sensor: Sensor) -> Projection:
-    """Put one cloud into the sensor's range map; the nearest point of a pixel wins, the first of equally near ones.
+    """Project a point cloud to the sensor's range map; the nearest point of a pixel wins, the first of ties.
 
     Row: the beam nearest in elevation, within ``elevation_slack_rad`` of the outer beams. Column: the azimuth bin,
     counted from ``first_azimuth_rad`` with the row's own offset, wrapped at the ends. Angles are computed in float64.
 
     Args:
-        points: (N, 3 or more) metres, sensor frame; columns after the third are ignored.
+        points: (N, 3 or more) meters, sensor frame; columns after the third are ignored.
         sensor: the lidar.
 
     Raises:
@@ -65,11 +65,11 @@ def points_to_range_map(points: Array | list[Array], sensor: Sensor) -> Array:
     """Return the range map(s) of one cloud or of several.
 
     Args:
-        points: (N, 3 or more), or a batch: (B, N, 3 or more) or a list of (N_i, 3 or more); metres, sensor frame.
+        points: (N, 3 or more), or a batch: (B, N, 3 or more) or a list of (N_i, 3 or more); meters, sensor frame.
         sensor: the lidar.
 
     Returns:
-        (rows, columns) float32 metres, 0 = no return; (B, rows, columns) for a batch. As :func:`project_points`.
+        (rows, columns) float32 meters, 0 = no return; (B, rows, columns) for a batch. As :func:`project_points`.
     """
     if isinstance(points, list | tuple) or getattr(points, "ndim", 0) == 3:
         if len(points) == 0:
@@ -85,15 +85,15 @@ def range_map_to_points(
     """Return the points of a range map in the sensor frame, not motion-compensated.
 
     Args:
-        range_m: (rows, W) metres, 0 = no return; a batch (B, rows, W) gives a list of clouds.
+        range_m: (rows, W) meters, 0 = no return; a batch (B, rows, W) gives a list of clouds.
         sensor: the lidar; its number of rows must be that of the map.
         ray_at: "centre" of the column (error at most half a column) or its leading "edge", as the published code does.
         first_column: column of a full revolution that column 0 of this map shows, for crops.
         full_columns: columns of a full revolution at this map's resolution; W when not given. A map of 1792 columns
-            cropped from 1800 wants first_column=4, full_columns=1800; the published code un-projects it without either.
+            cropped from 1800 needs first_column=4, full_columns=1800; the published code un-projects it without either.
 
     Returns:
-        (N, 3) float32 metres for the pixels above 0, in row-major order.
+        (N, 3) float32 meters for the pixels above 0, in row-major order.
 
     Raises:
         DataError: wrong number of rows, or NaN, infinite or negative ranges.
@@ -202,7 +202,7 @@ def _points_tensor(points: Array) -> torch.Tensor:
     if len(shape) != 2 or shape[1] < 3 or not floating:
         raise DataError(
             f"points of shape {shape} and type {getattr(points, 'dtype', type(points).__name__)}",
-            wanted="a floating-point array (N, 3 or more) of x, y, z in metres",
+            wanted="a floating-point array (N, 3 or more) of x, y, z in meters",
         )
     return points if is_tensor(points) else _torch().from_numpy(np.ascontiguousarray(points))
 
@@ -212,7 +212,7 @@ def _check_map(range_m: Array, sensor: Sensor) -> None:
         wanted = f"({sensor.rows} rows, W columns) for sensor {sensor.name}"
         raise DataError(f"range map of shape {tuple(range_m.shape)}", wanted=wanted)
     if not bool((range_m >= 0).all()) or not bool((range_m < math.inf).all()):
-        raise DataError("range map with NaN, infinite or negative values", wanted="metres, 0 = no return")
+        raise DataError("range map with NaN, infinite or negative values", wanted="meters, 0 = no return")
 
 
 def _torch():  # noqa: ANN202 - the module

@@ -1,4 +1,4 @@
-"""Range maps as pictures for a tokenizer, and back (Cosmos lidar tokenizer, published preprocessing)."""
+"""Preprocessing of range maps to images for a tokenizer, and back (Cosmos lidar tokenizer, as published)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cosmos_lidar.sensors.sensor import RangeMapFormat
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FAR = 1000.0  # stands for "no return" where the nearest is looked for
+_FAR = 1000.0  # replaces "no return" in the search for the nearest
 PAIR_METHODS = ("scatter_min", "scatter_max", "every_n")
 
 
 def pair_columns(range_m: Array, count: int = 2, method: str = "scatter_min") -> tuple[Array, Array]:
-    """Merge each run of ``count`` neighbouring columns into one.
+    """Merge each run of ``count`` neighboring columns into one.
 
     Args:
-        range_m: (…, columns) metres, 0 = no return.
+        range_m: (…, columns) meters, 0 = no return.
         count: columns merged into one.
         method: "scatter_min" keeps the nearest return, "scatter_max" the farthest, "every_n" the first column.
 
@@ -37,7 +37,7 @@ def pair_columns(range_m: Array, count: int = 2, method: str = "scatter_min") ->
         wanted = "a crop to a multiple, or another pair_columns"
         raise DataError(f"{columns} columns do not divide by {count}", wanted=wanted)
     if method not in PAIR_METHODS:
-        raise UserError(f"pairing method {method!r}: known are {', '.join(PAIR_METHODS)}")
+        raise UserError(f"pairing method {method!r}; valid: {', '.join(PAIR_METHODS)}")
     xp = namespace(range_m)
     groups = range_m.reshape(*range_m.shape[:-1], columns // count, count)
     if method == "every_n":
@@ -52,10 +52,10 @@ def pair_columns(range_m: Array, count: int = 2, method: str = "scatter_min") ->
 
 
 def normalise(range_m: Array, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0) -> Array:
-    """Clip metres to the format's limits and map them to [min_value, 1]; "no return" (0) becomes the lower limit.
+    """Clip meters to the format's limits and map them to [min_value, 1]; "no return" (0) becomes the lower limit.
 
     Args:
-        range_m: metres, any shape.
+        range_m: meters, any shape.
         format: limits.
         inverse_depth: map 1 / r instead of r; then "no return" is treated as the farthest.
         min_value: -1 (published) or 0.
@@ -74,7 +74,7 @@ def normalise(range_m: Array, format: RangeMapFormat, inverse_depth: bool = Fals
 
 
 def denormalise(picture: Array, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0) -> Array:
-    """Return metres for normalised values: the inverse of :func:`normalise` (limits stay limits)."""
+    """Return meters for normalized values: the inverse of :func:`normalise` (limits stay limits)."""
     low, high = format.min_range_m, format.max_range_m
     unit = (picture + 1.0) / 2.0 if min_value == -1.0 else picture
     if inverse_depth:
@@ -83,12 +83,12 @@ def denormalise(picture: Array, format: RangeMapFormat, inverse_depth: bool = Fa
 
 
 def prepare_range_map(range_m: Array, format: RangeMapFormat, method: str = "scatter_min") -> Array:
-    """Return (…, 3, rows * repeat_rows, columns / pair_columns) in [-1, 1], the tokenizer's input.
+    """Return (…, 3, rows * repeat_rows, columns / pair_columns) in [-1, 1], the tokenizer's input image.
 
-    Columns are paired, ranges normalised, rows repeated and three equal channels made, in this order.
+    Columns are paired, ranges normalized, rows repeated and three equal channels made, in this order.
 
     Args:
-        range_m: (…, rows, columns) metres, 0 = no return.
+        range_m: (…, rows, columns) meters, 0 = no return.
         format: the sensor's format.
         method: of :func:`pair_columns`.
     """
@@ -109,13 +109,13 @@ def restore_range_map(
     far_m: float = 0.5,
     row: str = "published",
 ) -> Array:
-    """Return (…, rows, W) metres of a picture (…, 3, rows * repeat_rows, W); 0 where not valid.
+    """Return the range map (…, rows, W) in meters of an image (…, 3, rows * repeat_rows, W); 0 where not valid.
 
     Channels are averaged. Of each group of repeated rows the published code keeps one, number ``repeat_rows // 2``;
     ``row="mean"`` averages the group instead.
 
     Args:
-        picture: normalised values; clamped to [-1, 1].
+        picture: normalized values; clamped to [-1, 1].
         format: the sensor's format.
         valid: (…, rows, W) which pixels hold a return; by the decoded value when not given.
         near_m: without ``valid``, ranges up to min_range_m + near_m count as no return.
@@ -126,7 +126,7 @@ def restore_range_map(
         UserError: unknown ``row``.
     """
     if row not in ("published", "mean"):
-        raise UserError(f"row={row!r}: known are published, mean")
+        raise UserError(f"row={row!r}; valid: published, mean")
     values = picture.mean(-3).clip(-1.0, 1.0)
     repeat = format.repeat_rows
     groups = values.reshape(*values.shape[:-2], values.shape[-2] // repeat, repeat, values.shape[-1])
@@ -138,13 +138,13 @@ def restore_range_map(
 
 
 def cut_columns(format: RangeMapFormat, merged: int, step: int) -> int:
-    """Return the columns of the centre crop: the format's where maps are that wide, else all that fill latents."""
+    """Return the width of the center crop: the format's, or all columns that fill latents."""
     width = format.crop_columns if 0 < format.crop_columns <= merged else merged
     return width // step * step
 
 
 def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tensor:
-    """Return the picture (1, 3, H, W) in [-1, 1] of a range map (rows, columns) metres, cut in the middle."""
+    """Return the image (1, 3, H, W) in [-1, 1] of a range map (rows, columns) meters, center-cropped."""
     import torch
 
     picture = torch.from_numpy(prepare_range_map(range_m, format))
@@ -161,4 +161,4 @@ def _take(groups: Array, chosen: Array) -> Array:
 
 def _check_ranges(range_m: Array) -> None:
     if not bool((range_m >= 0).all()) or not bool((range_m < np.inf).all()):
-        raise DataError("ranges are NaN, infinite or negative", wanted="metres, 0 = no return")
+        raise DataError("ranges are NaN, infinite or negative", wanted="meters, 0 = no return")

@@ -1,4 +1,4 @@
-"""Whether a matrix is a rigid pose, and poses out of files."""
+"""Rigid poses: validation, and poses read from files."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def pose_of_file(value: object, file: str | Path, key: str, axes: str, what: str
     """Return the (4, 4) float64 pose that a file gives as four rows of four numbers.
 
     Args:
-        value: as it was read.
-        file: that it is from.
-        key: under which it stood.
-        axes: from which to which it leads, for the message.
-        what: whose pose it is, for the message.
+        value: as read from the file.
+        file: that holds it.
+        key: of the entry.
+        axes: source and target axes, for the error message.
+        what: the posed object, for the error message.
 
     Raises:
         DataError: no numbers, another shape, or no rigid motion.

@@ -1,7 +1,7 @@
-"""Which beam a point belongs to: the nearest in elevation, found by table instead of by search.
+"""Row (beam) of a point by look-up table: the beam nearest in elevation.
 
 The rule is ``argmin_i |asin(z / r) - elevation_i|`` with the first beam winning ties. asin rises with its argument, so
-every pair of neighbouring beams has one switching value of z / r. The switching values are found once per sensor, to
+every pair of neighboring beams has one switching value of z / r. The switching values are found once per sensor, to
 the last bit, by bisection on the rule itself; uniform bins that hold at most one of them each then give the row with
 two look-ups and one comparison per point.
 """
@@ -54,12 +54,12 @@ def row_table(sensor: Sensor) -> RowTable:
 
 
 def bin_of(s: np.ndarray, scale: float, bins: int) -> np.ndarray:
-    """Return the bin of each s in [-1, 1]; rising in s, which is all that the table relies on."""
+    """Return the bin of each s in [-1, 1]; monotonic in s, which is all that the table relies on."""
     return np.clip(((s + 1.0) * scale).astype(np.int64), 0, bins - 1)
 
 
 def _switch(upper: float, lower: float) -> float:
-    """Smallest s in float64 that belongs to the upper of two neighbouring beams."""
+    """Smallest s in float64 that belongs to the upper of two neighboring beams."""
     below, at = math.sin(lower), math.sin(upper)
     while True:
         middle = below + (at - below) / 2.0

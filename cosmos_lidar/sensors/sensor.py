@@ -1,6 +1,6 @@
-"""A spinning lidar as data: where each row and column of its range map looks.
+"""Sensor files (YAML) of spinning lidars: beam elevations, azimuths, range-map format.
 
-Frame: x forward, y left, z up, metres. Azimuth is measured from x towards y, elevation from the x-y plane upwards.
+Frame: x forward, y left, z up, meters. Azimuth is measured from x towards y, elevation from the x-y plane upwards.
 Row 0 is the highest beam. Column 0 starts at ``first_azimuth_rad`` and columns advance clockwise (azimuth falls)
 unless the file says otherwise, so that with the usual start of pi the middle column looks forward.
 """
@@ -23,14 +23,14 @@ from cosmos_lidar.sensors.rigid import pose_of_file
 
 @dataclass(frozen=True)
 class RangeMapFormat:
-    """How a sensor's range maps become pictures for a tokenizer (Cosmos lidar tokenizer, published values as defaults).
+    """How a sensor's range maps become images for a tokenizer (Cosmos lidar tokenizer, published values as defaults).
 
     Attributes:
         min_range_m: smaller ranges, and "no return" (0), are clipped to this and become -1.
         max_range_m: larger ranges are clipped to this and become +1.
-        pair_columns: that many neighbouring columns are merged into one: the nearest return wins.
-        repeat_rows: each row is repeated that often, to bring the picture nearer to the aspect of a photograph.
-        crop_columns: width of the centre crop of wide maps for diffusion, in merged columns; 0 for none.
+        pair_columns: that many neighboring columns are merged into one: the nearest return wins.
+        repeat_rows: each row is repeated that often, to bring the image nearer to the aspect of a photograph.
+        crop_columns: width of the center crop of wide maps for diffusion, in merged columns; 0 for none.
     """
 
     min_range_m: float = 5.0
@@ -53,12 +53,12 @@ class Sensor:
         first_azimuth_rad: azimuth of the leading edge of column 0 (before the row offset).
         clockwise: azimuth falls from column to column.
         max_range_m: farther returns are not placed in a range map.
-        elevation_slack_rad: points that far above the top or below the bottom beam still count to that beam.
+        elevation_slack_rad: points that far above the top or below the bottom beam still belong to that beam.
         spin_hz: revolutions per second.
         range_step_m: step in which ranges are stored (uint16, so 65535 steps is the farthest that can be stored).
         format: how maps of this sensor are prepared for a tokenizer.
-        vehicle_SE3_lidar: (4, 4) where it sits on its vehicle (x forward, y left, z up, origin on the ground); None
-            where that is not known. What learns along rays then sees them in the vehicle's axes.
+        vehicle_SE3_lidar: (4, 4) mounting pose on the vehicle (x forward, y left, z up, origin on the ground); None
+            where unknown. Ray-conditioned networks use rays in vehicle axes where it is known.
     """
 
     name: str
@@ -85,11 +85,11 @@ class Sensor:
         return self.rows, self.columns
 
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change with anything that changes the geometry or the storage."""
+        """Return a hash (12 hexadecimal digits) of everything that affects geometry or storage."""
         digest = hashlib.sha256()
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None:  # fingerprints are older than the pose
+            if value is None:  # fingerprints of stored shards predate this field
                 continue
             digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
         return digest.hexdigest()[:12]
@@ -114,7 +114,7 @@ class Sensor:
         return yaml.safe_dump(document, sort_keys=False)
 
     def with_rows(self, row_elevations_rad: np.ndarray, row_azimuth_offsets_rad: np.ndarray | None = None) -> Sensor:
-        """Return this sensor with the beam angles of one calibrated unit; same number of rows."""
+        """Return this sensor with the beam angles of one calibrated unit, which has as many rows."""
         offsets = self.row_azimuth_offsets_rad if row_azimuth_offsets_rad is None else row_azimuth_offsets_rad
         elevations = np.asarray(row_elevations_rad, np.float64)
         return replace(self, row_elevations_rad=elevations, row_azimuth_offsets_rad=np.asarray(offsets, np.float64))
@@ -145,7 +145,7 @@ def sensor_names() -> list[str]:
 
 @lru_cache(maxsize=64)
 def load_sensor(name_or_path: str | Path) -> Sensor:
-    """Return the sensor of a shipped name (see :func:`sensor_names`) or of a sensor file (YAML).
+    """Load a sensor by its shipped name (see :func:`sensor_names`) or of a sensor file (YAML).
 
     Angles may be given in degrees or radians (``row_elevations_deg`` or ``row_elevations_rad``, likewise the offsets,
     ``first_azimuth_*`` and ``elevation_slack_*``); offsets default to zero.

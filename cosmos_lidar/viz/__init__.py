@@ -1,4 +1,4 @@
-"""Pictures, videos and reports of range maps and point clouds; nothing here needs a display."""
+"""Images, videos and reports of range maps and point clouds; no display needed."""
 
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.colormap import apply_colormap, colormap_table

@@ -1,4 +1,4 @@
-"""Point clouds packed for the browser: eight bytes a point, any number of frames, one figure of HTML."""
+"""Interactive point-cloud figures (HTML, WebGL): eight bytes per point, any number of frames."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Cloud:
 
     Attributes:
         name: shown in the panel, such as ``"Original"``.
-        points: (N, >=3) metres, x forward, y left, z up, sensor at the origin.
-        error_m: (N,) metres, what "Error" colours show; NaN where unknown; None when the cloud has none.
+        points: (N, >=3) meters, x forward, y left, z up, sensor at the origin.
+        error_m: (N,) meters, what "Error" colors show; NaN where unknown; None when the cloud has none.
     """
 
     name: str
@@ -46,7 +46,7 @@ class CloudFrame:
 
 
 def clouds_html(frames: Sequence[CloudFrame], caption: str = "", most_points: int = 60_000) -> str:
-    """Return the HTML of a figure in which the clouds of all frames can be turned.
+    """Return the HTML of an interactive figure of the clouds of all frames.
 
     Args:
         frames: at least one.
@@ -74,14 +74,14 @@ def clouds_html(frames: Sequence[CloudFrame], caption: str = "", most_points: in
 
 
 def colour_table_html() -> str:
-    """Return the colour table that the viewer reads, once per page: 256 RGB triplets."""
+    """Return the color table that the viewer reads, once per page: 256 RGB triplets."""
     table = (colormap_table("turbo") * 255.0 + 0.5).astype(np.uint8)
     text = base64.b64encode(table.tobytes()).decode("ascii")
     return f'<script type="application/base64" id="colour-table">{text}</script>'
 
 
 def gradient_css(colormap: str = "turbo") -> str:
-    """Return a CSS gradient of the colour map from its first to its last colour."""
+    """Return a CSS gradient of the color map from its first to its last color."""
     table = (colormap_table(colormap)[:: 255 // 15] * 255.0 + 0.5).astype(int)
     return "linear-gradient(90deg," + ",".join(f"rgb({r},{g},{b})" for r, g, b in table) + ")"
 
@@ -122,7 +122,7 @@ def _pack(rows: list[list[np.ndarray]], frames: list[CloudFrame]) -> tuple[dict,
 
 
 def _stage(xyz: np.ndarray) -> dict:
-    """Choose colours, rings and the first look from the points: a room and a motorway need different ones."""
+    """Choose colors, rings and initial camera pose from the extent of the points."""
     radius = np.linalg.norm(xyz[:, :2], axis=1)
     reach = float(np.quantile(radius, 0.9))
     near = xyz[radius <= np.quantile(radius, 0.5), 2]
@@ -155,7 +155,7 @@ def _tools(kinds: list[str], frames: list[CloudFrame]) -> str:
             f"<output>{escape(frames[0].title)}</output></label>"
         )
     return (
-        f'<div class="tools">{slider}<div class="segments" role="group" aria-label="Colours">{buttons}</div>'
+        f'<div class="tools">{slider}<div class="segments" role="group" aria-label="Colors">{buttons}</div>'
         '<label class="size">Point size<input type="range" min="1" max="6" step="0.5" value="2"></label>'
         '<button type="button" class="plain reset">Reset view</button></div>'
     )

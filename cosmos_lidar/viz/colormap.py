@@ -1,7 +1,7 @@
-"""Colour tables, without a plotting library at run time.
+"""Color maps (turbo, Spectral, viridis) without a plotting library.
 
-``turbo`` and ``viridis`` are tables of 256 colours in 8 bits (half a step, 0.002, from the tables they come from);
-``Spectral`` is piecewise linear between eleven colours and exact.
+``turbo`` and ``viridis`` are tables of 256 colors in 8 bits (half a step, 0.002, from the tables they come from);
+``Spectral`` is piecewise linear between eleven colors and exact.
 
 Sources: turbo is Google's (Mikhailov 2019, Apache-2.0), viridis is by van der Walt and Smith (2015, CC0),
 Spectral is ColorBrewer's eleven-class diverging scheme (Brewer 2002, Apache-2.0).
@@ -49,7 +49,7 @@ COLORMAPS = ("turbo", "Spectral", "viridis")
 
 @cache
 def colormap_table(name: str) -> np.ndarray:
-    """Return the (256, 3) float32 colours in [0, 1] of a colour map; read-only.
+    """Return the (256, 3) float32 colors in [0, 1] of a color map; read-only.
 
     Args:
         name: one of ``COLORMAPS``, in any case; a trailing ``_r`` reverses it.
@@ -66,7 +66,7 @@ def colormap_table(name: str) -> np.ndarray:
         packed = base64.b64decode(_TURBO if plain == "turbo" else _VIRIDIS)
         table = np.frombuffer(packed, np.uint8).reshape(256, 3) / 255.0
     else:
-        raise UserError(f"unknown colour map {name!r}: there are {', '.join(COLORMAPS)}; _r reverses")
+        raise UserError(f"unknown color map {name!r}; valid: {', '.join(COLORMAPS)}; _r reverses")
     table = table[::-1] if name.lower().endswith("_r") else table
     table = np.ascontiguousarray(table, np.float32)
     table.flags.writeable = False
@@ -74,6 +74,6 @@ def colormap_table(name: str) -> np.ndarray:
 
 
 def apply_colormap(values: np.ndarray, name: str = "turbo") -> np.ndarray:
-    """Return (..., 3) float32 colours of ``values``; those outside [0, 1] take the end colours, NaN the first."""
+    """Return (..., 3) float32 colors of ``values``; those outside [0, 1] take the end colors, NaN the first."""
     index = np.nan_to_num(np.asarray(values, np.float32) * 256.0, nan=0.0, posinf=255.0, neginf=0.0)
     return colormap_table(name)[np.clip(index, 0, 255).astype(np.uint8)]

@@ -56,9 +56,9 @@ def _to_series(pairs: list[tuple[str, str]], name: str, path: str | Path) -> Ser
 
 
 def smooth(values: np.ndarray, half_width: int) -> np.ndarray:
-    """Return (N,) the mean of each of (N,) values and its ``half_width`` neighbours on either side.
+    """Return (N,) the mean of each of (N,) values and its ``half_width`` neighbors on either side.
 
-    The steep start keeps symmetric, smaller windows; the end, where one reads off the result, gets a trailing one.
+    Windows are smaller and symmetric at the start, and trailing at the end.
     """
     total = np.concatenate([[0.0], np.cumsum(values)])
     at = np.arange(len(values))
@@ -91,7 +91,7 @@ def ticks(low: float, high: float, log: bool, most: int = 6) -> list[float]:
 
 
 def curve_html(series: Mapping[str, Series], log: bool | None = None) -> str:
-    """Return the HTML of one plot: SVG lines, axes, a key with the last values, and the data for reading them off.
+    """Return the HTML of one plot: SVG lines, axes, a key with the last values, and the data for tooltips.
 
     Args:
         series: by the name shown; long ones (more than 60 values) are drawn faintly with their moving average on top.
@@ -136,11 +136,11 @@ class _Frame(NamedTuple):
     log: bool
 
     def x(self, step: np.ndarray | float) -> np.ndarray:
-        """Return how far right of the left edge, in percent of the width."""
+        """Return the distance from the left edge, in percent of the width."""
         return 100.0 * (np.asarray(step) - self.first) / max(self.last - self.first, 1e-12)
 
     def y(self, value: np.ndarray | float) -> np.ndarray:
-        """Return how far below the upper edge, in percent of the height."""
+        """Return the distance from the upper edge, in percent of the height."""
         scale = np.log if self.log else np.asarray
         low, high = scale(self.low), scale(self.high)
         return 100.0 * (1.0 - (scale(np.asarray(value)) - low) / max(high - low, 1e-12))

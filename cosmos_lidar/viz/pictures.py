@@ -1,4 +1,4 @@
-"""Pictures as arrays: stacking, captions, PNG."""
+"""Image arrays: stacking, captions, PNG files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def to_uint8(picture: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) uint8 of a picture: uint8 as it is, floats in [0, 1] rounded to 0..255.
+    """Return (H, W, 3) uint8 of an image: uint8 as it is, floats in [0, 1] rounded to 0..255.
 
     Raises:
         UserError: the array is not (H, W, 3).
     """
     picture = np.asarray(picture)
     if picture.ndim != 3 or picture.shape[2] != 3:
-        raise UserError(f"a picture has the shape (height, width, 3), this array {picture.shape}")
+        raise UserError(f"an image has the shape (height, width, 3), this array {picture.shape}")
     if picture.dtype == np.uint8:
         return picture
     return (np.clip(np.nan_to_num(picture), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
@@ -34,13 +34,13 @@ def to_uint8(picture: np.ndarray) -> np.ndarray:
 def stack_pictures(
     pictures: Sequence[np.ndarray], gap_px: int = 0, background: tuple[int, int, int] = (0, 0, 0)
 ) -> np.ndarray:
-    """Return the (H, W, 3) uint8 pictures one above the other, left-aligned, narrower ones filled up on the right.
+    """Return the (H, W, 3) uint8 images one above the other, left-aligned, narrower ones filled up on the right.
 
     Raises:
-        UserError: there are no pictures.
+        UserError: there are no images.
     """
     if not len(pictures):
-        raise UserError("no pictures to stack")
+        raise UserError("no images to stack")
     pictures = [to_uint8(picture) for picture in pictures]
     width = max(picture.shape[1] for picture in pictures)
     height = sum(picture.shape[0] for picture in pictures) + gap_px * (len(pictures) - 1)
@@ -74,7 +74,7 @@ def draw_text(
     color: tuple[int, int, int] = (255, 255, 255),
     anchor: str = "la",
 ) -> np.ndarray:
-    """Return the (H, W, 3) uint8 picture with ``text`` on it; ``anchor`` as in Pillow, such as "la" (left, top)."""
+    """Return the (H, W, 3) uint8 image with ``text`` on it; ``anchor`` as in Pillow, such as "la" (left, top)."""
     from PIL import Image, ImageDraw
 
     canvas = Image.fromarray(to_uint8(picture))
@@ -83,7 +83,7 @@ def draw_text(
 
 
 def caption_picture(picture: np.ndarray, text: str, size_px: int = 24, margin_px: int = 10) -> np.ndarray:
-    """Return the picture with a caption in its upper left corner: white on a box that darkens what is below by half."""
+    """Return the image with a caption in its upper left corner: white on a half-transparent dark box."""
     picture = to_uint8(picture).copy()
     pad = max(size_px // 4, 2)
     bottom, right = margin_px + size_px + 2 * pad, margin_px + text_width(text, size_px) + 2 * pad
@@ -92,18 +92,18 @@ def caption_picture(picture: np.ndarray, text: str, size_px: int = 24, margin_px
 
 
 def resize_rows(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Return the picture with every row repeated ``factor`` times."""
+    """Return the image with every row repeated ``factor`` times."""
     return np.repeat(picture, factor, axis=0) if factor > 1 else picture
 
 
 def png_bytes(picture: np.ndarray) -> bytes:
-    """Return the picture as the bytes of a PNG file; with a palette, a third of the size, where 256 colours suffice."""
+    """Return the image as the bytes of a PNG file; with a palette, a third of the size, where 256 colors suffice."""
     from PIL import Image
 
     picture = to_uint8(picture)
     buffer = io.BytesIO()
     codes = picture.reshape(-1, 3) @ np.uint32([65536, 256, 1])
-    if len(np.unique(codes[:: max(len(codes) // 10_000, 1)])) > 256:  # a photograph: seconds are saved
+    if len(np.unique(codes[:: max(len(codes) // 10_000, 1)])) > 256:  # a photograph: slow to quantize
         Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
         return buffer.getvalue()
     colours, index = np.unique(codes, return_inverse=True)
@@ -118,6 +118,6 @@ def png_bytes(picture: np.ndarray) -> bytes:
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
-    """Write the picture as a PNG file, whole or not at all; missing folders are made."""
+    """Write the image as a PNG file, atomically; missing folders are made."""
     with atomic_write(path) as partial:
         partial.write_bytes(png_bytes(picture))

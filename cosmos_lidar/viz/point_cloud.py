@@ -1,4 +1,4 @@
-"""Point clouds as pictures, drawn in software: no display, no browser, no GPU."""
+"""Software rendering of point clouds to images; no display or GPU needed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NEAR_PLANE_M = 0.1
 
 @dataclass(frozen=True)
 class View:
-    """Where a picture of a point cloud is taken from: metres in the frame of the points.
+    """Camera view of a point cloud, in meters in the frame of the points.
 
     Attributes:
         eye_m: position of the eye.
-        target_m: the point in the middle of the picture.
-        up: direction that is up in the picture.
-        field_of_view_rad: angle between the upper and the lower edge of the picture.
+        target_m: the point in the middle of the image.
+        up: direction that is up in the image.
+        field_of_view_rad: angle between the upper and the lower edge of the image.
     """
 
     eye_m: tuple[float, float, float]
@@ -34,15 +34,15 @@ class View:
     field_of_view_rad: float = math.radians(45.0)
 
 
-# The published pictures show a cube of +-100 m with its edge as unit: eye (-0.3, 0, 0.2), centre (0.1, 0, 0).
+# The published images show a cube of +-100 m with its edge as unit: eye (-0.3, 0, 0.2), center (0.1, 0, 0).
 PUBLISHED_VIEW = View(eye_m=(-60.0, 0.0, 40.0), target_m=(20.0, 0.0, 0.0))
 PUBLISHED_CUBE_M = 100.0
 
 
 def project_view(points: np.ndarray, view: View, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N, 2) float32 pixel positions (column, row) and (N,) depths in metres; depth <= 0 lies behind the eye.
+    """Return (N, 2) float32 pixel positions (column, row) and (N,) depths in meters; depth <= 0 lies behind the eye.
 
-    The centre of the upper left pixel is at (0.5, 0.5).
+    The center of the upper left pixel is at (0.5, 0.5).
     """
     eye, target = np.asarray(view.eye_m, np.float64), np.asarray(view.target_m, np.float64)
     forward = (target - eye) / max(np.linalg.norm(target - eye), 1e-9)
@@ -71,14 +71,14 @@ def render_points(
     """Return (height, width, 3) uint8: the points seen from ``view``; the nearest point of a pixel wins.
 
     Args:
-        points: (N, >=3) metres.
-        colors: (N, 3) or one colour, uint8 or floats in [0, 1]; by range when None.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
-        view: eye, target and lens; the fixed view of the published pictures by default.
+        points: (N, >=3) meters.
+        colors: (N, 3) or one color, uint8 or floats in [0, 1]; by range when None.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        view: eye, target and lens; the fixed view of the published images by default.
         cube_m: points with a coordinate beyond that are left out; None draws all.
         point_px: side of the square that a point covers.
-        background: colour where no point is.
+        background: color where no point is.
     """
     points = _checked(points)
     colours = point_colours(points, colors)
@@ -98,14 +98,14 @@ def _checked(points: np.ndarray) -> np.ndarray:
 
 
 def point_colours(points: np.ndarray, colors: np.ndarray | tuple[float, float, float] | None) -> np.ndarray:
-    """Return (N, 3) uint8 colours of (N, >=3) points: the given ones, one for all, or by range when None."""
+    """Return (N, 3) uint8 colors of (N, >=3) points: the given ones, one for all, or by range when None."""
     if colors is None:
         return range_colours(np.linalg.norm(points[:, :3], axis=1))
     colors = np.asarray(colors)
     if colors.ndim == 1 and colors.shape == (3,):
         colors = np.broadcast_to(colors, (len(points), 3))
     if colors.shape != (len(points), 3):
-        raise UserError(f"{len(points)} points need colours of shape ({len(points)}, 3) or (3,), not {colors.shape}")
+        raise UserError(f"{len(points)} points need colors of shape ({len(points)}, 3) or (3,), not {colors.shape}")
     return to_uint8(colors[None])[0]
 
 
@@ -131,7 +131,7 @@ def _splat(
 
 
 def height_colours(z_m: np.ndarray, low_m: float = -2.5, high_m: float = 4.0, colormap: str = "turbo") -> np.ndarray:
-    """Return (N, 3) uint8 colours of heights: the first colour at ``low_m`` and below, the last from ``high_m`` up."""
+    """Return (N, 3) uint8 colors of heights: the first color at ``low_m`` and below, the last from ``high_m`` up."""
     return (apply_colormap((np.asarray(z_m) - low_m) / (high_m - low_m), colormap) * 255.0 + 0.5).astype(np.uint8)
 
 
@@ -148,13 +148,13 @@ def bird_view_image(
     """Return (size_px, size_px, 3) uint8: the points from above, driving direction up, sensor in the middle.
 
     Args:
-        points: (N, >=3) metres, x forward, y left, z up; of several points in a pixel the highest is drawn.
-        colors: (N, 3) or one colour, uint8 or floats in [0, 1]; by height when None.
-        half_extent_m: distance from the sensor to the edges of the picture.
-        size_px: width and height of the picture.
+        points: (N, >=3) meters, x forward, y left, z up; of several points in a pixel the highest is drawn.
+        colors: (N, 3) or one color, uint8 or floats in [0, 1]; by height when None.
+        half_extent_m: distance from the sensor to the edges of the image.
+        size_px: width and height of the image.
         point_px: side of the square that a point covers.
         ring_step_m: distance between range rings; a fifth of the extent, rounded, when None; 0 for none.
-        background: colour where no point is.
+        background: color where no point is.
     """
     points = _checked(points)
     colours = height_colours(points[:, 2]) if colors is None else point_colours(points, colors)

@@ -17,7 +17,7 @@ _TYPES = {"<f4": "float", "u1": "uchar"}
 
 
 class PointFile(NamedTuple):
-    """What a point file holds: (N, 3) float32 metres, and (N, 3) uint8 colours or None."""
+    """Content of a point file: (N, 3) float32 meters, and (N, 3) uint8 colors or None."""
 
     points: np.ndarray
     colors: np.ndarray | None
@@ -26,12 +26,12 @@ class PointFile(NamedTuple):
 def write_ply(
     path: str | Path, points: np.ndarray, colors: np.ndarray | tuple[float, float, float] | None = None
 ) -> None:
-    """Write a binary little-endian PLY file, whole or not at all; missing folders are made.
+    """Write a binary little-endian PLY file, atomically; missing folders are made.
 
     Args:
         path: file to write.
-        points: (N, >=3) metres; the first three columns are kept as float32.
-        colors: (N, 3) or one colour, uint8 or floats in [0, 1]; no colours are written when None.
+        points: (N, >=3) meters; the first three columns are kept as float32.
+        colors: (N, 3) or one color, uint8 or floats in [0, 1]; no colors are written when None.
     """
     points = np.asarray(points, np.float32)
     if points.ndim != 2 or points.shape[1] < 3:

@@ -1,4 +1,4 @@
-"""Range maps as pictures: near is warm, far is cold, no return is flat; a bar says what the colours are in metres."""
+"""Range maps as color images (near warm, far cold), with a color bar in meters."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BAR_HEIGHT_PX = 34
 
 
 class RangeLimits(NamedTuple):
-    """The ranges, in metres, that get the two ends of a colour map."""
+    """The ranges, in meters, that get the two ends of a color map."""
 
     near_m: float
     far_m: float
 
 
 def quantile_limits(range_m: np.ndarray) -> RangeLimits:
-    """Return the limits of the published colouring: the 0.01 quantile of the returns and the 0.99 one of all pixels.
+    """Return the limits of the published coloring: the 0.01 quantile of the returns and the 0.99 one of all pixels.
 
     Empty pixels count as 0 m in the far quantile, as published. A map without returns gets 1 and 100 m.
     """
@@ -39,13 +39,13 @@ def quantile_limits(range_m: np.ndarray) -> RangeLimits:
 def published_colours(
     range_m: np.ndarray, colormap: str = "Spectral", near_m: float | None = None, far_m: float | None = None
 ) -> np.ndarray:
-    """Return (..., 3) float32 colours in [0, 1]: the published colouring of range maps.
+    """Return (..., 3) float32 colors in [0, 1]: the published coloring of range maps.
 
     Args:
-        range_m: (..., rows, columns) metres, 0 = no return; of several maps the middle one sets the limits.
+        range_m: (..., rows, columns) meters, 0 = no return; of several maps the middle one sets the limits.
         colormap: a name of :data:`cosmos_lidar.viz.colormap.COLORMAPS`.
-        near_m: range of the last colour; a quantile of the map when None (see :func:`quantile_limits`).
-        far_m: range of the first colour; a quantile of the map when None.
+        near_m: range of the last color; a quantile of the map when None (see :func:`quantile_limits`).
+        far_m: range of the first color; a quantile of the map when None.
     """
     range_m = np.asarray(range_m, np.float32)
     middle = range_m[len(range_m) // 2] if range_m.ndim > 2 else range_m
@@ -61,12 +61,12 @@ def published_colours(
 def range_colours(
     range_m: np.ndarray, colormap: str = "turbo", near_m: float = 2.0, far_m: float = 100.0, log: bool = True
 ) -> np.ndarray:
-    """Return (..., 3) uint8 colours of ranges in metres: the last colour at ``near_m``, the first at ``far_m``.
+    """Return (..., 3) uint8 colors of ranges in meters: the last color at ``near_m``, the first at ``far_m``.
 
     Pixels without a return (0, NaN) are nearly black.
     """
     if not 0 < near_m < far_m:
-        raise UserError(f"near_m {near_m} and far_m {far_m}: wanted 0 < near_m < far_m")
+        raise UserError(f"near_m {near_m} and far_m {far_m}: expected 0 < near_m < far_m")
     range_m = np.asarray(range_m, np.float32)
     scale = np.log if log else np.asarray
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,7 +84,7 @@ def bar_ticks_m(near_m: float, far_m: float) -> list[float]:
 
 
 def colour_bar(width: int, colormap: str, near_m: float, far_m: float, log: bool = True) -> np.ndarray:
-    """Return (34, width, 3) uint8: a bar from near to far with its ranges in metres below."""
+    """Return (34, width, 3) uint8: a bar from near to far with its ranges in meters below."""
     margin = min(28, width // 8)
     span = max(min(width - 2 * margin, 720), 1)
     at = np.linspace(0.0, 1.0, span)
@@ -116,15 +116,15 @@ def range_map_image(
     row_scale: int = 1,
     caption: str | None = None,
 ) -> np.ndarray:
-    """Return (H, W, 3) uint8: one range map as a picture.
+    """Return (H, W, 3) uint8: one range map as an image.
 
     Args:
-        range_m: (rows, columns) metres, 0 = no return.
+        range_m: (rows, columns) meters, 0 = no return.
         colormap: a name of :data:`cosmos_lidar.viz.colormap.COLORMAPS`.
         near_m: range of the warm end; 2 m when None.
         far_m: range of the cold end; 100 m when None.
-        log: equal ratios of range get equal steps of colour, otherwise equal differences.
-        bar: a colour bar in metres is put below.
+        log: equal ratios of range get equal steps of color, otherwise equal differences.
+        bar: a color bar in meters is put below.
         row_scale: each row is drawn that many pixels high.
         caption: text for the upper left corner.
 
@@ -148,20 +148,20 @@ def error_map_image(
     colormap: str = "viridis",
     row_scale: int = 1,
 ) -> np.ndarray:
-    """Return (H, W, 3) uint8: the absolute range error, ``max_error_m`` and more at the last colour.
+    """Return (H, W, 3) uint8: the absolute range error, ``max_error_m`` and more at the last color.
 
-    A return that the reconstruction lost is magenta (``MISSED``), one that it invented is white (``INVENTED``).
+    A lost return is magenta (``MISSED``), a spurious one is white (``INVENTED``).
 
     Args:
-        original_m: (rows, columns) metres, 0 = no return.
+        original_m: (rows, columns) meters, 0 = no return.
         reconstructed_m: likewise, of the same shape.
-        max_error_m: the error of the last colour.
+        max_error_m: the error of the last color.
         colormap: a name of :data:`cosmos_lidar.viz.colormap.COLORMAPS`.
         row_scale: each row is drawn that many pixels high.
     """
     original_m, reconstructed_m = np.asarray(original_m, np.float32), np.asarray(reconstructed_m, np.float32)
     if original_m.shape != reconstructed_m.shape or original_m.ndim != 2:
-        raise UserError(f"two range maps of one shape are wanted, not {original_m.shape} and {reconstructed_m.shape}")
+        raise UserError(f"expected two range maps of one shape, got {original_m.shape} and {reconstructed_m.shape}")
     here, there = original_m > 0, reconstructed_m > 0
     picture = to_uint8(apply_colormap(np.abs(reconstructed_m - original_m) / max_error_m, colormap))
     picture[~here & ~there] = NO_RETURN

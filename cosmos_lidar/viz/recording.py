@@ -1,4 +1,4 @@
-"""A report of a recording: what the sensors saw, before anything is trained on it."""
+"""HTML report of a recording: range maps, point clouds and camera images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def spread(count: int, wanted: int) -> list[int]:
 
 
 def write_recording_report(path: str | Path, title: str, clips: Sequence[Clip], frames_per_clip: int = 5) -> Path:
-    """Write an HTML report of clips: facts, range maps, point clouds that turn, and pictures of the cameras.
+    """Write an HTML report of clips: facts, range maps, interactive point clouds, and camera images.
 
     Args:
         path: HTML file to write.
@@ -49,7 +49,7 @@ def _add_clip(report: Report, clip: Clip, shown: list[int]) -> None:
     for camera in clip.cameras.values():
         if len(camera):
             middle = len(camera) // 2
-            report.picture(_small(camera.read(middle)), f"{camera.name}, picture {middle} of {len(camera)}")
+            report.picture(_small(camera.read(middle)), f"{camera.name}, image {middle} of {len(camera)}")
 
 
 def _facts(clip: Clip) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""A report that people can look at: one HTML file that opens offline, in light and dark, on a screen or a phone."""
+"""HTML reports in one self-contained file that opens offline, in light and dark mode, on a screen or a phone."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Comparison:
 
     Attributes:
         title: names the frame, such as ``"drive_0003 · frame 000012"``.
-        original_m: (rows, columns) metres, 0 = no return.
+        original_m: (rows, columns) meters, 0 = no return.
         reconstruction_m: likewise.
-        original_points: (N, 3) metres; row-major points of the pixels with a return where errors are to be shown.
-        reconstruction_points: (M, 3) metres, row-major points of the pixels of ``reconstruction_m`` with a return.
+        original_points: (N, 3) meters; row-major points of the pixels with a return where errors are to be shown.
+        reconstruction_points: (M, 3) meters, row-major points of the pixels of ``reconstruction_m`` with a return.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Comparison:
 
 
 class Report:
-    """A report in the making: add sections from top to bottom, then :meth:`write` it."""
+    """HTML report: add sections from top to bottom, then :meth:`write` it."""
 
     def __init__(self, title: str, subtitle: str = "") -> None:
         self.title, self.subtitle = title, subtitle
@@ -81,7 +81,7 @@ class Report:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Report:
         """Add a table: the first column names the row, floats get four digits, whole numbers commas.
 
-        NaN and None, numbers that do not exist, become a dash.
+        NaN and None become a dash.
 
         Raises:
             UserError: a row has another length than ``columns``.
@@ -125,7 +125,7 @@ class Report:
         return self
 
     def picture(self, picture: np.ndarray, caption: str = "", alt: str = "") -> Report:
-        """Add an (H, W, 3) picture, uint8 or floats in [0, 1]; wide ones scroll sideways on a phone."""
+        """Add an (H, W, 3) image, uint8 or floats in [0, 1]; wide ones scroll sideways on a phone."""
         picture = to_uint8(picture)
         kind = "picture wide" if picture.shape[1] > 2 * picture.shape[0] else "picture"
         image = _image(picture, alt or caption or "picture")
@@ -136,13 +136,13 @@ class Report:
     def range_maps(
         self, frames: Sequence[Comparison], near_m: float = 2.0, far_m: float = 100.0, max_error_m: float = 1.0
     ) -> Report:
-        """Add, for each frame, the original range map above the reconstruction above the error, and what colours mean.
+        """Add, for each frame, the original range map above the reconstruction above the error, and what colors mean.
 
         Args:
             frames: what to show; point clouds are not used here.
-            near_m: range of the warm end of the colours.
+            near_m: range of the warm end of the colors.
             far_m: range of the cold end.
-            max_error_m: error of the last colour of the error map.
+            max_error_m: error of the last color of the error map.
         """
         for frame in frames:
             pictures = [
@@ -156,7 +156,7 @@ class Report:
     def recorded_maps(
         self, title: str, maps_m: Sequence[tuple[str, np.ndarray]], near_m: float = 2.0, far_m: float = 100.0
     ) -> Report:
-        """Add (label, (rows, columns) range map in metres) pairs one above the other, such as frames of a recording."""
+        """Add (label, (rows, columns) range map in meters) pairs one above the other, such as frames of a recording."""
         pictures = [(label, range_map_image(one, near_m=near_m, far_m=far_m, bar=False)) for label, one in maps_m]
         self._parts.append(_maps(title, pictures, _range_bar(near_m, far_m)))
         return self
@@ -185,7 +185,7 @@ class Report:
         return re.sub(r"\{\{(\w+)\}\}", lambda match: fields[match[1]], page)
 
     def write(self, path: str | Path) -> Path:
-        """Write the page, whole or not at all, and return its path; missing folders are made."""
+        """Write the page atomically and return its path; missing folders are made."""
         with atomic_write(path) as partial:
             partial.write_text(self.html(), encoding="utf-8")
         return Path(path)
@@ -209,7 +209,7 @@ def write_report(
         title: of the page.
         subtitle: one line below it.
         summary: paragraphs before the numbers.
-        tiles: (name, number with its unit, small remark) of the numbers that count most.
+        tiles: (name, number with its unit, small remark) of the headline numbers.
         tables: (caption, columns, rows) each.
         metrics_csv: training log; its columns with "loss" in their name are drawn.
         frames: what to compare; those with points also get point clouds.
@@ -272,7 +272,7 @@ def _image(picture: np.ndarray, alt: str) -> str:
 
 
 def _maps(title: str, pictures: Sequence[tuple[str, np.ndarray]], legend: str) -> str:
-    """Return a card of wide pictures that scroll sideways together."""
+    """Return a card of wide images that scroll sideways together."""
     rows = "".join(
         f'<div class="label">{escape(name)}</div>{_image(picture, f"{name} range map, {title}")}'
         for name, picture in pictures
@@ -298,6 +298,6 @@ def _error_legend(max_error_m: float) -> str:
 
 def _bar(name: str, gradient: str, ticks: Sequence[tuple[float, str]]) -> str:
     spans = "".join(f'<span style="left:{100 * share:.2f}%">{text}</span>' for share, text in ticks)
-    name = f"{name} in metres"
+    name = f"{name} in meters"
     bar = f'<div class="bar" style="background:{gradient}"></div>'
     return f'<div class="scale">{name}{bar}<div class="ticks">{spans}</div></div>'

@@ -18,10 +18,10 @@ from cosmos_lidar.viz.range_map import range_colours, range_map_image
 
 
 def write_rrd(path: str | Path, clip: Clip, frames: Sequence[int] | None = None) -> Path:
-    """Write sweeps of a clip to a Rerun file, whole or not at all.
+    """Write sweeps of a clip to a Rerun file, atomically.
 
-    Entities: ``world/lidar`` (pose) with ``world/lidar/points`` coloured by range, ``range_map`` as a picture, and
-    ``world/NAME`` for each camera (pose, and lens where it is a pinhole) with its picture nearest in time.
+    Entities: ``world/lidar`` (pose) with ``world/lidar/points`` colored by range, ``range_map`` as an image, and
+    ``world/NAME`` for each camera (pose, and lens where it is a pinhole) with its image nearest in time.
     Time lines: ``frame`` (number of the sweep) and ``time`` (start of the sweep).
 
     Args:

@@ -1,4 +1,4 @@
-"""Videos through PyAV, which brings its own codecs: no ffmpeg on the path."""
+"""Reading and writing of videos with PyAV; needs no ffmpeg executable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cosmos_lidar.viz.pictures import to_uint8
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.0, crf: int = 18) -> int:
-    """Write an H.264 MP4 file (yuv420p), whole or not at all, and return the number of frames.
+    """Write an H.264 MP4 file (yuv420p) atomically and return the number of frames.
 
     Frames are taken one at a time, so a generator needs memory for one. Odd sizes are padded by repeating the last
-    row or column, as the format wants even ones. Missing folders are made.
+    row or column, as the format requires even ones. Missing folders are made.
 
     Args:
         path: file to write.
-        frames: (H, W, 3) pictures of one size, uint8 or floats in [0, 1].
+        frames: (H, W, 3) images of one size, uint8 or floats in [0, 1].
         fps: frames per second.
         crf: quality, 0 (lossless) to 51; 18 is visually clean.
 

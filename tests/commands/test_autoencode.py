@@ -236,7 +236,7 @@ def test_unknown_colours_and_missing_data_stop_first(release: Path, jit_pair: li
     out = tmp_path / "out"
     command = ["autoencode", *jit_pair, "--output_root", str(out)]
     assert main([*command, "--data", str(release), "--colormap", "plaid"]) == 2
-    assert "unknown colour map 'plaid'" in capsys.readouterr().err
+    assert "unknown color map 'plaid'" in capsys.readouterr().err
     assert main([*command, "--data", str(tmp_path / "nothing")]) == 2
     assert "nothing is there" in capsys.readouterr().err
     assert not out.exists()

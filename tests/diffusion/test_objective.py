@@ -40,5 +40,5 @@ def test_edm_objective_is_that_of_edm():
     edm = make_objective("edm", 0.5)
     assert all(torch.equal(a, b) for a, b in zip(edm.precondition(sigma), precondition(sigma, 0.5), strict=True))
     assert torch.equal(edm.loss_weight(sigma), loss_weight(sigma, 0.5))
-    with pytest.raises(UserError, match="objective 'vp': known are edm, flow"):
+    with pytest.raises(UserError, match="objective 'vp'; valid: edm, flow"):
         make_objective("vp")

@@ -75,7 +75,7 @@ def test_evaluations_and_progress():
 def test_the_published_name_is_the_same_solver():
     noise = torch.randn(5, dtype=torch.float64)
     assert torch.equal(exponential_multistep(denoise, noise, 9), solve("2ab", denoise, noise, sigma_ladder(9)))
-    with pytest.raises(UserError, match=r"sampler 'euler': known are 2ab, dpm\+\+2m, ddim, heun"):
+    with pytest.raises(UserError, match=r"sampler 'euler'; valid: 2ab, dpm\+\+2m, ddim, heun"):
         solve("euler", denoise, noise, sigma_ladder(9))
 
 

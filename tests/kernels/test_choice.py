@@ -63,9 +63,9 @@ def test_wishes_reach_their_operation(monkeypatch):
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        ({"norms": "triton"}, "unknown operation kernels.norms: known are attention, norm, modulation, rotary, linear"),
-        ({"norm": "te"}, "kernels.norm=te: known are torch, triton"),
-        ({"attention": "triton"}, "kernels.attention=triton: known are torch, cudnn, te"),
+        ({"norms": "triton"}, "unknown operation kernels.norms; valid: attention, norm, modulation, rotary, linear"),
+        ({"norm": "te"}, "kernels.norm=te; valid: torch, triton"),
+        ({"attention": "triton"}, "kernels.attention=triton; valid: torch, cudnn, te"),
         ({"norm": "triton"}, "kernels.norm=triton: cpu is no CUDA device; leave it out or set kernels.norm=torch"),
         ({"attention": "te"}, "kernels.attention=te: cpu is no CUDA device; leave it out or set kernels.att"),
         ({"linear": "te"}, "kernels.linear=te: cpu is no CUDA device"),

@@ -123,7 +123,7 @@ def test_none_swaps_everything_without_fp8(contexts):
 @pytest.mark.parametrize(
     ("recipe", "names", "message"),
     [
-        ("delayed", None, "unknown FP8 recipe 'delayed': known are none, current, block, mxfp8"),
+        ("delayed", None, "unknown FP8 recipe 'delayed'; valid: none, current, block, mxfp8"),
         ("mxfp8", None, r"FP8 recipe 'mxfp8' needs compute capability \(10, 0\), cpu has \(9, 0\)"),
         ("current", ["layers.1"], "'layers.1' is no linear layer of this network"),
     ],

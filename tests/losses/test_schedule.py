@@ -17,7 +17,7 @@ def test_several_boundaries_and_the_published_default():
 
 
 def test_a_schedule_needs_one_more_value():
-    with pytest.raises(UserError, match="2 values for 2 boundaries: one more value is needed"):
+    with pytest.raises(UserError, match="2 values for 2 boundaries: expected one more value"):
         piecewise_constant(0, [1, 2], [0.0, 1.0])
     with pytest.raises(UserError, match=r"boundaries \[5, 2\]: they must rise"):
         piecewise_constant(0, [5, 2], [0.0, 1.0, 2.0])

@@ -72,9 +72,9 @@ def test_ssim_is_symmetric_one_for_equals_and_falls_with_noise():
 
 
 def test_pictures_that_do_not_match_or_are_too_small_are_refused():
-    with pytest.raises(DataError, match=r"pictures of \(1, 3, 8, 8\) and \(1, 3, 8, 16\)"):
+    with pytest.raises(DataError, match=r"images of \(1, 3, 8, 8\) and \(1, 3, 8, 16\)"):
         psnr(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 16))
-    with pytest.raises(DataError, match=r"pictures of 6 x 8.*at least 7 x 7"):
+    with pytest.raises(DataError, match=r"images of 6 x 8.*at least 7 x 7"):
         ssim(torch.zeros(1, 3, 6, 8), torch.zeros(1, 3, 6, 8))
 
 

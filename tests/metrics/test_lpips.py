@@ -34,7 +34,7 @@ def test_lpips_by_its_definition():
                 wanted[b] += float(weights.numpy() @ (a - c) ** 2) / 256
     assert distance(torch.from_numpy(x), torch.from_numpy(y)).tolist() == pytest.approx(wanted, rel=1e-5)
     assert distance(torch.from_numpy(x), torch.from_numpy(x)).tolist() == [0, 0]
-    with pytest.raises(DataError, match=r"pictures of 8 x 16.*at least 16 x 16 for LPIPS \(vgg\)"):
+    with pytest.raises(DataError, match=r"images of 8 x 16.*at least 16 x 16 for LPIPS \(vgg\)"):
         distance(torch.zeros(1, 3, 8, 16), torch.zeros(1, 3, 8, 16))
 
 
@@ -68,5 +68,5 @@ def test_what_lpips_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_lpips("vgg", head_weights=tmp_path / "vgg.pth")
     with pytest.raises(DataError, match=r"no such file.*absent.pth.*LPIPS weights 0.1"):
         load_lpips("vgg", head_weights=tmp_path / "absent.pth")
-    with pytest.raises(UserError, match="LPIPS variant 'squeeze': known are vgg, alex"):
+    with pytest.raises(UserError, match="LPIPS variant 'squeeze'; valid: vgg, alex"):
         load_lpips("squeeze")

@@ -24,7 +24,7 @@ def test_the_same_points_as_open3d():
 def test_few_points_and_nonsense():
     assert statistical_inliers(np.zeros((0, 3))).shape == (0,)
     assert statistical_inliers(np.random.default_rng(0).normal(size=(5, 3))).any()
-    with pytest.raises(UserError, match="1 neighbours, ratio 1.0: at least 2, and above 0"):
+    with pytest.raises(UserError, match="1 neighbors, ratio 1.0: at least 2, and above 0"):
         statistical_inliers(np.zeros((9, 3)), neighbors=1)
 
 

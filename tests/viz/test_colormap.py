@@ -16,5 +16,5 @@ def test_colour_map_ends_and_names():
     assert np.allclose(colormap_table("turbo")[0] * 255, (48, 18, 59), atol=0.01)
     assert np.array_equal(colormap_table("viridis_r"), colormap_table("viridis")[::-1])
     assert np.array_equal(apply_colormap([np.nan, -3.0, 9.0]), colormap_table("turbo")[[0, 0, 255]])
-    with pytest.raises(UserError, match="unknown colour map 'jet'.*turbo, Spectral, viridis"):
+    with pytest.raises(UserError, match="unknown color map 'jet'.*turbo, Spectral, viridis"):
         colormap_table("jet")

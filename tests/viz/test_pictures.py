@@ -40,7 +40,7 @@ def test_floats_become_bytes_and_other_shapes_are_refused():
     assert to_uint8(bytes_) is bytes_
     with pytest.raises(UserError, match=r"\(height, width, 3\), this array \(4, 4\)"):
         to_uint8(np.zeros((4, 4)))
-    with pytest.raises(UserError, match="no pictures to stack"):
+    with pytest.raises(UserError, match="no images to stack"):
         stack_pictures([])
 
 

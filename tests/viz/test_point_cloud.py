@@ -74,5 +74,5 @@ def test_bird_view_has_forward_up_and_left_left():
 def test_wrong_points_and_colours_are_named():
     with pytest.raises(UserError, match=r"shape \(N, 3 or more\), this array \(4, 2\)"):
         render_points(np.zeros((4, 2)))
-    with pytest.raises(UserError, match=r"4 points need colours of shape \(4, 3\)"):
+    with pytest.raises(UserError, match=r"4 points need colors of shape \(4, 3\)"):
         render_points(np.zeros((4, 3)), np.zeros((5, 3)))

@@ -36,7 +36,7 @@ def test_report_of_a_recording(tmp_path):
     page = write_recording_report(tmp_path / "a.html", "My drives", [recording()], 3).read_text(encoding="utf-8")
     assert "<h1>My drives</h1>" in page
     assert re.findall(r"<h2 [^>]*>([^<]*)", page) == ["drive_a"]
-    for fact in ("7 in 0.7 s", "uniform, 8 × 64", "front (7)", "a &lt;note&gt;", "front, picture 3 of 7"):
+    for fact in ("7 in 0.7 s", "uniform, 8 × 64", "front (7)", "a &lt;note&gt;", "front, image 3 of 7"):
         assert fact in page
     assert re.findall(r'alt="(sweep[^"]*) range map', page) == [f"sweep {i} · {i:06d}" for i in (0, 3, 6)]
     assert '"count": 512' in page

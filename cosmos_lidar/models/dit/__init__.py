@@ -1,4 +1,4 @@
-"""Diffusion transformers: one network on one device; sharding is applied from outside."""
+"""Diffusion transformers (DiT) on one device; parallelism is applied by ``cosmos_lidar.parallel``."""
 
 from cosmos_lidar.models.dit.config import SHAPES, DiTConfig
 from cosmos_lidar.models.dit.network import GeneralDiT, build_dit

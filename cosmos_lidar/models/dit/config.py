@@ -1,4 +1,4 @@
-"""Shapes of the Cosmos-Predict1 general diffusion transformer, with the published parameter names."""
+"""Configurations of the Cosmos-Predict1 diffusion transformer (DiT)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cosmos_lidar.errors import UserError
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """One diffusion transformer.
+    """Configuration of a diffusion transformer.
 
     Attributes:
         in_channels: latent channels; masks and view embedding are added to them.
@@ -29,7 +29,7 @@ class DiTConfig:
         n_views: views laid one after the other along the time axis.
         view_condition_dim: width of the learned view embedding; 0 for a single-view model without one.
         n_views_emb: number of view embeddings.
-        condition_mask: one input channel marks the latents that are given.
+        condition_mask: one input channel marks the conditioning latents.
         concat_padding_mask: one input channel marks padding.
         extra_per_block_abs_pos_emb: a fixed sine-cosine position embedding is added before every block.
         cross_attention: blocks attend to text; False leaves those layers out, for networks that never see any.
@@ -62,7 +62,7 @@ class DiTConfig:
     ray_scale: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse shapes that no network can have."""
+        """Validate the configuration."""
         if self.model_channels % self.num_heads:
             raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
         if self.head_dim % 2 or self.head_dim < 6:
@@ -78,7 +78,7 @@ class DiTConfig:
 
     @property
     def patch_channels(self) -> int:
-        """Numbers that go into one token: latents, condition mask, padding mask and view embedding of one patch."""
+        """Values per token: latents, condition mask, padding mask and view embedding of one patch."""
         masks = self.condition_mask + self.concat_padding_mask
         per_pixel = self.in_channels + masks + self.view_condition_dim
         return per_pixel * self.patch_spatial**2 * self.patch_temporal

@@ -31,7 +31,7 @@ def rotary_angles(frames: int, height: int, width: int, head_dim: int, frame_ste
         height: token grid, rows.
         width: token grid, columns.
         head_dim: channels per head, divided by :func:`split_three`; each axis has frequencies 10000^(-2k / dim).
-        frame_step: temporal position of neighbouring frames, ``base_fps / fps``.
+        frame_step: temporal position of neighboring frames, ``base_fps / fps``.
         seq: (>= max(frames, height, width),) 0, 1, 2, … on the device and in the dtype in which angles are formed.
     """
     axes = []

@@ -14,7 +14,7 @@ EPS = 1e-6
 
 
 class HeadNorm(nn.RMSNorm):
-    """RMS norm of each head's channels, and the rotary positions after it in the same kernel where asked."""
+    """Per-head RMS norm (QK norm), with rotary positions fused into the same kernel where given."""
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Map (B, L, heads, D) to the same shape; rotary = (cos, sin), each (L, D) or (B, L, D)."""
@@ -24,10 +24,10 @@ class HeadNorm(nn.RMSNorm):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with RMS-normalised queries and keys; rotary positions when given.
+    """Multi-head attention with RMS-normalized queries and keys; rotary positions when given.
 
-    ``attend(q, k, v)`` maps (B, L, heads, D) and twice (B, M, heads, D) to (B, L, heads, D); it may be replaced from
-    outside by one that exchanges tokens or heads between processes. The number of heads is that of the tensors.
+    ``attend(q, k, v)`` maps (B, L, heads, D) and twice (B, M, heads, D) to (B, L, heads, D); context
+    parallelism replaces it by one that exchanges tokens or heads between ranks.
     """
 
     def __init__(self, query_channels: int, context_channels: int, heads: int) -> None:
@@ -98,11 +98,11 @@ class SubBlock(nn.Module):
     def forward(
         self, x: Tensor, emb: Tensor, lora: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], views: int
     ) -> Tensor:
-        """Return the new tokens.
+        """Return the updated tokens.
 
         Args:
             x: (B, L, C) tokens, view-major.
-            emb: (B, C) normalised sinusoid of the noise level.
+            emb: (B, C) normalized sinusoid of the noise level.
             lora: (B, 3 C) modulation shared by all blocks.
             text: (B, views * M, D) text embedding, view-major.
             rotary: (cos, sin), each (L, head_dim), or (B, L, head_dim) where every sample has its own.
@@ -155,7 +155,7 @@ class FinalLayer(nn.Module):
 
 
 def _positioned(norm: HeadNorm, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Norm, then rotary positions; in one call unless the norm is split over processes, which hooks into the norm."""
+    """Norm, then rotary positions; fused unless tensor parallelism hooks into the norm."""
     if rotary is not None and kernels.is_plain(norm.weight):
         return norm(x, rotary)
     return norm(x) if rotary is None else kernels.rotate(norm(x), *rotary)

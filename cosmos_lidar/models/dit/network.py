@@ -58,11 +58,11 @@ class GeneralDiT(nn.Module):
             self.view_embeddings = nn.Embedding(config.n_views_emb, config.view_condition_dim)
         self.blocks = nn.ModuleDict({f"block{i}": Block(config) for i in range(config.num_blocks)})
         self.final_layer = FinalLayer(config)
-        self.sequence: Any = None  # what divides the tokens among processes; set from outside
+        self.sequence: Any = None  # sequence sharding (context parallelism), set by cosmos_lidar.parallel
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise for training: Xavier projections; every residual branch and the output start at 0."""
+        """Initialize for training: Xavier projections; every residual branch and the output start at 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -87,17 +87,17 @@ class GeneralDiT(nn.Module):
             x: (B, C, V * T, H, W) scaled noisy latents, view-major along time.
             timesteps: (B,) noise conditioning, 0.25 ln sigma for EDM.
             text: (B, V * M, D) text embedding per view; None skips cross-attention, which equals zero text exactly.
-            condition_mask: (B, 1, V * T, H, W), 1 where latents are given; zeros when None.
+            condition_mask: (B, 1, V * T, H, W), 1 for conditioning latents; zeros when None.
             padding_mask: (B, 1, H, W) or (B, 1, H', W'), 1 where padded; zeros when None.
             view_indices: (V,) index of each view's embedding; 0 … V-1 when None.
             fps: frame rate of videos; ignored for one frame per view.
-            rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``; they take the
-                place of all other positions.
-            kept: (K,) numbers of the tokens that are looked at, in rising order; None for all.
+            rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``; they replace
+                all other position embeddings.
+            kept: (K,) indices of the tokens to compute, ascending; None for all.
 
         Raises:
             UserError: the sizes do not divide into views and patches; text for a network without cross-attention, or
-                with tokens left out; rays missing, or given to a network without them.
+                together with ``kept``; rays missing, or given to a network that is not ray-conditioned.
         """
         grid = self._token_grid(x)
         self._check_inputs(text, rays, kept)
@@ -127,7 +127,7 @@ class GeneralDiT(nn.Module):
         return self._unpatchify(patches, grid)
 
     def parallel_plan(self) -> ParallelPlan:
-        """Return how the network can be spread over processes."""
+        """Return the parallelization plan."""
         parts = [f"blocks.{name}.blocks" for name in self.blocks]
         last = 2 if self.config.cross_attention else 1
         attentions = [f"{part}.{i}.block.attn" for part in parts for i in range(last)]
@@ -146,10 +146,11 @@ class GeneralDiT(nn.Module):
 
     def _check_inputs(self, text: Tensor | None, rays: Tensor | None, kept: Tensor | None) -> None:
         if text is not None and not (self.config.cross_attention and kept is None):
-            why = "has no cross-attention" if kept is None else "looks at a part of the tokens"
+            why = "has no cross-attention" if kept is None else "computes only a part of the tokens"
             raise UserError(f"text for a network that {why}")
         if (rays is None) != (not self.config.ray_channels):
-            raise UserError("no rays for a network of rays" if rays is None else "rays for a network without them")
+            missing, unexpected = "this network is ray-conditioned: rays are required", "this network takes no rays"
+            raise UserError(missing if rays is None else unexpected)
 
     def _token_grid(self, x: Tensor) -> tuple[int, int, int]:
         """(frames per view, rows, columns) of tokens."""
@@ -187,7 +188,7 @@ class GeneralDiT(nn.Module):
         return angles.cos(), angles.sin()
 
     def _positions(self, grid: tuple[int, int, int], fps: float | None, x: Tensor, kept: Tensor | None) -> tuple:
-        """Rotary (cos, sin) and the extra embedding of one view, repeated for every view; of the kept tokens."""
+        """Rotary (cos, sin) and the extra embedding of one view, repeated for every view; of the tokens in ``kept``."""
         c = self.config
         step = c.base_fps / fps if fps and grid[0] > 1 else 1.0
         angles = rotary_angles(*grid, c.head_dim, step, self.pos_embedder.seq).flatten(0, 2).repeat(c.n_views, 1)
@@ -209,7 +210,7 @@ class GeneralDiT(nn.Module):
 
 
 def build_dit(name: str, **overrides: Any) -> GeneralDiT:
-    """Return a network of a named shape: ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…3m``, ``…debug``.
+    """Return the diffusion transformer ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…3m``, ``…debug``.
 
     Args:
         name: key of :data:`~cosmos_lidar.models.dit.config.SHAPES`.
@@ -219,10 +220,10 @@ def build_dit(name: str, **overrides: Any) -> GeneralDiT:
         UserError: unknown name or field.
     """
     if name not in SHAPES:
-        raise UserError(f"unknown diffusion transformer {name!r}: known are {', '.join(SHAPES)}")
+        raise UserError(f"unknown diffusion transformer {name!r}; valid: {', '.join(SHAPES)}")
     unknown = sorted(set(overrides) - set(DiTConfig.__dataclass_fields__))
     if unknown:
-        raise UserError(f"unknown field {unknown[0]!r}: fields are {', '.join(DiTConfig.__dataclass_fields__)}")
+        raise UserError(f"unknown field {unknown[0]!r}; valid: {', '.join(DiTConfig.__dataclass_fields__)}")
     return GeneralDiT(replace(SHAPES[name], **overrides))
 
 

@@ -1,8 +1,8 @@
-"""Tokens that know where they look: the ray of each token as numbers, and as rotary positions.
+"""Ray embeddings and ray-based rotary positions of tokens.
 
-A ray is (x, y, z) metres of its origin and a unit vector of its direction, both in the axes of the lidar, or of its
-vehicle. With rays, tokens of any number of cameras of any kind, and of range maps of any sensor, are told apart by
-calibration instead of by an index.
+A ray is (x, y, z) meters of its origin and a unit vector of its direction, both in the axes of the lidar, or of its
+vehicle. With rays, tokens of any number of cameras of any kind, and of range maps of any sensor, are distinguished by
+calibration instead of an index.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def ray_features(rays: Tensor) -> Tensor:
 
 
 def ray_angles(rays: Tensor, head_dim: int, scale: float) -> Tensor:
-    """Return rotary angles (..., head_dim): tokens that look the same way have the same position, whatever their slot.
+    """Return rotary angles (..., head_dim): equal viewing directions have equal positions, in any view.
 
     Rows take the elevation and columns the azimuth of the ray, ``scale`` units to the radian, with the frequencies
-    10000^(-2k / dim) of the other rotary positions; the share of the channels that counts time stays at 0.
+    10000^(-2k / dim) of the other rotary positions; the channels of the time axis stay at 0.
 
     Args:
         rays: (..., 6).

@@ -1,4 +1,4 @@
-"""Weights of a diffusion transformer from files of the published trainer, or of ours."""
+"""Loading of diffusion-transformer weights from files of the published trainer or of this project."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cosmos_lidar.files import read_tensors
 def load_dit_weights(network: nn.Module, path: Path) -> None:
     """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or the same as safetensors; ``net.`` may precede names.
 
-    A network on the ``meta`` device takes the tensors of the file as they are, and never has other weights first: 7 B
+    A network on the ``meta`` device takes the tensors of the file without being initialized first: 7 B
     parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs,
-    and ``_extra_state``, which TransformerEngine leaves behind) is passed over.
+    and ``_extra_state``, which TransformerEngine leaves behind) is ignored.
 
     Raises:
         DataError: no readable file, or the weights of another network; nothing is changed then.

@@ -1,7 +1,7 @@
-"""Tokenizers from files: TorchScript pairs, training checkpoints, safetensors. All or nothing.
+"""Loading of tokenizers: TorchScript pairs, training checkpoints, safetensors; never partially.
 
 The network is built from the names and shapes found in the file, never from the file's name: the published lidar
-decoder, for one, has attention blocks that its name does not tell of.
+decoder, for one, has attention blocks that its name does not imply.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def load_tokenizer(
 
     Args:
         source: a folder holding the published files, one whole file, or (encoder, decoder). A file named
-            ``…encoder.jit`` or ``…_enc.jit`` brings the decoder beside it.
-        ema: of a training checkpoint that holds both, take the averaged weights.
+            ``…encoder.jit`` or ``…_enc.jit`` is loaded with the decoder beside it.
+        ema: of a training checkpoint that holds both, take the EMA weights.
 
     Raises:
-        DataError: missing or broken file, half a pair, another kind of network, or tensors that do not fit; the message
+        DataError: missing or broken file, one of a pair missing, another kind of network, tensors that do not fit; it
             names the missing and the unexpected keys, and nothing is loaded partially.
     """
     files = [Path(part) for part in source] if isinstance(source, tuple | list) else _files(Path(source))
@@ -67,12 +67,12 @@ def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
         raise DataError(f"holds {shapes!r:.200}", file=path, wanted=wanted)
     mean, std = (t.detach().float().reshape(16).clone() for t in pair)
     if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
-        raise DataError("values that cannot normalise latents", file=path, wanted=wanted)
+        raise DataError("values that cannot normalize latents", file=path, wanted=wanted)
     return mean, std
 
 
 def _merge(state: State, other: State, file: Path) -> None:
-    """Add the tensors of a further file; one network has one value per key."""
+    """Merge the tensors of a further file; equal keys must have equal values."""
     for key in state.keys() & other.keys():
         own, new = state[key], other[key]
         if not key.endswith(FIXED_BUFFERS) and not (own.shape == new.shape and torch.equal(own.float(), new.float())):
@@ -89,7 +89,8 @@ def _files(path: Path) -> list[Path]:
             if path.name.endswith(own):
                 beside = path.with_name(path.name.removesuffix(own) + partner)
                 if not beside.is_file():
-                    raise DataError("half a pair", file=path, wanted=f"{beside.name} beside it, or a pair of paths")
+                    wanted = "both files, or a pair of paths"
+                    raise DataError(f"{beside.name} is missing beside it", file=path, wanted=wanted)
                 return [path, beside]
     return [path]
 
@@ -103,8 +104,8 @@ def _files_of_folder(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             return [folder / name]
     if any(found):
-        missing = _PAIR[found.index(False)]
-        raise DataError("half a pair", file=folder, wanted=f"{missing} beside the other")
+        missing, there = _PAIR if found[1] else _PAIR[::-1]
+        raise DataError(f"{missing} is missing beside {there}", file=folder, wanted="both files")
     raise DataError("no tokenizer in this folder", file=folder, wanted=_WANTED)
 
 
@@ -155,7 +156,7 @@ def _named_tensors(content: Mapping[Any, Any]) -> State:
 
 
 def _check_archive(path: Path) -> None:
-    """Compare the checksums that zipped checkpoints hold; torch does not, and loads damaged weights without a word."""
+    """Compare the checksums that zipped checkpoints hold; torch does not, and loads corrupt weights silently."""
     if not zipfile.is_zipfile(path):
         return
     try:
@@ -164,13 +165,13 @@ def _check_archive(path: Path) -> None:
             damaged = [name for name in names if not _matches_checksum(archive, name)]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         raise DataError(f"a damaged file ({error})", file=path, wanted=_WANTED) from error
-    if damaged and len(damaged) < len(names):  # all: written without checksums, which torch offers
+    if damaged and len(damaged) < len(names):  # all of them: written without checksums, an option of torch
         raise DataError(f"a damaged file: {len(damaged)} members differ from their checksums", file=path,
                         key=damaged[0], wanted="the file copied or downloaded again")  # fmt: skip
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Tell TorchScript from other zipped checkpoints: ``autoencoder.pt`` may be either."""
+    """Return whether a zipped checkpoint is TorchScript: ``autoencoder.pt`` may be either."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -189,7 +190,7 @@ def _read_jit(path: Path) -> State:
 
 
 def _decoder_name(key: str) -> str:
-    """Map the quantizer of a discrete ``decoder.jit`` to its place in the whole network."""
+    """Map keys of the quantizer in a discrete ``decoder.jit`` to those of the full network."""
     return key.removeprefix("inv_quant.")
 
 
@@ -209,7 +210,7 @@ def _fill(network: Tokenizer, state: State, where: str) -> Tokenizer:
 
 
 def _check_values(own: State, state: State, where: str) -> None:
-    """Refuse tensors of the right shape that cannot be right: quantized, not finite, or buffers of another meaning."""
+    """Refuse tensors with invalid values: quantized, not finite, or buffers with unexpected values."""
     for key, value in state.items():
         if own[key].is_floating_point() and not value.is_floating_point():
             raise DataError(f"a tensor of {value.dtype}", file=where, key=key, wanted="floating-point weights")
@@ -217,7 +218,7 @@ def _check_values(own: State, state: State, where: str) -> None:
             raise DataError("weights that are not finite", file=where, key=key, wanted="a file of before it diverged")
         # bfloat16 files hold 0.70703125 for the taps, and are expected to be used with it
         if key.endswith(FIXED_BUFFERS) and not torch.allclose(own[key].float(), value.float(), rtol=1e-3):
-            raise DataError(f"another kind of {key.rsplit('.')[-1]} than this family has", file=where, key=key,
+            raise DataError(f"unexpected values in buffer '{key.rsplit('.')[-1]}'", file=where, key=key,
                             wanted="Haar patches and scalar quantization")  # fmt: skip
 
 

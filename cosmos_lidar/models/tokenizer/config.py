@@ -1,4 +1,4 @@
-"""The image members of the Cosmos tokenizer family and their shapes, with the published names and values."""
+"""Configurations of the image tokenizers (Cosmos CI, DI), with the published names and values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cosmos_lidar.models.tokenizer.video_config import VIDEO_CONFIGS, VideoToken
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Shape of one tokenizer.
+    """Configuration of an image tokenizer.
 
     Attributes:
         family: "CI" (images, continuous latents) or "DI" (images, discrete codes).
@@ -28,8 +28,8 @@ class TokenizerConfig:
             ``attn_resolutions`` come true: 512 gives the published lidar decoder its three extra attention blocks.
         z_channels: channels between encoder or decoder and the 1x1 convolutions at the latent.
         latent_channels: channels of the latent, or of the codes.
-        in_channels: picture channels.
-        dropout: share of activations dropped inside residual blocks while training.
+        in_channels: image channels.
+        dropout: dropout probability inside residual blocks.
         levels: levels of the quantizer per code channel, for discrete families.
     """
 
@@ -48,13 +48,13 @@ class TokenizerConfig:
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
 
     def __post_init__(self) -> None:
-        """Refuse shapes that no network can have."""
+        """Validate the configuration."""
         check_fields(self)
         if self.channels % 32:
-            raise UserError(f"channels={self.channels}: a multiple of 32 is needed, for group norms of 32 groups")
+            raise UserError(f"channels={self.channels}: expected a multiple of 32 (group norms of 32 groups)")
         if self.patch_size & (self.patch_size - 1) or self.spatial_compression & (self.spatial_compression - 1):
             raise UserError(
-                f"patch_size={self.patch_size}, spatial_compression={self.spatial_compression}: powers of two needed"
+                f"patch_size={self.patch_size}, spatial_compression={self.spatial_compression}: expected powers of two"
             )
         if not 0 <= self.num_downsamples <= len(self.channels_mult):
             raise UserError(
@@ -104,7 +104,7 @@ CONFIGS: dict[str, TokenizerConfig] = {
 
 
 def tokenizer_config(name: str, **overrides: Any) -> TokenizerConfig | VideoTokenizerConfig:
-    """Return the shape of a published member, with fields replaced.
+    """Return the configuration of a published tokenizer, with fields replaced.
 
     Args:
         name: such as ``"CI8x8"`` or ``"CV8x8x8"``; ``-``, ``_360p`` and ``_720p`` spellings and the
@@ -118,9 +118,9 @@ def tokenizer_config(name: str, **overrides: Any) -> TokenizerConfig | VideoToke
     key = name.rsplit("Tokenizer-", 1)[-1].rsplit("Tokenize1-", 1)[-1].replace("-", "_")
     key = key.replace("_360p", "_LowRes").removesuffix("_720p")
     if key not in members:
-        raise UserError(f"unknown tokenizer {name!r}: known are {', '.join(members)}")
+        raise UserError(f"unknown tokenizer {name!r}; valid: {', '.join(members)}")
     fields = [field.name for field in dataclasses.fields(members[key])]
     unknown = sorted(set(overrides) - set(fields))
     if unknown:
-        raise UserError(f"unknown field {unknown[0]!r} of tokenizer {name}: fields are {', '.join(fields)}")
+        raise UserError(f"unknown field {unknown[0]!r} of tokenizer {name}; valid: {', '.join(fields)}")
     return replace(members[key], **overrides)

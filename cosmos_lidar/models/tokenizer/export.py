@@ -1,7 +1,7 @@
-"""TorchScript exports with the published interfaces, checked before they are handed over.
+"""TorchScript export with the published interfaces, verified against the eager network.
 
 Encoder files return ``(latents, (zero, zero))`` or ``(indices, codes, zero loss)``; decoder files take latents or
-indices; whole networks return a tuple that begins with the reconstruction.
+indices; full networks return a tuple that begins with the reconstruction.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _ContinuousEncoder(nn.Module):
         self.encoder, self.quant_conv = network.encoder, network.quant_conv
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return (latents, (zero, zero)) of pictures or clips."""
+        """Return (latents, (zero, zero)) of images or clips."""
         return self.quant_conv(self.encoder(x)), (torch.zeros(1), torch.zeros(1))
 
 
@@ -42,7 +42,7 @@ class _DiscreteEncoder(nn.Module):
         self.encoder, self.quant_conv, self.quantizer = network.encoder, network.quant_conv, network.quantizer
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (indices, codes, zero loss) of pictures or clips."""
+        """Return (indices, codes, zero loss) of images or clips."""
         indices, codes = self.quantizer(self.quant_conv(self.encoder(x)))
         return indices, codes, codes.new_zeros(1)
 
@@ -78,7 +78,7 @@ class _DiscreteDecoder(_Decoder):
 
 
 class _Whole(nn.Module):
-    """All parameters under their published keys; the encoder part's result follows the reconstruction."""
+    """The full network under its published keys; returns the reconstruction and the encoder's output."""
 
     def __init__(self, network: Tokenizer) -> None:
         super().__init__()
@@ -104,23 +104,23 @@ class _Whole(nn.Module):
 def export_jit(
     network: Tokenizer, folder: str | Path, stem: str | None = None, averaged: Tokenizer | None = None
 ) -> list[Path]:
-    """Write encoder, decoder and whole network as TorchScript.
+    """Export encoder, decoder and full network as TorchScript.
 
-    Each is traced in float32 on the CPU, compared with the network at another picture size than it was traced at, and
-    renamed into place when it is whole.
+    Each is traced in float32 on the CPU, compared with the network at another image size than it was traced at, and
+    written atomically.
 
     Args:
         network: tokenizer of :func:`build_tokenizer` or :func:`load_tokenizer`.
         folder: made when absent.
         stem: such as ``"iter_000002000"``, for ``STEM_enc.jit``, ``STEM_dec.jit`` and ``STEM_ema.jit``; without it the
             files are named ``encoder.jit``, ``decoder.jit`` and ``autoencoder.jit``. Both sets of names are published.
-        averaged: the same network with averaged weights, for all three files when given.
+        averaged: the same network with EMA weights, for all three files when given.
 
     Returns:
         The three files.
 
     Raises:
-        UserError: an exported file does not give the network's numbers.
+        UserError: the output of an exported file differs from the network's.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,13 +153,13 @@ def export_tokenizer(network: Tokenizer, averaged: Tokenizer | None, folder: Pat
 
     Args:
         network: the trained network, on any device.
-        averaged: the same with averaged weights: all three TorchScript files then hold these, as the published trainer
+        averaged: the same with EMA weights: all three TorchScript files then hold these, as the published trainer
             does; None without EMA.
         folder: the ``checkpoints`` folder.
         step: N, nine digits.
 
     Returns:
-        The files, each whole.
+        The files, each written atomically.
     """
     from safetensors.torch import save
 
@@ -183,7 +183,7 @@ def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folde
         step: N, nine digits.
 
     Returns:
-        The files, each whole.
+        The files, each written atomically.
     """
     averaged = network_of(weights | average, step) if average else None
     return export_tokenizer(network_of(weights, step), averaged, folder, step)
@@ -205,7 +205,7 @@ def _halves(network: Tokenizer) -> tuple[nn.Module, nn.Module]:
 
 
 def _example(network: Tokenizer, latent_size: tuple[int, int, int]) -> Tensor:
-    """Return noise that makes latents of (t, h, w); pictures have no t."""
+    """Return noise that makes latents of (t, h, w); images have no t."""
     step, frames = network.config.spatial_compression, getattr(network.config, "temporal_compression", None)
     time = [] if frames is None else [1 + (latent_size[0] - 1) * frames]
     shape = (1, network.config.in_channels, *time, latent_size[1] * step, latent_size[2] * step)

@@ -65,7 +65,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width: nearest neighbour, then a convolution."""
+    """Double height and width: nearest neighbor, then a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Encoder(nn.Module):
         self.norm_out, self.conv_out = group_norm(widths[-1]), conv3(widths[-1], config.z_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode pictures in [-1, 1]."""
+        """Encode images in [-1, 1]."""
         x = self.conv_in(self.patcher(x))
         for level in self.down:
             x = level(x)
@@ -163,7 +163,7 @@ class Decoder(nn.Module):
         self.unpatcher = HaarUnpatcher2d(config.patch_size)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Decode to pictures; values are not clamped."""
+        """Decode to images; values are not clamped."""
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             x = level(x)

@@ -1,4 +1,4 @@
-"""The shape of a tokenizer from the names and shapes of its tensors."""
+"""Inference of a tokenizer's configuration from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
-# Buffers that are computed, not learned; files hold them or not.
+# Buffers that are computed, not learned; files may omit them.
 FIXED_BUFFERS = (".wavelets", "._arange", ".patch_size_buffer", "._levels", "._basis", ".implicit_codebook")
 _NEEDED = ("encoder.conv_in", "encoder.conv_out", "decoder.conv_in", "decoder.conv_out",
            "quant_conv", "post_quant_conv")  # fmt: skip
@@ -24,7 +24,7 @@ _UNUSED = r"(encoder\.down|decoder\.up)\.\d+\.(downsample|upsample)\.conv[123]\.
 
 
 def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig | VideoTokenizerConfig:
-    """Return the shape of the network whose tensors these are.
+    """Return the configuration of the network with these tensors.
 
     Args:
         state: tensors by published key.
@@ -53,7 +53,7 @@ def _is_weight(key: str, name: str) -> bool:
 
 
 def split_unused(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state without what has no effect.
+    """Return the state dict without tensors that have no effect.
 
     That is computed buffers that this network does not keep, and, of video tokenizers in the older published layout,
     convolutions of up- and downsampling that are stored but never used.
@@ -86,9 +86,9 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
 
 
 def infer_video_config(state: dict[str, Tensor]) -> VideoTokenizerConfig:
-    """Return the shape of a CV or DV network.
+    """Return the configuration of a CV or DV network.
 
-    The older layout stores all convolutions of every up- and downsampling, used or not, and so does not tell the
+    The older layout stores all convolutions of every up- and downsampling, used or not, and so does not determine the
     compression; its published members are 4x8x8 with two levels and 8x8x8 with three.
     """
     channels, patch_channels, *_ = state["encoder.conv_in.0.conv3d.weight"].shape
@@ -117,7 +117,7 @@ def infer_video_config(state: dict[str, Tensor]) -> VideoTokenizerConfig:
 
 
 def _is_older_layout(state: dict[str, Tensor]) -> bool:
-    """Tell whether every gap between levels has all convolutions, in encoder and decoder alike.
+    """Return whether every gap between levels has all convolutions, in encoder and decoder alike.
 
     No network uses them all: the decoder never doubles time in its first gap.
     """
@@ -128,7 +128,7 @@ def _is_older_layout(state: dict[str, Tensor]) -> bool:
 def _latent(state: dict[str, Tensor], end: str, quant_conv: str) -> tuple[int, int, bool, dict[str, Any]]:
     """Return z_channels, latent_channels, whether it is discrete, and the quantizer's levels where they are stored.
 
-    The quantizer has no weights; where its buffers were not stored, the six channels of all discrete members tell it.
+    The quantizer has no weights; without its buffers it is recognized by the six channels of all discrete members.
     """
     z_channels, latent_channels = state[end].shape[0], state[quant_conv].shape[0]
     taken = state[f"post_{quant_conv}"].shape[1]
@@ -166,7 +166,7 @@ def _attention(state: dict[str, Tensor], part: str) -> tuple[int, ...]:
 def _with_attention(config: TokenizerConfig, levels: tuple[tuple[int, ...], ...]) -> TokenizerConfig:
     """Return the config whose tracked resolutions put attention at these levels of encoder and decoder.
 
-    Files do not hold the resolution, only what follows from it. Tensors that no resolution explains are left for the
+    Files do not contain the resolution, only what follows from it. Tensors that no resolution explains are left for the
     comparison of keys, which names them.
     """
     for resolution in (1024, 512, 2048, 256, 128, 64, 32, 16, 8, 4096, 8192):

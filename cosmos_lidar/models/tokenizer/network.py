@@ -1,4 +1,4 @@
-"""Tokenizers: pictures (CI, DI) or clips (CV, DV) to latents and back, continuous or discrete."""
+"""Tokenizer networks (autoencoders) of images (CI, DI) and clips (CV, DV), with continuous or discrete latents."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DiscreteOutput(NamedTuple):
 
 
 class Tokenizer(nn.Module):
-    """What continuous and discrete tokenizers share: encoder, decoder, and the 1 x 1 convolutions between them.
+    """Base of continuous and discrete tokenizers: encoder, decoder, and the 1 x 1 convolutions between them.
 
     Args:
         config: shape of the network.
@@ -68,7 +68,7 @@ class Tokenizer(nn.Module):
         return self.decoder(self.post_quant_conv(z))
 
     def parallel_plan(self) -> ParallelPlan:
-        """Return how the network can be parallelized."""
+        """Return the parallelization plan."""
         return tokenizer_plan(self)
 
 
@@ -79,7 +79,7 @@ class ContinuousTokenizer(Tokenizer):
         """Return latents (B, latent_channels, H/c, W/c), of clips (B, latent_channels, 1 + (T - 1)/tc, H/c, W/c).
 
         Raises:
-            DataError: a shape that the network would silently cut, see :func:`check_input`.
+            DataError: a shape that the network would silently crop, see :func:`check_input`.
         """
         check_input(x, self.config)
         return self.quant_conv(self.encoder(x))
@@ -103,7 +103,7 @@ class DiscreteTokenizer(Tokenizer):
         """Return (indices (B, h, w) int32, codes (B, latent_channels, h, w)); of clips with t before h.
 
         Raises:
-            DataError: a shape that the network would silently cut, see :func:`check_input`.
+            DataError: a shape that the network would silently crop, see :func:`check_input`.
         """
         check_input(x, self.config)
         return self.quantizer(self.quant_conv(self.encoder(x)))
@@ -124,7 +124,7 @@ class DiscreteTokenizer(Tokenizer):
 
 
 def tokenizer_plan(network: Tokenizer) -> ParallelPlan:
-    """Return how a tokenizer is divided: encoder and decoder are gathered whole, residual blocks recomputed singly."""
+    """Return the parallelization plan: encoder and decoder are FSDP units, residual blocks are checkpointed."""
     kinds = (ResBlock, AttnBlock, VideoResBlock, SpatialAttention, TemporalAttention)
     blocks = tuple(name for name, module in network.named_modules() if isinstance(module, kinds))
     methods = ("encode", "decode", "decode_indices") if isinstance(network, DiscreteTokenizer) else ("encode", "decode")
@@ -133,7 +133,7 @@ def tokenizer_plan(network: Tokenizer) -> ParallelPlan:
 
 
 def check_input(x: Tensor, config: Config) -> None:
-    """Refuse pictures and clips that the network would silently cut.
+    """Validate the input shape; the network would silently crop other sizes.
 
     Raises:
         DataError: not (B, in_channels, H, W), of clips (B, in_channels, T, H, W), with H and W multiples of the spatial
@@ -145,17 +145,17 @@ def check_input(x: Tensor, config: Config) -> None:
     frames = config.temporal_compression if isinstance(config, VideoTokenizerConfig) else None
     fits = x.ndim == (5 if frames else 4) and x.shape[1] == channels and x.numel()
     if not fits or x.shape[-2] % step or x.shape[-1] % step or (frames and (x.shape[2] - 1) % frames):
-        kind, shape, rule = "pictures", f"(B, {channels}, H, W)", ""
+        kind, shape, rule = "images", f"(B, {channels}, H, W)", ""
         if frames:
             kind, shape, rule = "clips", f"(B, {channels}, T, H, W)", f", T one more than a multiple of {frames}"
         wanted = f"{shape}, H and W multiples of {step}{rule}: pad or crop first"
         raise DataError(f"{kind} of shape {tuple(x.shape)}", wanted=wanted)
     if not x.is_floating_point():
-        raise DataError(f"pictures of type {x.dtype}", wanted="floating-point values in [-1, 1]")
+        raise DataError(f"images of type {x.dtype}", wanted="floating-point values in [-1, 1]")
 
 
 def check_latents(z: Tensor, config: Config) -> None:
-    """Refuse latents or codes that do not belong to the network.
+    """Validate the shape of latents or codes.
 
     Raises:
         DataError: not (B, latent_channels, h, w), of clips (B, latent_channels, t, h, w).
@@ -168,25 +168,25 @@ def check_latents(z: Tensor, config: Config) -> None:
 
 
 def _parts(config: Config) -> tuple[nn.Module, nn.Module, Callable[[int, int], nn.Module]]:
-    """Return encoder, decoder and what makes the 1 x 1 convolutions at the latent."""
+    """Return encoder, decoder and the constructor of the 1 x 1 convolutions at the latent."""
     if isinstance(config, VideoTokenizerConfig):
         return VideoEncoder(config), VideoDecoder(config), CausalConv3d
     return Encoder(config), Decoder(config), lambda inputs, outputs: nn.Conv2d(inputs, outputs, 1)
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
-    """Return the network of a shape, randomly initialised."""
+    """Return a randomly initialized network."""
     return DiscreteTokenizer(config) if config.family.startswith("D") else ContinuousTokenizer(config)
 
 
 def build_tokenizer(name: str, **overrides: object) -> Tokenizer:
-    """Return a randomly initialised tokenizer, such as ``build_tokenizer("CI8x8", resolution=512)``.
+    """Return a randomly initialized tokenizer, such as ``build_tokenizer("CI8x8", resolution=512)``.
 
     Args:
         name: member of the family, see :func:`tokenizer_config`.
         **overrides: fields of the member's config class; ``channels=32`` gives a small network.
 
     Raises:
-        UserError: unknown name or field, or a shape that cannot be.
+        UserError: unknown name or field, or an impossible shape.
     """
     return make_tokenizer(tokenizer_config(name, **overrides))

@@ -1,4 +1,4 @@
-"""Tokenizers by name: a folder or file on disk, or a repository of the Hugging Face hub."""
+"""Pretrained tokenizers: from a folder or file, or a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def from_pretrained(name: str | Path) -> Tokenizer:
 
     Args:
         name: a file or folder that :func:`~cosmos_lidar.models.tokenizer.load_tokenizer` reads, or a repository such as
-            ``nvidia/Cosmos-1.0-Tokenizer-CV8x8x8``, which is downloaded once and found in the cache afterwards, without
-            a network too.
+            ``nvidia/Cosmos-1.0-Tokenizer-CV8x8x8``, which is downloaded once and then read from the cache, also
+            offline.
 
     Raises:
-        DataError: neither there nor to be downloaded, or no tokenizer.
-        UserError: huggingface_hub is not installed, and would be needed.
+        DataError: it does not exist, cannot be downloaded, or is no tokenizer.
+        UserError: huggingface_hub is needed and not installed.
     """
     if Path(name).exists() or not is_hub_name(name):
         return load_tokenizer(name)
@@ -31,7 +31,7 @@ def from_pretrained(name: str | Path) -> Tokenizer:
 
 
 def is_hub_name(name: str | Path) -> bool:
-    """Tell whether a name looks like a repository of the hub, such as ``nvidia/NAME``."""
+    """Return whether a name looks like a repository of the hub, such as ``nvidia/NAME``."""
     return _HUB_NAME.fullmatch(str(name)) is not None
 
 
@@ -39,7 +39,7 @@ def _download(name: str) -> Path:
     hub = require("huggingface_hub", "train")
     try:
         return Path(hub.snapshot_download(name, allow_patterns=_FILES))
-    except Exception as error:  # of the network, of rights, of names: the hub has many kinds
+    except Exception as error:  # connection, permission, unknown name: the hub raises many kinds
         wanted = (
             f"a folder of that name, or access to the hub (HF_TOKEN for licensed models), or files fetched elsewhere: "
             f"`hf download {name} --local-dir {name.rpartition('/')[2]}`, then give that folder"

@@ -1,14 +1,14 @@
-"""Videos of any length through a causal tokenizer, chunk by chunk, with the latents and pictures of one pass.
+"""Streaming encoding and decoding of videos with a causal tokenizer, in chunks, exact to one pass.
 
-A causal network needs of the past only: the last two frames in front of each temporal convolution, and the keys and
-values of the temporal attention in the middle. These are kept between chunks. The layers are told from outside, for the
-time of one call, so that several streams may run through one network; those of several threads take turns.
+State of a causal network between chunks: the last two input frames of each temporal convolution, and the keys and
+values of the temporal attention. Layer methods are patched for the duration of a call, so that several streams may use
+one network; threads are serialized by a lock.
 
 Exact: GroupNorm and spatial attention work frame by frame. The keys and values grow with the video, by two times 512
-values for each latent pixel (of CV8x8x8 at 720p, 59 MB in fp32 for eight frames); ``window`` bounds them, at the price
-of forgetting what lies farther back. What a window forgets does not depend on the division into chunks.
+values for each latent pixel (of CV8x8x8 at 720p, 59 MB in fp32 for eight frames); ``window`` bounds them, which
+approximates attention; the result does not depend on the division into chunks.
 
-A chunk that fails changes nothing: the same stream takes it again.
+A chunk that fails leaves the state unchanged and can be retried.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _turns_guard = Lock()
 
 
 class _Stream:
-    """What the layers of one half of a network remember between the chunks of one video."""
+    """State of the layers of an encoder or decoder between the chunks of one video."""
 
     def __init__(self, network: Tokenizer, parts: tuple[nn.Module, ...], window: int | None) -> None:
         if not isinstance(network.config, VideoTokenizerConfig):
@@ -62,7 +62,7 @@ class _Stream:
 
     @contextmanager
     def _remembering(self, x: Tensor) -> Iterator[None]:
-        """Let the layers use the memory of this stream until the end of the block; keep what they add if it succeeds.
+        """Patch the layers to use the state of this stream within the block; the new state is kept if it succeeds.
 
         Args:
             x: the chunk (B, C, T, H, W).
@@ -95,11 +95,11 @@ class StreamingEncoder(_Stream):
 
     Args:
         network: a CV or DV tokenizer.
-        window: latent frames that temporal attention looks back on; None for all, which is exact.
+        window: past latent frames that temporal attention uses; None for all, which is exact.
 
     Raises:
-        DataError: a tokenizer of pictures.
-        UserError: a window of nothing.
+        DataError: a tokenizer of images.
+        UserError: a window below 1.
     """
 
     def __init__(self, network: Tokenizer, window: int | None = None) -> None:
@@ -112,8 +112,8 @@ class StreamingEncoder(_Stream):
             frames: (B, 3, T, H, W) in [-1, 1].
 
         Raises:
-            DataError: a number of frames that does not fill latents, sizes that the network would cut, or others than
-                the first chunk had.
+            DataError: a number of frames that does not fill latents, sizes that the network would crop, or that differ
+                from the first chunk.
         """
         self._check(frames)
         with self._remembering(frames):
@@ -132,22 +132,22 @@ class StreamingEncoder(_Stream):
 
 
 class StreamingDecoder(_Stream):
-    """Decode one video in chunks of any number of latent frames: the first gives one picture, each other one tc.
+    """Decode one video in chunks of any number of latent frames: the first gives one image, each other one tc.
 
     Args:
         network: a CV or DV tokenizer.
-        window: latent frames that temporal attention looks back on; None for all, which is exact.
+        window: past latent frames that temporal attention uses; None for all, which is exact.
 
     Raises:
-        DataError: a tokenizer of pictures.
-        UserError: a window of nothing.
+        DataError: a tokenizer of images.
+        UserError: a window below 1.
     """
 
     def __init__(self, network: Tokenizer, window: int | None = None) -> None:
         super().__init__(network, (network.decoder, network.post_quant_conv), window)
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """Return the next pictures (B, 3, T, H, W) of latents, or codes, (B, C, t, h, w).
+        """Return the next images (B, 3, T, H, W) of latents, or codes, (B, C, t, h, w).
 
         Raises:
             DataError: latents of another shape than the network makes, or than the first chunk had; none at all.
@@ -160,7 +160,7 @@ class StreamingDecoder(_Stream):
 
 
 def _rules(module: nn.Module, memory: _Memory, window: int | None) -> Iterator[tuple[str, Callable]]:
-    """Yield (method, what takes its place) of a layer that looks at other frames."""
+    """Yield (method name, replacement) of a layer with temporal state."""
     if isinstance(module, CausalConv3d) and module.repeats > 0:
         yield "with_past", partial(_with_past, module, memory)
     elif isinstance(module, TemporalAttention):
@@ -176,7 +176,7 @@ def _rules(module: nn.Module, memory: _Memory, window: int | None) -> Iterator[t
 
 
 def _unchanged(x: Tensor) -> Tensor:
-    """After the first chunk there is no first frame that stands for itself."""
+    """Replacement after the first chunk: no causal padding of the first frame."""
     return x
 
 

@@ -1,8 +1,8 @@
-"""Pictures larger than what is worked on at once: overlapping tiles, and how they are put together again.
+"""Tiling of large images: overlapping tiles and their blending.
 
-Convolutions see what they need of the neighbourhood when tiles overlap by enough; norms and attention see one tile
-instead of the picture, so that tiles differ slightly. Latents are taken from the tile in which they lie farthest from
-an inner edge, pictures are faded from one tile to the next.
+Convolutions get their full receptive field when tiles overlap by enough; norms and attention work on one tile
+instead of the image, so that results differ slightly. Latents are taken from the tile in which they lie farthest from
+an inner edge, images are blended linearly.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
 
 
 def fade(span: Span, before: Span | None, after: Span | None, step: int) -> Tensor:
-    """Return the weight (pixels,) of a tile along one axis: rising and falling where it overlaps its neighbours.
+    """Return the blending weight (pixels,) of a tile along one axis, with linear ramps where it overlaps its neighbors.
 
     Args:
         span: the tile.

@@ -1,4 +1,4 @@
-"""The causal video members of the Cosmos tokenizer family (CV, DV), with the published names and values."""
+"""Configurations of the causal video tokenizers (Cosmos CV, DV), with the published names and values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Scaling(NamedTuple):
 
 @dataclass(frozen=True)
 class VideoTokenizerConfig:
-    """Shape of one causal video tokenizer.
+    """Configuration of a causal video tokenizer.
 
     Attributes:
         family: "CV" (continuous latents) or "DV" (discrete codes).
@@ -31,8 +31,8 @@ class VideoTokenizerConfig:
         num_res_blocks: residual blocks per encoder level; decoder levels have one more.
         z_channels: channels between encoder or decoder and the 1x1 convolutions at the latent.
         latent_channels: channels of the latent, or of the codes.
-        in_channels: picture channels.
-        dropout: share of activations dropped inside residual blocks while training.
+        in_channels: image channels.
+        dropout: dropout probability inside residual blocks.
         levels: levels of the quantizer per code channel, for DV.
     """
 
@@ -50,20 +50,20 @@ class VideoTokenizerConfig:
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
 
     def __post_init__(self) -> None:
-        """Refuse shapes that no network can have."""
+        """Validate the configuration."""
         check_fields(self)
         sizes = (self.patch_size, self.spatial_compression, self.temporal_compression)
         if any(size & (size - 1) for size in sizes):
-            raise UserError(f"patch_size, spatial and temporal compression are {sizes}: powers of two are needed")
+            raise UserError(f"patch_size, spatial and temporal compression are {sizes}: expected powers of two")
         if not 0 <= self.temporal_halvings <= self.spatial_halvings <= len(self.channels_mult) - 1:
             self._refuse("do not fit between")
         gaps = range(len(self.channels_mult))
         down, up = ([self.down(i) for i in gaps], [self.up(i) for i in gaps])
         if [sum(kind) for kind in zip(*down, strict=True)] != [sum(kind) for kind in zip(*up, strict=True)]:
-            self._refuse("are not undone by the published decoder of")  # it doubles no time before its second gap
+            self._refuse("are not undone by the published decoder of")  # no temporal upsampling before the second gap
 
     def _refuse(self, reason: str) -> None:
-        halvings = f"{self.spatial_halvings} halvings of the picture and {self.temporal_halvings} of time"
+        halvings = f"{self.spatial_halvings} halvings of the image and {self.temporal_halvings} of time"
         raise UserError(
             f"{halvings} after patches of {self.patch_size} {reason} {len(self.channels_mult)} levels: "
             "choose other compressions, patch_size or channels_mult"

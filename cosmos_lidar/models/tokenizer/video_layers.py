@@ -17,7 +17,7 @@ _Size = tuple[int, int, int]  # time, height, width
 
 
 class CausalConv3d(nn.Module):
-    """3D convolution that repeats the first frame before the clip and adds zeros around the picture."""
+    """3D convolution that repeats the first frame before the clip and adds zeros around the image."""
 
     def __init__(self, inputs: int, outputs: int, kernel: _Size = (1, 1, 1), stride: _Size = (1, 1, 1)) -> None:
         super().__init__()
@@ -30,32 +30,32 @@ class CausalConv3d(nn.Module):
         return self.conv3d(self.with_past(x))
 
     def with_past(self, x: Tensor) -> Tensor:
-        """Put what comes before the clip in front of it."""
+        """Prepend the causal padding: copies of the first frame."""
         return repeat_first(x, self.repeats)
 
 
 def repeat_first(x: Tensor, times: int) -> Tensor:
-    """Put ``times`` copies of the first frame before (B, C, T, H, W)."""
+    """Prepend ``times`` copies of the first frame to (B, C, T, H, W) (causal padding)."""
     return torch.cat((x[:, :, :1].expand(-1, -1, times, -1, -1), x), dim=2) if times > 0 else x
 
 
 def spatial_conv(inputs: int, outputs: int) -> CausalConv3d:
-    """Return a convolution of each frame by itself."""
+    """Return a spatial convolution, frame by frame."""
     return CausalConv3d(inputs, outputs, (1, 3, 3))
 
 
 def temporal_conv(inputs: int, outputs: int) -> CausalConv3d:
-    """Return a convolution of each pixel over time."""
+    """Return a temporal convolution, pixel by pixel."""
     return CausalConv3d(inputs, outputs, (3, 1, 1))
 
 
 def both_convs(inputs: int, outputs: int) -> nn.Sequential:
-    """Return a spatial convolution and, with nothing between, a temporal one."""
+    """Return a spatial convolution directly followed by a temporal one."""
     return nn.Sequential(spatial_conv(inputs, outputs), temporal_conv(outputs, outputs))
 
 
 class FrameNorm(nn.Module):
-    """Normalise each frame by itself, over channels and pixels."""
+    """Group norm of each frame, over channels and pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class FrameNorm(nn.Module):
 
 
 def fold_frames(x: Tensor) -> Tensor:
-    """Return (B T, C, H, W) of (B, C, T, H, W)."""
+    """Fold time into the batch: (B T, C, H, W) of (B, C, T, H, W)."""
     return x.transpose(1, 2).flatten(0, 1)
 
 
 def unfold_frames(frames: Tensor, like: Tensor) -> Tensor:
-    """Return (B, C, T, H, W) of (B T, C, H, W), with the B of ``like``."""
+    """Undo :func:`fold_frames`: (B, C, T, H, W) of (B T, C, H, W), with the B and T of ``like``."""
     return frames.unflatten(0, (like.shape[0], like.shape[2])).transpose(1, 2)
 
 
@@ -120,16 +120,16 @@ class SpatialAttention(_Attention):
 
 
 class TemporalAttention(_Attention):
-    """Single-head attention of each pixel to itself at this time and before, residual."""
+    """Causal single-head attention over time, per pixel, residual."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
-        """Attend within each pixel; written out, as fused kernels refuse one batch entry per pixel.
+        """Causal attention over time, per pixel; unfused, as fused kernels refuse such batch sizes.
 
         Args:
             q: (B, C, T, H, W).
             k: (B, C, S, H, W), of which the last T are at the times of ``q``.
             v: as ``k``.
-            window: how many frames before its own each query sees; None for all.
+            window: number of past frames that each query attends to; None for all.
         """
         q, k, rows = (part.permute(0, 3, 4, 2, 1) for part in (q, k, v))  # (B, H, W, T, C)
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
@@ -141,7 +141,7 @@ class TemporalAttention(_Attention):
 
 
 class HybridDown(nn.Module):
-    """Halve pictures, time or both, by a strided convolution plus the mean."""
+    """Halve images, time or both, by a strided convolution plus the mean."""
 
     def __init__(self, channels: int, scaling: Scaling) -> None:
         super().__init__()
@@ -164,19 +164,19 @@ class HybridDown(nn.Module):
         return x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).mean((4, 6))
 
     def after_spatial(self, x: Tensor) -> Tensor:
-        """Halve time, if asked for, and mix channels: what follows the spatial half."""
+        """Apply the temporal half, if any, and the 1 x 1 convolution."""
         if self.scaling.temporal:
             x = self.paired(x)
             x = self.conv2(x) + x.unflatten(2, (-1, 2)).mean(3)
         return self.conv3(x)
 
     def paired(self, x: Tensor) -> Tensor:
-        """Complete pairs of frames: the first one is a pair by itself."""
+        """Duplicate the first frame (causal padding of pairs)."""
         return repeat_first(x, 1)
 
 
 class HybridUp(nn.Module):
-    """Double time, pictures or both, by repetition and a residual convolution."""
+    """Double time, images or both, by repetition and a residual convolution."""
 
     def __init__(self, channels: int, scaling: Scaling) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class HybridUp(nn.Module):
         return self.conv3(x)
 
     def unpaired(self, x: Tensor) -> Tensor:
-        """Leave the first frame single again."""
+        """Drop the duplicate of the first frame."""
         return x[:, :, 1:]
 
 

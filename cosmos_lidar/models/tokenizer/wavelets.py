@@ -1,7 +1,7 @@
-"""Haar wavelet patches: a picture of half, quarter, … the size with all detail moved into channels, and back.
+"""Haar wavelet transform of images into patches, and its inverse.
 
 One level turns each 2 x 2 block [[a, b], [c, d]] into four signed means: (a+b+c+d)/4, (a+b-c-d)/4, (a-b+c-d)/4 and
-(a-b-c+d)/4. Bands are band-major on the channels, and every level decomposes all of them again.
+(a-b-c+d)/4. Channels are band-major, and every level decomposes all bands again.
 
 The taps are taken from the published buffers, not from exact constants: networks that were trained in bfloat16 carry
 0.70703125 for the square root of one half, and expect its gain.
@@ -34,7 +34,7 @@ class HaarPatcher2d(_Haar2d):
     """(B, C, H, W) -> (B, C p^2, H/p, W/p)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Decompose; H and W must be multiples of the patch size."""
+        """Apply the transform; H and W must be multiples of the patch size."""
         bands = self._bands(x) / 2
         for _ in range(self.num_levels):
             blocks = F.pixel_unshuffle(x, 2).unflatten(1, (x.shape[1], 4))  # (B, C, 4, H/2, W/2): a, b, c, d
@@ -46,7 +46,7 @@ class HaarUnpatcher2d(_Haar2d):
     """(B, C p^2, H, W) -> (B, C, H p, W p)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Recompose."""
+        """Apply the inverse transform."""
         bands = self._bands(x) * 2
         for _ in range(self.num_levels):
             blocks = x.unflatten(1, (4, x.shape[1] // 4))

@@ -1,7 +1,7 @@
-"""Haar wavelet patches of clips: blocks of 2 x 2 x 2 samples become eight signed means, level by level.
+"""Haar wavelet transform of clips into patches: 2 x 2 x 2 samples become eight signed means, level by level.
 
-Bands count in binary over (time, height, width), low before high. The first frame stands for itself: it is repeated
-before the transform, so that it alone makes the first patch, and its copies are dropped after the inverse.
+Bands count in binary over (time, height, width), low before high. The first frame is repeated before the transform
+(causal padding), so that it alone makes the first patch; its copies are dropped after the inverse.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HaarPatcher3d(_Haar3d):
         self.register_buffer("patch_size_buffer", torch.tensor([patch_size], dtype=torch.int32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Decompose."""
+        """Apply the transform."""
         x = self.filled(x)
         bands = self._bands(x) / 8**0.5
         for _ in range(self.num_levels):
@@ -44,7 +44,7 @@ class HaarPatcher3d(_Haar3d):
         return x
 
     def filled(self, x: Tensor) -> Tensor:
-        """Fill the first patch, of which there is one frame, with copies of it."""
+        """Repeat the first frame to a full patch (causal padding)."""
         return torch.cat((x[:, :, :1].expand(-1, -1, self.patch_size - 1, -1, -1), x), dim=2)
 
 
@@ -52,7 +52,7 @@ class HaarUnpatcher3d(_Haar3d):
     """(B, C p^3, 1 + k, H, W) -> (B, C, 1 + k p, H p, W p)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Recompose."""
+        """Apply the inverse transform."""
         bands = self._bands(x) * 8**0.5
         for _ in range(self.num_levels):
             blocks = torch.einsum("sk,bscthw->bkcthw", bands, x.unflatten(1, (8, x.shape[1] // 8)))
@@ -61,5 +61,5 @@ class HaarUnpatcher3d(_Haar3d):
         return self.emptied(x)
 
     def emptied(self, x: Tensor) -> Tensor:
-        """Drop the copies of the first frame."""
+        """Drop the causal padding."""
         return x[:, :, self.patch_size - 1 :]

@@ -46,5 +46,5 @@ def test_other_methods_and_rows():
 def test_refuses_what_does_not_divide_and_unknown_methods():
     with pytest.raises(UserError, match="a range map of 4 x 9 pixels cannot be merged by 1 x 2"):
         merge_pixels(np.ones((4, 9), np.float32))
-    with pytest.raises(UserError, match="'median': known are scatter_min, scatter_max, every_n"):
+    with pytest.raises(UserError, match="'median'; valid: scatter_min, scatter_max, every_n"):
         merge_pixels(np.ones((4, 8), np.float32), method="median")

@@ -115,11 +115,11 @@ def test_a_dense_denoiser_of_rays_does_not_see_the_unfilled_canvas():
 
 def test_what_does_not_go_together():
     x, times, text = torch.zeros(1, 16, 4, 8, 12), torch.zeros(1), torch.zeros(1, 8, 64)
-    with pytest.raises(UserError, match="rays for a network without them"):
+    with pytest.raises(UserError, match="this network takes no rays"):
         build_dit("faditv2_debug")(x, times, rays=torch.zeros(1, 4, 4, 6, 6))
-    with pytest.raises(UserError, match="no rays for a network of rays"):
+    with pytest.raises(UserError, match="this network is ray-conditioned: rays are required"):
         build_dit("faditv2_debug", **RAYS)(x, times)
-    with pytest.raises(UserError, match="text for a network that looks at a part"):
+    with pytest.raises(UserError, match="text for a network that computes only a part"):
         build_dit("faditv2_debug")(x, times, text, kept=torch.arange(4))
     with pytest.raises(UserError, match="text for a network that has no cross-attention"):
         build_dit("faditv2_debug", cross_attention=False)(x, times, text)
