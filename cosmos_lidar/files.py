@@ -1,10 +1,11 @@
-"""Atomic file writing, SHA-256 checksums, and safe reading of tensors and YAML: the one way to do each.
+"""Atomic file writing, SHA-256 checksums, and safe reading of tensors, YAML and CSV: the one way to do each.
 
 Importing this module does not import torch.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -126,6 +127,12 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     if not isinstance(document, dict):
         raise DataError("not a mapping", file=path, wanted=wanted)
     return document
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a header line, as text by column; missing fields are empty."""
+    with Path(path).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, restval=""))
 
 
 def read_header(path: Path, wanted: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from cosmos_lidar.files import atomic_write
+from cosmos_lidar.files import atomic_write, read_rows
 from cosmos_lidar.parallel.ranks import gather_objects
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.training.measure.step_clock import PARTS
@@ -139,8 +139,7 @@ class RunLog(Callback):
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Return the rows of a ``metrics.csv``; a value that a row does not have is an empty text."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [row for row in csv.DictReader(stream) if (row.get("step") or "").isdigit()]
+    return [row for row in read_rows(path) if row.get("step", "").isdigit()]
 
 
 def _memory(model: LightningModule) -> dict[str, float]:

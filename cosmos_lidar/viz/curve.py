@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import read_rows
 
 COLOURS = ("var(--accent)", "var(--second)", "var(--good)", "var(--soft)")
 _MOST_VERTICES = 600
@@ -25,24 +25,26 @@ class Series(NamedTuple):
     values: np.ndarray
 
 
-def read_metrics(path: str | Path) -> dict[str, Series]:
-    """Read a training log: a CSV file with a column ``step``; every other column of numbers becomes a series.
+def read_series(path: str | Path) -> dict[str, Series]:
+    """Read the training curves of a CSV file with a column ``step``; every other column of numbers becomes a series.
 
     Empty fields are skipped, so that validation values may stand on lines of their own.
 
     Raises:
         DataError: the file has no column ``step``, or a field that is no number in a column of numbers.
     """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path)
     if rows and "step" not in rows[0]:
         raise DataError("no column step", file=path, key="step", wanted="a header line: step,loss,…")
     series = {}
     for name in rows[0] if rows else ():
         if name != "step" and name is not None:
-            pairs = [(row["step"], row[name]) for row in rows if row[name] not in (None, "")]
+            pairs = [(row["step"], row[name]) for row in rows if row[name]]
             series[name] = _to_series(pairs, name, path)
     return {name: one for name, one in series.items() if len(one.steps)}
+
+
+read_metrics = read_series  # the earlier name, which training/run_log.py has for rows
 
 
 def _to_series(pairs: list[tuple[str, str]], name: str, path: str | Path) -> Series:

@@ -16,7 +16,7 @@ from cosmos_lidar import __version__
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, colour_table_html, gradient_css
-from cosmos_lidar.viz.curve import Series, curve_html, read_metrics
+from cosmos_lidar.viz.curve import Series, curve_html, read_series
 from cosmos_lidar.viz.pictures import png_bytes, to_uint8
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
 
@@ -106,7 +106,7 @@ class Report:
         """Add a training curve.
 
         Args:
-            source: a metrics.csv (see :func:`~cosmos_lidar.viz.curve.read_metrics`), or (steps, values) by name.
+            source: a metrics.csv (see :func:`~cosmos_lidar.viz.curve.read_series`), or (steps, values) by name.
             names: columns to draw and the names to show them by; all columns with "loss" in their name when None.
             caption: text below.
             log: logarithmic vertical axis; decided by the values when None.
@@ -114,7 +114,7 @@ class Report:
         Raises:
             UserError: none of the wanted columns has a value; the message lists those that have.
         """
-        series = read_metrics(source) if isinstance(source, (str, Path)) else _as_series(source)
+        series = read_series(source) if isinstance(source, (str, Path)) else _as_series(source)
         if names is None and isinstance(source, (str, Path)):
             names = {name: _LOSS_NAMES.get(name, name) for name in series if "loss" in name}
         wanted = {names[key]: series[key] for key in names if key in series} if names is not None else series

@@ -6,11 +6,11 @@ import pytest
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.viz import Report
-from cosmos_lidar.viz.curve import Series, curve_html, read_metrics, smooth, thin, ticks
+from cosmos_lidar.viz.curve import Series, curve_html, read_series, smooth, thin, ticks
 
 
 def test_curve_shows_every_series_and_its_last_value(metrics_csv):
-    series = read_metrics(metrics_csv)
+    series = read_series(metrics_csv)
     assert sorted(series) == ["loss", "lr", "val_loss"]
     assert series["val_loss"].steps.tolist() == [0, 50, 100, 150]
     html = Report("a").curve(metrics_csv, {"loss": "Training", "val_loss": "Validation"}).html()
@@ -50,10 +50,10 @@ def test_wrong_metrics_files_are_named(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,loss\n1,2\n")
     with pytest.raises(DataError, match="no column step.*metrics.csv.*key step"):
-        read_metrics(path)
+        read_series(path)
     path.write_text("step,loss\n1,two\n")
     with pytest.raises(DataError, match="two.*metrics.csv.*key loss"):
-        read_metrics(path)
+        read_series(path)
     path.write_text("step,accuracy\n1,2\n")
     with pytest.raises(UserError, match="no values of a loss to draw: there are accuracy"):
         Report("a").curve(path)
