@@ -19,7 +19,9 @@ from cosmos_lidar.files import (
     atomic_write,
     file_sha256,
     read_header,
+    read_rows,
     read_tensors,
+    read_yaml,
     remove_partial,
     write_json,
 )
@@ -138,3 +140,24 @@ def test_damaged_safetensors_are_named(tmp_path: Path) -> None:
 def test_importing_it_does_not_import_torch() -> None:
     program = "import sys, cosmos_lidar.files; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_rows_of_a_table_with_missing_fields(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,loss,val/loss\n1,0.5,\n2,0.25\n")
+    assert read_rows(tmp_path / "metrics.csv") == [
+        {"step": "1", "loss": "0.5", "val/loss": ""},
+        {"step": "2", "loss": "0.25", "val/loss": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("a: [", "cannot be read"), ("- 1", "not a mapping"), (None, "cannot be read")]
+)
+def test_yaml_that_is_no_mapping_is_refused(tmp_path: Path, text: str | None, problem: str) -> None:
+    path = tmp_path / "a.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=rf"(?s){problem}.*a\.yaml.*Wanted: a sensor"):
+        read_yaml(path, "a sensor")
+    path.write_text("a: 1")
+    assert read_yaml(path, "a sensor") == {"a": 1}
