@@ -1,6 +1,6 @@
 """Sensor world models for autonomous driving: tokenizers, diffusion, self-supervision.
 
-Importing the package costs nothing: torch, NeMo and Energon are loaded by the modules that use them.
+Importing the package is fast: torch, NeMo and Energon are imported by the modules that use them.
 """
 
 from cosmos_lidar import _moved as _moved

@@ -1,4 +1,4 @@
-"""``python -m cosmos_lidar`` is ``cosmos-lidar``; ``torchrun -m cosmos_lidar`` shares its work among processes."""
+"""``python -m cosmos_lidar`` is ``cosmos-lidar``; ``torchrun -m cosmos_lidar`` distributes its work over ranks."""
 
 import sys
 

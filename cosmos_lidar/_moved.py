@@ -77,7 +77,7 @@ _MOVED = {
     "training.video_config": "families.video_tokenizer.config",
     "training.video_run": "families.video_tokenizer.job",
     "training.video_tokenizer": "families.video_tokenizer.model",
-    "training.votes": "training.guards.step_flags",
+    "training.votes": "training.guards.step_flags",  # codespell:ignore votes
     "viz.lidargen_picture": "families.lidargen.figure",
     "viz.whole_file": "files",
     "energon_tasks.image_to_lidar": "energon_tasks.views",

@@ -80,9 +80,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug log lines")
-    sub = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
-    )
+    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
     modules = find_commands()
     parser.groups = group_commands(modules)
     for name, module in modules.items():

@@ -1,4 +1,4 @@
-"""The errors that a user can mend, and how they are worded."""
+"""User errors: exceptions whose message names the option, file or key to change."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake in what was asked for: an unknown name, an impossible option. The message says what to change."""
+    """User error: an unknown name or an invalid option; the message contains the valid values."""
 
 
 class DataError(UserError):
-    """Input that cannot be used; the message names the file, the clip and the key, and what was wanted.
+    """Invalid input data; the message names file, clip and key, and what was expected.
 
     Args:
         problem: what was found, in one sentence.
         file: the file or folder that holds it.
         clip: the clip's id, where one is known.
         key: the member, array or field inside the file.
-        wanted: what would have been right, and what to do.
+        wanted: what was expected, and what to do.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class DataError(UserError):
         self.problem, self.file, self.clip, self.key, self.wanted = problem, file, clip, key, wanted
         where = [f"{name} {value}" for name, value in (("file", file), ("clip", clip), ("key", key)) if value]
         text = problem + (f" [{', '.join(where)}]" if where else "")
-        super().__init__(text + (f" Wanted: {wanted}" if wanted else ""))
+        super().__init__(text + (f" Expected: {wanted}" if wanted else ""))
 
     def __reduce__(self) -> tuple:
-        """Survive the trip from a worker process: exceptions with keyword arguments do not pickle by themselves."""
+        """Pickle support for worker processes: exceptions with keyword arguments do not pickle by default."""
         return _rebuild_data_error, (self.problem, self.file, self.clip, self.key, self.wanted)
 
 
@@ -55,11 +55,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def require(module: str, extra: str) -> Any:
-    """Import an optional package, or say how to install it.
+    """Import an optional package; the error has the command that installs it.
 
     Args:
         module: dotted module name, such as ``"megatron.energon"``.
-        extra: the extra of this project that brings it, such as ``"train"``.
+        extra: the extra of this project that installs it, such as ``"train"``.
 
     Raises:
         UserError: the module is not installed.

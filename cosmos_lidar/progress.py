@@ -1,4 +1,4 @@
-"""Progress bars with a rate and the time left; plain lines where nobody watches a terminal."""
+"""Progress bars with rate and remaining time on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LINE_EVERY_S = 15.0
 
 
 def track(items: Iterable[T], label: str, unit: str = "it", total: int | None = None) -> Iterator[T]:
-    """Yield from ``items`` while showing done/total, ``unit``/s and the time left.
+    """Yield from ``items`` and show progress: done/total, ``unit``/s and the remaining time.
 
     Args:
-        items: what is worked through.
-        label: what is being done, such as ``"prepare"``.
-        unit: what is counted, in the plural, such as ``"frames"``.
-        total: number of items where ``len(items)`` does not know.
+        items: the items to process.
+        label: name of the task, such as ``"prepare"``.
+        unit: name of the items, in the plural, such as ``"frames"``.
+        total: number of items, for iterables without ``len``.
     """
     total = total if total is not None else (len(items) if hasattr(items, "__len__") else None)
     meter = Meter(label, unit, total)
@@ -30,7 +30,7 @@ def track(items: Iterable[T], label: str, unit: str = "it", total: int | None = 
 
 
 class Meter:
-    """A progress display to be advanced by hand; use it as a context manager.
+    """Progress display that is advanced explicitly; a context manager.
 
     On a terminal it is a rich bar on standard error; elsewhere a log line every 15 s and one at the end.
     """
@@ -44,7 +44,7 @@ class Meter:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._started = self._spoken = time.monotonic()
+        self._started = self._logged = time.monotonic()
         console = Console(stderr=True)
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -56,16 +56,16 @@ class Meter:
         return self
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count ``count`` more; ``note`` is a short remark shown at the end of the line, such as ``"loss 0.21"``."""
+        """Add ``count`` to the progress; ``note`` is shown at the end of the line, such as ``"loss 0.21"``."""
         self.done += count
         now = time.monotonic()
         rate = f"{self.done / max(now - self._started, 1e-9):.1f} {self.unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate=rate, note=note)
-        elif now - self._spoken > _LINE_EVERY_S:
-            self._spoken = now
-            share = f"{self.done}/{self.total or '?'} {self.unit}"
-            logger.info("%s: %s, %s%s %s", self.label, share, rate, self._left(now), note)
+        elif now - self._logged > _LINE_EVERY_S:
+            self._logged = now
+            done = f"{self.done}/{self.total or '?'} {self.unit}"
+            logger.info("%s: %s, %s%s %s", self.label, done, rate, self._left(now), note)
 
     def _left(self, now: float) -> str:
         if not self.total or not self.done:
@@ -77,5 +77,12 @@ class Meter:
             self._bar.stop()
         elif kind is None:
             seconds = time.monotonic() - self._started
-            logger.info("%s: %d %s in %.1f s (%.1f %s/s)", self.label, self.done, self.unit, seconds,
-                        self.done / max(seconds, 1e-9), self.unit)
+            logger.info(
+                "%s: %d %s in %.1f s (%.1f %s/s)",
+                self.label,
+                self.done,
+                self.unit,
+                seconds,
+                self.done / max(seconds, 1e-9),
+                self.unit,
+            )

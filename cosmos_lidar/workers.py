@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the one that started them."""
+"""Worker processes that exit with their parent process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import threading
 
 
 def end_with_parent() -> None:
-    """In a worker: end when the parent does, even if it is killed, so that nothing works on for nobody."""
+    """In a worker: exit when the parent process ends, even if it is killed, so that orphaned workers exit."""
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

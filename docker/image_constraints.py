@@ -16,7 +16,7 @@ KEPT = ("torch", "torchvision", "torchaudio", "triton", "pytorch-triton", "trans
         "numpy", "scipy", "protobuf", "nvidia-dali-cuda130", "onnx")  # fmt: skip
 
 
-def normalise(name: str) -> str:
+def normalize(name: str) -> str:
     """Return a package's name as package indexes compare it: ``nemo_run`` and ``NeMo-Run`` are ``nemo-run``."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -26,11 +26,11 @@ def merge(lines: Iterable[str], installed: dict[str, str]) -> Iterator[str]:
 
     Args:
         lines: our constraints, ``name==version`` with or without a marker.
-        installed: {normalised name: version} in the image.
+        installed: {normalized name: version} in the image.
     """
     kept = {name: installed[name] for name in KEPT if name in installed}
     for line in lines:
-        name = normalise(re.split(r"[=;\s]", line.strip(), maxsplit=1)[0])
+        name = normalize(re.split(r"[=;\s]", line.strip(), maxsplit=1)[0])
         if line.strip() and not line.startswith("#") and name not in kept:
             yield line.strip()
     for name, version in kept.items():
@@ -38,6 +38,6 @@ def merge(lines: Iterable[str], installed: dict[str, str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    found = {normalise(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]}
+    found = {normalize(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]}
     ours = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
     sys.stdout.write("\n".join(merge(ours, found)) + "\n")

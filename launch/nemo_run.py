@@ -17,7 +17,7 @@ from cosmos_lidar.errors import UserError, require
 from launch.cluster import Cluster, load_cluster
 
 ROOT = Path(__file__).resolve().parents[1]
-_CODE = ("cosmos_lidar", "energon_tasks", "recipes", "launch")  # what a job takes with it, as it is on disk now
+_CODE = ("cosmos_lidar", "energon_tasks", "recipes", "launch")  # packaged with a job, as on disk
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cluster = load_cluster(args.cluster, args.nodes, args.gpus)
         if not (ROOT / args.recipe).is_file() or Path(args.recipe).is_absolute():
-            raise UserError(f"{args.recipe}: a recipe file, given from the root of the repository ({ROOT})")
+            raise UserError(f"{args.recipe}: expected a recipe file, relative to the root of the repository ({ROOT})")
         return start(cluster, [args.recipe, *args.overrides], args.name or Path(args.recipe).stem, args.dryrun)
     except UserError as error:
         sys.stderr.write(f"launch: {error}\n")
@@ -34,15 +34,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) -> int:
-    """Start ``recipe`` on ``cluster``, or write to stdout what would be started.
+    """Start ``recipe`` on ``cluster``; a dry run prints the plan.
 
-    A SLURM job is submitted and left alone; elsewhere this returns when the recipe has ended.
+    A SLURM job is submitted; elsewhere this returns when the recipe has ended.
 
     Args:
-        cluster: where.
+        cluster: machines to run on.
         recipe: a recipe file, relative to the repository, and its ``key=value`` options.
-        name: of the experiment.
-        dryrun: start nothing.
+        name: name of the experiment.
+        dryrun: print the plan, start nothing.
 
     Returns:
         0, or 1 if the recipe failed.
@@ -62,7 +62,7 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
         sys.stdout.write(_text(cluster, experiment.jobs[0]._dryrun_info.request))
         return 0
     submitted = cluster.executor == "slurm"
-    with nemo_run.Experiment(name, executor=executor) as experiment:  # its end waits for what is not detached
+    with nemo_run.Experiment(name, executor=executor) as experiment:  # its exit waits for jobs that are not detached
         experiment.add(script, executor=executor, name="train")
         experiment.run(detach=submitted, tail_logs=not submitted)
     state = experiment.jobs[0].state.name
@@ -70,7 +70,7 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
 
 
 def _environment(cluster: Cluster, code: str) -> dict[str, str]:
-    """Return the variables of every process; ``code`` is where the repository lies for it."""
+    """Return the environment variables of every rank; ``code`` is its path of the repository."""
     root = {"OUTPUT_ROOT": cluster.output_root} if cluster.output_root else {}
     return {"PYTHONPATH": code, "PYTHONUNBUFFERED": "1"} | root | cluster.env
 
@@ -78,8 +78,8 @@ def _environment(cluster: Cluster, code: str) -> dict[str, str]:
 def _local(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
     """Return executor and script for this machine.
 
-    ``torch.distributed.run`` is started by us and not by NeMo-Run's launcher, which puts arguments in quotes that
-    nobody takes off again, and which looks for ``torchrun`` on the PATH.
+    ``torch.distributed.run`` is started here and not by NeMo-Run's launcher, which puts arguments in quotes that are
+    never removed, and which needs ``torchrun`` on the PATH.
     """
     import nemo_run
 
@@ -93,7 +93,7 @@ def _local(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
 
 
 def _docker(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
-    """Return executor and script for a container on this machine; the arguments pass two readers of quotes there."""
+    """Return executor and script for a container on this machine; its arguments are unquoted twice."""
     import nemo_run
 
     executor = nemo_run.DockerExecutor(
@@ -113,10 +113,10 @@ def _docker(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
 
 
 def _slurm(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
-    """Return executor and script for SLURM: one task per rank, stopped, requeued and resumed as by train.sbatch.
+    """Return executor and script for SLURM: one task per rank, saved, requeued and resumed as by train.sbatch.
 
-    NeMo-Run's batch script calls ``srun`` and then looks at its status; a shell function of that name, from ranks.sh,
-    does the rest. NeMo-Run writes values into the script as they are, so they are put in quotes here.
+    NeMo-Run's batch script calls ``srun`` and checks its status; a shell function of that name, from ranks.sh,
+    handles signals and requeues. NeMo-Run writes values into the script without quotes, so they are quoted here.
     """
     import nemo_run
 
@@ -146,7 +146,7 @@ def _slurm(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
 
 
 def _setup() -> str:
-    """Return the shell lines before the job's ``srun``, which is step 1: NeMo-Run asks for an address in step 0."""
+    """Return the shell lines before the job's ``srun``, which is step 1: NeMo-Run queries an address in step 0."""
     functions = (ROOT / "launch" / "slurm" / "ranks.sh").read_text(encoding="utf-8")
     return f'set +evx\n{functions}\nset_master\nsrun() {{ run_ranks 1 "$@"; }}\n'
 
@@ -156,7 +156,7 @@ def _tunnel(cluster: Cluster) -> Any:
     from nemo_run.config import get_nemorun_home
 
     if not cluster.ssh_host:
-        # NeMo-Run prepares a job below its own home and looks for it in the folder of the tunnel.
+        # NeMo-Run prepares a job below its home, but reads it from the folder of the tunnel.
         return nemo_run.LocalTunnel(job_dir=cluster.job_dir or os.path.join(get_nemorun_home(), "experiments"))
     return nemo_run.SSHTunnel(
         host=cluster.ssh_host, user=cluster.ssh_user, job_dir=cluster.job_dir, identity=cluster.ssh_identity or None
@@ -171,7 +171,7 @@ def _packager() -> Any:
 
 
 def _text(cluster: Cluster, request: Any) -> str:
-    """Return what a dry run shows: the batch script, or the command with what surrounds it."""
+    """Return the output of a dry run: the batch script, or the command with its environment."""
     if cluster.executor == "slurm":
         return request.materialize()
     if cluster.executor == "local":
@@ -189,12 +189,12 @@ def _text(cluster: Cluster, request: Any) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m launch.nemo_run", description="Start a recipe with NeMo-Run.")
-    parser.add_argument("--cluster", type=Path, required=True, help="YAML file of cluster facts")
+    parser.add_argument("--cluster", type=Path, required=True, help="YAML file of the cluster, see launch/cluster.py")
     parser.add_argument("--nodes", type=int, help="machines, instead of the file's")
     parser.add_argument("--gpus", type=int, help="GPUs (ranks) per machine, instead of the file's")
     parser.add_argument("--name", help="name of the experiment; default: that of the recipe file")
-    parser.add_argument("--dryrun", action="store_true", help="print what would be started, such as the sbatch file")
-    parser.add_argument("recipe", help="such as recipes/lidar_tokenizer.py")
+    parser.add_argument("--dryrun", action="store_true", help="print the plan, such as the sbatch file, and exit")
+    parser.add_argument("recipe", help="recipe file, such as recipes/lidar_tokenizer.py")
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="key=value", help="options of the recipe")
     return parser
 

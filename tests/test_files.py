@@ -106,7 +106,7 @@ def test_checkpoints_run_no_code_and_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="iter_000000001.pt"):
         read_tensors(path, "weights")
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(DataError, match="not a checkpoint that is safe to read.*Wanted: weights"):
+    with pytest.raises(DataError, match="not a checkpoint that is safe to read.*Expected: weights"):
         read_tensors(path, "weights")
     assert not (tmp_path / "ran").exists()
     torch.save({"x": torch.ones(1000)}, path)
@@ -133,7 +133,7 @@ def test_damaged_safetensors_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"\x10\0\0\0\0\0\0\0no header at all")
     for read in (read_header, read_tensors):
-        with pytest.raises(DataError, match=r"not a safetensors file.*a\.safetensors.*Wanted: weights"):
+        with pytest.raises(DataError, match=r"not a safetensors file.*a\.safetensors.*Expected: weights"):
             read(path, "weights")
 
 
@@ -157,7 +157,7 @@ def test_yaml_that_is_no_mapping_is_refused(tmp_path: Path, text: str | None, pr
     path = tmp_path / "a.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(DataError, match=rf"(?s){problem}.*a\.yaml.*Wanted: a sensor"):
+    with pytest.raises(DataError, match=rf"(?s){problem}.*a\.yaml.*Expected: a sensor"):
         read_yaml(path, "a sensor")
     path.write_text("a: 1")
     assert read_yaml(path, "a sensor") == {"a": 1}

@@ -1,4 +1,4 @@
-"""Command-line options that several commands share; imports nothing heavy."""
+"""Command-line options shared by several commands; imports neither torch nor NeMo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def split_shares(text: str) -> tuple[float, ...]:
 
 
 def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which network is used, and where and how it computes."""
+    """Add the options of a tokenizer: checkpoint, precision, device, batch size."""
     add_flag(
         parser,
         "checkpoint",
@@ -29,31 +29,31 @@ def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flag(parser, "enc_path", metavar="FILE", help="encoder.jit, together with --dec_path, instead of --checkpoint")
     add_flag(parser, "dec_path", metavar="FILE", help="decoder.jit")
-    add_flag(parser, "ema", action="store_true", help="of a training checkpoint, the averaged weights")
+    add_flag(parser, "ema", action="store_true", help="use the EMA weights of a training checkpoint")
     add_flag(
         parser,
         "tokenizer_dtype",
         choices=_DTYPES,
         default="float32",
-        help="in which the network computes (default %(default)s; published bfloat16, which costs precision)",
+        help="precision of the network (default %(default)s; published bfloat16, which is less exact)",
     )
-    add_flag(parser, "device", default="auto", help="cpu, cuda, cuda:1, or auto (default): cuda where there is one")
+    add_flag(parser, "device", default="auto", help="cpu, cuda, cuda:1, or auto (default): CUDA if available")
     add_flag(parser, "batch_size", type=int, default=1, help="frames per step (default %(default)s)")
 
 
 def add_lidar_argument(parser: argparse.ArgumentParser) -> None:
-    """Add which lidar of a recording is read."""
-    own = "(default: the main one, which `inspect` shows first)"
-    parser.add_argument("--lidar", metavar="NAME", help=f"which lidar, where recordings have several {own}")
+    """Add the option that selects one lidar of a recording."""
+    own = "(default: the main one, listed first by `inspect`)"
+    parser.add_argument("--lidar", metavar="NAME", help=f"lidar to read, if the recordings have several {own}")
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None:
-    """Add how the recordings are read; the path itself is named by each command."""
-    add_flag(parser, "format", metavar="NAME", help="reader of the recordings (default: recognised by their files)")
-    add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="kind of the lidar, instead of the one the reader chooses")
+    """Add the options that select reader, lidar, clips and frames of recordings; each command adds the path itself."""
+    add_flag(parser, "format", metavar="NAME", help="reader of the recordings (default: recognized from the files)")
+    add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="sensor geometry, instead of the reader's choice")
     add_lidar_argument(parser)
     add_flag(parser, "split", metavar="NAME_OR_FILE", help="split of prepared shards, or a file with one clip per line")
-    add_flag(parser, "clip", action="append", metavar="ID", help="only this clip; may be given again")
+    add_flag(parser, "clip", action="append", metavar="ID", help="only this clip (repeatable)")
     add_flag(
         parser,
         "max_frames",
@@ -65,7 +65,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None
         parser,
         "waymo_top",
         action="store_true",
-        help="rows look along the 64 beams of the Waymo TOP lidar, interpolated to the rows of the maps",
+        help="row elevations of the 64 Waymo TOP beams, interpolated to the rows of the range maps",
     )
     add_flag(parser, "uniform_fov", action="store_true", help="rows are evenly spaced from --fov_max to --fov_min")
     add_flag(parser, "fov_min", type=float, default=-17.72, metavar="DEG", help="lowest row (default %(default)s)")
@@ -73,10 +73,10 @@ def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add how range maps become pictures; what is not given is the sensor's (published values for pandar128)."""
+    """Add the options of range images, made from range maps; defaults are the sensor's (published for pandar128)."""
     own = "(default: the sensor's; published {})"
-    add_flag(parser, "n_rows_repeat", type=int, help=f"each row is repeated that often {own.format(4)}")
-    add_flag(parser, "n_cols_repeat", type=int, default=1, help="each column is repeated that often (default 1)")
+    add_flag(parser, "n_rows_repeat", type=int, help=f"repetitions of each row {own.format(4)}")
+    add_flag(parser, "n_cols_repeat", type=int, default=1, help="repetitions of each column (default 1)")
     add_flag(parser, "downsample_factor_row", type=int, default=1, help="rows merged into one (default 1)")
     add_flag(parser, "downsample_factor_col", type=int, help=f"columns merged into one {own.format(2)}")
     add_flag(
@@ -84,28 +84,28 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "downsample_method",
         choices=("scatter_min", "scatter_max", "every_n"),
         default="scatter_min",
-        help="of merged pixels keep the nearest return (default), the farthest, or the first pixel",
+        help="which of merged pixels is kept: nearest return (default), farthest return, or first pixel",
     )
-    add_flag(parser, "max_range", type=float, metavar="M", help=f"ranges are clipped to this {own.format(100)}")
-    add_flag(parser, "min_range", type=float, metavar="M", help=f"ranges are clipped to this {own.format(5)}")
+    add_flag(parser, "max_range", type=float, metavar="M", help=f"upper clipping limit of ranges {own.format(100)}")
+    add_flag(parser, "min_range", type=float, metavar="M", help=f"lower clipping limit of ranges {own.format(5)}")
     add_flag(
         parser,
         "rows_taken",
         choices=("published", "mean"),
         default="published",
-        help="of the repeated rows take the one in the middle (default), or the mean of all",
+        help="which of the repeated rows is used: the middle one (default), or their mean",
     )
     add_flag(
         parser,
         "padding",
         choices=("edge", "published"),
         default="edge",
-        help="to a multiple of 8 by repeating the edge (default), or to one of 16 with zeros, which are 52.5 m",
+        help="pad to a multiple of 8 by repeating the edge (default), or of 16 with zeros, which mean 52.5 m",
     )
     add_flag(
         parser,
         "mask",
         choices=("input", "decoded"),
         default="input",
-        help="reconstructed pixels have a return where the input has one (default), or where the network says so",
+        help="reconstructed returns: where the input has one (default), or where the network predicts one",
     )

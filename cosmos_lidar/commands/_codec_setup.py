@@ -1,4 +1,4 @@
-"""Options that `tokenize` and `reconstruct` share, and the codec that they ask for."""
+"""Options shared by `tokenize` and `reconstruct`, and the video codec that they select."""
 
 from __future__ import annotations
 
@@ -13,41 +13,45 @@ if TYPE_CHECKING:
 
 
 def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare input, tokenizer and computation; names of the published commands are understood as well."""
+    """Add the options of input, tokenizer and computation; names of the published commands are accepted, too."""
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="INPUT", help="videos, pictures, folders of them, or patterns such as 'v/*.mp4'")
+    add("inputs", nargs="*", metavar="INPUT", help="videos, images, folders of them, or patterns such as 'v/*.mp4'")
     add("--video_pattern", "--image_pattern", dest="patterns", action="append", default=[], help=argparse.SUPPRESS)
-    add("--checkpoint", metavar="PATH", help="tokenizer: folder, .jit, .pt, .safetensors, or a name of the hub")
-    add("--checkpoint_enc", metavar="FILE", help="encoder.jit, with --checkpoint_dec instead of --checkpoint")
+    add("--checkpoint", metavar="PATH", help="tokenizer: folder, .jit, .pt, .safetensors, or a name on the hub")
+    add("--checkpoint_enc", metavar="FILE", help="encoder.jit, together with --checkpoint_dec, instead of --checkpoint")
     add("--checkpoint_dec", metavar="FILE", help="decoder.jit")
-    add("--tokenizer_type", metavar="NAME", help="refuse the checkpoint if it is not of this family, such as CV8x8x8")
+    add(
+        "--tokenizer_type",
+        metavar="NAME",
+        help="refuse the checkpoint if it is another tokenizer than this, such as CV8x8x8",
+    )
     add("--out", "--output_dir", dest="out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
     add("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on a GPU, float32 on a CPU")
     add("--short-size", "--short_size", dest="short_size", type=int, default=0, metavar="N",
         help="scale the short side to N pixels first (default: as it is)")  # fmt: skip
-    add("--tile", type=int, metavar="N", help="work on overlapping tiles of N x N pixels, for large pictures")
-    add("--chunk", type=int, default=2, metavar="N", help="latent frames worked on at once (default 2)")
+    add("--tile", type=int, metavar="N", help="encode overlapping tiles of N x N pixels, for large images")
+    add("--chunk", type=int, default=2, metavar="N", help="latent frames per chunk (default 2)")
     add("--temporal_window", type=int, help=argparse.SUPPRESS)
 
 
 def input_patterns(args: argparse.Namespace) -> list[str]:
-    """Return what the command line names as input.
+    """Return the input paths and patterns of the command line.
 
     Raises:
-        UserError: nothing.
+        UserError: there are none.
     """
     patterns = [*args.inputs, *args.patterns]
     if not patterns:
-        raise UserError("no input: name videos, pictures or folders")
+        raise UserError("no input: give videos, images or folders")
     return patterns
 
 
 def open_codec(args: argparse.Namespace) -> tuple[VideoCodec, dict[str, Any]]:
-    """Load the tokenizer and make a codec of it; returns it, and everything that its latents depend on.
+    """Load the tokenizer as a video codec; returns it, and everything that its latents depend on.
 
     Raises:
-        UserError: no tokenizer is named, it is another one than ``--tokenizer_type``, or impossible options.
+        UserError: no tokenizer is given, it is not a ``--tokenizer_type``, or an option is invalid.
     """
     import torch
 
@@ -62,7 +66,7 @@ def open_codec(args: argparse.Namespace) -> tuple[VideoCodec, dict[str, Any]]:
     device = choose_device(args.device)
     dtype = args.dtype or ("bfloat16" if device.type == "cuda" else "float32")
     codec = VideoCodec(network, device, getattr(torch, dtype), args.chunk, args.tile)
-    if args.temporal_window:  # published: windows that begin anew, with a seam at each
+    if args.temporal_window:  # published: independent windows, with a seam between them
         codec.chunk = max(args.temporal_window // codec.frames_per_latent, 1)
     facts = {"tokenizer": _name(codec), "weights_sha256": weights, "dtype": dtype}
     return codec, facts | {"tile": args.tile, "short_size": args.short_size}

@@ -1,4 +1,4 @@
-"""From command-line options to clips, tokenizer and picture options."""
+"""Clips, tokenizer and range-image options of a command line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A loaded network, ready to compute.
+    """Loaded tokenizer on its device.
 
     Attributes:
         network: module with ``encode`` and ``decode``.
-        device: where it is.
-        dtype: in which it computes.
-        description: where it came from, for the metrics file.
+        device: device of the weights.
+        dtype: precision of the computation.
+        description: files and hash of the weights, for the metrics file.
     """
 
     network: nn.Module
@@ -40,14 +40,14 @@ class Tokenizer:
 
 
 def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenizer:
-    """Load the network that ``--checkpoint``, or ``--enc_path`` and ``--dec_path``, name.
+    """Load the tokenizer of ``--checkpoint``, or of ``--enc_path`` and ``--dec_path``.
 
     Args:
         args: parsed options.
-        any_kind: tokenizers of video will do as well.
+        any_kind: accept video tokenizers, too.
 
     Raises:
-        UserError: neither or both are given, a file is missing, or the device is not there.
+        UserError: neither or both are given, a file is missing, or the device is not available.
     """
     files = _tokenizer_files(args)
     for file in files:
@@ -56,7 +56,7 @@ def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenize
     device = choose_device(args.device)
     network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
     if isinstance(network.config, VideoTokenizerConfig) and not any_kind:
-        kind = f"{network.config.family} tokenizer, of sequences"
+        kind = f"{network.config.family} tokenizer, for videos"
         raise DataError(f"a {kind}", file=files[0], wanted="a tokenizer of single range maps (CI, DI)")
     dtype = getattr(torch, args.tokenizer_dtype)
     description = {"files": [str(file) for file in files], "weights_sha256": weights_hash(network)}
@@ -66,7 +66,7 @@ def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenize
 def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
     pair = [path for path in (args.enc_path, args.dec_path) if path]
     if args.checkpoint and pair:
-        raise UserError("--checkpoint and --enc_path/--dec_path both name a tokenizer: give one of them")
+        raise UserError("--checkpoint and --enc_path/--dec_path exclude each other: give one tokenizer")
     if args.checkpoint:
         return [Path(args.checkpoint)]
     if len(pair) != 2:
@@ -75,36 +75,36 @@ def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is cuda where there is one, else the CPU.
+    """Return the torch device of a name; ``auto`` is CUDA if available, else the CPU.
 
     Raises:
-        UserError: the name is not a device, or there is no such device here.
+        UserError: the name is not a device, or the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"--device {name}: not a device; choose cpu, cuda, cuda:1 or auto") from error
+        raise UserError(f"--device {name}: not a device; valid: cpu, cuda, cuda:1, auto") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: there are {torch.cuda.device_count()} cuda devices here; choose cpu or auto")
+        raise UserError(f"--device {name}: {torch.cuda.device_count()} CUDA devices found; valid: cpu, auto")
     return device
 
 
 def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
-    """Return the clips that the options ask for, with the sensor that they ask for.
+    """Return the clips of the recordings, filtered by the options, with the selected sensor.
 
     Args:
         path: recordings, or a folder of prepared shards.
         args: parsed options; ``split`` is a split of the shards, or a file that lists clips.
 
     Raises:
-        UserError: nothing is recognised at ``path``, or a clip, split or list is not there.
+        UserError: no reader recognizes ``path``, or a clip, split or list does not exist.
     """
     path, split = Path(path), args.split
     if is_shards(path) and args.format in (None, "shards"):
         if args.sensor:
-            raise UserError(f"--sensor cannot be changed for prepared shards: {path} has its own sensor files")
+            raise UserError(f"--sensor is not valid for prepared shards: {path} has its own sensor files")
         if args.lidar:
             raise UserError(f"--lidar cannot be chosen for prepared shards: {path} holds one lidar")
         named = split if split and not Path(split).is_file() else None
@@ -115,14 +115,14 @@ def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
         listed = _read_list(Path(split))
         clips = [clip for clip in clips if clip.clip_id in listed]
         if not clips:
-            raise DataError("none of the listed clips is there", file=split, wanted=f"ids of clips in {path}")
+            raise DataError("none of the listed clips exists", file=split, wanted=f"ids of clips in {path}")
     if args.clip:
         clips = _named(clips, args.clip, path)
     return [clip.with_lidar(sensor=choose_rows(clip.sensor, args)) for clip in clips]
 
 
 def _read_list(file: Path) -> set[str]:
-    """Return the clip ids of a list: one per line, what follows a dot is ignored."""
+    """Return the clip ids of a list file: one per line, text after a dot is ignored."""
     if not file.is_file():
         raise DataError("no such list of clips", file=file, wanted="a text file, one clip per line")
     return {line.strip().split(".")[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
@@ -138,13 +138,13 @@ def _named(clips: list[Clip], names: list[str], path: Path) -> list[Clip]:
 
 
 def choose_rows(sensor: Sensor, args: argparse.Namespace) -> Sensor:
-    """Return the sensor with the row elevations that ``--waymo_top`` or ``--uniform_fov`` ask for, else as it is.
+    """Return the sensor with the row elevations of ``--waymo_top`` or ``--uniform_fov``, else unchanged.
 
     Raises:
         UserError: both are given, or the field of view is empty.
     """
     if args.waymo_top and args.uniform_fov:
-        raise UserError("--waymo_top and --uniform_fov both choose the rows: give one of them")
+        raise UserError("--waymo_top and --uniform_fov exclude each other")
     if args.uniform_fov:
         if args.fov_min >= args.fov_max:
             raise UserError(f"--fov_min {args.fov_min} is not below --fov_max {args.fov_max}")
@@ -157,10 +157,10 @@ def choose_rows(sensor: Sensor, args: argparse.Namespace) -> Sensor:
 
 
 def choose_options(args: argparse.Namespace, sensor: Sensor) -> AutoencodeOptions:
-    """Return how maps of this sensor become pictures: the sensor's own format where no option says otherwise.
+    """Return the range-image options of a sensor: its own format, changed by the options that are given.
 
     Raises:
-        UserError: a value is not possible.
+        UserError: a value is invalid.
     """
     asked = {
         "min_range_m": args.min_range,

@@ -1,4 +1,4 @@
-"""``cosmos-lidar autoencode``: drives through a tokenizer and back, with pictures, point clouds and metrics."""
+"""``cosmos-lidar autoencode``: encode and decode lidar drives; videos, range images, point clouds and metrics."""
 
 from __future__ import annotations
 
@@ -27,20 +27,24 @@ EXAMPLE = "cosmos-lidar autoencode --sample_path drives/lidar/CLIP.tar --checkpo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; names and defaults of the published command, deviations in docs/autoencode.md."""
+    """Add the options: names and defaults of the published command; docs/autoencode.md has the differences."""
     add_flag(parser, "sample_path", "--data", required=True, metavar="PATH", help="recording: file or folder")
     add_tokenizer_arguments(parser)
     add_data_arguments(parser, max_frames=20)
     add_picture_arguments(parser)
-    add_flag(parser, "output_folder", default="", metavar="NAME", help="results go to OUTPUT_ROOT/NAME")
+    add_flag(parser, "output_folder", default="", metavar="NAME", help="folder of the results: OUTPUT_ROOT/NAME")
     add_flag(parser, "output_root", default="dump_results/lidar_tokenizer", metavar="DIR", help="default %(default)s")
-    add_flag(parser, "vis_pcd", type=int, choices=(0, 1), default=1, help="1 (default): video of the point clouds")
-    add_flag(parser, "fps", type=float, default=10.0, help="of the videos (default 10)")
-    add_flag(parser, "colormap", default="Spectral", help="of the range maps: Spectral (default), turbo, viridis")
+    add_flag(
+        parser, "vis_pcd", type=int, choices=(0, 1), default=1, help="1 (default) writes a video of the point clouds"
+    )
+    add_flag(parser, "fps", type=float, default=10.0, help="frame rate of the videos (default 10)")
+    add_flag(
+        parser, "colormap", default="Spectral", help="color map of the range maps: Spectral (default), turbo, viridis"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Autoencode every chosen clip and say where the results are."""
+    """Autoencode every selected clip and print the paths of the results."""
     from cosmos_lidar.commands._tokenizer_setup import choose_clips, open_tokenizer
     from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames
     from cosmos_lidar.progress import Meter

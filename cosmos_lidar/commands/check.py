@@ -1,4 +1,4 @@
-"""``cosmos-lidar check``: are the shards what was written?"""
+"""``cosmos-lidar check``: verify shards against their manifest and checksums."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check; returns 0 when all is well, 1 when something is not."""
+    """Check shards; returns 0 if there is no problem, else 1."""
     from cosmos_lidar.shards.check import check_shards
     from cosmos_lidar.shards.videos import VIDEOS, check_videos
 

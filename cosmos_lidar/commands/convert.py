@@ -1,4 +1,4 @@
-"""``cosmos-lidar convert``: a tokenizer from any published container to safetensors or to TorchScript."""
+"""``cosmos-lidar convert``: a tokenizer from any published file format to safetensors or TorchScript."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 GROUP = "checkpoints"
-HELP = "read a tokenizer from any of its published files and write it as safetensors or as TorchScript"
+HELP = "convert a published tokenizer to safetensors or TorchScript"
 EXAMPLE = "cosmos-lidar convert checkpoints/Cosmos-Tokenizer-CI8x8-Lidar --out lidar_tokenizer.safetensors"
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder or file of a tokenizer, or its encoder and its decoder file")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True,
                         help="NAME.safetensors, or a folder for encoder.jit, decoder.jit, autoencoder.jit")  # fmt: skip
-    parser.add_argument("--ema", action="store_true", help="of a training checkpoint, the averaged weights")
+    parser.add_argument("--ema", action="store_true", help="use the EMA weights of a training checkpoint")
 
 
 def run(args: argparse.Namespace) -> int:

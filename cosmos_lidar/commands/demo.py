@@ -1,4 +1,4 @@
-"""From recordings to a trained tokenizer and a report, in one command."""
+"""``cosmos-lidar demo``: recordings to shards, training, export and a report, in one command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 GROUP = "training"
-HELP = "the whole path in minutes on a CPU: recordings, shards, training, export, report.html"
+HELP = "run all steps in minutes on a CPU: recordings, shards, training, export, report.html"
 EXAMPLE = "cosmos-lidar demo --out demo --data ~/kitti --format kitti"
 
 
@@ -16,21 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options to ``parser``."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of all results (default demo)")
     parser.add_argument("--data", type=Path, help="your recordings (default: synthetic drives)")
-    parser.add_argument("--format", help="their reader, such as kitti, nuscenes or release (default: recognised)")
+    parser.add_argument("--format", help="their reader, such as kitti, nuscenes or release (default: recognized)")
     add_lidar_argument(parser)
     parser.add_argument("--drives", type=int, default=6, help="synthetic drives, at least 2 (default 6)")
     parser.add_argument("--steps", type=int, help="training steps (default: the recipe's)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; 130 when training was interrupted, and the next call goes on."""
+    """Run the demo; 130 if training was interrupted; the next call resumes it."""
     from cosmos_lidar.demo.run import DemoOptions, run_demo
     from cosmos_lidar.errors import UserError
 
     if args.drives < 2:
         raise UserError(f"--drives {args.drives}: at least 2 are needed, one to train on and one to hold out")
     if args.format and args.data is None:
-        raise UserError(f"--format {args.format} without --data: which recordings?")
+        raise UserError(f"--format {args.format}: --data is missing")
     if args.lidar and args.data is None:
         raise UserError(f"--lidar {args.lidar} without --data: which recordings?")
     signal = run_demo(DemoOptions(args.out, args.data, args.format, args.drives, args.steps, args.lidar))

@@ -1,4 +1,4 @@
-"""``cosmos-lidar doctor``: will this machine, and this recipe on it, work?"""
+"""``cosmos-lidar doctor``: check the environment and predict the memory of a recipe before its launch."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import json
 import sys
 
 GROUP = "training"
-HELP = "check versions, devices, data and checkpoint, and predict what a recipe needs before it is launched"
+HELP = "check versions, devices, data and checkpoint; predict memory and FLOPs of a recipe"
 EXAMPLE = "cosmos-lidar doctor dit recipe=faditv2_7b parallel.data_shard=8 --processes 8 --memory-gb 141"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a recipe, as for train; none: the machine alone")
-    parser.add_argument("options", metavar="key=value", nargs="*", help="recipe=NAME, key=value, as the recipe takes")
-    parser.add_argument("--processes", type=int, default=0, help="processes of the run (default: those that it names)")
-    parser.add_argument("--memory-gb", type=float, default=0.0, help="memory of one device (default: this machine's)")
-    parser.add_argument("--no-data", action="store_true", help="do not look at data.path: it is on another machine")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", nargs="?", help="recipe, as for `train`; without: check the machine alone"
+    )
+    parser.add_argument("options", metavar="key=value", nargs="*", help="options of the recipe: recipe=NAME, key=value")
+    parser.add_argument("--processes", type=int, default=0, help="ranks of the run (default: as its mesh needs)")
+    parser.add_argument(
+        "--memory-gb", type=float, default=0.0, help="memory of one device in GB (default: this machine's)"
+    )
+    parser.add_argument("--no-data", action="store_true", help="do not check data.path, which is on another machine")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 0 all is well, 1 something is in the way.
+    """Print the findings; returns 0 if the run can start, else 1.
 
     Raises:
-        UserError: no such recipe, or an option that it does not have.
+        UserError: unknown recipe or option.
     """
     from cosmos_lidar.training.preflight.doctor import examine
     from recipes.registry import find_family

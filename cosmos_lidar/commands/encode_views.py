@@ -1,4 +1,4 @@
-"""``cosmos-lidar encode-views``: drives into the latents that camera-to-lidar diffusion is trained on."""
+"""``cosmos-lidar encode-views``: encode drives into latents for camera-to-lidar training."""
 
 from __future__ import annotations
 
@@ -15,33 +15,54 @@ if TYPE_CHECKING:
     from cosmos_lidar.latents.space import LatentSpace
 
 GROUP = "generation"
-HELP = "encode range maps and pictures of drives into latents on one canvas, as shards for recipes/lidargen.py"
+HELP = "encode range maps and camera images into latents, as shards for recipes/lidargen.py"
 EXAMPLE = "cosmos-lidar encode-views drives latents --lidar-tokenizer lidar.pt --image-tokenizer video.pt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options of the command."""
     add = parser.add_argument
-    add("source", metavar="SRC", type=Path, help="recordings with lidar and cameras: what `inspect` recognises")
+    add(
+        "source",
+        metavar="SRC",
+        type=Path,
+        help="recordings with lidar and cameras, in any format that `inspect` recognizes",
+    )
     add("out", metavar="OUT", type=Path, help="folder for the shards")
-    add("--format", help="reader to use (default: recognised from the files)")
+    add("--format", help="reader to use (default: recognized from the files)")
     add("--sensor", help="name or file of the lidar, instead of the reader's choice")
     add_lidar_argument(parser)
     add("--lidar-tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
-    add("--image-tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of pictures, or a name of the hub")
-    add("--lidar-mean-std", type=Path, metavar="FILE", help="mean_std.pt of `latents-stats` (default: as they are)")
-    add("--image-mean-std", type=Path, metavar="FILE", help="the same of pictures")
+    add("--image-tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of images, or a name on the hub")
+    add(
+        "--lidar-mean-std", type=Path, metavar="FILE", help="mean_std.pt of `latents-stats` (default: no normalization)"
+    )
+    add("--image-mean-std", type=Path, metavar="FILE", help="the same for images")
     add("--cameras", metavar="A,B,C", help="cameras, in the order of the slots (default: all, in their order)")
-    add("--image-size", default="704x1280", metavar="HxW", help="scale and cut pictures to (default %(default)s)")
-    add("--tolerance", type=float, default=0.06, metavar="S", help="picture to middle of the sweep (default 0.06 s)")
+    add(
+        "--image-size", default="704x1280", metavar="HxW", help="size to scale and crop images to (default %(default)s)"
+    )
+    add(
+        "--tolerance",
+        type=float,
+        default=0.06,
+        metavar="S",
+        help="largest time from image to middle of the sweep (default 0.06 s)",
+    )
     add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
-    add("--mirror", action="store_true", help="frames to train on a second time, mirrored; for networks of rays")
+    add("--mirror", action="store_true", help="add mirrored training frames; for ray-conditioned networks")
     add(
         "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
-        help="shares of the drives for train, val and test (default 0.9,0.1,0)",
+        help="ratios of drives for train, val and test (default 0.9,0.1,0)",
     )  # fmt: skip
-    add("--samples-per-shard", type=int, default=64, metavar="N", help="default 64")
-    add("--bad-budget", type=float, default=0.01, metavar="SHARE", help="frames that may be left out (default 0.01)")
+    add("--samples-per-shard", type=int, default=64, metavar="N", help="samples per tar (default 64)")
+    add(
+        "--bad-budget",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="ratio of frames that may be skipped (default 0.01)",
+    )
     add("--device", default="auto", help="auto (default), cpu, cuda …")
 
 
@@ -104,7 +125,7 @@ def _size(text: str, image: LatentSpace) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.split("x"))
     except ValueError as error:
-        raise UserError(f"--image-size {text}: two sizes, such as 704x1280") from error
+        raise UserError(f"--image-size {text}: expected HxW, such as 704x1280") from error
     if height < step or width < step or height % step or width % step:
-        raise UserError(f"--image-size {text}: multiples of {step}, the compression of the image tokenizer")
+        raise UserError(f"--image-size {text}: expected multiples of {step}, the compression of the image tokenizer")
     return height, width

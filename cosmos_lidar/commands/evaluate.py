@@ -1,4 +1,4 @@
-"""``cosmos-lidar evaluate``: metrics of a tokenizer over many clips, as a table and as JSON."""
+"""``cosmos-lidar evaluate``: metrics of a lidar tokenizer over many clips, as table and JSON."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("clip", "frames", "RMSE m", "MAE m", "relative", "Chamfer m", "drop precision", "drop recall", "PSNR dB")
 GROUP = "tokenizers"
-HELP = "measure a tokenizer on lidar drives: range errors, ray drop, Chamfer; per clip and pooled"
+HELP = "evaluate a lidar tokenizer: range errors, ray drop, Chamfer; per clip and pooled"
 EXAMPLE = "cosmos-lidar evaluate --checkpoint checkpoints/lidar --data drives --max_clips 10 --output results.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options of the command."""
     add_flag(parser, "data", "--sample_path", "--sample-path", required=True, metavar="PATH", help="recordings")
     add_tokenizer_arguments(parser)
     add_flag(
         parser,
         "baseline",
         choices=("identity", "resize", "mean"),
-        help="instead of a tokenizer: the picture itself (identity), 8 x 8 pixels averaged and enlarged (resize), or "
-        "the mean of all pictures (mean)",
+        help="instead of a tokenizer: the range image itself (identity), 8 x 8 averages upsampled (resize), or "
+        "the mean of all range images (mean)",
     )
     add_data_arguments(parser, max_frames=-1)
     add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")

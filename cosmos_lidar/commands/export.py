@@ -1,4 +1,4 @@
-"""``cosmos-lidar export``: the weights of a checkpoint as files for other programs."""
+"""``cosmos-lidar export``: write the weights of a checkpoint as .pt, .safetensors and TorchScript."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 GROUP = "checkpoints"
-HELP = "write the weights of a checkpoint as .pt and .safetensors, a tokenizer's as TorchScript too"
+HELP = "export the weights of a checkpoint: .pt, .safetensors, and TorchScript of tokenizers"
 EXAMPLE = "cosmos-lidar export checkpoints/posttraining/tokenizer/debug/checkpoints/iter_000000030 --out exported"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="folder iter_N of a run, or iter_N.pt")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the exported files")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``cosmos-lidar generate-lidar``: a lidar sweep from camera pictures."""
+"""``cosmos-lidar generate-lidar``: sample lidar sweeps from camera images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.parallel.work_sharing import Share
 
 GROUP = "generation"
-HELP = "sample lidar range maps and point clouds from camera pictures with a trained network"
+HELP = "sample lidar range maps and point clouds from camera images"
 EXAMPLE = (
     "cosmos-lidar generate-lidar --checkpoint model.pt --images front.jpg left.jpg right.jpg --calibration rig.yaml "
     "--sensor pandar128 --lidar-tokenizer lidar.pt --image-tokenizer video.pt --save-dir results"
@@ -24,63 +24,81 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; names and defaults of the published command where it has them."""
+    """Add the options: names and defaults of the published command, where it has them."""
     _add_inputs(parser)
     add_flag(parser, "ddim_iters", "--steps", type=int, default=35, help="steps of the sampler (default 35)")
     add_flag(parser, "sampler", default="2ab", help="2ab (published, default), dpm++2m, ddim, heun")
-    add_flag(parser, "schedule", default="karras", help="noise levels: karras (published, default), flow")
-    add_flag(parser, "sigma_min", type=float, default=0.02, help="noise of the last evaluation (default 0.02)")
-    add_flag(parser, "condition_sigma", type=float, help="noise on the pictures (default: drawn, as published)")
-    add_flag(parser, "near_buffer", type=float, default=1.5, help="metres above the shortest range (default 1.5)")
-    add_flag(parser, "far_buffer", type=float, default=10.0, help="metres below the longest range (default 10)")
-    add_flag(parser, "guidance", type=float, help="accepted and not used: without text it changes nothing")
-    add_flag(parser, "seed", type=int, default=1, help="of the first sample (default 1)")
-    add_flag(parser, "compile", action="store_true", help="compile the network: a minute first, faster then")
+    add_flag(parser, "schedule", default="karras", help="noise schedule: karras (published, default), flow")
+    add_flag(parser, "sigma_min", type=float, default=0.02, help="smallest noise level (default 0.02)")
+    add_flag(
+        parser, "condition_sigma", type=float, help="noise on the conditioning images (default: sampled, as published)"
+    )
+    add_flag(parser, "near_buffer", type=float, default=1.5, help="meters above the shortest range (default 1.5)")
+    add_flag(parser, "far_buffer", type=float, default=10.0, help="meters below the longest range (default 10)")
+    add_flag(parser, "guidance", type=float, help="accepted, unused: without text it has no effect")
+    add_flag(parser, "seed", type=int, default=1, help="seed of the first sample (default 1)")
+    add_flag(parser, "compile", action="store_true", help="torch.compile the network")
     add_flag(parser, "device", default="auto", help="auto (default), cpu, cuda …")
     add_flag(parser, "save_dir", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s")
-    add_flag(parser, "vis", type=int, choices=(0, 1), default=1, help="0 writes no pictures and no page (default 1)")
-    add_flag(parser, "save_iter", type=int, default=1, metavar="N", help="a picture of every N-th sweep (default 1)")
-    add_flag(parser, "filter_outlier", action="store_true", help="leave out points that lie apart from all others")
-    add_flag(parser, "filter_edges", type=float, metavar="RATIO", help="leave out pixels next to jumps of the range")
-    together = "processes of torchrun that share the tokens of each sweep (default 1: other sweeps each)"
+    add_flag(parser, "vis", type=int, choices=(0, 1), default=1, help="0 writes no figures and no page (default 1)")
+    add_flag(parser, "save_iter", type=int, default=1, metavar="N", help="figure of every N-th sweep (default 1)")
+    add_flag(parser, "filter_outlier", action="store_true", help="remove statistical outliers from the point clouds")
+    add_flag(
+        parser,
+        "filter_edges",
+        type=float,
+        metavar="RATIO",
+        help="remove pixels at range discontinuities above this ratio",
+    )
+    together = "ranks over which the tokens of each sweep are sharded (default 1)"
     add_flag(parser, "context_parallel_size", type=int, default=1, metavar="N", help=together)
-    add_flag(parser, "dryrun", action="store_true", help="say what would be done, and end")
+    add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "checkpoint", type=Path, required=True, metavar="FILE", help="iter_N_ema_model.pt, or model.pt")
-    add_flag(parser, "config", type=Path, metavar="FILE", help="of the run (default: config.yaml beside it)")
-    variant = "variant of recipes/lidargen.py, where there is no config.yaml (default: the published one)"
+    add_flag(
+        parser,
+        "config",
+        type=Path,
+        metavar="FILE",
+        help="configuration of the run (default: config.yaml next to the checkpoint)",
+    )
+    variant = "variant of recipes/lidargen.py, if there is no config.yaml (default: the published one)"
     add_flag(parser, "experiment", default="text2world_imagetolidar", metavar="NAME", help=variant)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="behind --: options of that configuration")
-    add_flag(parser, "images", nargs="+", type=Path, metavar="FILE", help="pictures, in the order of the views")
-    add_flag(parser, "calibration", type=Path, metavar="FILE", help="lenses and places of the cameras of --images")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="after --: options of that configuration")
+    add_flag(parser, "images", nargs="+", type=Path, metavar="FILE", help="images, in the order of the views")
+    add_flag(parser, "calibration", type=Path, metavar="FILE", help="lenses and poses of the cameras of --images")
     add_flag(parser, "data", type=Path, metavar="PATH", help="recordings with cameras, instead of --images")
-    add_flag(parser, "cameras", metavar="A,B,C", help="of --data, in the order of the views (default: all)")
-    add_flag(parser, "n_views", type=int, metavar="N", help="cameras of a network of rays (default: as trained)")
-    add_flag(parser, "max_frames", type=int, default=-1, help="of each clip of --data (default -1, all)")
-    add_flag(parser, "clip", action="append", metavar="ID", help="only this clip of --data; may be given again")
-    add_flag(parser, "tolerance", type=float, default=0.06, help="picture to middle of the sweep, seconds")
+    add_flag(parser, "cameras", metavar="A,B,C", help="cameras of --data, in the order of the views (default: all)")
+    add_flag(
+        parser, "n_views", type=int, metavar="N", help="cameras of a ray-conditioned network (default: as trained)"
+    )
+    add_flag(parser, "max_frames", type=int, default=-1, help="first frames of each clip of --data (default -1, all)")
+    add_flag(parser, "clip", action="append", metavar="ID", help="only this clip of --data (repeatable)")
+    add_flag(
+        parser, "tolerance", type=float, default=0.06, help="largest time from image to middle of the sweep, seconds"
+    )
     add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="the lidar (default: that of --data)")
     add_lidar_argument(parser)
     add_flag(parser, "lidar_tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
-    add_flag(parser, "image_tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of pictures")
-    add_flag(parser, "lidar_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the range maps' latents")
-    add_flag(parser, "image_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the pictures' latents")
+    add_flag(parser, "image_tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of images")
+    add_flag(parser, "lidar_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the latents of range maps")
+    add_flag(parser, "image_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the latents of images")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Sample, write, and where there are recorded sweeps, compare."""
+    """Sample sweeps, write them, and compare them with recorded sweeps."""
     from cosmos_lidar.commands._tokenizer_setup import choose_device
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.parallel.work_sharing import shared_work
 
     if bool(args.images) == bool(args.data):
-        raise UserError("give --images, pictures in the order of the views, or --data, recordings with cameras")
+        raise UserError("give --images, in the order of the views, or --data, recordings with cameras")
     if args.images and not args.sensor:
-        raise UserError("--images needs --sensor: the lidar whose range maps the network makes")
+        raise UserError("--images needs --sensor: the lidar whose range maps are generated")
     if args.save_iter < 1:
-        raise UserError(f"--save_iter {args.save_iter}: at least 1")
+        raise UserError(f"--save_iter {args.save_iter}: expected at least 1")
     with shared_work(args.context_parallel_size, choose_device(args.device).type) as share:
         generator, frames = _prepare(args, share)
         if args.dryrun:
@@ -127,7 +145,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
 
 
 def _configuration(args: argparse.Namespace) -> LidarGenRun:
-    """Return what the checkpoint's run was told; keys of the published command that name no network are passed over."""
+    """Return the configuration of the checkpoint's run; options of the published command without effect are ignored."""
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.lidargen.generate import configuration
     from cosmos_lidar.log import logger
@@ -138,10 +156,12 @@ def _configuration(args: argparse.Namespace) -> LidarGenRun:
     own = [text for text in args.overrides if not text.startswith(("experiment=", "dataloader_"))]
     experiment, variants = (named or [args.experiment])[-1], find_family("lidargen").recipes
     if experiment not in variants:
-        raise UserError(f"--experiment {experiment}: recipes/lidargen.py has {', '.join(variants)}")
+        raise UserError(f"--experiment {experiment}: valid: {', '.join(variants)}")
     file = args.config
     if file is not None and file.suffix == ".py":
-        logger.warning("--config %s is of the published code: the network is that of --experiment %s", file, experiment)
+        logger.warning(
+            "--config %s is Python code of the published program, ignored: using --experiment %s", file, experiment
+        )
         file = None
     return apply_overrides(configuration(args.checkpoint, file, variants[experiment]()), own)
 
@@ -180,12 +200,12 @@ def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator,
         for number in mine:
             frame = frames[number]
             meter.advance(1)
-            if share.writes:  # one of an earlier run would be taken for this one's, should this one fail
+            if share.writes:  # otherwise, if this sweep fails, that of an earlier run would be reported
                 sweep_file(args.save_dir, frame).unlink(missing_ok=True)
             try:
                 pictures, rays = frame.pictures(), frame.rays()
             except DataError as error:
-                logger.warning("%s is left out: %s", frame.name, error)
+                logger.warning("%s is skipped: %s", frame.name, error)
                 continue
             made = generator(pictures, args.seed + number, rays)
             if not share.writes:
@@ -204,11 +224,11 @@ def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Fr
 
     made = [frame for frame in frames if sweep_file(args.save_dir, frame).is_file()]
     if not made:
-        wanted = "pictures of all cameras, near enough in time (--tolerance)"
-        raise DataError("no sweep could be made", file=args.data, wanted=wanted)
+        wanted = "images of all cameras, near enough in time (--tolerance)"
+        raise DataError("no sweep could be generated", file=args.data, wanted=wanted)
     if len(made) < len(frames):
         missing = ", ".join(frame.name for frame in frames if frame not in made)
-        sys.stdout.write(f"{len(frames) - len(made)} of {len(frames)} sweeps left out: {missing}\n")
+        sys.stdout.write(f"{len(frames) - len(made)} of {len(frames)} sweeps skipped: {missing}\n")
     frames = made
     measurements = compare(args.save_dir, frames, generator)
     for found in measurements:
@@ -218,7 +238,7 @@ def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Fr
     if args.vis:
         facts = f"{args.checkpoint.name}, {args.sampler} with {args.ddim_iters} steps, seed {args.seed}"
         sys.stdout.write(f"{write_page(args.save_dir, frames, generator, measurements, facts)}\n")
-    sys.stdout.write(f"sweeps, points and pictures in {args.save_dir}\n")
+    sys.stdout.write(f"sweeps, points and figures in {args.save_dir}\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`cosmos-lidar inspect`: what a dataset holds, and what is wrong with it."""
+"""`cosmos-lidar inspect`: content and problems of a dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.clips.health import ClipHealth, LidarHealth
 
 GROUP = "data"
-HELP = "show what a dataset holds: clips, lidars, cameras, rates, gaps, wrong poses and timestamps"
+HELP = "show clips, lidars, cameras, rates, gaps and errors in poses and timestamps of a dataset"
 EXAMPLE = "cosmos-lidar inspect ~/data/kitti/dataset"
 _SHOWN = 60
 
@@ -22,16 +22,16 @@ _SHOWN = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("path", help="file or folder of a dataset")
-    parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
-    parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
+    parser.add_argument("--format", help="reader, if it is not recognized (an unknown name lists the valid ones)")
+    parser.add_argument("--sensor", help="sensor name or file, instead of the reader's choice")
     add_lidar_argument(parser)
-    parser.add_argument("--fast", action="store_true", help="read no sweeps and pictures, only times and poses")
+    parser.add_argument("--fast", action="store_true", help="read only times and poses, no sweeps and images")
     parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per lidar (default 3)")
     parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Inspect; 1 where a clip has a problem."""
+    """Inspect a dataset; returns 1 if a clip has a problem."""
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.clips.health import check_clip
     from cosmos_lidar.progress import track

@@ -1,4 +1,4 @@
-"""``cosmos-lidar latents-stats``: the ``mean_std.pt`` of a tokenizer on one's own data."""
+"""``cosmos-lidar latents-stats``: latent statistics of a tokenizer, the file ``mean_std.pt``."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from cosmos_lidar.commands._tokenizer_setup import Tokenizer
 
 GROUP = "tokenizers"
-HELP = "mean and standard deviation of a tokenizer's latents, per channel, for diffusion on them"
+HELP = "compute mean and standard deviation of latents per channel, for diffusion"
 EXAMPLE = "cosmos-lidar latents-stats shards --checkpoint checkpoints/lidar --out mean_std.pt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help="lidar recordings or shards; with --pictures, videos and pictures")
+    """Add the options of the command."""
+    parser.add_argument("data", metavar="DATA", help="lidar recordings or shards; with --images, videos and images")
     add_tokenizer_arguments(parser)
     add_data_arguments(parser, max_frames=-1)
-    add_flag(parser, "pictures", action="store_true", help="DATA holds videos and pictures instead of lidar")
-    add_flag(parser, "short_size", type=int, default=0, metavar="N", help="of pictures: scale the short side to N")
+    add_flag(parser, "images", "--pictures", action="store_true", help="DATA holds videos and images instead of lidar")
+    add_flag(parser, "short_size", type=int, default=0, metavar="N", help="scale the short side of images to N pixels")
     add_flag(parser, "every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write, such as mean_std.pt")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode, and write a pair (mean, std) of (C,) tensors, the published layout."""
+    """Encode, and write a pair (mean, std) of tensors (C,), the published layout."""
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import open_tokenizer
@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.every < 1:
         raise UserError(f"--every {args.every}: at least 1")
-    tokenizer = open_tokenizer(args, any_kind=args.pictures)
+    tokenizer = open_tokenizer(args, any_kind=args.images)
     statistics, frames = LatentStatistics(), 0
     with Meter("latents-stats", "frames", 0) as meter:
-        for latents in (_of_pictures if args.pictures else _of_lidar)(args, tokenizer):
+        for latents in (_of_images if args.images else _of_lidar)(args, tokenizer):
             statistics.add(latents)
             frames += 1
             meter.advance(1)
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
-    """Yield latents (1, C, h, w) of whole range maps, cut in the middle to columns that fill latents."""
+    """Yield latents (1, C, h, w) of range maps, center-cropped to a multiple of the compression."""
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import choose_clips
@@ -69,16 +69,16 @@ def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor
     for clip in choose_clips(args.data, args):
         count = len(clip) if args.max_frames < 0 else min(args.max_frames, len(clip))
         for index in range(0, count, args.every):
-            picture = torch.from_numpy(prepare_range_map(clip.range_map(index), clip.sensor.format))[None]
-            spare = picture.shape[-1] % step
-            picture = picture[..., spare // 2 : picture.shape[-1] - (spare - spare // 2)]
+            image = torch.from_numpy(prepare_range_map(clip.range_map(index), clip.sensor.format))[None]
+            spare = image.shape[-1] % step
+            image = image[..., spare // 2 : image.shape[-1] - (spare - spare // 2)]
             with torch.inference_mode():
-                latents = tokenizer.network.encode(picture.to(tokenizer.device, tokenizer.dtype))
+                latents = tokenizer.network.encode(image.to(tokenizer.device, tokenizer.dtype))
             yield latents[1] if isinstance(latents, tuple) else latents
 
 
-def _of_pictures(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
-    """Yield latents (1, C, 1, h, w) of single frames, as camera pictures are encoded for diffusion."""
+def _of_images(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
+    """Yield latents (1, C, 1, h, w) of single frames, as camera images are encoded for diffusion."""
     from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
     from cosmos_lidar.families.video_tokenizer.files import find_inputs

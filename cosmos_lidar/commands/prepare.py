@@ -1,4 +1,4 @@
-"""``cosmos-lidar prepare``: recordings into Energon shards."""
+"""``cosmos-lidar prepare``: convert recordings to Energon shards."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EXAMPLE = "cosmos-lidar prepare recordings/ shards/ --format kitti --split 0.9,0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("source", metavar="SRC", type=Path, help="the recordings: what `inspect` recognises")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the shards; the same command continues in it")
-    parser.add_argument("--format", help="reader to use (default: recognised from the files)")
+    parser.add_argument("source", metavar="SRC", type=Path, help="recordings, in any format that `inspect` recognizes")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the shards; the same command resumes in it")
+    parser.add_argument("--format", help="reader to use (default: recognized from the files)")
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
     add_lidar_argument(parser)
     parser.add_argument(
         "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
-        help="shares of the drives for train, val and test (default 0.9,0.1,0); every share above 0 gets a drive",
+        help="ratios of drives for train, val and test (default 0.9,0.1,0); every ratio above 0 gets a drive",
     )  # fmt: skip
     parser.add_argument(
         "--split-list", type=_paths, default=(), metavar="TRAIN.lst,VAL.lst[,TEST.lst]",
@@ -35,32 +35,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--drive-pattern", default="^.*$", metavar="REGEX",
-        help="clips whose ids match in the same text are one drive and stay together (default: each clip by itself)",
+        help="clips whose ids have the same match are one drive and share a split (default: every clip is a drive)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
-    parser.add_argument("--frames-per-sample", type=int, default=10, metavar="N", help="frames a sample (default 10)")
-    parser.add_argument("--samples-per-shard", type=int, default=64, metavar="N", help="samples a tar (default 64)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--frames-per-sample", type=int, default=10, metavar="N", help="frames per sample (default 10)")
+    parser.add_argument("--samples-per-shard", type=int, default=64, metavar="N", help="samples per tar (default 64)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="worker processes (default 1)")
     parser.add_argument(
         "--videos", action="store_true", help="write the cameras of the recordings as videos, without the lidar"
     )
     parser.add_argument(
         "--views", metavar="A,B,C",
-        help="write single frames with the pictures of these cameras, or of `all`, for camera-to-lidar diffusion",
+        help="write single frames with the images of these cameras, or of `all`, for camera-to-lidar diffusion",
     )  # fmt: skip
-    parser.add_argument("--image-size", default="704x1280", metavar="HxW", help="of --views (default %(default)s)")
     parser.add_argument(
-        "--tolerance", type=float, default=0.06, metavar="S", help="of --views: picture to middle of the sweep, seconds"
+        "--image-size", default="704x1280", metavar="HxW", help="image size of --views (default %(default)s)"
     )
-    parser.add_argument("--resume", action="store_true", help="insist on continuing what was begun in OUT")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.06,
+        metavar="S",
+        help="--views: largest time from image to middle of the sweep, seconds",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="resume an interrupted run in OUT, or fail if there is none"
+    )
     parser.add_argument(
         "--bad-budget", type=float, default=0.001, metavar="SHARE",
-        help="stop when more than this share of the frames cannot be used (default 0.001)",
+        help="stop if more than this ratio of frames is unusable (default 0.001)",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert; returns the exit status."""
+    """Convert recordings; returns the exit status."""
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.shards.prepare import prepare_shards
     from cosmos_lidar.shards.videos import holds_only_videos
@@ -82,10 +90,10 @@ def _prepare_views(args: argparse.Namespace) -> int:
     from cosmos_lidar.families.lidargen.views import FrameViews
 
     if args.resume or args.videos:
-        raise UserError("--views: cannot go on with a folder that was begun, nor write videos beside it")
+        raise UserError("--views excludes --resume and --videos")
     height, _, width = args.image_size.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
-        raise UserError(f"--image-size {args.image_size}: two multiples of 8, such as 704x1280")
+        raise UserError(f"--image-size {args.image_size}: expected two multiples of 8, such as 704x1280")
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
     names = tuple(clips[0].cameras) if args.views == "all" else tuple(args.views.split(","))
     if not names:
@@ -113,7 +121,7 @@ def _prepare_videos(args: argparse.Namespace) -> int:
         videos = sum(record.samples for record in mine)
         sys.stdout.write(f"{split}: {videos} videos, {frames} frames, {len(mine)} shards, {size / 1e6:.1f} MB\n")
     bad = len(sources) - sum(record.samples for record in records)
-    sys.stdout.write(f"{bad} videos left out (see {args.out / 'report.json'})\n" if bad else "no video left out\n")
+    sys.stdout.write(f"{bad} videos skipped (see {args.out / 'report.json'})\n" if bad else "no video skipped\n")
     return 0
 
 
@@ -138,7 +146,7 @@ def _summary(manifest: Manifest, out: Path) -> str:
         frames, size = sum(shard.frames for shard in shards), sum(shard.bytes for shard in shards)
         lines.append(f"{split}: {len(clips)} clips, {frames} frames, {len(shards)} shards, {size / 1e6:.1f} MB")
     bad = sum(len(shard.bad_frames) for shard in manifest.shards)
-    lines.append(f"{bad} frames left out (see {out / 'report.json'})" if bad else "no frame left out")
+    lines.append(f"{bad} frames skipped (see {out / 'report.json'})" if bad else "no frame skipped")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""``cosmos-lidar reconstruct``: videos and pictures through a tokenizer and back, or latents to pictures."""
+"""``cosmos-lidar reconstruct``: encode and decode videos and images, or decode latents."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from cosmos_lidar.metrics.video_features import VideoDistance
 
 GROUP = "tokenizers"
-HELP = "encode and decode videos and pictures, or decode latents; write mp4, side by side, PSNR and SSIM"
+HELP = "encode and decode videos and images, or decode latents; PSNR, SSIM, LPIPS, FVD"
 EXAMPLE = "cosmos-lidar reconstruct videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out back"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options of the command."""
     add_codec_arguments(parser)
-    parser.add_argument("--fps", "--output_fps", dest="fps", type=float, help="of the videos (default: as the input's)")
+    parser.add_argument(
+        "--fps", "--output_fps", dest="fps", type=float, help="frame rate of the videos (default: that of the input)"
+    )
     parser.add_argument("--save-input", "--save_input", dest="save_input", action="store_true", help="write NAME_input")
-    parser.add_argument("--no-side-by-side", dest="side", action="store_false", help="leave out NAME_side_by_side")
+    parser.add_argument("--no-side-by-side", dest="side", action="store_false", help="do not write NAME_side_by_side")
     parser.add_argument(
         "--lpips", nargs="?", const="", metavar="VGG16", help="LPIPS too; file of VGG16's weights, or torch's cache"
     )
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reconstruct; returns 1 when some input could not be used, which the others do not suffer from."""
+    """Reconstruct every input; returns 1 if an input was skipped."""
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
     from cosmos_lidar.errors import DataError, UserError
     from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 rows.append(_one(file, name, codec, new_scores(), args))
             except DataError as error:
-                logger.warning("left out: %s: %s", file, error)
+                logger.warning("skipped: %s: %s", file, error)
                 rows.append({"source": str(file), "problem": str(error)})
             meter.advance(1)
     return _report(rows, facts, args.out, distance)
@@ -84,9 +86,7 @@ def _scorer(args: argparse.Namespace, distance: VideoDistance | None) -> Callabl
     return lambda: VideoScores(lpips, distance, args.fvd_frames)
 
 
-def _one(
-    file: Path, name: str, codec: VideoCodec, scores: VideoScores, args: argparse.Namespace
-) -> dict[str, Any]:
+def _one(file: Path, name: str, codec: VideoCodec, scores: VideoScores, args: argparse.Namespace) -> dict[str, Any]:
     from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.families.video_tokenizer.files import write_frames
     from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX, read_encoded
@@ -128,22 +128,22 @@ def _pairs(made: Iterator[np.ndarray], footage: Footage) -> Iterator[tuple[np.nd
 
 
 def _scored(made: Iterator[np.ndarray], footage: Footage, scores: VideoScores) -> Iterator[np.ndarray]:
-    """Pass blocks on, and note the quality of each frame."""
-    for frame, picture in _pairs(made, footage):
-        scores.add(frame, picture)
-        yield picture[None]
+    """Yield the blocks, and append the metrics of each frame to ``scores``."""
+    for frame, decoded in _pairs(made, footage):
+        scores.add(frame, decoded)
+        yield decoded[None]
 
 
-def beside(frame: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Return input, reconstruction and four times their difference beside each other, each with its name."""
+def beside(frame: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Return input, reconstruction and four times their difference side by side, with captions."""
     import numpy as np
 
     from cosmos_lidar.viz.pictures import caption_picture
 
-    difference = (4 * np.abs(frame.astype(int) - picture)).clip(0, 255).astype(np.uint8)
+    difference = (4 * np.abs(frame.astype(int) - decoded)).clip(0, 255).astype(np.uint8)
     titles = ("input", "reconstruction", "4 x difference")
     size = max(min(frame.shape[1] // 14, 24), 8)
-    parts = zip((frame, picture, difference), titles, strict=True)
+    parts = zip((frame, decoded, difference), titles, strict=True)
     return np.concatenate([caption_picture(part, title, size, 4) for part, title in parts], axis=1)
 
 
@@ -187,7 +187,7 @@ def _fvd(distance: VideoDistance | None) -> Measurement | None:
 
 def _line(row: dict[str, Any]) -> str:
     if "problem" in row:
-        return f"{row['source']}: left out: {row['problem']}\n"
+        return f"{row['source']}: skipped: {row['problem']}\n"
     quality = f", PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}" if "psnr" in row else ""
     quality += f", LPIPS {row['lpips']:.4f}" if "lpips" in row else ""
     return f"{row['source']}: {row['frames']} frames{quality}\n"

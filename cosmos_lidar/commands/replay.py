@@ -1,4 +1,4 @@
-"""``cosmos-lidar replay``: run one step of a training run again, exactly as it was."""
+"""``cosmos-lidar replay``: repeat one step of a training run, bit for bit."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import sys
 from pathlib import Path
 
 GROUP = "training"
-HELP = "run one training step of a run again, from the checkpoint before it, and compare it with what was logged"
+HELP = "repeat a training step from the checkpoint before it, and compare it with the log"
 EXAMPLE = "cosmos-lidar replay checkpoints/posttraining/tokenizer/debug --step 17"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("folder", metavar="RUN", type=Path, help="run folder, with config.yaml and checkpoints/")
-    parser.add_argument("--step", metavar="K", type=int, required=True, help="step to run again, counted from 1")
+    parser.add_argument("--step", metavar="K", type=int, required=True, help="step to repeat, counted from 1")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the batch of the step (default RUN/dumps)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the step again; 0 done and as logged, 1 it is not as logged or not finite.
+    """Repeat the step; returns 0 if it equals the log, 1 if it differs or is not finite.
 
     Raises:
         DataError: no run folder.
-        UserError: a step that it has not reached, or another number of processes than it had.
+        UserError: a step that the run has not reached, or another world size.
     """
     from cosmos_lidar.training.preflight.replay import replay
     from recipes.registry import load_run

@@ -1,4 +1,4 @@
-"""Make a dataset of synthetic drives in the published release layout."""
+"""``cosmos-lidar synth``: a dataset of synthetic drives in the published release layout."""
 
 from __future__ import annotations
 
@@ -23,43 +23,48 @@ EXAMPLE = "cosmos-lidar synth drives --drives 8 --frames 50 --sensor pandar128 -
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options to ``parser``."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder; drives already whole in it are kept")
+    """Add the options of the command."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder; complete drives in it are kept")
     parser.add_argument("--drives", type=int, default=8, help="number of drives (default 8)")
     parser.add_argument("--frames", type=int, default=50, help="sweeps per drive, 10 per second (default 50)")
     parser.add_argument(
-        "--sensor", default="pandar128", help="name of a shipped sensor, or a sensor file (default pandar128)"
+        "--sensor", default="pandar128", help="name of an included sensor, or a sensor file (default pandar128)"
     )
     parser.add_argument(
         "--second-lidar", metavar="NAME_OR_FILE", help="sensor of a lidar on the front bumper, written to lidars/bumper"
     )
     parser.add_argument("--cameras", default="", help="comma-separated: front, left, right (default: none)")
+    parser.add_argument("--lens", choices=("ftheta", "pinhole"), default="ftheta", help="camera model (default ftheta)")
     parser.add_argument(
-        "--lens", choices=("ftheta", "pinhole"), default="ftheta", help="kind of the cameras (default ftheta)"
-    )
-    parser.add_argument("--fov", type=float, default=80.0, help="of pinhole cameras, horizontal degrees (default 80)")
-    parser.add_argument(
-        "--width", type=int, default=960, help="width of the pictures, 16:9 (default 960; published 1920)"
+        "--fov", type=float, default=80.0, help="horizontal field of view of pinhole cameras, degrees (default 80)"
     )
     parser.add_argument(
-        "--pictures-per-sweep", type=int, default=1, help="pictures per camera and sweep (default 1; published 3)"
+        "--width", type=int, default=960, help="width of the images, 16:9 (default 960; published 1920)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="number of the first drive; each drive has its own (default 0)"
+        "--images-per-sweep",
+        "--pictures-per-sweep",
+        dest="pictures_per_sweep",
+        type=int,
+        default=1,
+        help="images per camera and sweep (default 1; published 3)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first drive; each drive has its own (default 0)"
     )
     parser.add_argument("--exact", action="store_true", help="no range noise and no lost returns")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes (default 1; 0: one per core)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the drives; returns 0."""
+    """Write the drives; returns the exit status."""
     from cosmos_lidar.progress import Meter
 
     _check(args)
-    make_drive(args, args.seed)  # refuses what does not exist before anything is written
+    make_drive(args, args.seed)  # refuses unknown sensors and cameras before anything is written
     seeds = range(args.seed, args.seed + args.drives)
-    begun = (args.out / "lidar").is_dir()  # telling drives apart lays out their streets, which takes a while
-    missing = [seed for seed in seeds if not (begun and _is_whole(args, seed))]
+    resumed = (args.out / "lidar").is_dir()  # comparing drives builds their streets, which is slow
+    missing = [seed for seed in seeds if not (resumed and _is_complete(args, seed))]
     args.out.mkdir(parents=True, exist_ok=True)
     with Meter("synth", "frames", len(missing) * args.frames) as meter:
         jobs = min(args.jobs or len(os.sched_getaffinity(0)), max(len(missing), 1))
@@ -69,12 +74,12 @@ def run(args: argparse.Namespace) -> int:
         else:
             _in_processes(args, missing, jobs, meter.advance)
     kept = args.drives - len(missing)
-    sys.stdout.write(f"{len(missing)} drives written to {args.out}" + (f", {kept} were there\n" if kept else "\n"))
+    sys.stdout.write(f"{len(missing)} drives written to {args.out}" + (f", {kept} existed\n" if kept else "\n"))
     return 0
 
 
 def make_drive(args: argparse.Namespace, seed: int) -> Clip:
-    """Return the drive that the options ask for.
+    """Return the synthetic drive of the options.
 
     Raises:
         UserError: a sensor or camera that does not exist.
@@ -114,7 +119,7 @@ def write_drive(args: argparse.Namespace, seed: int, advance: object = None) -> 
 def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance: object) -> None:
     import multiprocessing
 
-    write_drive(args, seeds[0], advance)  # alone first: it settles which sensor the folder is of
+    write_drive(args, seeds[0], advance)  # first alone: it sets the sensor of the folder
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         futures = [pool.submit(write_drive, args, seed) for seed in seeds[1:]]
@@ -130,8 +135,8 @@ def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_whole(args: argparse.Namespace, seed: int) -> bool:
-    """Whether this drive is there, with the cameras asked for; a drive of other options has another id."""
+def _is_complete(args: argparse.Namespace, seed: int) -> bool:
+    """Whether this drive exists with these lidars and cameras; a drive of other options has another id."""
     from cosmos_lidar.clips import open_clips
 
     clip = make_drive(args, seed)
@@ -143,7 +148,7 @@ def _is_whole(args: argparse.Namespace, seed: int) -> bool:
         lidars = len(there) == len(clip) and all(_same_lidar(clip, there, name) for name in clip.lidars)
         return lidars and all(_same_camera(clip, there, name) for name in clip.cameras)
     except DataError as error:
-        logger.info("drive %d is made again: %s", seed, error)
+        logger.info("drive %d is generated again: %s", seed, error)
         return False
 
 
@@ -172,8 +177,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.seed < 0 or args.jobs < 0:
         raise UserError(f"--seed {args.seed} --jobs {args.jobs}: must not be negative")
     if args.width < 64 or args.width > 7680:
-        raise UserError(f"--width {args.width}: from 64 to 7680 pixels")
+        raise UserError(f"--width {args.width}: valid: 64 to 7680 pixels")
     if not 10 <= args.fov <= 170:
-        raise UserError(f"--fov {args.fov:g}: from 10 to 170 degrees")
+        raise UserError(f"--fov {args.fov:g}: valid: 10 to 170 degrees")
     if args.out.exists() and not args.out.is_dir():
-        raise UserError(f"{args.out} is a file: give a folder")
+        raise UserError(f"{args.out} is a file: expected a folder")

@@ -1,4 +1,4 @@
-"""``cosmos-lidar tokenize``: videos and pictures into latents or indices."""
+"""``cosmos-lidar tokenize``: encode videos and images into latents or indices."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from cosmos_lidar.latents.cache import LatentCache
 
 GROUP = "tokenizers"
-HELP = "encode videos and pictures into latents or indices, one safetensors file each"
+HELP = "encode videos and images into latents or indices (safetensors)"
 EXAMPLE = "cosmos-lidar tokenize videos/ --checkpoint checkpoints/Cosmos-1.0-Tokenizer-CV8x8x8 --out latents"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options of the command."""
     add_codec_arguments(parser)
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep latents there, by content, for other commands")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="cache of latents by content, shared by commands")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode; returns 1 when some input could not be used, which the others do not suffer from."""
+    """Encode every input; returns 1 if an input was skipped."""
     from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
     from cosmos_lidar.errors import DataError
@@ -47,20 +47,20 @@ def run(args: argparse.Namespace) -> int:
                 footage = open_footage(file, args.short_size)
                 rows.append(_tokenize(footage, args.out / f"{name}{SUFFIX}", codec, known, cache))
             except DataError as error:
-                logger.warning("left out: %s", error)
+                logger.warning("skipped: %s", error)
                 rows.append({"source": str(file), "problem": str(error)})
             meter.advance(1)
     _write_index(args.out / "index.csv", rows)
     bad = sum("problem" in row for row in rows)
     hits = f", {cache.hits} from the cache" if cache else ""
-    sys.stdout.write(f"{len(rows) - bad} files in {args.out}{hits}; {bad or 'none'} left out, see index.csv\n")
+    sys.stdout.write(f"{len(rows) - bad} files in {args.out}{hits}; {bad or 'none'} skipped, see index.csv\n")
     return 1 if bad else 0
 
 
 def _tokenize(
     footage: Footage, path: Path, codec: VideoCodec, known: dict[str, Any], cache: LatentCache | None
 ) -> dict[str, Any]:
-    """Write the latents of one file, unless they are there already; returns its row of the index."""
+    """Write the latents of one file, unless they exist; returns its row of the index."""
     from cosmos_lidar.families.video_tokenizer.latent_files import write_encoded
     from cosmos_lidar.latents.cache import frames_hash, latent_key
 
@@ -83,7 +83,7 @@ def _is_done(path: Path, facts: dict[str, Any]) -> bool:
 
 
 def _encode(footage: Footage, codec: VideoCodec, cache: LatentCache | None, key: str) -> Any:
-    """Return the encoded video, from the cache where it is in there."""
+    """Return the encoded video, from the cache if possible."""
     import torch
 
     from cosmos_lidar.families.video_tokenizer.codec import EncodedVideo

@@ -1,11 +1,11 @@
-"""``cosmos-lidar train``: a recipe without ``torchrun``, on one process."""
+"""``cosmos-lidar train``: train a recipe on one rank, without ``torchrun``."""
 
 from __future__ import annotations
 
 import argparse
 
 GROUP = "training"
-HELP = "train a recipe on one process (many processes: torchrun recipes/RECIPE.py)"
+HELP = "train a recipe on one rank (several ranks: torchrun recipes/RECIPE.py)"
 EXAMPLE = "cosmos-lidar train lidar_tokenizer recipe=debug trainer.max_steps=20"
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "options",
         nargs=argparse.REMAINDER,
         metavar="key=value",
-        help="what the recipe file itself takes: recipe=NAME, key=value, --config FILE, --dryrun, --help",
+        help="options of the recipe: recipe=NAME, key=value, --config FILE, --dryrun, --help",
     )
 
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Train; returns the exit status.
 
     Raises:
-        UserError: no such recipe, or an option that it does not have.
+        UserError: unknown recipe or option.
     """
     from recipes.registry import find_family
 

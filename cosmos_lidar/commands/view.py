@@ -1,4 +1,4 @@
-"""Look at a recording: one HTML file, or a Rerun file."""
+"""``cosmos-lidar view``: show a recording as an HTML page or a Rerun file."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
 
 GROUP = "data"
-HELP = "make a page (or a Rerun file) that shows the sweeps of a dataset: range maps, point clouds, cameras"
+HELP = "write an HTML page or a Rerun file with range maps, point clouds and camera images"
 EXAMPLE = "cosmos-lidar view ~/data/kitti/raw --html kitti.html --frames 5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options to ``parser``."""
+    """Add the options of the command."""
     parser.add_argument("path", type=Path, help="file or folder of a dataset")
     parser.add_argument("--html", type=Path, metavar="OUT.html", help="page to write; opens offline in any browser")
     parser.add_argument("--rrd", type=Path, metavar="OUT.rrd", help="Rerun file to write, of the first clip shown")
-    parser.add_argument("--format", help="name of the reader, where it is not recognised (an unknown name lists them)")
-    parser.add_argument("--sensor", help="sensor name or file that replaces the one the reader chooses")
+    parser.add_argument("--format", help="reader, if it is not recognized (an unknown name lists the valid ones)")
+    parser.add_argument("--sensor", help="sensor name or file, instead of the reader's choice")
     add_lidar_argument(parser)
-    parser.add_argument("--clip", metavar="ID", help="the clip whose id begins so (default: the first clips)")
+    parser.add_argument("--clip", metavar="ID", help="clip whose id starts with this (default: the first clips)")
     parser.add_argument("--clips", type=int, default=1, metavar="N", help="number of clips on the page (default 1)")
     parser.add_argument("--frames", type=int, default=5, metavar="N", help="sweeps per clip on the page (default 5)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what was asked for; returns 0."""
+    """Write the files; returns the exit status."""
     from cosmos_lidar.clips import open_clips
 
     if args.html is None and args.rrd is None:
         raise UserError("nothing to write: give --html OUT.html or --rrd OUT.rrd")
     if args.clips < 1 or args.frames < 1:
-        raise UserError(f"--clips {args.clips} --frames {args.frames}: must be at least 1")
+        raise UserError(f"--clips {args.clips} --frames {args.frames}: expected at least 1")
     clips = _choose(open_clips(args.path, args.format, args.sensor, lidar=args.lidar), args)
     if args.html is not None:
         from cosmos_lidar.viz.recording import write_recording_report
@@ -57,5 +57,5 @@ def _choose(clips: list[Clip], args: argparse.Namespace) -> list[Clip]:
     chosen = [clip for clip in clips if clip.clip_id.startswith(args.clip)]
     if not chosen:
         names = ", ".join(clip.clip_id for clip in clips[:10])
-        raise UserError(f"no clip begins with {args.clip!r}; there are {names}{' …' if len(clips) > 10 else ''}")
+        raise UserError(f"no clip starts with {args.clip!r}; valid: {names}{' …' if len(clips) > 10 else ''}")
     return chosen[: args.clips]

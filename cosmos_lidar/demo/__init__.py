@@ -1,1 +1,1 @@
-"""The whole path in one command, on synthetic drives or on recordings."""
+"""The demo: all steps from recordings to a trained tokenizer in one command."""

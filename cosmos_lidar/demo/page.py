@@ -101,7 +101,7 @@ def _rows(results: dict[str, Evaluation]) -> list[tuple[str, ...]]:
 
 
 def _write_first_clip(network: nn.Module, clip: Clip, options: AutoencodeOptions, folder: Path) -> None:
-    """Leave videos, pictures and point files of one held-out clip, as ``cosmos-lidar autoencode`` does."""
+    """Write videos, images and point files of one held-out clip, as ``cosmos-lidar autoencode`` does."""
     score = ClipScore(options, full_directions(clip.sensor, options))
     frames = autoencode_clip(network, clip, options, _FRAMES_EVALUATED)
     middle = clip.range_map(min(len(clip), _FRAMES_EVALUATED) // 2)

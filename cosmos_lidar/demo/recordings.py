@@ -1,4 +1,4 @@
-"""What the demo trains on, and what it holds out."""
+"""Training and held-out clips of the demo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PICTURE_ROWS, _PICTURE_COLUMNS = 128, 600
 
 
 class Recordings(NamedTuple):
-    """Clips for training and for the report, and a sentence on where they come from."""
+    """Training and held-out clips, and a remark on their source for the report."""
 
     train: list[Clip]
     held_out: list[Clip]
@@ -41,8 +41,8 @@ def real_recordings(data: Path, format: str | None, lidar: str | None = None) ->
     """Return the user's recordings, divided by drive or, where there is only one, in time.
 
     Args:
-        data: where they are.
-        format: their reader; None to recognise it.
+        data: file or folder of the recordings.
+        format: their reader; None to detect it.
         lidar: name of the lidar; None for the main one.
 
     Raises:
@@ -67,7 +67,7 @@ def real_recordings(data: Path, format: str | None, lidar: str | None = None) ->
 
 
 def small_pictures(sensor: Sensor) -> Sensor:
-    """Return the sensor with a picture format that a laptop can train on: about 128 rows, at most 600 columns."""
+    """Return the sensor with a range-image format small enough for a laptop: about 128 rows, at most 600 columns."""
     pair = next(
         n for n in range(1, sensor.columns + 1) if sensor.columns % n == 0 and sensor.columns // n <= _PICTURE_COLUMNS
     )
@@ -81,7 +81,7 @@ def _first_sweeps(clips: list[Clip]) -> list[Clip]:
 
 
 def _divide(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Hold out whole clips where there are several; the end of the only one else; a single sweep is all held out."""
+    """Hold out entire clips if there are several, else the end of the clip; a single sweep is held out."""
     if len(clips) > 1:
         held_out = max(1, round(len(clips) * _HELD_OUT_SHARE))
         return clips[:-held_out], clips[-held_out:]

@@ -1,4 +1,4 @@
-"""The stages of the demo, in order. Each leaves its result in the output folder; a second call goes on from there."""
+"""Stages of the demo, in order; each writes its result to the output folder, where a second call resumes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the demo is asked for.
+    """Options of the demo.
 
     Attributes:
         out: folder of all results.
         data: recordings; None makes synthetic drives.
-        format: reader of ``data``; None recognises it.
+        format: reader of ``data``; None recognizes it.
         drives: number of synthetic drives.
         steps: training steps; None takes the recipe's.
         lidar: which of ``data``, where it has several; None takes the main one.
@@ -55,9 +55,9 @@ def run_demo(options: DemoOptions) -> int:
     run = _training(options)
     signal, exports = _train(run)
     if signal:
-        logger.info("stopped after a checkpoint: the same command goes on from there")
+        logger.info("stopped after a checkpoint: the same command resumes from it")
         return signal
-    logger.info("5/5 held-out clips through the exported tokenizer")
+    logger.info("5/5 autoencode held-out clips with the exported tokenizer")
     write_page(options.out, recordings, exports)
     logger.info("done: open %s", (options.out / "report.html").resolve())
     return 0
@@ -118,7 +118,7 @@ def _training(options: DemoOptions) -> TokenizerRun:
 
 
 def _train(run: TokenizerRun) -> tuple[int, Path]:
-    """Train, and return the signal that stopped it and the path, less the endings, of the last exports."""
+    """Train; returns the signal that stopped training, and the path of the last exports without suffixes."""
     from recipes.lidar_tokenizer import FAMILY
 
     result = FAMILY.train(run)

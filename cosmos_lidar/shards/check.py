@@ -138,7 +138,7 @@ class _ShardChecker:
         try:
             verify_parts(parts)
         except DataError as error:
-            self.report(f"{error.problem}. Wanted: {error.wanted}", clip, f"{key}.{error.key}")
+            self.report(f"{error.problem}. Expected: {error.wanted}", clip, f"{key}.{error.key}")
         if meta is None:
             return 0
         self.checker.result.samples += 1

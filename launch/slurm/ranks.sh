@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# Read by train.sbatch, and copied into the batch scripts that launch/nemo_run.py writes: start the ranks, pass SIGUSR1
-# on to them, and requeue the job when they ended in a way that is worth going on from.
+# Read by train.sbatch, and copied into the batch scripts that launch/nemo_run.py writes: start the ranks, forward
+# SIGUSR1 to them, and requeue the job if they can resume.
 #
-# Exit status of the ranks      what happens
-#   0     done                  the job ends with 0
-#   2     wrong input           the job ends with 2: the same input would be wrong again
+# Exit status of the ranks      result
+#   0     done                  the job exits with 0
+#   2     wrong input           the job exits with 2: the same input would fail again
 #   138   saved after SIGUSR1   requeue
-#   143   saved after SIGTERM   requeue, unless the job was cancelled
+#   143   saved after SIGTERM   requeue, unless the job was canceled
 #   75    a rank hung           requeue
-#   other                       the job ends with it
+#   other                       the job exits with it
 #
-# MAX_RESTARTS   requeues before giving up (50)
-# SAVE_S         seconds that ranks have to save after SIGUSR1 (100); keep it below what --signal=B:USR1@… leaves
-# RANK_WAIT_S    seconds that other ranks live on after one has ended (300)
+# MAX_RESTARTS   largest number of requeues (50)
+# SAVE_S         seconds for the ranks to save after SIGUSR1 (100); less than --signal=B:USR1@… leaves
+# RANK_WAIT_S    seconds until the other ranks are killed after one has exited (300)
 
 say() { printf '%(%F %T)T job %s: %s\n' -1 "$SLURM_JOB_ID" "$*"; }
 
-# Name the meeting point of the ranks: the first node, and another port after each restart as the old one may linger.
+# Set the rendezvous address of the ranks: the first node, and a new port after each restart as the old one may be in use.
 set_master() {
     MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
     MASTER_PORT=$((20000 + (SLURM_JOB_ID * 7 + ${SLURM_RESTART_COUNT:-0}) % 20000))
@@ -28,24 +28,24 @@ requeue() { # STATUS
     if ((restarts >= ${MAX_RESTARTS:-50})); then
         say "status $1 after $restarts restarts (MAX_RESTARTS): not requeued"
     elif ! scontrol show job "$SLURM_JOB_ID" | grep -q 'JobState=RUNNING'; then
-        say "status $1 and the job is not running any more (cancelled?): not requeued"
+        say "status $1 and the job is not running any more (canceled?): not requeued"
     else
-        say "status $1: requeued, restart $((restarts + 1)) will go on from the newest checkpoint"
+        say "status $1: requeued, restart $((restarts + 1)) will resume from the newest checkpoint"
         scontrol requeue "$SLURM_JOB_ID"
     fi
 }
 
-# Ask step NUMBER to save and stop, again and again: a rank that has not begun to train yet does not hear it. Ranks that
-# take too long lose what they did since their last checkpoint, but the job goes on.
+# Signal step NUMBER to save and stop, repeatedly: a rank that does not train yet ignores it. Ranks that take too long
+# lose the work since their last checkpoint, but the job is requeued.
 # shellcheck disable=SC2317 # called by the trap of run_ranks
 stop_ranks() { # NUMBER
     local end=$((SECONDS + ${SAVE_S:-100}))
-    say "SIGUSR1: asking the ranks to save and stop"
+    say "SIGUSR1: signaling the ranks to save and stop"
     while ((SECONDS < end)); do
         scancel --signal=USR1 "$SLURM_JOB_ID.$1"
         sleep 5
     done
-    say "ranks did not end in ${SAVE_S:-100} s"
+    say "ranks did not exit in ${SAVE_S:-100} s"
     requeue 138
 }
 
@@ -55,18 +55,18 @@ run_ranks() { # NUMBER ARGUMENTS...
     shift
     say "restart ${SLURM_RESTART_COUNT:-0}, $SLURM_NTASKS ranks on $SLURM_JOB_NODELIST, $MASTER_ADDR:$MASTER_PORT"
     trap 'if [[ -z $stopping ]]; then stop_ranks "$number" & stopping=$!; fi' USR1
-    trap 'say "SIGTERM: the ranks have got it, too"' TERM
+    trap 'say "SIGTERM: sent to the ranks, too"' TERM
     command srun "$@" &
     step=$!
     while kill -0 "$step" 2>/dev/null; do # a signal ends wait early
         wait "$step"
         status=$?
     done
-    wait "$step" 2>/dev/null # the true status where the last wait was cut short, else 127
+    wait "$step" 2>/dev/null # the true status if the last wait was interrupted, else 127
     late=$?
     ((late == 127)) || status=$late
     [[ -z $stopping ]] || kill "$stopping" 2>/dev/null
-    say "ranks ended with status $status"
+    say "ranks exited with status $status"
     case $status in
         138 | 143 | 75) requeue "$status" ;;
     esac

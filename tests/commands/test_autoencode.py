@@ -173,7 +173,7 @@ def test_real_sweeps(test_data: Path, name: str, format: str, jit_pair: list[str
         (["--enc_path", "encoder.jit"], "no tokenizer: give --checkpoint, or both"),
         (["--checkpoint", "nowhere.pt"], "no such tokenizer [file nowhere.pt]"),
         (["--checkpoint", "x", "--enc_path", "y"], "give one of them"),
-        (["--clip", "zz"], "no such clip [file {release}, clip zz] Wanted: one of a1, b2"),
+        (["--clip", "zz"], "no such clip [file {release}, clip zz] Expected: one of a1, b2"),
         (["--waymo_top", "--uniform_fov"], "--waymo_top and --uniform_fov both choose the rows"),
         (["--uniform_fov", "--fov_min", "5"], "--fov_min 5.0 is not below --fov_max 2.21"),
         (["--sensor", "nonsense"], "unknown sensor 'nonsense'"),

@@ -194,7 +194,7 @@ def test_bad_files_are_named_and_the_others_go_on(checkpoints: dict[str, Path], 
     assert "no video stream in it" in problems["sound.mp4"]
     assert "not a readable video" in problems["cut.mp4"]
     assert "not a readable picture" in problems["noise.png"]
-    assert "left out" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_family_and_other_mistakes(
@@ -204,7 +204,7 @@ def test_a_checkpoint_of_another_family_and_other_mistakes(
     assert command("tokenize", videos / "one.mp4", "--checkpoint", checkpoints["CV4x8x8"], *out) == 0
     latents = tmp_path / "o" / "one.safetensors"
     assert command("reconstruct", latents, "--checkpoint", checkpoints["DV4x8x8"], *out) == 1
-    assert "continuous latents Wanted: indices, for a DV tokenizer" in capsys.readouterr().out
+    assert "continuous latents Expected: indices, for a DV tokenizer" in capsys.readouterr().out
     words = {
         "no input: name videos": ["--checkpoint", checkpoints["CV4x8x8"], *out],
         "no tokenizer: give --checkpoint": [videos, *out],

@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_counted_and_named(videos: Path, tmp_path: Path) 
     assert [batch.clip_ids for batch in reader] == [["good"]]
     problems = {row["key"].rpartition("/")[2]: row["problem"] for row in reader.skip_report.problems()}
     assert set(problems) == {"cut", "text", "short"}
-    assert "3 frames [key short] Wanted: a video that 5 frames in steps of 1 fit into" in problems["short"]
+    assert "3 frames [key short] Expected: a video that 5 frames in steps of 1 fit into" in problems["short"]
     assert "not a readable video" in problems["cut"]
     with pytest.raises(DataError, match=r"samples cannot be used.*raise bad_sample_budget"):
         list(loader(tmp_path / "set", split, training=False, bad_sample_budget=0.01))

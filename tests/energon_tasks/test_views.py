@@ -153,7 +153,7 @@ def test_drives_that_do_not_go_together(made: Path, tmp_path: Path, capsys: pyte
         read_facts(made / "drives")
     words = ["prepare", str(made / "drives"), str(tmp_path / "z"), "--views", "all"]
     assert main([*words, "--resume"]) == 2
-    assert "--views: cannot go on" in capsys.readouterr().err
+    assert "--views excludes --resume and --videos" in capsys.readouterr().err
     lists = [tmp_path / "train.lst", tmp_path / "val.lst"]
     lists[0].write_text(f"{clips[2].clip_id}\n")
     lists[1].write_text(f"{clips[0].clip_id}\n")

@@ -61,7 +61,7 @@ def test_every_rank_saves_on_sigusr1_even_one_that_begins_late(slurm, tmp_path: 
     assert (found["ExitCode"], found["Restarts"]) == ("0:0", "1"), text
     for line in ("rank 0 saved after restart 0", "rank 1 saved after restart 0", "ranks ended with status 138"):
         assert line in text
-    assert "restart 1 will go on from the newest checkpoint" in text
+    assert "restart 1 will resume from the newest checkpoint" in text
     assert "rank 1 saved after restart 1" in text
 
 

@@ -187,7 +187,7 @@ def test_full_disk_is_told_and_survived(clips: list[Clip], tmp_path: Path, monke
         return write(self, data)
 
     monkeypatch.setattr(files._Hashing, "write", until_full)
-    with pytest.raises(DataError, match=r"No space left on device \[file .*train-.*\.tar\] Wanted: free space"):
+    with pytest.raises(DataError, match=r"No space left on device \[file .*train-.*\.tar\] Expected: free space"):
         prepare_shards(clips, tmp_path / "out", OPTIONS)
     monkeypatch.undo()
     assert not list((tmp_path / "out").glob("*.part"))
@@ -326,7 +326,7 @@ def test_command_line_from_recordings_to_checked_shards(
     assert "val: 1 clips, 4 frames" in text
     assert main(command) == 0
     assert main(["check", str(out), "--json"]) == 0
-    result = json.loads(capsys.readouterr().out.split("left out")[-1].strip())
+    result = json.loads(capsys.readouterr().out.split("skipped")[-1].strip())
     assert (result["frames"], result["problems"]) == (12, [])
     assert main([*command, "--seed", "5"]) == 2
     assert "other clips or other options" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def refused(source: object, *parts: str) -> None:
 
 def test_missing_files_and_halves_are_named(tmp_path: Path):
     encoder, decoder, _ = export_jit(small_tokenizer(), tmp_path, "x")
-    refused(tmp_path / "none.pt", "no such file", "none.pt", "Wanted: a tokenizer: encoder.jit and decoder.jit")
+    refused(tmp_path / "none.pt", "no such file", "none.pt", "Expected: a tokenizer: encoder.jit and decoder.jit")
     refused(tmp_path, "no tokenizer in this folder", str(tmp_path))
     refused((encoder, tmp_path / "gone.jit"), "no such file", "gone.jit")
     refused((encoder, encoder), "half of one: missing decoder.conv_in, decoder.conv_out", "x_enc.jit + ")
@@ -201,7 +201,7 @@ def test_nothing_is_loaded_partially(change: str, tmp_path: Path):
         (
             "encoder.patcher.wavelets",
             torch.tensor([0.5, 0.5]),
-            ["unexpected values in buffer 'wavelets'", "Wanted: Haar patches"],
+            ["unexpected values in buffer 'wavelets'", "Expected: Haar patches"],
         ),
         ("encoder.conv_in.weight", torch.zeros(0, 48, 3, 3), ["tensors of no known shape"]),
         ("encoder.conv_in.weight", torch.zeros(32), ["tensors of no known shape"]),
@@ -271,11 +271,11 @@ def test_mean_and_deviation_of_latents(shape: tuple[int, ...], tmp_path: Path):
 )
 def test_other_contents_of_mean_std_are_refused(content: object, message: str, tmp_path: Path):
     torch.save(content, tmp_path / "mean_std.pt")
-    wanted = re.escape(message) + r" \[file .*mean_std\.pt\] Wanted: a pair \(mean, std\) of 16 finite values"
+    wanted = re.escape(message) + r" \[file .*mean_std\.pt\] Expected: a pair \(mean, std\) of 16 finite values"
     with pytest.raises(DataError, match=wanted):
         load_mean_std(tmp_path / "mean_std.pt")
 
 
 def test_a_missing_mean_std_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"no such file \[file .*mean_std\.pt\] Wanted: a pair"):
+    with pytest.raises(DataError, match=r"no such file \[file .*mean_std\.pt\] Expected: a pair"):
         load_mean_std(tmp_path / "mean_std.pt")

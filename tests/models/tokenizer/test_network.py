@@ -213,17 +213,17 @@ def test_pictures_that_would_be_cut_are_refused(shape: tuple[int, ...]):
 
 
 def test_pictures_of_bytes_are_refused():
-    with pytest.raises(DataError, match=r"images of type torch\.uint8 Wanted: floating-point values in \[-1, 1\]"):
+    with pytest.raises(DataError, match=r"images of type torch\.uint8 Expected: floating-point values in \[-1, 1\]"):
         small_tokenizer().encode(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
 
 
 def test_latents_of_another_network_are_refused():
-    with pytest.raises(DataError, match=r"latents of shape \(1, 8, 2, 2\) Wanted: \(B, 16, h, w\), of a CI tokenizer"):
+    with pytest.raises(DataError, match=r"latents of shape \(1, 8, 2, 2\) Expected: \(B, 16, h, w\), of a CI"):
         small_tokenizer().decode(torch.zeros(1, 8, 2, 2))
     with pytest.raises(DataError, match=r"latents of shape \(16, 2, 2\)"):
         small_tokenizer().decode(torch.zeros(16, 2, 2))
     discrete = small_tokenizer("DI8x8")
-    with pytest.raises(DataError, match=r"latents of shape \(2, 6, 2\) Wanted: \(B, 6, h, w\), of a DI tokenizer"):
+    with pytest.raises(DataError, match=r"latents of shape \(2, 6, 2\) Expected: \(B, 6, h, w\), of a DI tokenizer"):
         discrete.decode_indices(torch.zeros(2, 2, dtype=torch.int32))
-    with pytest.raises(DataError, match=r"indices of type torch\.float32 Wanted: integers"):
+    with pytest.raises(DataError, match=r"indices of type torch\.float32 Expected: integers"):
         discrete.decode_indices(torch.zeros(1, 2, 2))

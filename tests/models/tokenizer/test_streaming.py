@@ -170,7 +170,7 @@ def test_later_chunks_that_do_not_fit_and_networks_without_time():
     stream(video(network, 1))
     with pytest.raises(DataError, match=r"T a multiple of 4"):
         stream(video(network, 2)[:, :, :5])
-    with pytest.raises(DataError, match=r"\(1, 16, 8\) Wanted: \(1, 16, 32\), as the first chunk had"):
+    with pytest.raises(DataError, match=r"\(1, 16, 8\) Expected: \(1, 16, 32\), as the first chunk had"):
         stream(video(network, 2)[:, :, 1:, :, :8])
     with pytest.raises(DataError, match="latents of shape"):
         StreamingDecoder(network)(torch.zeros(1, 5, 1, 2, 2, dtype=torch.float64))
