@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OUT ?= demo
+SPELLED := $(wildcard *.md) docs launch docker .github cosmos_lidar/commands cosmos_lidar/demo cosmos_lidar/kernels cosmos_lidar/losses cosmos_lidar/metrics cosmos_lidar/latents $(wildcard cosmos_lidar/*.py)
 export OMP_NUM_THREADS ?= 2
 
 .PHONY: help venv demo test test-all lint types format docs clean
@@ -34,6 +35,7 @@ test-all: venv lint  ## all tests
 
 lint: venv  ## check style and spelling
 	$(RUN) -m ruff check .
+	$(VENV)/bin/codespell $(SPELLED)
 
 types: venv  ## check types with mypy
 	$(RUN) -m mypy
