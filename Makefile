@@ -5,9 +5,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 OUT ?= demo
 SPELLED := $(wildcard *.md) docs launch docker .github cosmos_lidar/commands cosmos_lidar/demo cosmos_lidar/kernels cosmos_lidar/losses cosmos_lidar/metrics cosmos_lidar/latents $(wildcard cosmos_lidar/*.py)
+# Tests run in JOBS processes, a file at a time, the expensive files first (tests/README.md).
+JOBS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help venv demo test test-all lint types format docs clean
+.PHONY: help venv demo test test-slow test-all lint types format docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -27,11 +30,14 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti
 	$(RUN) -m cosmos_lidar.cli demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(FORMAT),--format $(FORMAT))
 
-test: venv lint  ## the tests, without the slow ones
-	$(RUN) -m pytest -m "not slow"
+test: venv lint  ## the tests, without the slow ones, JOBS (2) at a time
+	$(PYTEST) -m "not slow"
+
+test-slow: venv  ## the tests that take minutes
+	$(PYTEST) -m slow
 
 test-all: venv lint  ## all tests
-	$(RUN) -m pytest
+	$(PYTEST)
 
 lint: venv  ## check style and spelling
 	$(RUN) -m ruff check .

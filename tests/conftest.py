@@ -22,6 +22,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         cpu_times.summarize(terminalreporter, config.getoption("cpu"))
 
 
+# Folders of expensive files, in the order in which they begin: with several processes the end is then of small files.
+EXPENSIVE = ("training", "families", "launch", "recipes", "parallel", "commands", "energon_tasks", "models")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return EXPENSIVE.index(folder) if folder in EXPENSIVE else len(EXPENSIVE)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Folder of small real recordings; tests that need it are skipped, with the reason, where it is absent."""

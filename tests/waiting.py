@@ -9,13 +9,14 @@ from pathlib import Path
 PATIENCE_S = 600.0  # only what hangs takes so long
 
 
-def wait_until(true: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+def wait_until(true: Callable[[], object], what: str, patience_s: float = PATIENCE_S, pause_s: float = 0.02) -> None:
     """Return as soon as ``true()`` holds.
 
     Args:
-        true: looked at 50 times a second; may raise what a test shall fail with at once.
+        true: looked at again and again; may raise what a test shall fail with at once.
         what: what is waited for, for the message.
         patience_s: a limit for what hangs, not for what is slow.
+        pause_s: between two looks.
 
     Raises:
         TimeoutError: it never held.
@@ -24,7 +25,7 @@ def wait_until(true: Callable[[], object], what: str, patience_s: float = PATIEN
     while not true():
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {patience_s:.0f} s")
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 def is_alive(pid: int) -> bool:

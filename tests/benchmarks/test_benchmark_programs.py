@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.workers.client import python
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(program: str, *options: str) -> str:
-    done = subprocess.run([sys.executable, FOLDER / program, *options], capture_output=True, text=True, timeout=120)
+    done = python(FOLDER / program, *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -61,8 +61,7 @@ def test_engine_small():
 
 
 def test_engine_tells_which_row_failed():
-    done = subprocess.run([sys.executable, FOLDER / "engine.py", "--device", "cpu", "--small", "--parts", "meshes",
-                           "--meshes", "tensor=3"], capture_output=True, text=True, timeout=120)  # fmt: skip
+    done = python(FOLDER / "engine.py", "--device", "cpu", "--small", "--parts", "meshes", "--meshes", "tensor=3")
     assert done.returncode == 1
     assert "| tensor 3 | 3 | failed: " in done.stdout
     assert "parallel.tensor=3 does not divide the 4 heads: 1, 2, 4 would do" in done.stdout

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.workers.client import python
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "kernels.py"
 
 
 def run(*options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, PROGRAM, "--device", "cpu", "--small", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return python(PROGRAM, "--device", "cpu", "--small", *options)
 
 
 def test_table():

@@ -20,6 +20,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.videos import check_videos, find_videos, prepare_videos
 from energon_tasks.videos import Window, choose_frames, crop, video_loader
+from tests.waiting import PATIENCE_S
 
 FRAMES, WINDOW = 24, Window(frames=5, size=32)
 
@@ -63,7 +64,7 @@ def energon_prepare(folder: Path) -> None:
     command = [sys.executable, "-m", "megatron.energon.cli.main", "prepare", str(folder), "--non-interactive",
                "--split-ratio", "50,50,0", "--num-workers", "1", "--sample-type", "ImageSample", "--field-map",
                '{"image": "mp4"}']  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
 
 

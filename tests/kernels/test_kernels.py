@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cosmos_lidar import kernels
 from cosmos_lidar.kernels import Backends
+from tests.waiting import PATIENCE_S
 
 EPS = 1e-6
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -384,7 +385,7 @@ def test_triton_in_its_interpreter():
     """This file again, in a process of its own: Triton reads the switch when it is imported."""
     environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rN", "-k", "triton", __file__]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed >= sum(case.values[1] == "triton" for case in CASES) + 12, done.stdout[-1000:]
@@ -397,7 +398,7 @@ def test_import_has_no_side_effects():
         "heavy = {'triton', 'transformer_engine', 'nemo', 'lightning', 'torch.distributed.tensor'} & set(sys.modules); "
         "assert not heavy, heavy; assert kernels.current() == kernels.Backends()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 

@@ -8,8 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
+
+from tests.waiting import PATIENCE_S, wait_until
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue")
 
@@ -42,10 +44,10 @@ SchedulerParameters=sched_interval=1,bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-KillWait=5
+KillWait=120
 ReturnToService=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=60 State=UP
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=600 State=UP
 PartitionName=high Nodes=ALL PriorityTier=10 State=UP
 """
 
@@ -94,10 +96,10 @@ class OneNodeSlurm:
         names = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         files = [f"--{option}={self.folder}/munge/{name}" for option, name in names.items()]
         self._daemon("munged", "--foreground", "--force", *files)
-        self.until(lambda: (self.folder / "munge" / "socket").exists(), 10, "munged's socket")
+        self.until(lambda: (self.folder / "munge" / "socket").exists(), "munged's socket")
         self._daemon("slurmctld", "-D", "-f", str(self.config))
         self._daemon("slurmd", "-D", "-f", str(self.config))
-        self.until(lambda: "idle" in self.run("sinfo", "--noheader", "--format=%T", check=False), 30, "an idle node")
+        self.until(lambda: "idle" in self.run("sinfo", "--noheader", "--format=%T", check=False), "an idle node")
 
     def _daemon(self, *command: str) -> None:
         log = (self.folder / f"{command[0]}.out").open("wb")
@@ -107,7 +109,7 @@ class OneNodeSlurm:
     def run(self, *command: str, check: bool = True, cwd: Path | None = None, **env: str) -> str:
         """Run a SLURM command; returns what it wrote."""
         done = subprocess.run(
-            command, env=self.env | env, cwd=cwd, capture_output=True, text=True, timeout=30, check=False
+            command, env=self.env | env, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -121,21 +123,20 @@ class OneNodeSlurm:
         text = self.run("scontrol", "show", "job", job)
         return dict(re.findall(r"(\S+?)=(\S*)", text))
 
-    def wait(self, job: str, timeout_s: float) -> dict[str, str]:
+    def wait(self, job: str) -> dict[str, str]:
         """Wait until a job has ended for good; returns :meth:`job`."""
 
         def ended() -> bool:
             return self.job(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED")
 
-        self.until(ended, timeout_s, f"the end of job {job}")
+        self.until(ended, f"the end of job {job}")
         return self.job(job)
 
-    def until(self, true: object, timeout_s: float, what: str) -> None:
-        end = time.monotonic() + timeout_s
-        while not true():
-            if time.monotonic() > end:
-                raise TimeoutError(f"{what} did not come in {timeout_s} s\n{self._logs()}")
-            time.sleep(0.2)
+    def until(self, true: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+        try:
+            wait_until(true, what, patience_s, pause_s=0.2)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self._logs()}") from None
 
     def _logs(self) -> str:
         return "\n".join(f"== {file.name}\n{file.read_text()[-2000:]}" for file in sorted(self.folder.glob("*.out")))
@@ -143,7 +144,7 @@ class OneNodeSlurm:
     def stop(self) -> None:
         with contextlib.suppress(Exception):
             self.run("scancel", "--user=root", check=False)
-            self.until(lambda: not self.run("squeue", "--noheader", check=False).strip(), 15, "an empty queue")
+            self.until(lambda: not self.run("squeue", "--noheader", check=False).strip(), "an empty queue", 15)
         for daemon in reversed(self._daemons):
             daemon.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.launch.tools import find_tool
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = [ROOT / "docker" / "Dockerfile", ROOT / "docker" / "cpu.Dockerfile"]
@@ -109,5 +110,5 @@ def test_what_the_dockerfiles_copy_is_not_ignored():
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
 def test_hadolint_finds_nothing(file: Path):
     hadolint = find_tool("hadolint")
-    done = subprocess.run([hadolint, str(file)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([hadolint, str(file)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout

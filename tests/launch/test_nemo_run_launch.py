@@ -8,16 +8,18 @@ import pytest
 
 pytest.importorskip("nemo_run")
 
+from tests.waiting import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = ["recipes/lidar_tokenizer.py", "recipe=debug", "log.name=two words", "optim.betas=[0.5,0.9]"]
 
 
-def launch(home: Path, *arguments: str, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess:
+def launch(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "launch.nemo_run", *arguments]
     outside = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
     env = outside | {"NEMORUN_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "250"} | env
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def without_places(text: str, home: Path) -> str:
@@ -42,7 +44,7 @@ def test_dry_run_prints_what_would_be_started(tmp_path: Path, cluster: str):
 
 def test_the_batch_script_passes_the_shell_and_carries_the_functions(tmp_path: Path):
     text = (GOLDEN / "example.txt").read_text()
-    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert (ROOT / "launch" / "slurm" / "ranks.sh").read_text() in text
 
@@ -67,7 +69,7 @@ def test_local_runs_the_recipe_and_tells_how_it_ended(tmp_path: Path, steps: str
     pytest.importorskip("nemo")
     small = ["recipe=debug", f"trainer.max_steps={steps}", "trainer.export=false", "log.name=two words"]
     arguments = ["--cluster", "launch/clusters/local.yaml", RECIPE[0], *small]
-    done = launch(tmp_path / "home", *arguments, timeout_s=120, OUTPUT_ROOT=str(tmp_path / "runs"))
+    done = launch(tmp_path / "home", *arguments, OUTPUT_ROOT=str(tmp_path / "runs"))
     assert done.returncode == status, done.stdout + done.stderr
     metrics = tmp_path / "runs" / "posttraining" / "tokenizer" / "two words" / "metrics.csv"
     if status == 0:
@@ -101,9 +103,9 @@ def test_a_job_submitted_to_slurm_is_stopped_requeued_and_ends(slurm, tmp_path: 
 
     metrics = tmp_path / "runs" / "posttraining" / "tokenizer" / "two words" / "metrics.csv"
     rows = re.compile(r"^(\d+),\d", re.MULTILINE)
-    slurm.until(lambda: metrics.is_file() and len(rows.findall(metrics.read_text())) > 10, 120, "ten steps")
+    slurm.until(lambda: metrics.is_file() and len(rows.findall(metrics.read_text())) > 10, "ten steps")
     slurm.run("scancel", "--batch", "--signal=USR1", job)
-    found = slurm.wait(job, 200)
+    found = slurm.wait(job)
     logs = "\n".join(file.read_text() for file in sorted(home.rglob("*.out")))
     assert (found["JobState"], found["ExitCode"], found["Restarts"]) == ("COMPLETED", "0:0", "1"), logs
     assert "ranks ended with status 138" in logs

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.tools import find_tool
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "launch/slurm/train.sbatch"
@@ -17,7 +18,7 @@ SHELL_FILES = sorted([*ROOT.glob("launch/slurm/*.s*"), *ROOT.glob("docker/*.sh")
 @pytest.mark.parametrize("file", SHELL_FILES, ids=lambda file: file.name)
 def test_shellcheck_finds_nothing(file: Path):
     shellcheck = find_tool("shellcheck")
-    done = subprocess.run([shellcheck, "-x", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([shellcheck, "-x", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout
 
 
@@ -30,7 +31,7 @@ def submit(slurm, tmp_path: Path, *arguments: str, options: tuple[str, ...] = ()
 @pytest.mark.parametrize("status", [0, 2, 1, 130])
 def test_other_statuses_end_the_job(slurm, tmp_path: Path, status: int):
     job, out = submit(slurm, tmp_path, FAKE, str(status), options=("--ntasks-per-node=2",))
-    found = slurm.wait(job, 20)
+    found = slurm.wait(job)
     assert found["ExitCode"] == f"{status}:0", out.read_text()
     assert found["Restarts"] == "0"
     text = out.read_text()
@@ -41,7 +42,7 @@ def test_other_statuses_end_the_job(slurm, tmp_path: Path, status: int):
 
 def test_a_hung_rank_is_started_again_but_not_for_ever(slurm, tmp_path: Path):
     job, out = submit(slurm, tmp_path, FAKE, "75", MAX_RESTARTS="1")
-    found = slurm.wait(job, 60)
+    found = slurm.wait(job)
     assert (found["ExitCode"], found["Restarts"]) == ("75:0", "1"), out.read_text()
     text = out.read_text()
     assert text.count("ranks ended with status 75") == 2
@@ -54,9 +55,9 @@ def test_a_hung_rank_is_started_again_but_not_for_ever(slurm, tmp_path: Path):
 @pytest.mark.slow
 def test_every_rank_saves_on_sigusr1_even_one_that_begins_late(slurm, tmp_path: Path):
     job, out = submit(slurm, tmp_path, FAKE, "train", options=("--ntasks-per-node=2",))
-    slurm.until(lambda: out.is_file() and "training" in out.read_text(), 20, "the first rank")
+    slurm.until(lambda: out.is_file() and "training" in out.read_text(), "the first rank")
     slurm.run("scancel", "--batch", "--signal=USR1", job)
-    found = slurm.wait(job, 60)
+    found = slurm.wait(job)
     text = out.read_text()
     assert (found["ExitCode"], found["Restarts"]) == ("0:0", "1"), text
     for line in ("rank 0 saved after restart 0", "rank 1 saved after restart 0", "ranks ended with status 138"):
@@ -67,18 +68,18 @@ def test_every_rank_saves_on_sigusr1_even_one_that_begins_late(slurm, tmp_path: 
 
 def test_a_cancelled_job_saves_and_stays_cancelled(slurm, tmp_path: Path):
     job, out = submit(slurm, tmp_path, FAKE, "train")
-    slurm.until(lambda: out.is_file() and "training" in out.read_text(), 20, "the rank")
+    slurm.until(lambda: out.is_file() and "training" in out.read_text(), "the rank")
     slurm.run("scancel", job)
-    found = slurm.wait(job, 30)
+    found = slurm.wait(job)
     assert found["JobState"] == "CANCELLED"
-    slurm.until(lambda: not slurm.run("squeue", "--noheader").strip(), 30, "an empty queue")
+    slurm.until(lambda: not slurm.run("squeue", "--noheader").strip(), "an empty queue")
     assert "rank 0 saved after restart 0" in out.read_text()
     assert "requeued, restart" not in out.read_text()
 
 
 def test_a_recipe_that_is_not_there_is_refused(slurm, tmp_path: Path):
     job, out = submit(slurm, tmp_path, "recipes/no_such.py")
-    assert slurm.wait(job, 20)["ExitCode"] == "2:0"
+    assert slurm.wait(job)["ExitCode"] == "2:0"
     assert "usage, from the root of the repository" in out.read_text()
     assert "recipes/no_such.py" in out.read_text()
 
@@ -99,7 +100,7 @@ def test_container_flags_are_given_only_with_an_image(tmp_path: Path, contained:
     if contained:
         env |= {"CONTAINER_IMAGE": "nvcr.io#nvidia/pytorch:25.09-py3", "CONTAINER_MOUNTS": "/data:/data:ro"}
     command = ["bash", SCRIPT, "recipes/lidar_tokenizer.py", "log.name=two words"]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     words = re.findall(r"^<(.*)>$", done.stdout, re.MULTILINE)
     assert words[-2:] == ["recipes/lidar_tokenizer.py", "log.name=two words"]

@@ -11,6 +11,7 @@ pytest.importorskip("megatron.energon")
 from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
 from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.run_log import read_metrics
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "iter_000000020"
@@ -19,7 +20,7 @@ LAST = "iter_000000020"
 def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=150)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

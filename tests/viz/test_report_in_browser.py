@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from cosmos_lidar.viz import write_report
+from tests.waiting import PATIENCE_S
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: apt-get install chromium")
@@ -55,7 +56,7 @@ def open_page(path, profile, *flags, hash=""):
         "--enable-logging=stderr", "--window-size=1200,900", "--virtual-time-budget=6000", *flags,
         "--dump-dom", path.as_uri() + hash,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert "</html>" in done.stdout, done.stderr[-2000:]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return done.stdout, [line for line in console if "stall due to ReadPixels" not in line]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +44,7 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """Start the programs, wait for them, answer."""
         os.setpgid(0, 0)
+        _end_with_parent()
         request = json.loads(self.rfile.readline())
         self._answer({"group": os.getpgrp()})
         if request["ranks"]:
@@ -67,6 +70,10 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     max_children = 64
 
 
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing works on for nobody
+
+
 def _rank_environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "ROLE_RANK": rank, "GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1}
     sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"), ranks)
@@ -80,6 +87,7 @@ def _keep_store() -> tuple[int, int]:
     reading, writing = os.pipe()
     keeper = os.fork()
     if not keeper:
+        _end_with_parent()
         from torch.distributed import TCPStore
 
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -102,6 +110,7 @@ def _become(request: dict[str, Any], environment: dict[str, str]) -> NoReturn:
     """Run the program of the request in this process, as a fresh interpreter would; never returns."""
     status = 1
     try:
+        _end_with_parent()
         os.environ.clear()
         os.environ.update(request["environment"] | environment)
         os.chdir(request["folder"])
@@ -127,16 +136,19 @@ def _become(request: dict[str, Any], environment: dict[str, str]) -> NoReturn:
 
 
 def _run(program: list[str]) -> None:
-    """Run ``-c CODE …``, ``-m MODULE …`` or ``FILE …``."""
-    if program[0] == "-c":
-        sys.argv, sys.path[0] = ["-c", *program[2:]], ""
-        exec(compile(program[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
-    elif program[0] == "-m":
+    """Run ``-c CODE …``, ``-m MODULE …`` or ``FILE …`` as ``__main__``."""
+    main = sys.modules["__main__"] = sys.modules["__mp_main__"] = types.ModuleType("__main__")
+    if program[0] == "-m":
         sys.argv, sys.path[0] = program[1:], os.getcwd()
-        runpy.run_module(program[1], run_name="__main__", alter_sys=True)
+        runpy._run_module_as_main(program[1])
+    elif program[0] == "-c":
+        sys.argv, sys.path[0] = ["-c", *program[2:]], ""
+        exec(compile(program[1], "<string>", "exec"), vars(main))
     else:
-        sys.argv, sys.path[0] = program, str(Path(program[0]).resolve().parent)
-        runpy.run_path(program[0], run_name="__main__")
+        file = Path(program[0])
+        sys.argv, sys.path[0] = program, str(file.resolve().parent)
+        main.__file__ = str(file)
+        exec(compile(file.read_bytes(), str(file), "exec"), vars(main))
 
 
 def _wait_for_ranks(ranks: list[int]) -> int:
@@ -166,12 +178,6 @@ def _end(running: set[int], deadline: float) -> None:
 
 def _status(status: int) -> int:
     return os.waitstatus_to_exitcode(status)
-
-
-def _end_with_parent() -> None:
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; threads would not survive the forks
 
 
 def _check_threads() -> None:

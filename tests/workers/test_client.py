@@ -70,3 +70,16 @@ def test_what_hangs_is_killed_and_what_it_said_is_kept(tmp_path: Path) -> None:
         assert caught.value.stdout == "begun\n"
         pid = int((tmp_path / "pid").read_text())
         wait_until(lambda: not is_alive(pid), "the end of the program")
+
+
+def test_programs_may_start_processes_that_import_them(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import multiprocessing, dataclasses\n"
+        "@dataclasses.dataclass\n"
+        "class Point:\n    x: int\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(pool.map(Point, [4, 5]))\n"
+    )
+    done = python(tmp_path / "program.py")
+    assert (done.returncode, done.stdout) == (0, "[Point(x=4), Point(x=5)]\n"), done.stderr

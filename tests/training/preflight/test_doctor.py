@@ -19,6 +19,7 @@ from cosmos_lidar.training.preflight.doctor import base_memory, examine
 from cosmos_lidar.training.preflight.prediction import predict
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import dit, lidar_tokenizer, video_tokenizer
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
 FEW = (
@@ -46,7 +47,7 @@ def test_predicted_memory_is_what_training_takes(case: str, tmp_path: Path) -> N
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(ROOT / "recipes" / f"{name}.py"), *options], env=environment, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     rows = read_metrics(next(tmp_path.rglob("metrics.csv")))
