@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cosmos_lidar.clips import find_readers, open_clips, readers
+from cosmos_lidar.clips.health import check_clip
 from cosmos_lidar.clips.recognition import Strength, look_alike, strength_of
 from cosmos_lidar.errors import DataError
-from tests.clips.readers.example_trees import all_trees
+from tests.clips.readers.example_trees import all_trees, example_trees
 
 TREES = all_trees()
 KITTI_360 = ("KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/data/0000000000.bin",
@@ -141,6 +144,23 @@ def test_two_generic_readers_tie(add_reader, tmp_path):
     add_reader("other", "Strength.GENERIC if path.name == 'scans' else Strength.NONE")
     with pytest.raises(DataError, match="more than one reader recognises this: kitti, other"):
         open_clips(tmp_path / "scans")
+
+
+def test_the_reader_in_the_documentation_works(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "recordings.md").read_text(encoding="utf-8")
+    folder = tmp_path / "own_readers"
+    folder.mkdir()
+    (folder / "my_logs.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], encoding="utf-8")
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(folder)])
+    importlib.invalidate_caches()
+    (log,) = example_trees("my_logs", find_readers()["my_logs"])
+    log.write(tmp_path / "logs")
+    (tmp_path / "logs" / "drive_01" / "000000.xyz").write_text("10 1 0.5\n9 2 0\n")
+    (clip,) = open_clips(tmp_path / "logs")
+    assert (clip.clip_id, clip.format) == ("drive_01", "my_logs")
+    assert clip.points(0).tolist() == [[10.0, 1.0, 0.5], [9.0, 2.0, 0.0]]
+    assert check_clip(pickle.loads(pickle.dumps(clip))).problems == ()
+    assert [name for name, strength in strengths(tmp_path / "logs").items() if strength] == ["my_logs"]
 
 
 def test_strengths_of_answers():

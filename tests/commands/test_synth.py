@@ -45,6 +45,21 @@ def test_dataset_reads_back(tmp_path, sensor_file, capsys):
         assert np.abs(difference).mean() < 8  # H.264 in between
 
 
+def test_a_second_lidar_is_written_beside_the_first(tmp_path, sensor_file, capsys):
+    out = tmp_path / "set"
+    assert synth(out, sensor_file, "--drives", "1") == 0
+    assert synth(out, sensor_file, "--drives", "1", "--second-lidar", "nuscenes_hdl32e") == 0
+    assert "1 drives written" in capsys.readouterr().out.splitlines()[-1]  # the one lidar alone was not all of it
+    assert synth(out, sensor_file, "--drives", "1", "--second-lidar", "nuscenes_hdl32e") == 0
+    assert "0 drives written" in capsys.readouterr().out.splitlines()[-1]
+    (clip,) = open_clips(out)
+    assert {name: (one.sensor.name, len(one)) for name, one in clip.lidars.items()} == {
+        "lidar": ("tiny", 3), "bumper": ("nuscenes_hdl32e", 6)
+    }  # fmt: skip
+    bumper = clip.choose_lidar("bumper")
+    assert 0.2 < (bumper.range_map(5) > 0).mean() < 1
+
+
 def test_goes_on_where_it_stopped(tmp_path, sensor_file, capsys):
     out = tmp_path / "set"
     assert synth(out, sensor_file, "--drives", "2") == 0
