@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import sys
 
-from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitRun
+from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitTrainConfig
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
 from cosmos_lidar.training.family import Family
 
 
-def faditv2_7b() -> DitRun:
+def faditv2_7b() -> DitTrainConfig:
     """Return the published shape of 7 B parameters in bf16, sharded over 8 GPUs."""
-    return DitRun(
+    return DitTrainConfig(
         recipe="faditv2_7b",
         model=DitModelConfig(name="faditv2_7b", ema=EmaConfig(enabled=True, kind="power")),
         data=DitDataConfig(text_shape=[2048, 1024]),
         optim=OptimConfig(lr=2**-14.5, betas=[0.9, 0.99], weight_decay=0.1, warmup_steps=1000),
-        trainer=TrainerConfig(precision="bf16", save_every=1000, export=False),
+        trainer=TrainerConfig(precision="bf16", log_every=100, val_every=500, save_every=1000, export=False),
         parallel=ParallelConfig(data_shard=8, recompute="selective", compile=True),
         log=LogConfig(project="posttraining", group="diffusion", name="faditv2_7b"),
     )
 
 
-def debug() -> DitRun:
+def debug() -> DitTrainConfig:
     """Return a run of under a minute on one CPU core: synthetic latents, a network of 0.6 M parameters."""
     trainer = TrainerConfig(
         max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2, export=False
     )
-    return DitRun(
+    return DitTrainConfig(
         recipe="debug",
         synthetic_clips=16,
         model=DitModelConfig(name="faditv2_debug", n_views=2, ema=EmaConfig(enabled=True, kind="power")),
@@ -44,7 +44,7 @@ def debug() -> DitRun:
 
 FAMILY = Family(
     name="dit",
-    config=DitRun,
+    config=DitTrainConfig,
     job="cosmos_lidar.families.dit.job",
     recipes={"faditv2_7b": faditv2_7b, "debug": debug},
 )

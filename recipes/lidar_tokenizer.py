@@ -9,35 +9,45 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, LossConfig, ModelConfig, TokenizerRun
+from cosmos_lidar.families.lidar_tokenizer.config import (
+    PUBLISHED_KEYS,
+    DataConfig,
+    LidarTokenizerTrainConfig,
+    LossConfig,
+    ModelConfig,
+)
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, TrainerConfig
 from cosmos_lidar.training.family import Family
 
 
-def ci8x8_512() -> TokenizerRun:
+def ci8x8_512() -> LidarTokenizerTrainConfig:
     """Return the published fine-tuning: 10 frames of 512 x 896 per step and GPU, fp32, lr 4e-5, 10,000 steps."""
-    return TokenizerRun(
+    return LidarTokenizerTrainConfig(
         recipe="ci8x8_512",
         model=ModelConfig(name="CI8x8", resolution=512),
-        log=LogConfig(name="Cosmos-LidarTokenizer-CI8x8"),
+        optim=OptimConfig(lr=4e-5, betas=[0.5, 0.999], warmup_steps=5000),
+        trainer=TrainerConfig(max_steps=10_000, log_every=100, val_every=500, save_every=2000),
+        log=LogConfig(group="tokenizer", name="Cosmos-LidarTokenizer-CI8x8"),
     )
 
 
-def cv4x8x8_lidar() -> TokenizerRun:
+def cv4x8x8_lidar() -> LidarTokenizerTrainConfig:
     """Return the training of a tokenizer over time: 9 sweeps in a row of 512 x 448, compressed 4 x 8 x 8.
 
     The shards need runs of at least 9 frames: ``cosmos-lidar prepare --frames-per-sample 9`` or more.
     """
-    return TokenizerRun(
+    run = ci8x8_512()
+    return replace(
+        run,
         recipe="cv4x8x8_lidar",
         model=ModelConfig(name="CV4x8x8"),
         data=DataConfig(batch_size=1, sequence=9, crop_columns=448, val_batch_size=1),
-        trainer=TrainerConfig(precision="bf16"),
-        log=LogConfig(name="Cosmos-LidarTokenizer-CV4x8x8"),
+        trainer=replace(run.trainer, precision="bf16"),
+        log=replace(run.log, name="Cosmos-LidarTokenizer-CV4x8x8"),
     )
 
 
-def debug() -> TokenizerRun:
+def debug() -> LidarTokenizerTrainConfig:
     """Return a run of under a minute on one CPU core: two synthetic drives of a small sensor, a small network."""
     trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
     return replace(
@@ -48,13 +58,13 @@ def debug() -> TokenizerRun:
             channels=32, channels_mult=[1, 2, 2], num_res_blocks=1, resolution=64, loss=LossConfig(perceptual=0.0)
         ),
         data=DataConfig(batch_size=2, crop_columns=64, val_batch_size=2, workers=0, frames_per_clip=1, shuffle_runs=4),
-        optim=OptimConfig(lr=1e-3, warmup_steps=5),
+        optim=OptimConfig(lr=1e-3, betas=[0.5, 0.999], warmup_steps=5),
         trainer=trainer,
-        log=LogConfig(name="debug"),
+        log=LogConfig(group="tokenizer", name="debug"),
     )
 
 
-def demo() -> TokenizerRun:
+def demo() -> LidarTokenizerTrainConfig:
     """Return the training of `make demo`: a 3.6 M network from scratch, minutes on two CPU cores."""
     steps = 700
     loss, ema = LossConfig(perceptual=0.0, masked=True), EmaConfig(enabled=True, decay=0.98)
@@ -70,15 +80,16 @@ def demo() -> TokenizerRun:
         data=data,
         optim=OptimConfig(lr=1e-3, betas=[0.9, 0.99], warmup_steps=50, decay_until=steps),
         trainer=trainer,
-        log=LogConfig(name="demo"),
+        log=LogConfig(group="tokenizer", name="demo"),
     )
 
 
 FAMILY = Family(
     name="lidar_tokenizer",
-    config=TokenizerRun,
+    config=LidarTokenizerTrainConfig,
     job="cosmos_lidar.families.lidar_tokenizer.job",
     recipes={"ci8x8_512": ci8x8_512, "cv4x8x8_lidar": cv4x8x8_lidar, "debug": debug, "demo": demo},
+    aliases=PUBLISHED_KEYS,
 )
 RECIPES, train = FAMILY.recipes, FAMILY.train
 

@@ -10,14 +10,20 @@ from __future__ import annotations
 import sys
 
 from cosmos_lidar.families.dit.config import DitNoiseConfig
-from cosmos_lidar.families.lidargen.config import CanvasConfig, LidarGenDataConfig, LidarGenModelConfig, LidarGenRun
+from cosmos_lidar.families.lidargen.config import (
+    PUBLISHED_KEYS,
+    CanvasConfig,
+    LidarGenDataConfig,
+    LidarGenModelConfig,
+    LidarGenTrainConfig,
+)
 from cosmos_lidar.training.config import EmaConfig, LogConfig, OptimConfig, ParallelConfig, TrainerConfig
 from cosmos_lidar.training.family import Family
 
 
-def text2world_imagetolidar() -> LidarGenRun:
+def text2world_imagetolidar() -> LidarGenTrainConfig:
     """Return the published training of the 7 B network: bf16, batch 1 per GPU, 2000 steps, all of them warm-up."""
-    return LidarGenRun(
+    return LidarGenTrainConfig(
         recipe="text2world_imagetolidar",
         model=LidarGenModelConfig(ema=EmaConfig(enabled=True, kind="power")),
         optim=OptimConfig(lr=2**-14.3, betas=[0.9, 0.99], eps=1e-10, weight_decay=0.1, warmup_steps=2500),
@@ -27,7 +33,7 @@ def text2world_imagetolidar() -> LidarGenRun:
     )
 
 
-def single_gpu() -> LidarGenRun:
+def single_gpu() -> LidarGenTrainConfig:
     """Return a network of 60 M parameters on the published canvas, for one GPU."""
     run = text2world_imagetolidar()
     run.recipe, run.log = "single_gpu", LogConfig(group="diffusion_text2world", name="single_gpu")
@@ -38,7 +44,7 @@ def single_gpu() -> LidarGenRun:
     return run
 
 
-def small() -> LidarGenRun:
+def small() -> LidarGenTrainConfig:
     """Return a network of 3 M parameters for latents of small range maps and pictures, an hour on two CPU cores.
 
     It looks along rays, leaves out what the canvas does not fill, and learns straight paths; `encode-views` says which
@@ -46,7 +52,7 @@ def small() -> LidarGenRun:
     """
     steps = 7500
     canvas = CanvasConfig(views=3, lidar=[8, 32], image=[8, 32], dense=True)
-    return LidarGenRun(
+    return LidarGenTrainConfig(
         recipe="small",
         model=LidarGenModelConfig(
             name="faditv2_3m", objective="flow", rays=True, text=False, canvas=canvas,
@@ -61,14 +67,14 @@ def small() -> LidarGenRun:
     )  # fmt: skip
 
 
-def debug() -> LidarGenRun:
+def debug() -> LidarGenTrainConfig:
     """Return a run of under a minute on one CPU core: made-up latents, a network of 0.4 M parameters."""
     trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
     canvas = CanvasConfig(views=2, lidar=[6, 16], image=[8, 10])
     model = LidarGenModelConfig(
         name="faditv2_debug", n_views=3, canvas=canvas, ema=EmaConfig(enabled=True, kind="power")
     )
-    return LidarGenRun(
+    return LidarGenTrainConfig(
         recipe="debug",
         synthetic_clips=16,
         model=model,
@@ -81,7 +87,7 @@ def debug() -> LidarGenRun:
 
 FAMILY = Family(
     name="lidargen",
-    config=LidarGenRun,
+    config=LidarGenTrainConfig,
     job="cosmos_lidar.families.lidargen.job",
     recipes={
         "text2world_imagetolidar": text2world_imagetolidar,
@@ -89,6 +95,7 @@ FAMILY = Family(
         "small": small,
         "debug": debug,
     },
+    aliases=PUBLISHED_KEYS,
 )
 RECIPES, train = FAMILY.recipes, FAMILY.train
 

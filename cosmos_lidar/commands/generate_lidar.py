@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.commands._arguments import add_flag, add_lidar_argument
 
 if TYPE_CHECKING:
-    from cosmos_lidar.families.lidargen.config import LidarGenRun
+    from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
     from cosmos_lidar.families.lidargen.generate import LidarGenerator
     from cosmos_lidar.families.lidargen.inputs import Frame
     from cosmos_lidar.parallel.work_sharing import Share
@@ -144,7 +144,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     return generator, [frame_of_files(args.images, args.calibration, generator)]
 
 
-def _configuration(args: argparse.Namespace) -> LidarGenRun:
+def _configuration(args: argparse.Namespace) -> LidarGenTrainConfig:
     """Return the configuration of the checkpoint's run; options of the published command without effect are ignored."""
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.lidargen.generate import configuration

@@ -15,7 +15,7 @@ from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 
 if TYPE_CHECKING:
-    from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
+    from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _shards(recordings: Recordings, out: Path) -> None:
     prepare_shards(recordings.train + recordings.held_out, out / "shards", PrepareOptions(split_lists=tuple(lists)))
 
 
-def _training(options: DemoOptions) -> TokenizerRun:
+def _training(options: DemoOptions) -> LidarTokenizerTrainConfig:
     from recipes.lidar_tokenizer import demo
 
     run = demo()
@@ -117,7 +117,7 @@ def _training(options: DemoOptions) -> TokenizerRun:
     return replace(run, data=data, optim=optim, trainer=trainer, log=replace(run.log, root=str(options.out / "run")))
 
 
-def _train(run: TokenizerRun) -> tuple[int, Path]:
+def _train(run: LidarTokenizerTrainConfig) -> tuple[int, Path]:
     """Train; returns the signal that stopped training, and the path of the last exports without suffixes."""
     from recipes.lidar_tokenizer import FAMILY
 

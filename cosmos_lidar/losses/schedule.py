@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cosmos_lidar.errors import UserError
 
@@ -24,3 +25,27 @@ def piecewise_constant(step: int, boundaries: Sequence[int], values: Sequence[fl
     if list(boundaries) != sorted(boundaries):
         raise UserError(f"boundaries {list(boundaries)}: they must rise")
     return values[bisect_right(boundaries, step)]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight that changes once.
+
+    Attributes:
+        early: before ``boundary``.
+        late: from step ``boundary`` on.
+        boundary: optimizer step.
+    """
+
+    early: float
+    late: float
+    boundary: int
+
+    @property
+    def used(self) -> bool:
+        """It is not zero for good."""
+        return self.early != 0 or self.late != 0
+
+    def at(self, step: int) -> float:
+        """Return the weight at a step."""
+        return piecewise_constant(step, [self.boundary], [self.early, self.late])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,33 +10,9 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.losses.flow import FlowLoss
 from cosmos_lidar.losses.perceptual import PerceptualLoss
-from cosmos_lidar.losses.schedule import piecewise_constant
+from cosmos_lidar.losses.schedule import Weight
 
 TERMS = ("color", "perceptual", "gram", "flow")
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A loss weight that changes once.
-
-    Attributes:
-        early: before ``boundary``.
-        late: from step ``boundary`` on.
-        boundary: optimizer step.
-    """
-
-    early: float
-    late: float
-    boundary: int
-
-    @property
-    def used(self) -> bool:
-        """Whether it is ever nonzero."""
-        return self.early != 0 or self.late != 0
-
-    def at(self, step: int) -> float:
-        """Return the weight at a step."""
-        return piecewise_constant(step, [self.boundary], [self.early, self.late])
 
 
 class VideoLoss(nn.Module):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.overrides import apply_overrides, describe, load_config, to_yaml
+from cosmos_lidar.training.option_names import PREFIXES, REFUSED, names_of, translate
+from cosmos_lidar.training.overrides import apply_overrides, choices, describe, load_config, option_types, to_yaml
 
 if TYPE_CHECKING:
     from cosmos_lidar.training.engine import RunResult
@@ -21,31 +23,32 @@ T = TypeVar("T")
 def choose(
     argv: list[str], recipes: Mapping[str, Callable[[], T]], aliases: Mapping[str, str] | None = None
 ) -> tuple[T, argparse.Namespace]:
-    """Return the configuration that a command line asks for, and its flags.
+    """Return the configuration that a command line asks for, and its flags; ``given`` among them, the options named.
 
     The order is: the variant of ``recipe=NAME`` (the first one of ``recipes`` when none is named) or the file of
-    ``--config``, then each ``key=value``. ``aliases`` are other spellings of keys.
+    ``--config``, then each ``key=value``. ``aliases`` are further names of keys, beside those of
+    :mod:`cosmos_lidar.training.option_names`.
 
     Raises:
         UserError: an unknown variant or option, or a value of the wrong type.
     """
-    args = _parser(recipes).parse_args(argv)
-    chosen = [text.partition("=")[2] for text in args.overrides if text.startswith("recipe=")]
-    overrides = [_own_key(text, aliases or {}) for text in args.overrides if not text.startswith("recipe=")]
+    args = _parser(recipes, aliases or {}).parse_args(argv)
+    texts = [text for given in args.overrides if (text := translate(given, aliases or {})) is not None]
+    chosen = [text.partition("=")[2] for text in texts if text.startswith("recipe=")]
+    overrides = [text for text in texts if not text.startswith("recipe=")]
     name = chosen[-1] if chosen else next(iter(recipes))
     if name not in recipes:
-        raise UserError(f"recipe={name}: choose {' or '.join(recipes)}")
+        near = difflib.get_close_matches(name, recipes, n=1)
+        raise UserError(f"recipe={name}: valid: {', '.join(recipes)}" + (f" (did you mean {near[0]}?)" if near else ""))
     run = recipes[name]()
     if args.config is not None:
         if chosen:
             raise UserError(f"recipe={name} and --config {args.config} exclude each other: the file is complete")
-        run = load_config(type(run), args.config)
+        run = load_config(type(run), args.config, aliases)
+    args.given = {text.partition("=")[0].strip() for text in overrides}
+    if {"trainer.accumulate", "trainer.global_batch_size"} <= args.given:
+        raise UserError("trainer.accumulate and trainer.global_batch_size: give one, the other follows from it")
     return apply_overrides(run, overrides), args
-
-
-def _own_key(text: str, aliases: Mapping[str, str]) -> str:
-    key, separator, value = text.partition("=")
-    return aliases.get(key, key) + separator + value
 
 
 def recipe_main(
@@ -63,7 +66,7 @@ def recipe_main(
         recipes: variants by name, the default one first.
         train: trains on this rank and returns what the run left, or the number of the signal that ended it, else 0.
         argv: the command line, without the program.
-        aliases: other spellings of keys, as published recipes have them, and ours.
+        aliases: further names of keys, as published recipes have them -> ours.
     """
     from cosmos_lidar.log import configure
 
@@ -80,17 +83,30 @@ def recipe_main(
     return result.exit_status if hasattr(result, "exit_status") else 128 + result if result else 0
 
 
-def _parser(recipes: Mapping[str, Callable[[], T]]) -> argparse.ArgumentParser:
-    lines = [f"  recipe=NAME   {' | '.join(recipes)} (default {next(iter(recipes))})", ""]
-    for key, value, text in describe(next(iter(recipes.values()))()):
-        lines.append(f"  {key}={value}\n      {text}")
+def _parser(recipes: Mapping[str, Callable[[], Any]], aliases: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Train. Options are written key=value; the values shown are the defaults of the first variant.",
-        epilog="options:\n" + "\n".join(lines).replace("%", "%%"),
+        epilog="\n".join(_option_lines(recipes, aliases)).replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options, see below")
     parser.add_argument("--config", type=Path, help="start from the config.yaml of a run instead of a variant")
-    parser.add_argument("--dryrun", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--dryrun", action="store_true", help="print the resolved configuration and exit")
     parser.add_argument("--yes", "--no-confirm", action="store_true", help="accepted for scripts; nothing is asked")
     return parser
+
+
+def _option_lines(recipes: Mapping[str, Callable[[], Any]], aliases: Mapping[str, str]) -> Iterator[str]:
+    run = next(iter(recipes.values()))()
+    known = option_types(type(run))
+    further = names_of(known, aliases)
+    yield f"options:\n  recipe=NAME   {' | '.join(recipes)} (default {next(iter(recipes))})\n"
+    for key, value, text in describe(run):
+        valid = " | ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in choices(known[key]))
+        also = f" (also {', '.join(further[key])})" if key in further else ""
+        yield f"  {key}={value}{f'   {valid}' if valid else ''}\n      {text}{also}"
+    prefixes = ", ".join(prefix for prefix in PREFIXES if prefix)
+    yield (
+        "\nNames without a dot, such as tensor_model_parallel_size, are also understood behind "
+        f"{prefixes}; +key=value and ++key=value are key=value. Refused: {', '.join(sorted(REFUSED))}."
+    )

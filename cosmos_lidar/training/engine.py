@@ -7,9 +7,9 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
@@ -31,7 +31,7 @@ from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume
 from cosmos_lidar.training.checkpoint.manifest import checkpoint_step
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
-from cosmos_lidar.training.config import LogConfig, Run
+from cosmos_lidar.training.config import AnyConfig, LogConfig, accumulation
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals
@@ -41,6 +41,8 @@ from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import save_config
 from cosmos_lidar.training.run_log import RunLog, StepSize
 from cosmos_lidar.training.validation import Validate
+
+ConfigT = TypeVar("ConfigT", bound=AnyConfig)
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,36 @@ class Steps:
         return iter(self.loader)
 
 
-def run_folder(log: LogConfig) -> Path:
-    """Return ROOT/PROJECT/GROUP/NAME, where ROOT is ``log.root``, else ``$OUTPUT_ROOT``, else ``checkpoints``."""
+def run_folder(run: AnyConfig) -> Path:
+    """Return ROOT/PROJECT/GROUP/NAME, where ROOT is ``log.root``, else ``$OUTPUT_ROOT``, else ``checkpoints``.
+
+    An empty GROUP is the family, an empty NAME the recipe.
+    """
+    log = run.log
     root = log.root or os.environ.get("OUTPUT_ROOT") or "checkpoints"
-    return Path(root) / log.project / log.group / log.name
+    return Path(root, log.project, *_group_and_name(run))
+
+
+def _group_and_name(run: AnyConfig) -> tuple[str, str]:
+    return run.log.group or run.family, run.log.name or run.recipe or "run"
+
+
+def resolved(run: ConfigT, sizes: MeshSizes) -> ConfigT:
+    """Return a configuration with everything filled in that depends on the machine: this is what a run records.
+
+    Args:
+        run: with a ``log.wandb`` of auto, an empty ``log.group`` or ``log.name``, or a ``trainer.global_batch_size``.
+        sizes: of the mesh.
+
+    Raises:
+        UserError: the global batch size is no multiple of the samples of all ranks.
+    """
+    group, name = _group_and_name(run)
+    wandb = run.log.wandb
+    if wandb == "auto":
+        wandb = bool(os.environ.get("WANDB_API_KEY")) and importlib.util.find_spec("wandb") is not None
+    log = replace(run.log, wandb=wandb, group=group, name=name)
+    return replace(run, log=log, trainer=replace(run.trainer, accumulate=accumulation(run, sizes.data)))
 
 
 class Session:
@@ -137,7 +165,7 @@ class Session:
         run: the configuration, checked by its family.
 
     Attributes:
-        run: as given.
+        run: as given, with what it leaves open filled in (see :func:`resolved`).
         folder: of the run, ROOT/PROJECT/GROUP/NAME.
         sizes: of the mesh.
         on_gpu: this rank trains on a GPU.
@@ -151,15 +179,15 @@ class Session:
     resume: Path | None
     share: DataShare
 
-    def __init__(self, run: Run) -> None:
-        _check_loggers(run.log)
+    def __init__(self, run: AnyConfig) -> None:
         wanted = run.parallel
-        self.run = run
-        self.on_gpu = use_gpu(run.trainer.accelerator)
         self.sizes = mesh_sizes(
             wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count()
         )
-        self.folder = run_folder(run.log)
+        self.run = resolved(run, self.sizes)
+        _check_loggers(self.run.log)
+        self.on_gpu = use_gpu(run.trainer.accelerator)
+        self.folder = run_folder(self.run)
 
     def __enter__(self) -> Session:
         """Start the process group, find the checkpoint to resume from, and seed all random numbers."""
@@ -234,7 +262,7 @@ def use_gpu(accelerator: str) -> bool:
     return accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
 
 
-def _data_seed(run: Run, sizes: MeshSizes, resume: Path | None) -> int:
+def _data_seed(run: AnyConfig, sizes: MeshSizes, resume: Path | None) -> int:
     """Return the seed of the data: another one where the data cannot go on and would begin with what was seen."""
     if resume is None:
         return run.trainer.seed
@@ -250,7 +278,7 @@ def _check_loggers(log: LogConfig) -> None:
 
 
 def _make_callbacks(
-    run: Run, job: Job, sizes: MeshSizes, folder: Path, resume: Path | None, stop: StopSignals
+    run: AnyConfig, job: Job, sizes: MeshSizes, folder: Path, resume: Path | None, stop: StopSignals
 ) -> list[Any]:
     """Return the callbacks in the order of their work after a step: average, agree to stop, note, validate, save."""
     every, model = run.trainer, job.model
@@ -271,7 +299,7 @@ def _make_callbacks(
     return ([ema] if ema else []) + [stop, log, *validate, save, *hang]
 
 
-def step_size(run: Run, job: Job, sizes: MeshSizes) -> StepSize:
+def step_size(run: AnyConfig, job: Job, sizes: MeshSizes) -> StepSize:
     """Return what one step of the whole run is made of."""
     samples = job.batch_size * sizes.data
     flops = samples * training_flops(job.model.network, job.model.meta_inputs())
@@ -279,7 +307,7 @@ def step_size(run: Run, job: Job, sizes: MeshSizes) -> StepSize:
     return StepSize(samples, samples * job.model.tokens_per_sample(), flops, sizes.world, peak)
 
 
-def _make_trainer(run: Run, sizes: MeshSizes, on_gpu: bool, callbacks: list[Any]) -> Trainer:
+def _make_trainer(run: AnyConfig, sizes: MeshSizes, on_gpu: bool, callbacks: list[Any]) -> Trainer:
     config = run.trainer
     local = int(os.environ.get("LOCAL_WORLD_SIZE", sizes.world))
     alone = sizes.world == 1 and config.precision == "fp32"
@@ -303,7 +331,7 @@ def _make_trainer(run: Run, sizes: MeshSizes, on_gpu: bool, callbacks: list[Any]
     )
 
 
-def _start_loggers(trainer: Trainer, run: Run, folder: Path) -> None:
+def _start_loggers(trainer: Trainer, run: AnyConfig, folder: Path) -> None:
     """Let NeMo's experiment manager make the loggers, in a folder of their own: it moves away what it finds in it."""
     from nemo.utils.exp_manager import exp_manager
 

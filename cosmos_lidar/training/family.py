@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cosmos_lidar.training.command_line import choose, recipe_main
+from cosmos_lidar.training.config import AnyConfig
 from cosmos_lidar.training.overrides import load_config
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.training.engine import DataShare, Job, RunResult
     from cosmos_lidar.training.model import TrainedModel
 
-ConfigT = TypeVar("ConfigT", bound=Any)
+ConfigT = TypeVar("ConfigT", bound=AnyConfig)
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Family(Generic[ConfigT]):
     Attributes:
         name: of the recipe file, and value of ``family`` in every configuration.
         recipes: functions that return a configuration, by variant; the first one is the default.
-        config: type of the configurations.
-        job: dotted name of the module that builds a training job, imported when it is needed. It has
-            ``check(run)``, ``make_job(run, folder, share)``, ``make_dry_model(run)`` and
-            ``export_weights(weights, average, folder, step)``, see :meth:`export_weights`.
+        config: type of the configurations; its ``check()`` refuses options that cannot work together.
+        job: dotted name of the module that builds a training job, imported when it is needed: it has
+            ``make_job(run, folder, share)``, ``make_dry_model(run)`` and ``export_weights(weights, average, folder,
+            step)``, as in :mod:`cosmos_lidar.families.dit.job`.
         aliases: further option names, as published command lines have them -> ours.
     """
 
@@ -69,7 +70,7 @@ class Family(Generic[ConfigT]):
         Raises:
             UserError: the message names the options and valid values.
         """
-        self._module().check(run)
+        run.check()
 
     def make_job(self, run: ConfigT, folder: Path, share: DataShare) -> Job:
         """Return network, data and exports of a run.
@@ -108,13 +109,13 @@ class Family(Generic[ConfigT]):
         Raises:
             UserError: an impossible option, unusable data or weights, or a loss that is not finite.
         """
+        self.check(run)
         from cosmos_lidar.training.engine import Session
 
-        self.check(run)
         with Session(run) as session:
             if session.finished:
                 return session.result()
-            job = self.make_job(run, session.folder, session.share)
+            job = self.make_job(session.run, session.folder, session.share)
             return session.fit(job, watchers)
 
     def main(self, argv: list[str] | None = None) -> int:

@@ -1,15 +1,21 @@
-"""``key=value`` on the command line: typed, checked, and a hint where a key does not exist."""
+"""Options as ``key=value`` text: typed, checked against the configuration's annotations, with a hint for wrong keys.
+
+A configuration is a tree of dataclasses whose leaves are annotated ``bool``, ``int``, ``float``, ``str``,
+``Literal[…]``, ``list[…]``, or a union of these and None.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
+import copy
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from cosmos_lidar.errors import DataError, UserError, nearest
 from cosmos_lidar.files import atomic_write, read_yaml
@@ -25,26 +31,31 @@ def apply_overrides(run: T, overrides: Iterable[str]) -> T:
         UserError: a text without ``=``, a key that does not exist (the nearest one is named), or a value of another
             type (key, value and type are named).
     """
-    config = OmegaConf.structured(run)
+    run = copy.deepcopy(run)
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
-            raise UserError(f"{text!r} is no option: write key=value, such as trainer.max_steps=100")
-        _set(config, key.strip(), value, where="")
-    return OmegaConf.to_object(config)
+            raise UserError(f"{text!r}: expected key=value, such as trainer.max_steps=100")
+        set_option(run, key.strip(), value)
+    return run
 
 
-def load_config(kind: type[T], path: Path) -> T:
+def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = None) -> T:
     """Return the dataclass tree of type ``kind`` that :func:`save_config` wrote to ``path``.
+
+    Args:
+        kind: type of the configuration.
+        path: YAML file.
+        aliases: former names of keys -> today's.
 
     Raises:
         DataError: the file is missing or no YAML mapping.
         UserError: a key does not exist or has a value of another type.
     """
-    config = OmegaConf.structured(kind())
+    run = kind()
     for key, value in _leaves(read_yaml(path, _WANTED)):
-        _set(config, key, value, where=f" in {path}")
-    return OmegaConf.to_object(config)
+        set_option(run, (aliases or {}).get(key, key), value, where=f" in {path}")
+    return run
 
 
 def read_key(path: Path, key: str) -> object:
@@ -60,24 +71,85 @@ def read_key(path: Path, key: str) -> object:
 
 
 def save_config(run: object, path: Path) -> None:
-    """Write the dataclass tree as YAML, whole or not at all."""
+    """Write the dataclass tree as YAML; the file is replaced atomically."""
     with atomic_write(path, sync=True) as partial:
         partial.write_text(to_yaml(run), encoding="utf-8")
 
 
-def to_yaml(run: object) -> str:
+def to_yaml(run: Any) -> str:
     """Return the dataclass tree as YAML text."""
-    return OmegaConf.to_yaml(OmegaConf.structured(run))
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(run)))
 
 
 def describe(run: object, prefix: str = "") -> Iterator[tuple[str, object, str]]:
-    """Yield (key, default, meaning) of every field of the tree, in the order of declaration."""
-    for field in fields(run):
+    """Yield (key, default, meaning) of every option of the tree, in the order of declaration."""
+    for field in fields(run):  # type: ignore[arg-type]
         key, value = prefix + field.name, getattr(run, field.name)
         if is_dataclass(value):
             yield from describe(value, f"{key}.")
         else:
             yield key, value, field.metadata.get("help", "")
+
+
+def option_types(kind: type) -> Mapping[str, Any]:
+    """Return the annotation of every option of a configuration type, by key."""
+    return dict(_annotations(kind))
+
+
+def choices(annotation: Any) -> tuple[Any, ...]:
+    """Return the values that an option can take, where its annotation lists them; else ()."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        listed = [(True, False) if part is bool else choices(part) for part in get_args(annotation)]
+        return tuple(value for part in listed for value in part) if all(listed) else ()
+    return ()
+
+
+def get_option(run: object, key: str) -> Any:
+    """Return the value of an option by its dotted key."""
+    for name in key.split("."):
+        run = getattr(run, name)
+    return run
+
+
+def set_option(run: object, key: str, value: object, where: str = "") -> None:
+    """Set an option of the tree ``run`` in place.
+
+    Args:
+        run: a dataclass tree.
+        key: dotted.
+        value: text, as on a command line, or a value of YAML.
+        where: added to messages, such as `` in FILE``.
+
+    Raises:
+        UserError: no such key, or a value of another type.
+    """
+    known = option_types(type(run))
+    if key not in known:
+        raise UserError(f"unknown option {key!r}{where}; the nearest one is {nearest(key, known)!r} (--help lists all)")
+    try:
+        converted = _convert(_parse(value, known[key]), known[key])
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{key}={value}{where}: {_expected(known[key], value)}") from error
+    parent, _, name = key.rpartition(".")
+    setattr(get_option(run, parent) if parent else run, name, converted)
+
+
+def check_types(run: object) -> None:
+    """Refuse values that are not of the type, or among the choices, of their option.
+
+    Raises:
+        UserError: the message names option, value and valid values.
+    """
+    for key, annotation in _annotations(type(run)):
+        value = get_option(run, key)
+        try:
+            _convert(value, annotation)
+        except ValueError as error:
+            raise UserError(f"{key}={value}: {_expected(annotation, value)}") from error
 
 
 def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -88,26 +160,69 @@ def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{name}", value
 
 
-def _set(config: DictConfig, key: str, value: object, where: str) -> None:
-    known = {name: kind for name, kind in _field_types(OmegaConf.get_type(config), "")}
-    if key not in known:
-        raise UserError(f"unknown option {key!r}{where}; the nearest one is {nearest(key, known)!r} (--help lists all)")
-    kind = known[key]
-    try:
-        parsed = yaml.safe_load(value) if isinstance(value, str) and kind != "str" else value
-        if isinstance(parsed, (list, tuple)) != kind.startswith("list") and parsed is not None:
-            raise ValueError
-        if isinstance(parsed, bool) != (kind == "bool"):
-            raise ValueError
-        OmegaConf.update(config, key, parsed)
-    except (OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{key}={value}{where} is of the wrong type: {kind} is wanted") from error
-
-
-def _field_types(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
-    types = get_type_hints(kind)
+@cache
+def _annotations(kind: type, prefix: str = "") -> tuple[tuple[str, Any], ...]:
+    found: list[tuple[str, Any]] = []
+    hints = get_type_hints(kind)
     for field in fields(kind):
-        if is_dataclass(types[field.name]):
-            yield from _field_types(types[field.name], f"{prefix}{field.name}.")
+        if is_dataclass(hints[field.name]):
+            found += _annotations(hints[field.name], f"{prefix}{field.name}.")
         else:
-            yield prefix + field.name, str(field.type)
+            found.append((prefix + field.name, hints[field.name]))
+    return tuple(found)
+
+
+def _parse(value: object, annotation: Any) -> object:
+    """Return what a text on the command line stands for: YAML, but plain text where only text is expected."""
+    textual = annotation is str or (choices(annotation) and all(isinstance(one, str) for one in choices(annotation)))
+    return yaml.safe_load(value) if isinstance(value, str) and not textual else value
+
+
+def _convert(value: Any, annotation: Any) -> Any:
+    """Return ``value`` as the annotated type.
+
+    Raises:
+        ValueError: it is of another type, or not among the choices.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, arguments)
+    if origin is Literal:
+        value = "off" if value is False and "off" in arguments else value  # YAML reads a bare off as false
+        return _require(value, value in arguments)
+    if origin is list:
+        _require(value, isinstance(value, (list, tuple)))
+        return [_convert(one, arguments[0]) for one in value]
+    if annotation is bool or isinstance(value, bool):
+        return _require(value, annotation is bool and isinstance(value, bool))
+    _require(value, isinstance(value, (str, int, float)))
+    if annotation is int:
+        _require(value, not isinstance(value, float))
+    return annotation(value)
+
+
+def _convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    for kind in kinds:
+        try:
+            if kind is not type(None):
+                return _convert(value, kind)
+        except ValueError:
+            continue
+    raise ValueError
+
+
+def _require(value: Any, fits: bool) -> Any:
+    if not fits:
+        raise ValueError
+    return value
+
+
+def _expected(annotation: Any, value: object) -> str:
+    valid = [str(one).lower() if isinstance(one, bool) else str(one) for one in choices(annotation)]
+    if not valid:
+        name = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+        return f"expected {name}, got {value!r}"
+    near = difflib.get_close_matches(str(value), valid, n=1)
+    return f"valid: {', '.join(valid)}" + (f" (did you mean {near[0]}?)" if near else "")

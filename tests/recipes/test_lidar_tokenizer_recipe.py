@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
+from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.run_log import read_metrics
 from tests.waiting import PATIENCE_S
@@ -41,7 +41,7 @@ def test_a_run_leaves_everything_that_is_needed(finished: Path):
     endings = ("", ".pt", ".safetensors", "_enc.jit", "_dec.jit", "_ema.jit")
     assert {LAST + ending for ending in endings} | {"config.yaml", "latest_checkpoint.txt"} <= names
     assert not [name for name in names if "part" in name]
-    run = load_config(TokenizerRun, finished / "config.yaml")
+    run = load_config(LidarTokenizerTrainConfig, finished / "config.yaml")
     assert run.trainer.max_steps == 20
     assert (checkpoints / "config.yaml").read_text() == (finished / "config.yaml").read_text()
     assert list((finished / "logs" / "from_000000000").glob("events.out.tfevents.*"))

@@ -1,76 +1,9 @@
-from pathlib import Path
-
 import pytest
 
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun, check
-from cosmos_lidar.training.command_line import choose, recipe_main
-from cosmos_lidar.training.overrides import apply_overrides, describe, load_config, save_config
-from recipes.lidar_tokenizer import RECIPES, ci8x8_512, debug
-
-
-def test_overrides_are_typed():
-    run = apply_overrides(debug(), ["optim.lr=2e-5", "trainer.max_steps=7", "data.path=12", "model.channels=null",
-                                    "optim.betas=[0.1, 0.2]", "model.loss.masked=true"])  # fmt: skip
-    assert (run.optim.lr, run.trainer.max_steps, run.data.path, run.model.channels) == (2e-5, 7, "12", None)
-    assert run.optim.betas == [0.1, 0.2]
-    assert run.model.loss.masked is True
-    assert isinstance(run, TokenizerRun)
-    assert debug().trainer.max_steps != 7  # the recipe itself is untouched
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("trainer.max_step=3", ["'trainer.max_step'", "'trainer.max_steps'"]),
-        ("lr=3", ["'lr'", "nearest"]),
-        ("model=3", ["'model'"]),
-        ("trainer.max_steps=many", ["trainer.max_steps=many", "int"]),
-        ("trainer.max_steps=1.5", ["trainer.max_steps=1.5", "int"]),
-        ("trainer.max_steps=null", ["trainer.max_steps=null", "int"]),
-        ("trainer.max_steps=true", ["trainer.max_steps=true", "int"]),
-        ("model.loss.masked=3", ["model.loss.masked=3", "bool"]),
-        ("optim.betas=3", ["optim.betas=3", "list[float]"]),
-        ("optim.betas=[a,b]", ["optim.betas=[a,b]", "list[float]"]),
-        ("optim.lr={a: 1}", ["optim.lr={a: 1}", "float"]),
-        ("--", ["key=value"]),
-    ],
-)
-def test_wrong_overrides_name_key_value_and_type(text, said):
-    with pytest.raises(UserError) as error:
-        apply_overrides(debug(), [text])
-    assert all(part in str(error.value) for part in said), str(error.value)
-
-
-def test_a_run_comes_back_from_its_file(tmp_path: Path):
-    run = apply_overrides(debug(), ["optim.lr=1e-05", "log.name=a b", "model.checkpoint="])
-    save_config(run, tmp_path / "config.yaml")
-    assert load_config(TokenizerRun, tmp_path / "config.yaml") == run
-    chosen, args = choose(["--config", str(tmp_path / "config.yaml"), "trainer.seed=5", "--dryrun"], RECIPES)
-    assert chosen.trainer.seed == 5
-    assert chosen.optim.lr == 1e-5
-    assert args.dryrun
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("trainer: {max_stepz: 3}", "trainer.max_stepz"),
-        ("trainer: {max_steps: x}", "trainer.max_steps=x"),
-        ("- 1", "not a mapping"),
-        ("a: [", "cannot be read"),
-    ],
-)
-def test_a_wrong_file_is_named(tmp_path: Path, text, said):
-    path = tmp_path / "config.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError) as error:
-        load_config(TokenizerRun, path)
-    assert said in str(error.value)
-    assert str(path) in str(error.value)
-    with pytest.raises(DataError, match="cannot be read"):
-        load_config(TokenizerRun, tmp_path / "none.yaml")
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.config import EmaConfig, OptimConfig, TrainConfig, accumulation
+from cosmos_lidar.training.overrides import apply_overrides
+from recipes.lidar_tokenizer import ci8x8_512, debug
 
 
 @pytest.mark.parametrize(
@@ -87,7 +20,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, text, said):
 )
 def test_impossible_combinations_are_refused_at_the_start(overrides, said):
     with pytest.raises(UserError) as error:
-        check(apply_overrides(ci8x8_512(), overrides))
+        apply_overrides(ci8x8_512(), overrides).check()
     assert all(part in str(error.value) for part in said), str(error.value)
 
 
@@ -102,18 +35,24 @@ def test_published_settings():
     assert (run.model.resolution, run.trainer.precision) == (512, "fp32")
 
 
-def test_every_option_is_described():
-    rows = list(describe(TokenizerRun()))
-    assert len(rows) > 40
-    assert all(text for _, _, text in rows)
+def test_shared_defaults_are_nobodys():
+    optim, ema = OptimConfig(), EmaConfig()
+    assert (optim.betas, optim.warmup_steps, optim.decay_until) == ([0.9, 0.999], 0, 0)
+    assert not ema.enabled
+    with pytest.raises(TypeError, match="declares model and data"):
+        TrainConfig()
 
 
-def test_command_line_messages(capsys):
-    assert recipe_main(RECIPES, lambda run: 0, ["recipe=large"]) == 2
-    assert "recipe=large: choose ci8x8_512 or cv4x8x8_lidar or debug" in capsys.readouterr().err
-    assert recipe_main(RECIPES, lambda run: 0, ["--yes", "recipe=debug", "trainer.max_steps=4", "--dryrun"]) == 0
-    assert "max_steps: 4" in capsys.readouterr().out
-    assert recipe_main(RECIPES, lambda run: 15, ["recipe=debug"]) == 143
-    with pytest.raises(SystemExit):
-        recipe_main(RECIPES, lambda run: 0, ["--help"])
-    assert "optim.warmup_steps=5000" in capsys.readouterr().out
+@pytest.mark.parametrize(("total", "ranks", "batches"), [(0, 4, 3), (8, 4, 1), (32, 4, 4), (6, 1, 3)])
+def test_a_global_batch_size_is_micro_batches_of_all_ranks(total, ranks, batches):
+    run = apply_overrides(debug(), ["trainer.accumulate=3", f"trainer.global_batch_size={total}", "data.batch_size=2"])
+    assert accumulation(run, ranks) == batches
+
+
+def test_a_global_batch_size_that_does_not_divide():
+    run = apply_overrides(debug(), ["trainer.global_batch_size=20", "data.batch_size=2"])
+    with pytest.raises(UserError) as error:
+        accumulation(run, 4)
+    said = str(error.value)
+    assert "trainer.global_batch_size=20: not a multiple of 8" in said
+    assert "data.batch_size=2 on 4 data ranks; valid: 16, 24" in said

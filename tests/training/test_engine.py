@@ -135,7 +135,7 @@ def test_a_value_that_is_not_finite_stops_all_ranks_and_says_where(tmp_path: Pat
     assert dumps[1]["batch"]["clip_ids"] == poisoned
     assert torch.isnan(dumps[1]["batch"]["latents"]).all()
     assert torch.isfinite(dumps[0]["batch"]["latents"]).all()
-    run = load_config(dit.DitRun, folder / "config.yaml")
+    run = load_config(dit.DitTrainConfig, folder / "config.yaml")
     with pytest.raises(UserError, match="had 2 processes, this is 1: torchrun --nproc_per_node=2"):
         replay(dit.FAMILY, run, folder, 4, tmp_path / "dumps")
 
@@ -269,13 +269,13 @@ def test_bf16_trains_to_about_the_same_losses(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["parallel.tensor=2"], "does not make the 1 processes"),
-        (["parallel.attention=flash"], "parallel.attention=flash: choose ulysses or gather or ring"),
+        (["parallel.attention=flash"], "parallel.attention=flash: valid: ulysses, gather, ring"),
         (["kernels.norm=triton"], "kernels.norm=triton"),
         (["trainer.precision=fp8"], "trainer.precision=fp8"),
         (["data.latent_shape=[16,3,8,16]"], "do not divide"),
         (["data.text_shape=[8,32]"], "takes embeddings of width 64"),
         (["model.checkpoint=nowhere.pt"], "nowhere.pt"),
-        (["guard.spike=ignore"], "choose off or skip or rollback"),
+        (["guard.spike=ignore"], "valid: off, skip, rollback"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: list[str], message: str, tmp_path: Path) -> None:

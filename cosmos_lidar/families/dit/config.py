@@ -1,11 +1,11 @@
-"""What a training run of a diffusion transformer on latents can be told."""
+"""Configuration of diffusion transformer training on latents."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
+from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
 
 
 @dataclass
@@ -48,27 +48,29 @@ class DitDataConfig:
 
 
 @dataclass
-class DitRun(Run):
-    """One training run of a diffusion transformer, complete: the same value gives the same run."""
+class DitTrainConfig(TrainConfig[DitModelConfig, DitDataConfig]):
+    """Configuration of one training run of a diffusion transformer."""
 
     family: str = setting("dit", "file of recipes/ that this run belongs to")
     synthetic_clips: int = setting(0, "make that many synthetic latents first when data.path is empty (debug)")
     model: DitModelConfig = field(default_factory=DitModelConfig)
     data: DitDataConfig = field(default_factory=DitDataConfig)
 
+    def check(self) -> None:
+        """Refuse options that cannot work together, before anything is allocated.
 
-def check(run: DitRun) -> None:
-    """Refuse combinations that cannot work, before anything is allocated.
+        Raises:
+            UserError: the message names the options and valid values.
+        """
+        super().check()
+        data = self.data
+        refuse_below({"data.batch_size": (data.batch_size, 1), "data.workers": (data.workers, 0)})
+        if len(data.latent_shape) != 4:
+            raise UserError(f"data.latent_shape={data.latent_shape}: expected four sizes, such as [16,4,64,112]")
+        if len(data.text_shape) not in (0, 2):
+            raise UserError(f"data.text_shape={data.text_shape}: expected two sizes, such as [512,1024], or []")
+        if not data.path and not self.synthetic_clips:
+            raise UserError("data.path is empty: give a folder of shards of latents (data.path=latents)")
 
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    check_run(run)
-    data = run.data
-    refuse_below({"data.batch_size": (data.batch_size, 1), "data.workers": (data.workers, 0)})
-    if len(data.latent_shape) != 4:
-        raise UserError(f"data.latent_shape={data.latent_shape}: four sizes, such as [16,4,64,112]")
-    if len(data.text_shape) not in (0, 2):
-        raise UserError(f"data.text_shape={data.text_shape}: two sizes, such as [512,1024], or [] for none")
-    if not data.path and not run.synthetic_clips:
-        raise UserError("data.path is empty: give a folder of shards of latents (data.path=latents)")
+
+DitRun = DitTrainConfig  # the former name

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.dit.config import DitRun, check
+from cosmos_lidar.families.dit.config import DitTrainConfig
 from cosmos_lidar.families.dit.export import export_weights
 from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.families.export import export_trained
@@ -28,7 +28,6 @@ _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
 
 __all__ = [
-    "check",
     "export_weights",
     "load_job",
     "make_dry_model",
@@ -38,13 +37,13 @@ __all__ = [
 ]
 
 
-def make_job(run: DitRun, folder: Path, share: DataShare) -> Job:
+def make_job(run: DitTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
     return load_job(run, DitModel(run, make_network(run), folder), folder, share)
 
 
 def load_job(
-    run: DitRun, model: DitModel, folder: Path, share: DataShare, loader: Callable[..., Any] | None = None
+    run: DitTrainConfig, model: DitModel, folder: Path, share: DataShare, loader: Callable[..., Any] | None = None
 ) -> Job:
     """Return a model with the data of its run: latents, or what ``loader`` reads."""
     from energon_tasks.latents import latents_loader
@@ -61,12 +60,12 @@ def load_job(
     return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export)
 
 
-def make_dry_model(run: DitRun) -> DitModel:
+def make_dry_model(run: DitTrainConfig) -> DitModel:
     """Return the model with random weights on the current default device; the data is not looked at."""
     return DitModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())
 
 
-def make_network(run: DitRun) -> nn.Module:
+def make_network(run: DitTrainConfig) -> nn.Module:
     """Return the network, with the weights of ``model.checkpoint`` if that is set.
 
     Raises:
@@ -82,7 +81,7 @@ def make_network(run: DitRun) -> nn.Module:
     return network
 
 
-def synthetic_latents(folder: Path, run: DitRun) -> Path:
+def synthetic_latents(folder: Path, run: DitTrainConfig) -> Path:
     """Return a folder of shards of made-up latents: smooth waves, different in each clip; rank 0 makes it."""
     from cosmos_lidar.shards.manifest import index_with_energon
 
@@ -97,7 +96,7 @@ def synthetic_latents(folder: Path, run: DitRun) -> Path:
     return made_once(folder, folder / ".nv-meta" / "dataset.yaml", make)
 
 
-def _write_shard(folder: Path, split: str, clips: range, run: DitRun) -> str:
+def _write_shard(folder: Path, split: str, clips: range, run: DitTrainConfig) -> str:
     import webdataset
 
     name = f"{split}-000000.tar"

@@ -1,6 +1,6 @@
-"""What a training run of a lidar tokenizer can be told. Defaults are the published settings.
+"""Configuration of lidar tokenizer training. Defaults of model and data are the published settings.
 
-A recipe is a function that returns a :class:`TokenizerRun`; the command line then overrides single fields
+A recipe is a function that returns a :class:`LidarTokenizerTrainConfig`; the command line then overrides single fields
 (:mod:`cosmos_lidar.training.overrides`).
 """
 
@@ -11,12 +11,19 @@ from dataclasses import dataclass, field
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
+from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
+
+# Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
+PUBLISHED_KEYS = {
+    "dataloader_val.batch_size": "data.val_batch_size",
+    "model.config.ema.enabled": "model.ema.enabled",
+    "model.config.network.resolution": "model.resolution",
+}
 
 
 @dataclass
 class LossConfig:
-    """What the tokenizer is trained to make small: the weighted sum of these terms, each averaged over the picture."""
+    """Loss: the weighted sum of these terms, each averaged over the range image."""
 
     color: float = setting(1.0, "weight of the mean absolute difference of the pictures, in [-1, 1] units")
     perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
@@ -60,44 +67,51 @@ class DataConfig:
 
 
 @dataclass
-class TokenizerRun(Run):
-    """One training run of a lidar tokenizer, complete: the same value gives the same run."""
+class LidarTokenizerTrainConfig(TrainConfig[ModelConfig, DataConfig]):
+    """Configuration of one training run of a lidar tokenizer."""
 
     family: str = setting("lidar_tokenizer", "file of recipes/ that this run belongs to")
     synthetic_drives: int = setting(0, "make that many synthetic drives first when data.path is empty (debug)")
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
 
+    def check(self) -> None:
+        """Refuse options that cannot work together, before anything is allocated.
 
-def check(run: TokenizerRun) -> None:
-    """Refuse combinations that cannot work, before anything is allocated.
+        Raises:
+            UserError: the message names the options and valid values.
+        """
+        super().check()
+        data = self.data
+        check_sequence(data.sequence, tokenizer_config(self.model.name))
+        refuse_below(
+            {
+                "data.batch_size": (data.batch_size, 1),
+                "data.val_batch_size": (data.val_batch_size, 1),
+                "data.sequence": (data.sequence, 1),
+                "data.workers": (data.workers, 0),
+            }
+        )
+        _check_weights(self.model)
+        if not data.path and not self.synthetic_drives:
+            raise UserError("data.path is empty: give the folder that `cosmos-lidar prepare` wrote (data.path=shards)")
+        if data.train_split == data.val_split:
+            raise UserError(f"data.train_split, data.val_split: both are {data.val_split!r}; validate on other drives")
 
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    check_run(run)
-    data, loss = run.data, run.model.loss
-    check_sequence(data.sequence, tokenizer_config(run.model.name))
-    refuse_below(
-        {
-            "data.batch_size": (data.batch_size, 1),
-            "data.val_batch_size": (data.val_batch_size, 1),
-            "data.sequence": (data.sequence, 1),
-            "data.workers": (data.workers, 0),
-        }
-    )
+
+TokenizerRun = LidarTokenizerTrainConfig  # the former name
+
+
+def _check_weights(model: ModelConfig) -> None:
+    loss = model.loss
     if loss.perceptual > 0 and not loss.perceptual_weights:
         raise UserError(
             f"model.loss.perceptual={loss.perceptual} needs VGG16 weights, and model.loss.perceptual_weights names no "
             "file. Give a file of torchvision's vgg16 weights (features.0.weight, …), or train without the term: "
             "model.loss.perceptual=0"
         )
-    if not run.model.train_encoder and not run.model.checkpoint:
+    if not model.train_encoder and not model.checkpoint:
         raise UserError("model.train_encoder=False: give the tokenizer whose decoder is trained, model.checkpoint=…")
-    if not data.path and not run.synthetic_drives:
-        raise UserError("data.path is empty: give the folder that `cosmos-lidar prepare` wrote (data.path=shards)")
-    if data.train_split == data.val_split:
-        raise UserError(f"data.train_split and data.val_split are both {data.val_split!r}: validate on other drives")
 
 
 def check_sequence(frames: int, shape: TokenizerConfig | VideoTokenizerConfig) -> None:

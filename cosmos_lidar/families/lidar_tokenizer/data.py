@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, TokenizerRun
+from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, LidarTokenizerTrainConfig
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.spatial import check_width
@@ -36,7 +36,7 @@ class TokenizerData:
     size: tuple[int, int]
 
 
-def make_data(run: TokenizerRun, folder: Path, share: DataShare) -> TokenizerData:
+def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) -> TokenizerData:
     """Return the loaders of this share of the data; make synthetic drives first where the recipe asks for them.
 
     Raises:
@@ -89,7 +89,7 @@ def _frames(data: DataConfig, order: str, single_frames: int) -> dict[str, Any]:
     return {"frame_mode": "random", "frames_per_clip": single_frames}
 
 
-def picture_size(run: TokenizerRun) -> tuple[int, int]:
+def picture_size(run: LidarTokenizerTrainConfig) -> tuple[int, int]:
     """Return (height, width) of whole pictures: of the data's sensor if the data is there, else the published size."""
     path = Path(run.data.path)
     if run.data.path and (path / MANIFEST).is_file():

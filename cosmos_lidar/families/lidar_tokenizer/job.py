@@ -9,17 +9,17 @@ from pathlib import Path
 from torch import nn
 
 from cosmos_lidar.families.export import export_trained
-from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun, check
+from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.families.lidar_tokenizer.data import make_data, picture_size
 from cosmos_lidar.families.lidar_tokenizer.model import LidarTokenizerModel
 from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.sensors import RangeMapFormat
 from cosmos_lidar.training.engine import DataShare, Job
 
-__all__ = ["check", "export_weights", "make_dry_model", "make_job", "make_network"]
+__all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 
 
-def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
+def make_job(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network, data and exports of a run."""
     data = make_data(run, folder, share)
     model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
@@ -27,7 +27,7 @@ def make_job(run: TokenizerRun, folder: Path, share: DataShare) -> Job:
     return Job(model, data.train, data.val, batch, workers, source, partial(export_trained, export_weights))
 
 
-def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:
+def make_dry_model(run: LidarTokenizerTrainConfig) -> LidarTokenizerModel:
     """Return the model with random weights on the current default device; the data is not looked at.
 
     Pictures are as high as those of the data's sensor, or 512, as of every built-in sensor, where that is not known.
@@ -41,7 +41,7 @@ def make_dry_model(run: TokenizerRun) -> LidarTokenizerModel:
     return LidarTokenizerModel(run, network, Path(), perceptual, RangeMapFormat(), size)
 
 
-def make_network(run: TokenizerRun) -> nn.Module:
+def make_network(run: LidarTokenizerTrainConfig) -> nn.Module:
     """Return the network, with the weights of ``model.checkpoint`` if that is set."""
     from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
 
@@ -58,7 +58,7 @@ def make_network(run: TokenizerRun) -> nn.Module:
     return network
 
 
-def _make_perceptual(run: TokenizerRun) -> nn.Module | None:
+def _make_perceptual(run: LidarTokenizerTrainConfig) -> nn.Module | None:
     from cosmos_lidar.losses.perceptual import load_perceptual
 
     loss = run.model.loss

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from cosmos_lidar.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class CanvasLayout:
 
     def kept(self, patch: int = 2) -> Tensor:
         """Return the numbers (K,) of the tokens, squares of ``patch`` latents, in which something lies."""
+        import torch
+
         rows, columns = self.size
         mask = self.used(torch.empty(1, 1, 1, 1, 1))[0, 0]
         tokens = mask.view(1 + self.views, rows // patch, patch, columns // patch, patch).amax((2, 4))
@@ -75,6 +78,6 @@ class CanvasLayout:
 
     def given(self, canvas: Tensor) -> Tensor:
         """Return (1, 1, 1 + views, 1, 1): 1 where latents are given (pictures), 0 where they are made (lidar)."""
-        mask = torch.ones(1, 1, 1 + self.views, 1, 1, device=canvas.device, dtype=canvas.dtype)
+        mask = canvas.new_ones(1, 1, 1 + self.views, 1, 1)
         mask[:, :, 0] = 0.0
         return mask

@@ -1,16 +1,21 @@
-"""What a training run of camera-to-lidar diffusion can be told. Defaults are the published settings."""
+"""Configuration of camera-to-lidar diffusion training. Defaults of model and data are the published settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from cosmos_lidar.diffusion.objective import make_objective
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitRun
-from cosmos_lidar.families.dit.config import check as check_dit
+from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitTrainConfig
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
-from cosmos_lidar.models.dit.rays import RAY_CHANNELS
 from cosmos_lidar.training.config import setting
+
+# Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
+PUBLISHED_KEYS = {
+    "model.latent_shape": "data.latent_shape",
+    "model.lidar_latent_shape": "model.canvas.lidar",
+    "model.rgb_latent_shape": "model.canvas.image",
+}
 
 
 @dataclass
@@ -30,7 +35,7 @@ class CanvasConfig:
         """
         if len(self.lidar) != 2 or len(self.image) != 2:
             raise UserError(f"model.canvas: lidar={self.lidar}, image={self.image}: two sizes each, such as [64,224]")
-        return CanvasLayout(tuple(self.lidar), tuple(self.image), self.views)
+        return CanvasLayout((self.lidar[0], self.lidar[1]), (self.image[0], self.image[1]), self.views)
 
 
 @dataclass
@@ -39,15 +44,19 @@ class LidarGenModelConfig(DitModelConfig):
 
     name: str = setting("faditv2_7b", "shape of the network, as build_dit knows it")
     n_views: int = setting(4, "slots of the canvas: the range map and each camera")
-    objective: str = setting("edm", "what the network is asked for: edm (published), flow (a straight path's velocity)")
-    rays: bool = setting(False, "tokens know their rays, from calibrations, instead of their view and place")
-    text: bool = setting(True, "keep the published layers that attend to text, which is never given")
+    objective: Literal["edm", "flow"] = setting(
+        "edm", "training target: edm (published), or flow (rectified-flow velocity)"
+    )
+    rays: bool = setting(False, "ray-conditioned: tokens get their rays, from calibrations, instead of view and place")
+    text: bool = setting(True, "keep the published cross-attention layers; text is never given")
     canvas: CanvasConfig = field(default_factory=CanvasConfig)
 
     def shape(self) -> dict[str, int | float | bool]:
         """Return what differs from the named shape, for ``build_dit``."""
         shape: dict[str, int | float | bool] = {"n_views": self.n_views, "cross_attention": self.text}
         if self.rays:
+            from cosmos_lidar.models.dit.rays import RAY_CHANNELS
+
             shape |= {"ray_channels": RAY_CHANNELS, "view_condition_dim": 0, "extra_per_block_abs_pos_emb": False}
         return shape
 
@@ -72,35 +81,40 @@ class LidarGenDataConfig(DitDataConfig):
 
 
 @dataclass
-class LidarGenRun(DitRun):
-    """One training run of camera-to-lidar diffusion, complete: the same value gives the same run."""
+class LidarGenTrainConfig(DitTrainConfig):
+    """Configuration of one training run of camera-to-lidar diffusion."""
 
     family: str = setting("lidargen", "file of recipes/ that this run belongs to")
     model: LidarGenModelConfig = field(default_factory=LidarGenModelConfig)
     data: LidarGenDataConfig = field(default_factory=LidarGenDataConfig)
 
+    def check(self) -> None:
+        """Refuse options that cannot work together, before anything is allocated.
 
-def check(run: LidarGenRun) -> None:
-    """Refuse combinations that cannot work, before anything is allocated.
+        Raises:
+            UserError: the message names the options and valid values.
+        """
+        super().check()
+        self._check_canvas()
+        if self.model.rays and self.synthetic_clips:
+            raise UserError("model.rays=True: synthetic latents (synthetic_clips) have no rays; give data.path")
+        tokenizers = self.data.tokenizers
+        if bool(tokenizers.lidar) != bool(tokenizers.image):
+            raise UserError("data.tokenizers.lidar, data.tokenizers.image: give both, for frames, or none, for latents")
+        if tokenizers.lidar and self.synthetic_clips:
+            raise UserError("data.tokenizers: synthetic latents (synthetic_clips) are encoded already; give data.path")
+        if self.data.text_shape:
+            raise UserError(f"data.text_shape={self.data.text_shape}: camera-to-lidar diffusion takes no text, []")
 
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    check_dit(run)
-    make_objective(run.model.objective)
-    if run.model.rays and run.synthetic_clips:
-        raise UserError("model.rays=True: made-up latents (synthetic_clips) have no rays; give data.path")
-    layout = run.model.canvas.layout()
-    slots = 1 + layout.views
-    if run.model.n_views != slots:
-        raise UserError(f"model.n_views={run.model.n_views}: {layout.views} cameras and the range map make {slots}")
-    wanted = [run.data.latent_shape[0], slots, *layout.size]
-    if run.data.latent_shape != wanted:
-        raise UserError(f"data.latent_shape={run.data.latent_shape}: the canvas of model.canvas is {wanted}")
-    tokenizers = run.data.tokenizers
-    if bool(tokenizers.lidar) != bool(tokenizers.image):
-        raise UserError("data.tokenizers.lidar and data.tokenizers.image: give both, for frames, or none, for latents")
-    if tokenizers.lidar and run.synthetic_clips:
-        raise UserError("data.tokenizers: made-up latents (synthetic_clips) are encoded already; give data.path")
-    if run.data.text_shape:
-        raise UserError(f"data.text_shape={run.data.text_shape}: camera-to-lidar diffusion takes no text, []")
+    def _check_canvas(self) -> None:
+        layout = self.model.canvas.layout()
+        slots = 1 + layout.views
+        if self.model.n_views != slots:
+            problem = f"{layout.views} cameras and the range map make {slots}"
+            raise UserError(f"model.n_views={self.model.n_views}: {problem}")
+        wanted = [self.data.latent_shape[0], slots, *layout.size]
+        if self.data.latent_shape != wanted:
+            raise UserError(f"data.latent_shape={self.data.latent_shape}: the canvas of model.canvas is {wanted}")
+
+
+LidarGenRun = LidarGenTrainConfig  # the former name

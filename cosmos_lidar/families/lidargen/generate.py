@@ -28,7 +28,7 @@ from cosmos_lidar.sensors import Sensor, prepare_range_map, range_map_to_points
 from cosmos_lidar.sensors.range_picture import cut_columns
 
 if TYPE_CHECKING:
-    from cosmos_lidar.families.lidargen.config import LidarGenRun
+    from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 
 _LADDERS = {"karras": sigma_ladder, "flow": flow_ladder}
 
@@ -74,7 +74,9 @@ class SamplingOptions:
         return solve(self.sampler, denoise, noise, _LADDERS[self.schedule](self.steps, sigma_min=self.sigma_min))
 
 
-def configuration(checkpoint: Path, config: Path | None = None, default: LidarGenRun | None = None) -> LidarGenRun:
+def configuration(
+    checkpoint: Path, config: Path | None = None, default: LidarGenTrainConfig | None = None
+) -> LidarGenTrainConfig:
     """Return the configuration of the run that a checkpoint is of.
 
     Args:
@@ -85,16 +87,20 @@ def configuration(checkpoint: Path, config: Path | None = None, default: LidarGe
     Raises:
         DataError: the file cannot be read.
     """
-    from cosmos_lidar.families.lidargen.config import LidarGenRun
+    from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
     from cosmos_lidar.training.overrides import load_config
 
     beside = checkpoint.with_name("config.yaml")
     path = config or (beside if beside.is_file() else None)
-    return load_config(LidarGenRun, path) if path else default or LidarGenRun()
+    return load_config(LidarGenTrainConfig, path) if path else default or LidarGenTrainConfig()
 
 
 def open_denoiser(
-    checkpoint: Path, run: LidarGenRun | None, device: torch.device, dtype: torch.dtype, views: int | None = None
+    checkpoint: Path,
+    run: LidarGenTrainConfig | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    views: int | None = None,
 ) -> LidarGenDenoiser:
     """Return the denoiser of a checkpoint.
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from cosmos_lidar.families.dit.export import export_weights
 from cosmos_lidar.families.dit.job import load_job, make_network
-from cosmos_lidar.families.lidargen.config import LidarGenRun, check
+from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.model import LidarGenModel
 from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
 from cosmos_lidar.training.engine import DataShare, Job
 
-__all__ = ["check", "export_weights", "make_dry_model", "make_job"]
+__all__ = ["export_weights", "make_dry_model", "make_job"]
 
 
-def make_job(run: LidarGenRun, folder: Path, share: DataShare) -> Job:
+def make_job(run: LidarGenTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
     if not run.data.tokenizers.lidar:
         return load_job(run, LidarGenModel(run, make_network(run), folder), folder, share)
@@ -32,6 +32,6 @@ def _open_frames(step: int, path: Path, split: str, **options: Any) -> Any:
     return views_loader(path, split, step=step, **options)
 
 
-def make_dry_model(run: LidarGenRun) -> LidarGenModel:
+def make_dry_model(run: LidarGenTrainConfig) -> LidarGenModel:
     """Return the model with random weights on the current default device; the data is not looked at."""
     return LidarGenModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())

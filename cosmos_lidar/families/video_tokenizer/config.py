@@ -1,4 +1,4 @@
-"""What a training run of an image or video tokenizer can be told. Defaults are those of the published NeMo recipe.
+"""Configuration of image and video tokenizer training. Defaults of model and data are the published NeMo recipe's.
 
 Where the published settings lose quality without need (no average of the weights, no warm-up, the same corner of the
 same frames at each visit), the default is what the published fine-tuning of the same networks in PyTorch does.
@@ -9,39 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.losses.flow import check_flow_size
-from cosmos_lidar.losses.video import Weight
-from cosmos_lidar.models.pretrained import RAFT, VGG16
+from cosmos_lidar.losses.schedule import Weight
 from cosmos_lidar.models.tokenizer.config import tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.training.config import EmaConfig, Run, check_run, refuse_below, setting
+from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
 
-# Keys of the published recipe -> ours.
-PUBLISHED_KEYS = {
-    "data.micro_batch_size": "data.batch_size",
-    "data.num_workers": "data.workers",
-    "trainer.val_check_interval": "trainer.val_every",
-    "trainer.limit_val_batches": "trainer.val_batches",
-    "trainer.log_every_n_steps": "trainer.log_every",
-    "optim.config.lr": "optim.lr",
-    "optim.config.weight_decay": "optim.weight_decay",
-}
+# Keys of published recipes -> ours, beside those that all families understand (training/option_names.py).
+PUBLISHED_KEYS = {"checkpoint.load_path": "model.jit_ckpt_pth", "dataloader_val.batch_size": "data.val_batch_size"}
 
 
 @dataclass
 class AdversarialConfig:
-    """A critic that learns to tell reconstructions from recordings; off, as in the published fine-tuning."""
+    """Adversarial loss and its discriminator; off, as in the published fine-tuning."""
 
-    weight: float = setting(0.0, "weight of the adversarial term (hinge); 0 builds no critic")
+    weight: float = setting(0.0, "weight of the adversarial term (hinge); 0 builds no discriminator")
     adaptive: bool = setting(False, "scale it so that its gradient is as large as that of the other terms")
-    start: int = setting(0, "step at which the game begins")
-    channels: int = setting(64, "width of the critic's first layer")
-    layers: int = setting(3, "layers of the critic that halve height and width")
+    start: int = setting(0, "step at which the adversarial loss starts")
+    channels: int = setting(64, "width of the discriminator's first layer")
+    layers: int = setting(3, "layers of the discriminator that halve height and width")
 
 
 @dataclass
 class VideoLossConfig:
-    """What is made small: the weighted sum of these terms. Those of weight 0 need no network and no file.
+    """Loss: the weighted sum of these terms. Those of weight 0 need no network and no file.
 
     The published networks have no KL or commitment term: AE latents and FSQ codes have nothing to be pulled to.
     """
@@ -125,37 +115,39 @@ class VideoDataConfig:
 
 
 @dataclass
-class VideoRun(Run):
-    """One training run of an image or video tokenizer, complete: the same value gives the same run."""
+class VideoTokenizerTrainConfig(TrainConfig[VideoModelConfig, VideoDataConfig]):
+    """Configuration of one training run of an image or video tokenizer."""
 
     family: str = setting("video_tokenizer", "file of recipes/ that this run belongs to")
     synthetic_videos: int = setting(0, "make that many videos of synthetic drives first when data.path is empty")
     model: VideoModelConfig = field(default_factory=VideoModelConfig)
     data: VideoDataConfig = field(default_factory=VideoDataConfig)
 
+    def check(self) -> None:
+        """Refuse options that cannot work together, before anything is allocated.
 
-def check(run: VideoRun) -> None:
-    """Refuse combinations that cannot work, before anything is allocated.
+        Raises:
+            UserError: the message names the options and valid values.
+        """
+        super().check()
+        data = self.data
+        refuse_below(
+            {
+                "data.batch_size": (data.batch_size, 1),
+                "data.val_batch_size": (data.val_batch_size, 1),
+                "data.workers": (data.workers, 0),
+                "data.frames": (data.frames, 1),
+                "data.stride": (data.stride, 1),
+                "data.fps": (data.fps, 0),
+            }
+        )
+        check_sizes(data, tokenizer_config(self.model.model, **self.model.overrides))
+        check_loss(self.model.loss, data)
+        if not data.path and not self.synthetic_videos:
+            raise UserError("data.path is empty: give the folder of tars of mp4 files (data.path=shards)")
 
-    Raises:
-        UserError: the message names the options and the values that would do.
-    """
-    check_run(run)
-    data = run.data
-    refuse_below(
-        {
-            "data.batch_size": (data.batch_size, 1),
-            "data.val_batch_size": (data.val_batch_size, 1),
-            "data.workers": (data.workers, 0),
-            "data.frames": (data.frames, 1),
-            "data.stride": (data.stride, 1),
-            "data.fps": (data.fps, 0),
-        }
-    )
-    check_sizes(data, tokenizer_config(run.model.model, **run.model.overrides))
-    check_loss(run.model.loss, data)
-    if not data.path and not run.synthetic_videos:
-        raise UserError("data.path is empty: give the folder of tars of mp4 files (data.path=shards)")
+
+VideoRun = VideoTokenizerTrainConfig  # the former name
 
 
 def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
@@ -164,6 +156,8 @@ def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
     Raises:
         UserError: the message names what to download, and how to do without.
     """
+    from cosmos_lidar.models.pretrained import RAFT, VGG16
+
     weights = loss.weights()
     if loss.needs_vgg and not loss.vgg_weights and not VGG16.cached.is_file():
         off = "model.loss.perceptual=0" + (" model.loss.gram=0 model.loss.gram_late=0" * weights["gram"].used)
@@ -179,6 +173,8 @@ def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
                 f"{RAFT.name} (or put it into {RAFT.cached.parent}), or train without the term: model.loss.flow=0 "
                 "model.loss.flow_late=0"
             )
+        from cosmos_lidar.losses.flow import check_flow_size
+
         try:
             check_flow_size(data.size, data.size)
         except DataError as error:

@@ -10,7 +10,7 @@ from torch import nn
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.export import export_trained
-from cosmos_lidar.families.video_tokenizer.config import VideoRun, check, check_sizes
+from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConfig, check_sizes
 from cosmos_lidar.families.video_tokenizer.model import VideoTokenizerModel
 from cosmos_lidar.log import logger
 from cosmos_lidar.losses.flow import load_flow
@@ -26,10 +26,10 @@ from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.spatial import check_width
 from cosmos_lidar.training.engine import DataShare, Job
 
-__all__ = ["check", "export_weights", "make_dry_model", "make_job", "make_network"]
+__all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 
 
-def make_job(run: VideoRun, folder: Path, share: DataShare) -> Job:
+def make_job(run: VideoTokenizerTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network, data and exports of a run."""
     from energon_tasks.videos import Window, video_loader
 
@@ -53,7 +53,7 @@ def make_job(run: VideoRun, folder: Path, share: DataShare) -> Job:
     return Job(model, train, val, data.batch_size, data.workers, run.model.jit_ckpt_pth or "scratch", export)
 
 
-def make_dry_model(run: VideoRun) -> VideoTokenizerModel:
+def make_dry_model(run: VideoTokenizerTrainConfig) -> VideoTokenizerModel:
     """Return the model with random weights on the current default device; the data is not looked at."""
     weights = run.model.loss.weights()
     perceptual = PerceptualLoss(Vgg16Features()) if run.model.loss.needs_vgg else None
@@ -62,7 +62,7 @@ def make_dry_model(run: VideoRun) -> VideoTokenizerModel:
     return VideoTokenizerModel(run, network, Path(), VideoLoss(without_flow, perceptual))
 
 
-def make_loss(run: VideoRun) -> VideoLoss:
+def make_loss(run: VideoTokenizerTrainConfig) -> VideoLoss:
     """Return the loss, with the networks that its terms in use need.
 
     Raises:
@@ -74,7 +74,7 @@ def make_loss(run: VideoRun) -> VideoLoss:
     return VideoLoss(weights, perceptual, load_flow(loss.raft_weights) if weights["flow"].used else None)
 
 
-def _make_lpips(run: VideoRun) -> Lpips | None:
+def _make_lpips(run: VideoTokenizerTrainConfig) -> Lpips | None:
     """Return LPIPS where its weights are at hand: those of VGG16, named or in torch's cache, and torchmetrics'."""
     named = run.model.loss.vgg_weights
     if not named and not VGG16.cached.is_file():
@@ -86,7 +86,7 @@ def _make_lpips(run: VideoRun) -> Lpips | None:
         return None
 
 
-def make_network(run: VideoRun) -> nn.Module:
+def make_network(run: VideoTokenizerTrainConfig) -> nn.Module:
     """Return the network, with the weights of ``model.jit_ckpt_pth`` if that is set.
 
     Raises:
@@ -109,7 +109,7 @@ def make_network(run: VideoRun) -> nn.Module:
     return network
 
 
-def _synthetic(run: VideoRun, folder: Path) -> Path:
+def _synthetic(run: VideoTokenizerTrainConfig, folder: Path) -> Path:
     """Return shards of videos of synthetic drives, a third as wide again as the crop; the process of rank 0 makes them.
 
     Raises:

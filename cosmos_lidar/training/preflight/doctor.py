@@ -172,7 +172,7 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
         text = "not on this disk: it will be downloaded" if on_hub else "no such file"
         yield Finding("weights", None if on_hub else False, f"model.{key}={weights}: {text}")
     try:
-        resume = find_resume(run.trainer.resume, run_folder(run.log) / "checkpoints")
+        resume = find_resume(run.trainer.resume, run_folder(run) / "checkpoints")
     except UserError as error:
         yield Finding("resume", False, str(error))
         return
@@ -248,7 +248,7 @@ def _savers(run: Any, sizes: MeshSizes) -> Iterator[tuple[str, Any, MeshSizes]]:
 def _disk(run: Any, found: Prediction) -> Iterator[Finding]:
     from cosmos_lidar.training.engine import run_folder
 
-    folder = run_folder(run.log).absolute()
+    folder = run_folder(run).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
+from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.training.overrides import apply_overrides
 from recipes.lidar_tokenizer import debug
 
@@ -23,10 +23,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_run(shards: Path, tmp_path: Path) -> Callable[..., TokenizerRun]:
+def small_run(shards: Path, tmp_path: Path) -> Callable[..., LidarTokenizerTrainConfig]:
     """Make a run of the debug recipe on ``shards`` that keeps its files in the test's folder."""
 
-    def make(*overrides: str) -> TokenizerRun:
+    def make(*overrides: str) -> LidarTokenizerTrainConfig:
         few = "trainer.max_steps=8 trainer.save_every=0 trainer.val_every=0 trainer.export=false trainer.val_batches=1"
         few = [*few.split(), "log.tensorboard=false", f"data.path={shards}", f"log.root={tmp_path}"]
         return apply_overrides(debug(), [*few, *overrides])
@@ -55,7 +55,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int, Any], An
 
         make = run_module.make_data
 
-        def make_meddled(run: TokenizerRun, folder: Path, share: Any) -> Any:
+        def make_meddled(run: LidarTokenizerTrainConfig, folder: Path, share: Any) -> Any:
             data = make(run, folder, share)
             return replace(data, train=Meddler(data.train, function))
 

@@ -31,12 +31,12 @@ def test_two_processes_train_like_one_with_both_their_batches(small_run, tmp_pat
     assert keys[0].isdisjoint(keys[1])
 
     weights, losses = _train_alone(run, ranks)
-    checkpoint = run_folder(run.log) / "checkpoints" / f"iter_{STEPS:09d}"
+    checkpoint = run_folder(run) / "checkpoints" / f"iter_{STEPS:09d}"
     trained = load_full(checkpoint, "model.")
     for name, value in weights.items():
         # Sums run in another order here than over two ranks; a hundredth of one update is far below any wrong average.
         torch.testing.assert_close(trained[name], value, rtol=1e-4, atol=1e-5)
-    rows = [row for row in read_metrics(run_folder(run.log) / "metrics.csv") if row["loss"]]
+    rows = [row for row in read_metrics(run_folder(run) / "metrics.csv") if row["loss"]]
     assert [float(row["loss"]) for row in rows] == pytest.approx(losses, rel=1e-5)
     assert len(load_state(checkpoint)["ranks"]) == 2
 

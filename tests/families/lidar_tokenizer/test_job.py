@@ -90,7 +90,7 @@ def test_a_value_that_is_not_finite_stops_before_the_update(small_run, meddle):
     assert "step 3" in str(error.value)
     assert "not finite" in str(error.value)
     assert all(clip in str(error.value) for clip in clips)
-    names = sorted(path.name for path in (run_folder(run.log) / "checkpoints").glob("iter_*"))
+    names = sorted(path.name for path in (run_folder(run) / "checkpoints").glob("iter_*"))
     assert names == ["iter_000000001", "iter_000000002"]
 
 

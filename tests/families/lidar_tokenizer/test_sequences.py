@@ -10,7 +10,6 @@ import torch
 pytest.importorskip("nemo")
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.lidar_tokenizer.config import check
 from cosmos_lidar.families.lidar_tokenizer.job import make_dry_model
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.training.overrides import apply_overrides
@@ -50,4 +49,4 @@ def test_loss_of_a_sequence_is_that_of_its_frames() -> None:
 )
 def test_lengths_that_do_not_fit_are_refused(options: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check(apply_overrides(lidar_tokenizer.debug(), options))
+        apply_overrides(lidar_tokenizer.debug(), options).check()

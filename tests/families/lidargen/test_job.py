@@ -11,7 +11,7 @@ pytest.importorskip("nemo")
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.job import make_network
-from cosmos_lidar.families.lidargen.config import LidarGenRun, check
+from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.job import make_dry_model
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FEW = ["log.tensorboard=false", "trainer.val_every=0", "trainer.save_every=0"]
 
 
-def some_run(root: Path, name: str, *options: str) -> LidarGenRun:
+def some_run(root: Path, name: str, *options: str) -> LidarGenTrainConfig:
     return apply_overrides(lidargen.debug(), [*FEW, f"log.root={root}", f"log.name={name}", *options])
 
 
@@ -106,12 +106,12 @@ def test_two_processes_are_one(mesh: str, tmp_path: Path) -> None:
 )
 def test_what_cannot_work_is_refused(options: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        check(some_run(tmp_path, "x", *options))
+        some_run(tmp_path, "x", *options).check()
 
 
 def test_the_published_settings() -> None:
     run = lidargen.text2world_imagetolidar()
-    check(apply_overrides(run, ["data.path=x"]))
+    apply_overrides(run, ["data.path=x"]).check()
     assert run.optim.lr == pytest.approx(4.957e-5, rel=1e-3)
     assert (run.optim.weight_decay, run.optim.eps, run.optim.betas) == (0.1, 1e-10, [0.9, 0.99])
     assert run.data.latent_shape == [16, 4, 88, 224]

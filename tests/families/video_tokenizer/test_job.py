@@ -10,12 +10,14 @@ import torch
 pytest.importorskip("nemo")
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.video_tokenizer.config import VideoRun, check
+from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConfig
 from cosmos_lidar.families.video_tokenizer.job import make_dry_model, make_loss, make_network
 from cosmos_lidar.families.video_tokenizer.model import to_unit_range
 from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
+from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.training.checkpoint.reading import load_full
+from cosmos_lidar.training.engine import resolved
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from recipes import video_tokenizer
@@ -33,7 +35,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return video_tokenizer.train(some_run(folder, "first", "trainer.max_steps=20")).folder / "synthetic"
 
 
-def some_run(root: Path, name: str, *options: str) -> VideoRun:
+def some_run(root: Path, name: str, *options: str) -> VideoTokenizerTrainConfig:
     few = ["log.tensorboard=false", "trainer.val_every=0", "trainer.save_every=0", f"log.root={root}"]
     return apply_overrides(video_tokenizer.debug(), [*few, f"log.name={name}", *options])
 
@@ -145,9 +147,11 @@ def test_the_published_command_line_is_understood(monkeypatch: pytest.MonkeyPatc
     assert (run.optim.lr, run.optim.betas, run.optim.weight_decay) == (1e-4, [0.5, 0.999], 0.01)
     assert not run.optim.decay_biases
     assert run.trainer.precision == "bf16"
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    assert resolved(run, MeshSizes()).log.wandb is False
     monkeypatch.setenv("WANDB_API_KEY", "x")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert video_tokenizer.cv8x8x8().log.wandb
+    assert resolved(run, MeshSizes()).log.wandb is True
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_what_cannot_work_is_refused_at_once(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no weights in torch's cache
     with pytest.raises(UserError, match=message):
-        check(apply_overrides(video_tokenizer.debug(), options))
+        apply_overrides(video_tokenizer.debug(), options).check()
 
 
 def test_terms_without_weight_load_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,34 @@
+import pytest
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.command_line import choose, recipe_main
+from recipes.lidar_tokenizer import RECIPES
+
+
+def test_command_line_messages(capsys):
+    assert recipe_main(RECIPES, lambda run: 0, ["recipe=large"]) == 2
+    assert "recipe=large: valid: ci8x8_512, cv4x8x8_lidar, debug" in capsys.readouterr().err
+    assert recipe_main(RECIPES, lambda run: 0, ["--yes", "recipe=debug", "trainer.max_steps=4", "--dryrun"]) == 0
+    assert "max_steps: 4" in capsys.readouterr().out
+    assert recipe_main(RECIPES, lambda run: 15, ["recipe=debug"]) == 143
+    with pytest.raises(SystemExit):
+        recipe_main(RECIPES, lambda run: 0, ["--help"])
+    assert "optim.warmup_steps=5000" in capsys.readouterr().out
+
+
+def test_help_lists_choices_and_further_names(capsys):
+    with pytest.raises(SystemExit):
+        recipe_main(RECIPES, lambda run: 0, ["--help"], {"trainer.steps": "trainer.max_steps"})
+    shown = capsys.readouterr().out
+    assert "trainer.precision=fp32   fp32 | bf16 | fp8" in shown
+    assert "optimizer steps (also trainer.max_iter, trainer.steps)" in shown
+    assert "(also tensor_model_parallel_size)" in shown
+    assert "Refused: devices, expert_model_parallel_size" in shown
+
+
+def test_the_options_that_were_given_are_known():
+    run, args = choose(["++optim.lr=1", "data.micro_batch_size=3", "model.pipeline_model_parallel_size=1"], RECIPES)
+    assert args.given == {"optim.lr", "data.batch_size"}
+    assert run.data.batch_size == 3
+    with pytest.raises(UserError, match="trainer.accumulate and trainer.global_batch_size: give one"):
+        choose(["trainer.accumulate=2", "global_batch_size=8"], RECIPES)
