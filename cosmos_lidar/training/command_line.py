@@ -1,4 +1,4 @@
-"""The command line of every recipe file: ``recipe=NAME``, ``key=value``, ``--config``, ``--dryrun``, ``--yes``."""
+"""Command line of every recipe: ``recipe=NAME``, ``key=value``, ``--config``, ``--dryrun``, ``--yes``."""
 
 from __future__ import annotations
 
@@ -51,28 +51,26 @@ def choose(
     return apply_overrides(run, overrides), args
 
 
-def recipe_main(
-    recipes: Mapping[str, Callable[[], T]],
+def run_program(
+    choose: Callable[[list[str]], tuple[T, argparse.Namespace]],
     train: Callable[[T], RunResult | int],
     argv: list[str] | None = None,
-    aliases: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a recipe file as a program; returns its exit status.
+    """Run a recipe as a program; returns its exit status.
 
     0 done; 2 wrong option or unusable input; 130 stopped by Ctrl-C, 143 by SIGTERM and 138 by
     SIGUSR1, each after saving a checkpoint.
 
     Args:
-        recipes: variants by name, the default one first.
+        choose: returns the configuration that a command line asks for, and its flags.
         train: trains on this rank and returns what the run left, or the number of the signal that ended it, else 0.
         argv: the command line, without the program.
-        aliases: further names of keys, as published recipes have them -> ours.
     """
     from cosmos_lidar.log import configure
 
     configure()
     try:
-        run, args = choose(sys.argv[1:] if argv is None else argv, recipes, aliases)
+        run, args = choose(sys.argv[1:] if argv is None else argv)
         if args.dryrun:
             sys.stdout.write(to_yaml(run) if int(os.environ.get("RANK", 0)) == 0 else "")
             return 0
@@ -80,7 +78,29 @@ def recipe_main(
     except UserError as error:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
         return 2
-    return result.exit_status if hasattr(result, "exit_status") else 128 + result if result else 0
+    if isinstance(result, int):
+        return 128 + result if result else 0
+    return result.exit_status
+
+
+def recipe_main(
+    recipes: Mapping[str, Callable[[], T]],
+    train: Callable[[T], RunResult | int],
+    argv: list[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> int:
+    """Run variants of a configuration as a program, without a :class:`~cosmos_lidar.training.family.Family`.
+
+    Args:
+        recipes: variants by name, the default one first.
+        train: as for :func:`run_program`.
+        argv: the command line, without the program.
+        aliases: further names of keys, as published recipes have them -> ours.
+
+    Returns:
+        The exit status, as of :func:`run_program`.
+    """
+    return run_program(lambda words: choose(words, recipes, aliases), train, argv)
 
 
 def _parser(recipes: Mapping[str, Callable[[], Any]], aliases: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.data_facts import DataFact
 from cosmos_lidar.training.overrides import check_types
 
 
@@ -178,6 +179,14 @@ class TrainConfig(Generic[ModelT, DataT]):
     kernels: KernelConfig = field(default_factory=KernelConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     log: LogConfig = field(default_factory=LogConfig)
+
+    def data_facts(self) -> dict[str, DataFact]:
+        """Return the options that the data in ``data.path`` determines; none where it is not on this machine.
+
+        Raises:
+            UserError: the data cannot be read, or its folders differ.
+        """
+        return {}
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated; families add their own.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cosmos_lidar.training.command_line import choose, recipe_main
+from cosmos_lidar.training.command_line import choose, run_program
 from cosmos_lidar.training.config import AnyConfig
+from cosmos_lidar.training.data_facts import fill_in
 from cosmos_lidar.training.overrides import load_config
 
 if TYPE_CHECKING:
@@ -47,13 +48,31 @@ class Family(Generic[ConfigT]):
     job: str
     aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def choose(self, argv: list[str]) -> tuple[ConfigT, argparse.Namespace]:
+    def choose(self, argv: list[str], look_at_data: bool = True) -> tuple[ConfigT, argparse.Namespace]:
         """Return the configuration that a command line asks for, and its flags.
 
+        Args:
+            argv: the command line, without the program.
+            look_at_data: fill in what the data determines (see :meth:`resolve`), where it is on this machine.
+
         Raises:
-            UserError: an unknown variant or option, or a value of the wrong type.
+            UserError: an unknown variant or option, a value of the wrong type, or one that contradicts the data.
         """
-        return choose(argv, self.recipes, self.aliases)
+        run, args = choose(argv, self.recipes, self.aliases)
+        return (self.resolve(run, args.given) if look_at_data else run), args
+
+    def resolve(self, run: ConfigT, given: Collection[str] = ()) -> ConfigT:
+        """Return the configuration with the options that its data determines, such as the shape of its latents.
+
+        Args:
+            run: the configuration; values that its recipe does not have were chosen by somebody.
+            given: options that were named on the command line.
+
+        Raises:
+            UserError: a chosen value contradicts the data.
+        """
+        recipe = self.recipes.get(run.recipe, self.config)
+        return fill_in(run, run.data_facts(), recipe(), given)
 
     def load(self, path: Path) -> ConfigT:
         """Return the configuration in the file ``path``, the ``config.yaml`` of a run.
@@ -62,7 +81,7 @@ class Family(Generic[ConfigT]):
             DataError: the file is missing or no YAML mapping.
             UserError: a key does not exist or has a value of another type.
         """
-        return load_config(self.config, path)
+        return load_config(self.config, path, self.aliases)
 
     def check(self, run: ConfigT) -> None:
         """Refuse options that cannot work together.
@@ -109,6 +128,7 @@ class Family(Generic[ConfigT]):
         Raises:
             UserError: an impossible option, unusable data or weights, or a loss that is not finite.
         """
+        run = self.resolve(run)
         self.check(run)
         from cosmos_lidar.training.engine import Session
 
@@ -119,8 +139,8 @@ class Family(Generic[ConfigT]):
             return session.fit(job, watchers)
 
     def main(self, argv: list[str] | None = None) -> int:
-        """Run the recipe file as a program; returns its exit status (see :func:`recipe_main`)."""
-        return recipe_main(self.recipes, self.train, argv, self.aliases)
+        """Run the recipe file as a program; returns its exit status (see :func:`run_program`)."""
+        return run_program(self.choose, self.train, argv)
 
     def _module(self) -> Any:
         return importlib.import_module(self.job)

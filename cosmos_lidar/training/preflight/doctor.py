@@ -88,7 +88,7 @@ def examine(
     report = Report([*_versions(), *_devices()])
     if family is None:
         return report
-    run, _ = family.choose(options)
+    run, _ = family.choose(options, look_at_data)
     try:
         family.check(run)
         sizes = _sizes(run, processes)
