@@ -1,4 +1,4 @@
-"""Damage that Energon does not see: every part of every sample is decoded and compared with what was written."""
+"""Integrity check of shards with a manifest: every part of every sample is decoded and compared with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEMBER = re.compile(r"([^./]+)\.([^/]+)")  # key, part: Energon ends the key at
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: in which shard, clip and key, as far as known."""
+    """One problem: in which shard, clip and key, as far as known."""
 
     problem: str
     shard: str | None = None
@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass
 class CheckResult:
-    """What was looked at, and what was wrong with it."""
+    """Counts of what was checked, and the problems found."""
 
     shards: int = 0
     samples: int = 0
@@ -42,7 +42,7 @@ class CheckResult:
 
 
 def check_shards(folder: Path) -> CheckResult:
-    """Check a folder made by `cosmos-lidar prepare`; nothing is written.
+    """Check a folder written by `cosmos-lidar prepare`, without changing it.
 
     Raises:
         DataError: it is not a finished folder of shards.
@@ -122,7 +122,7 @@ class _ShardChecker:
         elif file_sha256(self.path) != self.shard.sha256:
             self.report("sha256 differs from the one in the manifest")
         try:
-            for place, parts in _read_samples(self.path):
+            for place, parts in read_samples(self.path):
                 self.places.append(place)
                 meter.advance(self.check_sample(place.key, parts))
         except (tarfile.TarError, OSError, EOFError) as error:
@@ -185,8 +185,13 @@ def _try_meta(parts: dict[str, bytes]) -> SampleMeta | None:
         return None
 
 
-def _read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
-    """Yield the samples of a tar, as Energon groups them: neighbouring members of one key."""
+def read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
+    """Yield the samples of a tar, as Energon groups them: neighboring members of one key.
+
+    Raises:
+        tarfile.TarError: the tar is damaged, or holds something else than files named ``KEY.PART``, each once.
+        OSError: it cannot be read.
+    """
     place, parts = None, {}
     with tarfile.open(path, "r:") as tar:
         for member in tar:

@@ -1,4 +1,4 @@
-"""Prepared shards as clips again, so that a tokenizer is measured on exactly the frames of a split."""
+"""Reader of prepared shards as clips, to evaluate on exactly the frames of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Energon wrote about the shards: read back, to be compared with the shards."""
+"""Reader of Energon's index (``.nv-meta``): samples, splits and counts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import yaml
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.manifest import ENERGON
 
+_WANTED = "`cosmos-lidar prepare SRC FOLDER`, or `energon prepare` in the folder of tars"
+
 
 @dataclass(frozen=True)
 class SamplePlace:
-    """Where a sample lies in its tar: the same from the tar and from the index when all is well.
+    """Byte range of a sample in its tar; equal from the tar and from the index of an intact shard.
 
     Attributes:
         key: of the sample.
@@ -54,7 +56,7 @@ def read_energon_index(folder: Path) -> EnergonIndex:
     """
     meta = folder / ENERGON
     try:
-        shards = list(json.loads((meta / ".info.json").read_text(encoding="utf-8"))["shard_counts"])
+        shards = list(_read_info(meta)["shard_counts"])
         with contextlib.closing(sqlite3.connect(f"file:{meta / 'index.sqlite'}?mode=ro", uri=True)) as base:
             samples = _read_samples(base, shards)
         return EnergonIndex(samples, _read_splits(meta / "split.yaml"))
@@ -63,23 +65,48 @@ def read_energon_index(folder: Path) -> EnergonIndex:
         raise DataError(f"the Energon index cannot be read: {error}", file=meta, wanted=wanted) from error
 
 
-def count_samples(folder: Path, split: str) -> int:
-    """Return the number of samples of a split, without opening a shard.
+def count_samples(folder: Path, split: str, split_config: str = "split.yaml") -> int:
+    """Return the number of samples of a split, without opening a shard; arguments and errors of :func:`shards_of`."""
+    names = shards_of(folder, split, split_config)
+    try:
+        counts = _read_info(folder / ENERGON)["shard_counts"]
+        return sum(counts[name] for name in names)
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise DataError(f"no indexed shards: {error}", file=folder, wanted=_WANTED) from error
+
+
+def shards_of(folder: Path, split: str, split_config: str = "split.yaml") -> list[str]:
+    """Return the names of the shards of a split.
+
+    Args:
+        folder: of the shards.
+        split: such as ``train``.
+        split_config: file in ``.nv-meta`` that says which shards are in which split.
 
     Raises:
         DataError: there is no index, or no shard in that split.
     """
-    meta = folder / ENERGON
-    wanted = "`cosmos-lidar prepare VIDEOS FOLDER`, or `energon prepare` in the folder of tars"
-    try:
-        counts = json.loads((meta / ".info.json").read_text(encoding="utf-8"))["shard_counts"]
-        splits = _read_splits(meta / "split.yaml")
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
-        raise DataError(f"no indexed shards: {error}", file=folder, wanted=wanted) from error
-    if not splits.get(split):
+    splits = _splits_of(folder, split_config)
+    if split not in splits:
         found = ", ".join(splits) or "none"
-        raise DataError(f"split {split!r} is empty", file=meta / "split.yaml", wanted=f"one that has shards: {found}")
-    return sum(counts[name] for name in splits[split])
+        raise DataError(f"split {split!r} is empty", file=folder / ENERGON / split_config, wanted=f"valid: {found}")
+    return splits[split]
+
+
+def split_names(folder: Path) -> list[str]:
+    """Return the splits of a folder that have shards.
+
+    Raises:
+        DataError: there is no index.
+    """
+    return list(_splits_of(folder, "split.yaml"))
+
+
+def _splits_of(folder: Path, split_config: str) -> dict[str, list[str]]:
+    try:
+        return _read_splits(folder / ENERGON / split_config)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise DataError(f"no indexed shards: {error}", file=folder, wanted=_WANTED) from error
 
 
 def read_tar_index(tar: Path) -> list[int]:
@@ -110,12 +137,23 @@ def _read_samples(base: sqlite3.Connection, shards: list[str]) -> dict[str, list
     return samples
 
 
+def _read_info(meta: Path) -> dict:
+    """Return Energon's count of samples by shard; older versions wrote YAML."""
+    if (meta / ".info.json").is_file():
+        return json.loads((meta / ".info.json").read_text(encoding="utf-8"))
+    return yaml.safe_load((meta / ".info.yaml").read_text(encoding="utf-8"))
+
+
 def _read_splits(path: Path) -> dict[str, list[str]]:
+    """Return split -> shards, for the splits that have any; without excluded shards."""
     from braceexpand import braceexpand
 
+    if path.name == "split.yaml" and not path.is_file():
+        path = path.with_suffix(".json")
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {
-        split: [name for pattern in patterns for name in braceexpand(pattern)]
+    excluded = {name for pattern in document.get("exclude") or () for name in braceexpand(pattern)}
+    splits = {
+        split: [name for pattern in patterns for name in braceexpand(pattern) if name not in excluded]
         for split, patterns in document["split_parts"].items()
-        if patterns
     }
+    return {split: names for split, names in splits.items() if names}

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: shards, small documents, and the journal of a run that may be killed."""
+"""Atomic writing of shards and documents, and the journal of finished shards for resuming."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Journal:
             raise DataError(
                 "the folder holds shards of other clips or other options",
                 file=path,
-                wanted="an empty folder, or the command that was begun here",
+                wanted="an empty folder, or the command that was started here",
             )
         self.finished = {line["name"]: ShardRecord.from_json(line) for line in lines[1:]}
 

@@ -1,4 +1,4 @@
-"""One run at a time writes to a folder, counting the workers that a killed run leaves behind for a moment."""
+"""Folder lock: one process group at a time writes to a folder, including workers that outlive a killed run."""
 
 from __future__ import annotations
 

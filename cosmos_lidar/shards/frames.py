@@ -1,4 +1,4 @@
-"""Frames of drives as Energon shards, one sample each, whatever a sample holds."""
+"""Writer of Energon shards with one frame per sample, for any sample format."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def write_frames(
     every: int = 1,
     mirror: bool = False,
 ) -> dict[str, int]:
-    """Write the frames of clips into shards, clips dealt to the splits as a whole; returns samples per split.
+    """Write the frames of clips into shards, each clip in one split; returns samples per split.
 
-    Frames that cannot be packed are left out and named in ``document``; they end the run when they are more than
+    Frames that cannot be packed are skipped and listed in ``document``; they end the run when they are more than
     ``options.bad_budget``.
 
     Args:
         clips: drives.
-        pack: (clip, frame number, mirrored) -> parts of the sample by name; ``meta.json`` is added.
+        pack: (clip, frame number, mirrored) -> part name -> content; ``meta.json`` is added.
         folder: where to; empty or not there.
         options: shares of the splits, samples per shard, seed, budget.
         sample_type: which of the cookers reads the samples.
         document: name of the file that describes the shards.
-        facts: what goes into it, besides numbers and clips of each split, and what was left out.
+        facts: what goes into it, besides numbers and clips of each split, and skipped frames.
         every: take every n-th frame.
-        mirror: frames that are trained on come a second time, mirrored.
+        mirror: write training frames a second time, mirrored.
 
     Raises:
         DataError: the folder is not empty, the disk is full, or too many frames cannot be packed.
@@ -86,7 +86,7 @@ def _samples(
             try:
                 packed = [(way, pack(clip, index, way)) for way in ways]
             except DataError as error:
-                logger.warning("frame %s of clip %s is left out: %s", clip.frame_ids[index], clip.clip_id, error)
+                logger.warning("skipped frame %s of clip %s: %s", clip.frame_ids[index], clip.clip_id, error)
                 left_out.append({"clip": clip.clip_id, "frame": clip.frame_ids[index], "problem": str(error)})
                 if len(left_out) > allowed:
                     raise

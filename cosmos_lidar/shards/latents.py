@@ -11,13 +11,24 @@ Arrays are float16 or float32.
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import logger
+from cosmos_lidar.shards.facts import agree, first_sample
+from cosmos_lidar.shards.sources import Part, Sources
+
 LATENTS = "latents.json"
 SAMPLE_TYPE = "latents"  # of energon_tasks.latents
 LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
+_SAME = ("canvas", "lidar_weights", "image_weights")  # of latents.json: what latents of one training have in common
 
 
 def pack_canvas(canvas: Tensor, rays: np.ndarray | None) -> dict[str, bytes]:
@@ -43,3 +54,64 @@ def array_bytes(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class LatentsFacts:
+    """What the latents of all folders of a split have in common.
+
+    Attributes:
+        latent: shape (C, T, H, W) of the first sample, or None where it cannot be read.
+        text: shape (M, D) of its text embedding, or None without.
+        rays: shape (T, rows, columns, 6) of its rays, or None without.
+        document: what ``latents.json`` of the first folder that has one says: ``canvas``, ``cameras``, ``sensor``…
+    """
+
+    latent: tuple[int, ...] | None
+    text: tuple[int, ...] | None
+    rays: tuple[int, ...] | None
+    document: Mapping[str, Any]
+
+
+def read_latents_facts(sources: Sources) -> LatentsFacts:
+    """Return what the folders have in common, from ``latents.json`` and the first sample of each.
+
+    Raises:
+        DataError: a ``latents.json`` that cannot be read, or a shard that is missing.
+        UserError: latents of different shapes, or made by other tokenizers (both folders, key and values are named).
+    """
+    sources.expect(SAMPLE_TYPE)
+    documents = {part.folder: _read_document(part.folder) for part in sources.parts}
+    shapes = {part.folder: _first_shapes(part) for part in sources.parts}
+    known = {folder: {key: found[key] for key in _SAME if key in found} for folder, found in documents.items()}
+    agree(((folder, {**known[folder], **shapes[folder]}) for folder in known), "latents")
+    first: Mapping[str, Any] = next((found for found in shapes.values() if found), {})
+    document = next((found for found in documents.values() if found), {})
+    return LatentsFacts(first.get(LATENT), first.get(TEXT), first.get(RAYS), document)
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / LATENTS
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, wanted="what `encode-views` wrote") from error
+    if not isinstance(document, dict):
+        raise DataError("not a mapping", file=path, wanted="what `encode-views` wrote")
+    return document
+
+
+def _first_shapes(part: Part) -> dict[str, tuple[int, ...] | None]:
+    """Return the shapes of the arrays of the first sample; nothing where it is broken, which reading will count."""
+    content = first_sample(part)
+    shapes: dict[str, tuple[int, ...] | None] = {}
+    for name in (LATENT, TEXT, RAYS):
+        try:
+            data = content.get(name)
+            shapes[name] = None if data is None else np.load(io.BytesIO(data), allow_pickle=False).shape
+        except (ValueError, EOFError, OSError) as error:
+            logger.warning("%s: %s of the first sample cannot be read: %s", part.folder, name, error)
+            return {}
+    return shapes

@@ -1,4 +1,4 @@
-"""The description of a finished folder of shards, and what Energon needs beside it."""
+"""Manifest of a folder of shards (``manifest.json``), and Energon's index."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cosmos_lidar import __version__
 from cosmos_lidar.errors import DataError, require
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.shards.files import ShardRecord, write_text
+from cosmos_lidar.shards.sweeps import SAMPLE_TYPE
 
 MANIFEST = "manifest.json"
 SENSORS = "sensors"
@@ -29,14 +30,14 @@ subflavors:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a finished folder of shards holds.
+    """Content of a finished folder of shards.
 
     Attributes:
-        fingerprint: of the plan that was carried out.
+        fingerprint: of the plan.
         splits: split name -> clip ids.
         sensors: sensor files, relative to the folder.
         shards: in the order of writing, without those that hold no frame.
-        frames_per_sample: longest run of frames in one sample.
+        frames_per_sample: most frames in one sample.
     """
 
     fingerprint: str
@@ -51,13 +52,13 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``: the last file of a finished folder."""
+    """Write ``manifest.json``, last of all: its presence marks a finished folder."""
     document = {"version": _VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(manifest)}
     write_text(folder / MANIFEST, json.dumps(document, indent=1) + "\n")
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """Read the description of a folder of shards.
+    """Read ``manifest.json`` of a folder of shards.
 
     Raises:
         DataError: no such folder, not a finished folder of shards, or a broken or newer manifest.
@@ -67,9 +68,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     if not folder.is_dir():
         raise DataError("no such folder", file=folder, wanted="a folder made by `cosmos-lidar prepare`")
     if not path.is_file():
-        begun = any(folder.glob("*.journal.jsonl"))
-        problem = "`cosmos-lidar prepare` was not finished here" if begun else f"no {MANIFEST} in it"
-        wanted = "run the same command again" if begun else "a folder made by `cosmos-lidar prepare SRC OUT`"
+        started = is_unfinished(folder)
+        problem = "`cosmos-lidar prepare` was not finished here" if started else f"no {MANIFEST} in it"
+        wanted = "run the same command again" if started else "a folder made by `cosmos-lidar prepare SRC OUT`"
         raise DataError(problem, file=folder, wanted=wanted)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -84,6 +85,12 @@ def read_manifest(folder: str | Path) -> Manifest:
     return manifest
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Return whether ``cosmos-lidar prepare`` was started in a folder and not finished."""
+    finished = (folder / name for name in (MANIFEST, "videos.json"))
+    return any(folder.glob("*.journal.jsonl")) and not any(path.is_file() for path in finished)
+
+
 def name_sensors(sensors: Sequence[Sensor]) -> dict[str, str]:
     """Return fingerprint -> ``sensors/NAME.yaml``; ``sensors/NAME-FINGERPRINT.yaml`` where units of a name differ."""
     kinds = {sensor.fingerprint(): sensor.name for sensor in sensors}
@@ -93,15 +100,15 @@ def name_sensors(sensors: Sequence[Sensor]) -> dict[str, str]:
 
 
 def index_with_energon(
-    folder: Path, names: Sequence[str], workers: int = 1, sample_type: str = "lidar"
+    folder: Path, names: Sequence[str], workers: int = 1, sample_type: str = SAMPLE_TYPE
 ) -> None:
-    """Let Energon index the shards, with the splits of their names, as crude samples for a cooker.
+    """Index shards with Energon: splits from the shards' names, samples as crude dictionaries for a cooker.
 
     Args:
-        folder: that holds the shards.
+        folder: of the shards.
         names: of the shards, ``SPLIT-NUMBER.tar``.
-        workers: processes that read them.
-        sample_type: which cooker is to read them.
+        workers: reader processes.
+        sample_type: which cooker reads them.
 
     Raises:
         UserError: Energon is not installed.

@@ -1,4 +1,4 @@
-"""What goes where: clips into splits, runs of frames into samples, samples into shards; decided before reading."""
+"""Plan of a dataset, made before anything is read: clips into splits, frames into samples, samples into shards."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What decides the content of the shards; the same options on the same clips give the same bytes.
+    """Options that determine the content of shards: the same options and clips give the same bytes.
 
     Attributes:
-        split: shares of the clips for train, val and test.
+        split: fractions of the clips for train, val and test.
         split_lists: files of clip ids, one per split in the same order; replaces ``split``.
         drive_pattern: regular expression found in clip ids; clips with the same match are one drive, never divided.
-        frames_per_sample: longest run of consecutive frames in one Energon sample; runs of a clip are nearly equal.
+        frames_per_sample: most consecutive frames in one Energon sample; samples of a clip are nearly equal.
         samples_per_shard: samples in one tar.
-        seed: of the order in which drives are dealt to the splits.
-        bad_budget: largest tolerated share of frames that cannot be read.
+        seed: of the order in which drives are assigned to splits.
+        bad_budget: largest tolerated fraction of frames that cannot be read.
     """
 
     split: tuple[float, ...] = (0.9, 0.1, 0.0)
@@ -42,7 +42,7 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True)
-class Run:
+class FrameSpan:
     """Consecutive frames of one clip: one Energon sample.
 
     Attributes:
@@ -58,23 +58,26 @@ class Run:
     stop: int
 
 
+Run = FrameSpan  # the former name
+
+
 @dataclass(frozen=True)
 class ShardPlan:
-    """One tar file to be written: its name, its split, its runs in order."""
+    """One tar file to be written: its name, its split, its samples in order."""
 
     name: str
     split: str
-    runs: tuple[Run, ...]
+    runs: tuple[FrameSpan, ...]
 
     @property
     def frames(self) -> int:
-        """Frames in all runs."""
+        """Frames in all samples."""
         return sum(run.stop - run.start for run in self.runs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that will be written.
+    """All shards to be written.
 
     Attributes:
         shards: in the order of writing.
@@ -93,7 +96,7 @@ class Plan:
 
 
 def make_plan(clips: Sequence[Clip], options: PrepareOptions) -> Plan:
-    """Decide what is written where.
+    """Assign clips to splits, frames to samples, samples to shards.
 
     Raises:
         DataError: no clip or frame, clip ids that cannot be keys, or a sensor whose ranges cannot be stored.
@@ -110,7 +113,7 @@ def make_plan(clips: Sequence[Clip], options: PrepareOptions) -> Plan:
 
 
 def split_clips(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
-    """Return the clip ids of each split: as listed, else drives dealt out as a whole; raises as :func:`make_plan`."""
+    """Return the clip ids of each split: as listed, else whole drives by share; raises as :func:`make_plan`."""
     _check_options(options)
     _check_clips(clips)
     return _listed_splits(clips, options) if options.split_lists else _dealt_splits(clips, options)
@@ -238,12 +241,12 @@ def _plan_shards(split: str, clips: Sequence[tuple[int, Clip]], options: Prepare
     return [ShardPlan(f"{split}-{number:06d}.tar", split, group) for number, group in enumerate(groups)]
 
 
-def _cut(number: int, clip: Clip, longest: int) -> list[Run]:
-    """Cut a clip into as few runs as possible, as equal as possible: no run of one frame at the end of a clip."""
+def _cut(number: int, clip: Clip, longest: int) -> list[FrameSpan]:
+    """Cut a clip into as few samples as possible, of nearly equal length, so that none has a single frame."""
     count = -(-len(clip) // longest)
     bounds = [len(clip) * part // count for part in range(count + 1)] if count else []
     pairs = zip(bounds[:-1], bounds[1:], strict=True)
-    return [Run(number, f"{clip.clip_id}_{start:06d}", start, stop) for start, stop in pairs]
+    return [FrameSpan(number, f"{clip.clip_id}_{start:06d}", start, stop) for start, stop in pairs]
 
 
 def _fingerprint(clips: Sequence[Clip], options: PrepareOptions) -> str:

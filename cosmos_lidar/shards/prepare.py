@@ -1,4 +1,4 @@
-"""Clips into a folder of Energon shards; stopped at any moment, it goes on where it was."""
+"""Writer of Energon shards from clips, resumable after any interruption."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ REPORT = "report.json"
 
 
 class _TooManyBadFrames(Exception):
-    """More frames are bad than the budget allows; ``args[0]`` holds those of unfinished shards."""
+    """More bad frames than the budget allows; ``args[0]`` holds those of unfinished shards."""
 
 
 class _Counters:
-    """Frames done and frames bad, seen by all processes."""
+    """Counts of finished and bad frames, shared by all processes."""
 
     def __init__(self, bad: int, allowed: float) -> None:
         context = multiprocessing.get_context("fork")
         self.frames, self.bad, self.allowed = context.Value("q", 0), context.Value("q", bad), allowed
 
     def count(self, bad: BadFrame | None) -> bool:
-        """Count a frame; True while the budget holds."""
+        """Count a frame; returns whether the budget still holds."""
         with self.frames.get_lock():
             self.frames.value += 1
         if bad is not None:
@@ -59,7 +59,7 @@ class _Counters:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is needed to write any shard of the plan."""
+    """Inputs for writing any shard of the plan."""
 
     clips: Sequence[Clip]
     folder: Path
@@ -75,22 +75,22 @@ def prepare_shards(
 ) -> Manifest:
     """Write ``clips`` as Energon shards and index them.
 
-    Stopped by a signal or a full disk, the same call goes on with the first shard that is not finished; the files come
-    out the same, byte for byte, as without the stop.
+    After a signal or a full disk, the same call resumes with the first unfinished shard; the files are the same, byte
+    for byte, as without the interruption.
 
     Args:
         clips: what to write.
-        folder: where to; empty or not there, or one in which the same call was begun.
+        folder: output; empty or absent, or one in which the same call was interrupted.
         options: splits, lengths, budget for frames that cannot be read.
         jobs: processes.
-        resume: insist that the call was begun there before.
+        resume: require an interrupted call there.
 
     Returns:
-        The description that ``folder/manifest.json`` holds; ``folder/report.json`` tells what was left out.
+        The content of ``folder/manifest.json``; ``folder/report.json`` lists skipped frames.
 
     Raises:
         DataError: the folder holds something else, the disk is full, a split is empty, or too many bad frames.
-        UserError: impossible options, ``resume`` without anything begun, or another run at work in the folder.
+        UserError: impossible options, ``resume`` without an interrupted run, or another run writing to the folder.
     """
     _expect_energon()
     options = options or PrepareOptions()
@@ -125,7 +125,7 @@ def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, 
 
 
 def _expect_energon() -> None:
-    """Complain before the hours of work, not after; importing it here would take seconds and fork its threads."""
+    """Require Energon before hours of work; importing it here would take seconds and fork its threads."""
     if importlib.util.find_spec("megatron") is None or importlib.util.find_spec("megatron.energon") is None:
         raise UserError("megatron-energon indexes the shards and is not installed: pip install 'cosmos_lidar[train]'")
 
@@ -137,7 +137,7 @@ def _claim_folder(folder: Path, resume: bool) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
         if resume:
-            raise UserError(f"--resume: nothing was begun in {folder}: leave --resume out")
+            raise UserError(f"--resume: no interrupted run in {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,7 +150,7 @@ def _open_journal(folder: Path, plan: Plan) -> Journal:
     for record in list(journal.finished.values()):
         shard = folder / record.name
         if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):
-            logger.warning("%s is not as it was written: writing it again", shard)
+            logger.warning("%s was changed or cut since it was written: writing it again", shard)
             (folder / MANIFEST).unlink(missing_ok=True)
             del journal.finished[record.name]
     return journal
@@ -169,7 +169,7 @@ def _write_missing(plan: Plan, journal: Journal, work: _Work, jobs: int) -> None
     missing = [shard for shard in plan.shards if shard.name not in journal.finished]
     done = plan.frames - sum(shard.frames for shard in missing)
     if done:
-        logger.info("going on: %d of %d frames are in finished shards", done, plan.frames)
+        logger.info("resuming: %d of %d frames are in finished shards", done, plan.frames)
     try:
         with Meter("prepare", "frames", plan.frames - done) as meter:
             for record in _write_all(missing, work, min(jobs, len(missing)), meter):
@@ -216,7 +216,7 @@ def _write_shard_here(shard: ShardPlan) -> ShardRecord:
 
 
 class _ShardWriter:
-    """Writes one shard and keeps its counts."""
+    """Writer of one shard, with its counts."""
 
     def __init__(self, work: _Work, meter: Meter | None = None) -> None:
         self.work, self.meter = work, meter
@@ -256,7 +256,7 @@ class _ShardWriter:
 
     def _count(self, bad: BadFrame | None) -> None:
         if bad is not None:
-            logger.warning("frame %s of clip %s is left out: %s", bad.frame, bad.clip, bad.problem)
+            logger.warning("skipped frame %s of clip %s: %s", bad.frame, bad.clip, bad.problem)
             self.bad_frames.append(bad)
         if not self.work.counters.count(bad):
             raise _TooManyBadFrames(self.bad_frames)
@@ -271,7 +271,7 @@ def _budget_error(work: _Work, bad_frames: Sequence[BadFrame], frames: int) -> D
         file=work.folder / REPORT,
         clip=last.clip,
         key=last.frame,
-        wanted=f"at most {work.counters.allowed:.0f}: mend the recording, or raise --bad-budget; the report lists them",
+        wanted=f"at most {work.counters.allowed:.0f}: fix the recording, or raise --bad-budget; the report lists them",
     )
 
 

@@ -27,10 +27,11 @@ from cosmos_lidar import __version__
 from cosmos_lidar.clips import range_codec
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.plan import Run
+from cosmos_lidar.shards.plan import FrameSpan
 
 RANGES, INTENSITY, LABELS, META = "ranges.bin", "intensity.bin", "labels.bin", "meta.json"
 META_VERSION = 1
+SAMPLE_TYPE = "lidar"  # of energon_tasks.sweeps
 
 # What readers of broken files raise: these make one frame bad, anything else is a fault of the program and goes up.
 UNREADABLE = (
@@ -107,7 +108,7 @@ class _Frame:
     beyond_max_range: int
 
 
-def pack_run(clip: Clip, run: Run, sensor_file: str, on_frame: Callable[[BadFrame | None], None]) -> PackedRun:
+def pack_run(clip: Clip, run: FrameSpan, sensor_file: str, on_frame: Callable[[BadFrame | None], None]) -> PackedRun:
     """Read the frames of a run and pack them.
 
     Args:

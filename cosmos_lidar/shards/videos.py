@@ -1,7 +1,7 @@
 """Videos into a folder of Energon shards: tars of ``KEY.mp4`` beside ``KEY.json``, as the published guide has them.
 
-Videos are copied as they are; cameras that hold single pictures are encoded. Stopped at any moment, the same call goes
-on with the first shard that is not finished.
+Videos are copied as they are; cameras that hold single images are encoded. After an interruption, the same call resumes
+with the first unfinished shard.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _REPORT = "report.json"
 
 @dataclass(frozen=True)
 class VideoSource:
-    """One video that is to become a sample.
+    """One video to be written as a sample.
 
     Attributes:
         key: of the sample; no dots, as those begin the name of a part.
@@ -53,7 +53,7 @@ class VideoSource:
 
 
 def holds_only_videos(source: Path) -> bool:
-    """Tell whether a file is a video, or a folder has videos and no recordings: nothing else but texts and tables."""
+    """Return whether a file is a video, or a folder holds videos and no recordings: at most texts and tables beside."""
     if source.is_file():
         return source.suffix.lower() in SUFFIXES
     endings = {path.suffix.lower() for path in source.rglob("*") if path.is_file() and not path.name.startswith(".")}
@@ -98,13 +98,13 @@ def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
 def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: PrepareOptions) -> list[ShardRecord]:
     """Write videos as shards and index them for Energon.
 
-    Every video is opened and its first and last pictures are decoded; those that fail are left out, named in
+    Every video is opened and its first and last frames are decoded; those that fail are skipped, listed in
     ``report.json``, and end the run when they are more than ``options.bad_budget``.
 
     Args:
         sources: what to write.
-        folder: where to; empty or not there, or one in which the same call was begun.
-        options: shares of the splits, samples per shard, seed, budget.
+        folder: output; empty or absent, or one in which the same call was interrupted.
+        options: fractions of the splits, samples per shard, seed, budget.
 
     Returns:
         The shards, as ``folder/videos.json`` lists them.
@@ -145,7 +145,7 @@ def _write_folder(
 
 
 def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Compare a folder with ``videos.json`` and decode every picture; yields (shard, key, problem) of what is wrong."""
+    """Compare a folder with ``videos.json`` and decode every frame; yields (shard, key, problem) of what is wrong."""
     import tarfile
 
     for record in json.loads((folder / VIDEOS).read_text(encoding="utf-8"))["shards"]:
@@ -178,14 +178,14 @@ def _write_shard(path: Path, sources: Sequence[VideoSource], meter: Meter) -> Sh
             try:
                 content, facts = _examine(source)
             except (DataError, OSError) as error:
-                logger.warning("video %s is left out: %s", source.path, error)
+                logger.warning("skipped video %s: %s", source.path, error)
                 bad.append(BadFrame(source.key, "", str(error)))
             else:
                 frames[source.key] = facts["frames"]
                 yield PackedRun(source.key, {"json": json.dumps(facts).encode(), "mp4": content}, facts["frames"], 0)
             meter.advance(1)
 
-    ready = list(samples())  # a shard is small: what is in it is known before a file is begun
+    ready = list(samples())  # a shard is small enough to know its content before its file is opened
     size, digest = write_tar(path, ready) if ready else (0, "")
     split = path.name.rpartition("-")[0]
     return ShardRecord(path.name, split, size, digest, len(ready), sum(frames.values()), frames, bad_frames=bad)
@@ -201,7 +201,7 @@ def _examine(source: VideoSource) -> tuple[bytes, dict[str, object]]:
     video = VideoFile(source.path, content=content)
     times_s = video.times_s()
     if not len(times_s):
-        raise DataError("no pictures in it", file=source.path, wanted="a video")
+        raise DataError("no frames in it", file=source.path, wanted="a video")
     height, width = video(0).shape[:2]
     video(len(video) - 1)
     fps = (len(times_s) - 1) / float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
@@ -210,7 +210,7 @@ def _examine(source: VideoSource) -> tuple[bytes, dict[str, object]]:
 
 
 def _read_stream(stream: CameraStream) -> bytes:
-    """Return the file of a camera that is a video, or encode its pictures."""
+    """Return the file of a camera that is a video, or encode its images."""
     if isinstance(stream.read, VideoFile):
         return stream.read.path.read_bytes()
     gaps_s = np.diff(stream.timestamps_us) / 1e6
@@ -222,7 +222,7 @@ def _read_stream(stream: CameraStream) -> bytes:
 
 
 def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, list[VideoSource]]:
-    """Return shard name -> videos; drives are dealt to the splits by the hash of their name."""
+    """Return shard name -> videos; drives are assigned to splits by the hash of their name."""
     drives: dict[str, list[VideoSource]] = defaultdict(list)
     for source in sources:
         drives[source.drive].append(source)

@@ -222,7 +222,7 @@ def test_other_content_is_refused(clips: list[Clip], tmp_path: Path) -> None:
         prepare_shards(clips, tmp_path / "mine", OPTIONS)
     with pytest.raises(DataError, match="this is a file"):
         prepare_shards(clips, tmp_path / "mine" / "thesis.txt", OPTIONS)
-    with pytest.raises(UserError, match="nothing was begun"):
+    with pytest.raises(UserError, match="no interrupted run"):
         prepare_shards(clips, tmp_path / "new", OPTIONS, resume=True)
 
 

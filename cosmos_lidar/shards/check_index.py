@@ -1,0 +1,103 @@
+"""Integrity check of folders without a manifest: tars against Energon's index, and every part decoded."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.range_codec import decode_intensities, decode_labels, decode_ranges
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.progress import Meter
+from cosmos_lidar.shards.check import CheckResult, Problem, read_samples
+from cosmos_lidar.shards.energon_index import SamplePlace, read_energon_index
+from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
+from cosmos_lidar.shards.manifest import ENERGON
+
+_VIDEOS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
+_BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, SyntaxError, struct.error, zipfile.BadZipFile)
+
+
+def check_indexed(folder: Path) -> CheckResult:
+    """Check a folder that only Energon describes: latents, frames, or what `energon prepare` indexed.
+
+    Without a manifest there are no checksums: what decodes counts as whole.
+
+    Raises:
+        DataError: there is no index.
+    """
+    index, result = read_energon_index(folder), CheckResult()
+    try:
+        read_dataset_yaml(folder / ENERGON / "dataset.yaml")
+    except DataError as error:
+        result.problems.append(Problem(str(error)))
+    with Meter("check", "samples", sum(map(len, index.samples.values()))) as meter:
+        for shard, places in index.samples.items():
+            _check_shard(folder / shard, places, result, meter)
+    for split, shards in index.splits.items():
+        for shard in sorted(set(shards) - set(index.samples)):
+            result.problems.append(Problem(f"split {split} names a shard that is not indexed", shard))
+    return result
+
+
+def _check_shard(path: Path, indexed: list[SamplePlace], result: CheckResult, meter: Meter) -> None:
+    found = []
+    try:
+        for place, parts in read_samples(path):
+            found.append(place)
+            result.samples += 1
+            for part, content in parts.items():
+                problem = _decode(part, content)
+                if problem:
+                    result.problems.append(Problem(problem, path.name, key=f"{place.key}.{part}"))
+            meter.advance(1)
+        result.shards += 1
+        result.bytes += path.stat().st_size
+    except (tarfile.TarError, OSError, EOFError) as error:
+        result.problems.append(Problem(f"the tar is cut or damaged after {len(found)} samples: {error}", path.name))
+    if found != indexed:
+        problem = f"Energon's index has {len(indexed)} samples, the tar {len(found)}, or they lie elsewhere"
+        result.problems.append(Problem(problem, path.name))
+
+
+def _decode(part: str, content: bytes) -> str | None:
+    """Return what is wrong with the content of a part, or None; parts of unknown kinds are not looked at."""
+    decode = next((function for end, function in _DECODERS.items() if part == end or part.endswith(f".{end}")), None)
+    try:
+        if decode is not None:
+            decode(content)
+    except _BROKEN as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def _decode_image(content: bytes) -> None:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+
+
+def _decode_video(content: bytes) -> None:
+    from cosmos_lidar.clips.video import VideoFile
+
+    video = VideoFile(Path("video.mp4"), content=content)
+    for index in range(len(video)):
+        video(index)
+
+
+_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "ranges.bin": decode_ranges,
+    "intensity.bin": decode_intensities,
+    "labels.bin": decode_labels,
+    "npy": lambda content: np.load(io.BytesIO(content), allow_pickle=False),
+    "json": json.loads,
+    **dict.fromkeys(("jpg", "jpeg", "png"), _decode_image),
+    **dict.fromkeys(_VIDEOS, _decode_video),
+}

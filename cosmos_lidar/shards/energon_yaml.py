@@ -1,0 +1,136 @@
+"""Energon's ``dataset.yaml`` and metadataset YAML files, read safely: what names Python code is refused.
+
+Energon itself imports the modules and calls the functions that such files name. Here they are parsed without it; only
+what describes data is taken, and anything else ends with an error that names file, key and value.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cosmos_lidar.errors import DataError
+
+MODULE = "megatron.energon"
+CRUDE, IMAGES = "CrudeWebdataset", "ImageSample"
+_TYPED = ("StandardWebdatasetFactory", "ImageWebdataset")
+
+
+@dataclass(frozen=True)
+class DatasetYaml:
+    """What ``.nv-meta/dataset.yaml`` says about the samples of a folder.
+
+    Attributes:
+        sample_class: ``CrudeWebdataset`` (parts as they lie in the tar) or ``ImageSample``.
+        subflavors: of all samples; ``sample_type`` among them names the loader.
+        field_map: field of an ``ImageSample`` -> part that holds it.
+    """
+
+    sample_class: str = CRUDE
+    subflavors: Mapping[str, Any] = field(default_factory=dict)
+    field_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_dataset_yaml(path: Path) -> DatasetYaml:
+    """Read the ``dataset.yaml`` of a folder of shards.
+
+    Raises:
+        DataError: the file is missing, is not YAML, or holds a key or value that does not only describe data.
+    """
+    document = read_mapping(path)
+    if document.get("__class__") == CRUDE:
+        check_keys(path, "", document, ("__module__", "__class__", "subflavors"))
+        check_class(path, "", document, (CRUDE,))
+        return DatasetYaml(CRUDE, read_subflavors(path, "subflavors", document.get("subflavors")))
+    check_keys(path, "", document, ("__module__", "__class__", "subflavors", "sample_type", "field_map"))
+    if "__class__" in document or "__module__" in document:
+        check_class(path, "", document, (CRUDE, *_TYPED))
+    if document.get("__class__") != "ImageWebdataset":
+        _check_sample_type(path, document.get("sample_type"))
+    fields = document.get("field_map")
+    if not isinstance(fields, dict) or not all(isinstance(part, str) for part in (*fields, *fields.values())):
+        raise refused(path, "field_map", fields, "a mapping such as image: mp4")
+    return DatasetYaml(IMAGES, read_subflavors(path, "subflavors", document.get("subflavors")), dict(fields))
+
+
+def _check_sample_type(path: Path, sample_type: Any) -> None:
+    if not isinstance(sample_type, dict):
+        raise refused(path, "sample_type", sample_type, f"a mapping with __module__: {MODULE}, __class__: {IMAGES}")
+    check_keys(path, "sample_type.", sample_type, ("__module__", "__class__"))
+    check_class(path, "sample_type.", sample_type, (IMAGES,))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; nothing in it is imported or called.
+
+    Raises:
+        DataError: the file is missing, or not a YAML mapping with texts as keys.
+    """
+    wanted = "a YAML mapping, as `energon prepare` writes it"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, wanted=wanted) from error
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise DataError("not a mapping", file=path, wanted=wanted)
+    return document
+
+
+def read_subflavors(path: Path, key: str, value: Any) -> dict[str, Any]:
+    """Return ``subflavors``: names with texts, numbers, or lists of them.
+
+    Raises:
+        DataError: anything else in it.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise refused(path, key, value, "a mapping")
+    for name, part in value.items():
+        if not isinstance(name, str) or name.startswith("__"):
+            raise refused(path, f"{key}.{name}", part, "names that do not begin with __")
+        if not all(isinstance(item, (str, int, float, type(None))) for item in _items(part)):
+            raise refused(path, f"{key}.{name}", part, "texts and numbers")
+    return dict(value)
+
+
+def check_keys(path: Path, prefix: str, mapping: Mapping[str, Any], valid: Iterable[str]) -> None:
+    """Refuse a key that is not among ``valid``.
+
+    Raises:
+        DataError: which names file, key and value.
+    """
+    valid = tuple(valid)
+    for key, value in mapping.items():
+        if key not in valid:
+            near = difflib.get_close_matches(str(key), valid, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise refused(path, f"{prefix}{key}", value, f"keys: {', '.join(valid)}{hint}")
+
+
+def check_class(path: Path, prefix: str, mapping: Mapping[str, Any], valid: Iterable[str]) -> None:
+    """Refuse ``__module__`` and ``__class__`` that are not Energon's own.
+
+    Raises:
+        DataError: which names file, key and value.
+    """
+    valid = tuple(valid)
+    if mapping.get("__module__") != MODULE:
+        raise refused(path, f"{prefix}__module__", mapping.get("__module__"), MODULE)
+    if mapping.get("__class__") not in valid:
+        raise refused(path, f"{prefix}__class__", mapping.get("__class__"), ", ".join(valid))
+
+
+def refused(path: Path, key: str, value: object, valid: str) -> DataError:
+    """Return the error for a key or value that is not taken."""
+    text = "missing" if value is None else f"{key}: {value!r} is not accepted"
+    return DataError(text, file=path, key=key, wanted=f"valid: {valid} (files that name Python code are not opened)")
+
+
+def _items(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]
