@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from megatron.energon import Batch, edataclass
@@ -99,7 +99,7 @@ def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
     What holds no tensor that changes is returned as it is, not copied.
     """
     if isinstance(value, Tensor):
-        return change(value)
+        return cast(T, change(value))
     if isinstance(value, dict):
         changed: Any = {key: map_tensors(part, change) for key, part in value.items()}
         return value if all(changed[key] is part for key, part in value.items()) else changed

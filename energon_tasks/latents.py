@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from megatron.energon import (
 )
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT
+from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT, read_latents_facts
+from cosmos_lidar.shards.sources import DataPath, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
@@ -49,8 +50,8 @@ class LatentBatch(DeviceBatch):
         text: (B, M, D) float32, or None.
         rays: (B, T, rows, columns, 6) float32, or None.
         clip_ids: clip of each sample.
-        noise_seeds: a seed for each sample, another one each time the sample is met: noise drawn from it does not
-            depend on how samples are shared among processes.
+        noise_seeds: a seed for each sample, a new one each time the sample is read: noise drawn from it does not
+            depend on how samples are sharded over ranks.
     """
 
     latents: torch.Tensor
@@ -65,8 +66,8 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
 
     Args:
         seed: of the noise seeds.
-        fresh: the noise differs each time a sample is met (training).
-        report: counts what is met and left out.
+        fresh: the noise differs each time a sample is read (training).
+        report: counts samples read and skipped.
     """
 
     decoder = None  # the default one executes pickles
@@ -101,36 +102,45 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
     @stateless
     def batch(self, samples: list[LatentSample]) -> LatentBatch:
         """Stack the samples."""
-        first = samples[0]
-        return LatentBatch(
-            __key__=[sample.__key__ for sample in samples],
-            __restore_key__=tuple(sample.__restore_key__ for sample in samples),
-            __subflavors__=[sample.__subflavors__ for sample in samples],
-            __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
+        return LatentBatch.from_samples(
+            samples,
             latents=torch.stack([sample.latent for sample in samples]),
-            text=None if first.text is None else torch.stack([sample.text for sample in samples]),
-            rays=None if first.rays is None else torch.stack([sample.rays for sample in samples]),
+            text=_stack_optional(TEXT, [sample.text for sample in samples]),
+            rays=_stack_optional(RAYS, [sample.rays for sample in samples]),
             clip_ids=[sample.clip_id for sample in samples],
             noise_seeds=[sample.noise_seed for sample in samples],
         )
 
 
-def latents_loader(path: Path, split: str, *, training: bool, seed: int = 0, **options: Any) -> CheckedLoader:
-    """Open a split of a folder of latents as an Energon loader of :class:`LatentBatch`, whose state can be saved.
+def latents_loader(path: DataPath, split: str, *, training: bool, seed: int = 0, **options: Any) -> CheckedLoader:
+    """Open a split of latents as an Energon loader of :class:`LatentBatch`, whose state can be saved.
 
     Args:
-        path: folder of shards, indexed by Energon.
+        path: folder of shards, several, or a metadataset YAML; see :mod:`cosmos_lidar.shards.sources`.
         split: such as ``train``.
         training: shuffled and endless; otherwise in order, once, the same each time.
         seed: of order and noise.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
-        DataError: not an indexed folder of shards.
+        DataError: not an indexed folder of shards of latents.
+        UserError: folders whose latents differ in shape, or were made by other tokenizers.
     """
-    return open_split(
-        path, split, lambda report: LatentsTaskEncoder(seed, training, report), training=training, seed=seed, **options
-    )
+    sources = resolve(path, split)
+    read_latents_facts(sources)
+
+    def make_encoder(report: SkipReport) -> LatentsTaskEncoder:
+        return LatentsTaskEncoder(seed, training, report)
+
+    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
+
+
+def _stack_optional(name: str, parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Stack what all samples have, or return None for what none has."""
+    there = [part for part in parts if part is not None]
+    if there and len(there) < len(parts):
+        raise DataError("part missing in some samples of a batch", key=name, wanted="in all samples, or in none")
+    return torch.stack(there) if there else None
 
 
 def noise_seed(sample: Sample, seed: int, fresh: bool) -> int:

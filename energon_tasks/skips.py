@@ -1,7 +1,7 @@
-"""Samples that cannot be used are counted, told, and end the run when there are too many of them.
+"""Error handling of data loaders: bad samples are skipped, counted by folder, and end the run above a budget.
 
-Energon prints an error and goes on with the next sample, up to 99 in a row, and counts nothing; with worker processes
-the training process does not even see that. Here all workers of a loader count together.
+Energon logs an error and takes the next sample, up to 99 in a row, without counting; errors in worker processes stay
+there. Here all workers of a loader share their counters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,16 +28,16 @@ from cosmos_lidar.log import logger
 
 
 class SkipReport:
-    """How many samples were used and how many were not, by all workers of this process's loader.
+    """Counts of read, bad and skipped samples of one loader, shared by all its workers.
 
     Args:
         budget: largest tolerated share of bad samples.
-        expected: samples of one pass; the share is taken of these until more have been met.
+        expected: samples of one epoch; the share is taken of these until more have been read.
     """
 
     def __init__(self, budget: float = 0.001, expected: float = 0) -> None:
         if not 0 <= budget <= 1:
-            raise UserError(f"bad_sample_budget {budget}: must lie between 0 and 1 (0.001 is one sample in a thousand)")
+            raise UserError(f"bad_sample_budget {budget}: expected 0 to 1 (0.001 is one sample in a thousand)")
         context = multiprocessing.get_context("fork")
         self.budget, self.expected = budget, expected
         self._seen, self._bad, self._short = (context.Value("q", 0) for _ in range(3))
@@ -47,7 +48,7 @@ class SkipReport:
 
     @property
     def seen(self) -> int:
-        """Samples met so far, used or not."""
+        """Samples read so far, used or not."""
         return self._seen.value
 
     @property
@@ -57,79 +58,108 @@ class SkipReport:
 
     @property
     def short(self) -> int:
-        """Samples left out on purpose, because their run is shorter than the wanted sequence."""
+        """Samples skipped on purpose: fewer frames than the sequence to be trained on."""
         return self._short.value
 
     def problems(self) -> list[dict[str, str]]:
-        """Return what was wrong, oldest first: ``shard``, ``key`` and ``problem`` of each bad sample."""
+        """Return the bad samples, oldest first: ``folder``, ``shard``, ``key`` and ``problem`` of each bad sample."""
         with self._file.open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 
+    def bad_by_folder(self) -> dict[str, int]:
+        """Return folder of shards -> its bad samples, for folders that have any; the worst one first."""
+        return dict(Counter(row["folder"] for row in self.problems()).most_common())
+
     def count_seen(self) -> None:
-        """Count a sample that is met."""
+        """Count a sample that is read."""
         with self._seen.get_lock():
             self._seen.value += 1
 
     def count_short(self) -> None:
-        """Count a sample that is left out on purpose."""
+        """Count a sample that is skipped on purpose."""
         with self._short.get_lock():
             self._short.value += 1
 
     def handle(self, error: Exception, sample: Any, sources: Sequence[SourceInfo] | None = None) -> None:
-        """Count a bad sample; Energon calls this, in the worker process.
+        """Log and count a bad sample: the error handler that Energon calls in the worker process.
 
         Raises:
             DataError: more samples are bad than the budget allows.
         """
         key = sample.get("__key__") if isinstance(sample, dict) else getattr(sample, "__key__", None)
+        folder = str(sources[0].dataset_path) if sources else None
         shard = sources[0].shard_name if sources else None
         problem = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        line = json.dumps({"shard": str(shard), "key": str(key), "problem": problem})
+        line = json.dumps({"folder": str(folder), "shard": str(shard), "key": str(key), "problem": problem})
         with self._bad.get_lock():
             self._bad.value += 1
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        logger.warning("sample %s of %s is left out: %s", key, shard, problem)
+        logger.warning("skipped sample %s of %s/%s: %s", key, folder, shard, problem)
         if self.exceeded():
             raise self.stop_error()
 
     def exceeded(self) -> bool:
-        """Tell whether more samples are bad than the budget allows."""
+        """Return whether more samples are bad than the budget allows."""
         return self.bad > self.budget * max(self.seen, self.expected)
 
     def stop_error(self) -> DataError:
         """Return the error that ends the run."""
         last = self.problems()[-1]
+        folders = self.bad_by_folder()
+        where = "".join(f"; {count} in {folder}" for folder, count in folders.items()) if len(folders) > 1 else ""
+        total = max(self.seen, self.expected)
         return DataError(
-            f"{self.bad} samples cannot be used, of {max(self.seen, self.expected):.0f}; the last: {last['problem']}",
-            file=last["shard"],
+            f"{self.bad} samples cannot be used, of {total:.0f}{where}; the last: {last['problem']}",
+            file=f"{last['folder']}/{last['shard']}",
             key=last["key"],
             wanted=f"at most a share of {self.budget:g}: see `cosmos-lidar check`, or raise bad_sample_budget",
         )
 
 
 def _remove(path: Path, owner: int) -> None:
-    """Delete the file of a report; forked readers, which have the report too, leave it alone."""
+    """Delete the file of a report, except in forked workers."""
     if os.getpid() == owner:
         path.unlink(missing_ok=True)
 
 
 class CheckedLoader(SavableDataLoader):
-    """Energon's savable loader, with errors that name shard and sample whichever process they come from.
+    """Energon's savable loader, with errors of worker processes that name shard and sample.
 
     Args:
         dataset: built by Energon, with ``skip_report.handle`` as its error handler.
-        skip_report: counts what is left out.
-        folder: the folder of shards, for messages.
+        skip_report: counts skipped samples.
+        folder: ``data.path``, for messages.
+        identity: of the data, saved with the state: a state of other data has no place to resume from.
     """
 
-    def __init__(self, dataset: SavableDataset, skip_report: SkipReport, folder: Path) -> None:
-        self.skip_report, self.folder = skip_report, folder
+    def __init__(
+        self, dataset: SavableDataset, skip_report: SkipReport, folder: Path | str, identity: object = None
+    ) -> None:
+        self.skip_report, self.folder, self.identity = skip_report, folder, identity
         super().__init__(dataset)
-        self.worker_init_fn = partial(_begin_worker, self.worker_init_fn)
+        self.worker_init_fn: Callable[[int], None] = partial(_begin_worker, self.worker_init_fn)
+
+    def save_state_rank(self) -> dict[str, Any]:
+        """Return where this rank's loader is, and what it reads."""
+        return {"energon": super().save_state_rank(), "identity": self.identity}
+
+    def restore_state_rank(self, state: Any) -> None:
+        """Resume with the very next batch; of other data than the state was saved with, begin with the first.
+
+        Args:
+            state: of :meth:`save_state_rank`, or of Energon's own.
+        """
+        if isinstance(state, dict) and "energon" in state:
+            if state["identity"] != self.identity:
+                text = "data.path=%s is not what the checkpoint was trained on: the data starts from the beginning"
+                logger.warning(text, self.folder)
+                return
+            state = state["energon"]
+        super().restore_state_rank(state)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield batches, like Energon; the inner iterator outlives this one, so that a loop can be taken up again."""
+        """Yield batches, like Energon; the inner iterator outlives this one, so that a loop can be resumed."""
         batches = super().__iter__()
         try:
             for batch in batches:  # noqa: UP028 - "yield from" would close the inner iterator with this one
@@ -142,10 +172,10 @@ class CheckedLoader(SavableDataLoader):
 
 
 def _begin_worker(begin: Callable[[int], None], worker: int) -> None:
-    """Begin a worker process that leaves only when its own training process says so.
+    """Start a worker process that ignores SIGTERM and SIGINT unless its own training process sends them.
 
-    SLURM, torchrun and Ctrl-C signal every process of a job. The training process then wants to end its step and save;
-    a worker that dies of the signal would end it with an error instead.
+    SLURM, torchrun and Ctrl-C signal every process of a job. The training process then finishes its step and saves; a
+    worker that exits on the signal would end it with an error.
     """
     begin(worker)
     training, numbers = os.getppid(), {signal.SIGTERM, signal.SIGINT}

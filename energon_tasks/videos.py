@@ -1,4 +1,4 @@
-"""Shards of videos as batches of clips for a tokenizer.
+"""Task encoder for video tokenizers: random clips, cut in time and space out of videos in shards.
 
 Tars hold ``KEY.mp4`` parts, prepared by `cosmos-lidar prepare` or by a plain `energon prepare` with ImageSample and the
 field ``image: mp4``, as the published guide has it. A clip is a window in time and space of a video; only its frames
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +20,19 @@ from megatron.energon import (
     DefaultTaskEncoder,
     ImageSample,
     Sample,
-    WorkerConfig,
     basic_sample_keys,
     edataclass,
-    get_train_dataset,
-    get_val_dataset,
     stateless,
 )
 
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.shards.energon_index import count_samples
+from cosmos_lidar.shards.energon_yaml import IMAGES
+from cosmos_lidar.shards.sources import DataPath, resolve
 from cosmos_lidar.shards.videos import SAMPLE_TYPE
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.splits import open_split
 
 PARTS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
 
@@ -58,7 +58,7 @@ class VideoBatch(DeviceBatch):
     """A batch of clips.
 
     Attributes:
-        frames: (B, 3, T, H, W) uint8 RGB: a quarter of the bytes of floats to pass between processes and to the device.
+        frames: (B, 3, T, H, W) uint8 RGB: a quarter of the bytes of float32 to copy to the device.
         clip_ids: key of each video.
         starts: number of the first frame of each clip in its video.
     """
@@ -99,9 +99,9 @@ class VideoTaskEncoder(DefaultTaskEncoder[VideoSample, VideoClip, VideoBatch, Vi
 
     Args:
         window: what to cut.
-        fresh: another place each time a video is met (training).
+        fresh: another place each time a video is read (training).
         seed: of the places.
-        report: counts what is met and left out.
+        report: counts samples read and skipped.
     """
 
     decoder = None  # the default one decodes whole videos, and executes pickles
@@ -131,18 +131,15 @@ class VideoTaskEncoder(DefaultTaskEncoder[VideoSample, VideoClip, VideoBatch, Vi
         rng = self._random(sample)
         video = VideoFile(Path(f"{sample.__key__}.mp4"), content=content)
         chosen = choose_frames(video.times_s(), self.window, rng, sample.__key__)
-        pictures = np.stack([video(int(index)) for index in chosen])
-        frames = crop(torch.from_numpy(pictures).permute(3, 0, 1, 2), self.window, rng)
+        images = np.stack([video(int(index)) for index in chosen])
+        frames = crop(torch.from_numpy(images).permute(3, 0, 1, 2), self.window, rng)
         return VideoClip.derive_from(sample, frames=frames, clip_id=sample.__key__, start=int(chosen[0]))
 
     @stateless
     def batch(self, samples: list[VideoClip]) -> VideoBatch:
         """Stack clips."""
-        return VideoBatch(
-            __key__=[sample.__key__ for sample in samples],
-            __restore_key__=tuple(sample.__restore_key__ for sample in samples),
-            __subflavors__=[sample.__subflavors__ for sample in samples],
-            __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
+        return VideoBatch.from_samples(
+            samples,
             frames=torch.stack([sample.frames for sample in samples]),
             clip_ids=[sample.clip_id for sample in samples],
             starts=[sample.start for sample in samples],
@@ -173,7 +170,7 @@ def choose_frames(times_s: np.ndarray, window: Window, rng: np.random.Generator 
         steps_s = np.arange(window.frames) / window.fps
         # a clip may end where the last frame is still shown, for as long as frames are shown on average
         shown_s = (times_s[-1] - times_s[0]) / max(total - 1, 1) if total else 0.0
-        starts = np.flatnonzero(times_s + steps_s[-1] <= times_s[-1] + 0.5 * shown_s) if total else []
+        starts = np.flatnonzero(times_s + steps_s[-1] <= times_s[-1:] + 0.5 * shown_s)
     else:
         starts = np.arange(total - (window.frames - 1) * window.stride)
     if not len(starts):
@@ -190,7 +187,7 @@ def choose_frames(times_s: np.ndarray, window: Window, rng: np.random.Generator 
 def crop(frames: torch.Tensor, window: Window, rng: np.random.Generator | None) -> torch.Tensor:
     """Return (3, T, size, size) uint8 of (3, T, H, W): the same place in all frames, random or in the middle.
 
-    Pictures are scaled (bicubic, antialiased) so that the short side is ``resize``, or ``size`` where it is shorter.
+    Frames are scaled (bicubic, antialiased) so that the short side is ``resize``, or ``size`` where it is shorter.
     Only the part that is kept is scaled.
     """
     height, width = frames.shape[-2:]
@@ -209,55 +206,36 @@ def crop(frames: torch.Tensor, window: Window, rng: np.random.Generator | None) 
 
 
 def video_loader(
-    path: Path,
+    path: DataPath,
     split: str,
     *,
-    batch_size: int,
     training: bool,
     window: Window,
-    rank: int,
-    world_size: int,
-    num_workers: int = 0,
     seed: int = 0,
     shuffle_buffer: int = 64,
-    limit: int | None = None,
     bad_sample_budget: float = 0.01,
+    **options: Any,
 ) -> CheckedLoader:
-    """Open a split of a folder of videos as an Energon loader of :class:`VideoBatch`, whose state can be saved.
+    """Open a split of videos as an Energon loader of :class:`VideoBatch`, whose state can be saved.
 
     Args:
-        path: folder of shards, indexed by Energon.
+        path: folder of shards, several, or a metadataset YAML; see :mod:`cosmos_lidar.shards.sources`.
         split: such as ``train``.
-        batch_size: clips in a batch.
         training: shuffled and endless; otherwise in order, once, the same each time.
         window: what is cut out of each video.
-        rank: of this share of the data.
-        world_size: number of shares.
-        num_workers: processes that read ahead; 0 to read in this one.
         seed: of order and places.
         shuffle_buffer: encoded videos to draw from in training.
-        limit: otherwise: at most that many batches.
         bad_sample_budget: share of videos that may be unusable, or too short, before the run stops.
+        **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
         DataError: not an indexed folder of shards, or the split is empty.
+        UserError: fewer videos than readers.
     """
-    path = Path(path)
-    samples = count_samples(path, split)
-    workers = WorkerConfig(rank=rank, world_size=world_size, num_workers=num_workers, seed_offset=seed)
-    readers = world_size * max(num_workers, 1)
-    if training and samples < readers:
-        raise UserError(
-            f"{samples} videos in {path} cannot be shared by {readers} readers ({world_size} processes of "
-            f"{num_workers} workers): use fewer workers (data.workers)"
-        )
-    report = SkipReport(bad_sample_budget, expected=samples / world_size)
-    workers.global_error_handler = report.handle
-    encoder = VideoTaskEncoder(window, training, seed, report)
-    common = {"split_part": split, "worker_config": workers, "batch_size": batch_size, "task_encoder": encoder}
-    if training:
-        shuffling = {"shuffle_buffer_size": shuffle_buffer or None, "max_samples_per_sequence": 8}
-        dataset = get_train_dataset(str(path), **shuffling, **common)
-    else:
-        dataset = get_val_dataset(str(path), limit=limit, **common)
-    return CheckedLoader(dataset, report, path)
+    sources = resolve(path, split).expect(SAMPLE_TYPE, typed=[IMAGES])
+
+    def make_encoder(report: SkipReport) -> VideoTaskEncoder:
+        return VideoTaskEncoder(window, training, seed, report)
+
+    options |= {"shuffle_buffer": shuffle_buffer, "bad_sample_budget": bad_sample_budget}
+    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)

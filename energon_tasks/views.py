@@ -1,11 +1,10 @@
-"""Frames of drives, range map and pictures, as batches for camera-to-lidar diffusion (``prepare --views``)."""
+"""Task encoder for camera-to-lidar diffusion: range image and camera images of a frame (``prepare --views``)."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,10 @@ from megatron.energon import (
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.range_picture import cut_picture
+from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.shards.frames import META
-from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_facts
+from cosmos_lidar.shards.sources import DataPath, resolve
+from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_views_facts
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.latents import noise_seed, read_array
 from energon_tasks.skips import CheckedLoader, SkipReport
@@ -32,7 +33,7 @@ from energon_tasks.splits import open_split
 
 @edataclass
 class ViewsSample(Sample):
-    """One frame: lidar (3, h, w), pictures (V, 3, H, W), rays (1 + V, r, c, 6) or None; hash of its content."""
+    """One frame: lidar (3, h, w), camera images (V, 3, H, W), rays (1 + V, r, c, 6) or None; hash of its content."""
 
     lidar: torch.Tensor
     pictures: torch.Tensor
@@ -47,10 +48,10 @@ class ViewsBatch(DeviceBatch):
     """A batch of frames.
 
     Attributes:
-        lidar: (B, 3, h, w) float32 in [-1, 1], range maps as pictures, cut in the middle.
-        pictures: (B, V, 3, H, W) float32 in [-1, 1].
+        lidar: (B, 3, h, w) float32 in [-1, 1], range images, center-cropped.
+        pictures: (B, V, 3, H, W) float32 in [-1, 1], camera images.
         rays: (B, 1 + V, rows, columns, 6) float32, or None.
-        content: of each sample a SHA-256 of what it was read from: names latents that are kept.
+        content: SHA-256 of the parts of each sample: key of cached latents.
         clip_ids: clip of each sample.
         noise_seeds: a seed for each sample, as those of :class:`~energon_tasks.latents.LatentBatch`.
     """
@@ -68,10 +69,10 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
 
     Args:
         facts: of the folder.
-        step: pixels of a range map's latent; maps are cut to whole ones.
+        step: pixels of a range image that one latent covers; images are cropped to whole latents.
         seed: of the noise seeds.
-        fresh: the noise differs each time a sample is met (training).
-        report: counts what is met and left out.
+        fresh: the noise differs each time a sample is read (training).
+        report: counts samples read and skipped.
     """
 
     decoder = None  # the default one executes pickles
@@ -99,7 +100,7 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
         return ViewsSample(
             **basic_sample_keys(crude),
             lidar=cut_picture(range_m, self.facts.sensor.format, self.step)[0],
-            pictures=torch.stack([_picture(crude[name], name, self.facts.image_size) for name in names]),
+            pictures=torch.stack([_decode_image(crude[name], name, self.facts.image_size) for name in names]),
             rays=read_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
             content=content.hexdigest(),
             clip_id=str(json.loads(crude[META])["clip_id"]),
@@ -115,44 +116,51 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
     @stateless
     def batch(self, samples: list[ViewsSample]) -> ViewsBatch:
         """Stack the samples."""
-        rays = [sample.rays for sample in samples]
-        return ViewsBatch(
-            __key__=[sample.__key__ for sample in samples],
-            __restore_key__=tuple(sample.__restore_key__ for sample in samples),
-            __subflavors__=[sample.__subflavors__ for sample in samples],
-            __sources__=tuple(source for sample in samples for source in sample.__sources__ or ()),
+        rays = [sample.rays for sample in samples if sample.rays is not None]
+        return ViewsBatch.from_samples(
+            samples,
             lidar=torch.stack([sample.lidar for sample in samples]),
             pictures=torch.stack([sample.pictures for sample in samples]),
-            rays=None if any(part is None for part in rays) else torch.stack(rays),
+            rays=torch.stack(rays) if len(rays) == len(samples) else None,
             content=[sample.content for sample in samples],
             clip_ids=[sample.clip_id for sample in samples],
             noise_seeds=[sample.noise_seed for sample in samples],
         )
 
 
-def views_loader(path: Path, split: str, *, step: int, training: bool, seed: int = 0, **options: Any) -> CheckedLoader:
-    """Open a split of a folder of frames as an Energon loader of :class:`ViewsBatch`, whose state can be saved.
+def views_loader(
+    path: DataPath,
+    split: str,
+    *,
+    step: int,
+    training: bool,
+    seed: int = 0,
+    sensor: Sensor | None = None,
+    **options: Any,
+) -> CheckedLoader:
+    """Open a split of frames as an Energon loader of :class:`ViewsBatch`, whose state can be saved.
 
     Args:
-        path: folder that ``prepare --views`` wrote.
+        path: folder that ``prepare --views`` wrote, several, or a metadataset YAML; see
+            :mod:`cosmos_lidar.shards.sources`.
         split: such as ``train``.
-        step: pixels of a range map's latent.
+        step: pixels of a range image that one latent covers.
         training: shuffled and endless; otherwise in order, once, the same each time.
         seed: of order and noise.
+        sensor: the lidar, where a folder has no ``sensor.yaml``.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
-        DataError: not such a folder.
+        DataError: not an indexed folder of shards of frames.
+        UserError: folders whose cameras, image sizes or sensors differ, or no sensor is known.
     """
-    facts = read_facts(path)
-    return open_split(
-        path,
-        split,
-        lambda report: ViewsTaskEncoder(facts, step, seed, training, report),
-        training=training,
-        seed=seed,
-        **options,
-    )
+    sources = resolve(path, split)
+    facts = read_views_facts(sources, sensor)
+
+    def make_encoder(report: SkipReport) -> ViewsTaskEncoder:
+        return ViewsTaskEncoder(facts, step, seed, training, report)
+
+    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
 
 
 def _range_map(content: bytes) -> np.ndarray:
@@ -162,13 +170,13 @@ def _range_map(content: bytes) -> np.ndarray:
         raise DataError(error.problem, key=RANGES, wanted=error.wanted) from error
 
 
-def _picture(content: bytes, part: str, size: tuple[int, int]) -> torch.Tensor:
+def _decode_image(content: bytes, part: str, size: tuple[int, int]) -> torch.Tensor:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+        image = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"not readable: {error}", key=part, wanted="a JPEG file") from error
-    if picture.shape[:2] != size:
-        raise DataError(f"a picture of {picture.shape[:2]}", key=part, wanted=f"{size}, as views.json says")
-    return torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1.0
+    if image.shape[:2] != size:
+        raise DataError(f"an image of {image.shape[:2]}", key=part, wanted=f"{size}, as views.json says")
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1.0

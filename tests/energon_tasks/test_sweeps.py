@@ -281,12 +281,13 @@ def test_bad_sample_ends_the_run_with_its_name(shards: Path, tmp_path: Path, wor
     folder = copy_of(shards, tmp_path)
     name = damage(folder)
     loader = lidar_loader(folder, batch_size=1, frame_mode="all", num_workers=workers, repeat=False)
-    message = rf"1 samples cannot be used, of 8;.*checksum.*\[file {name}, key clip\d_0000"
+    message = rf"1 samples cannot be used, of 8;.*checksum.*\[file {folder}/{name}, key clip\d_0000"
     with pytest.raises(DataError, match=message) as e:
         list(loader)
     assert "bad_sample_budget" in str(e.value)
     (problem,) = loader.skip_report.problems()
-    assert problem["shard"] == name
+    assert (problem["folder"], problem["shard"]) == (str(folder), name)
+    assert loader.skip_report.bad_by_folder() == {str(folder): 1}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -321,7 +322,7 @@ def test_run_that_loses_everything_stops(shards: Path, tmp_path: Path) -> None:
 def test_folders_that_are_not_shards(tmp_path: Path, shards: Path) -> None:
     with pytest.raises(DataError, match="no such folder.*absent"):
         lidar_loader(tmp_path / "absent", batch_size=1)
-    with pytest.raises(DataError, match=r"no manifest\.json.*cosmos-lidar prepare"):
+    with pytest.raises(DataError, match=r"no indexed shards.*cosmos-lidar prepare"):
         lidar_loader(tmp_path, batch_size=1)
     folder = copy_of(shards, tmp_path)
     shutil.rmtree(folder / ".nv-meta")
@@ -330,7 +331,7 @@ def test_folders_that_are_not_shards(tmp_path: Path, shards: Path) -> None:
 
 
 def test_empty_split_is_named(shards: Path) -> None:
-    with pytest.raises(DataError, match="split 'test' is empty.*one of those prepared: train, val"):
+    with pytest.raises(DataError, match="split 'test' is empty.*valid: train, val"):
         lidar_loader(shards, "test", batch_size=1)
 
 
@@ -354,7 +355,7 @@ def test_shard_that_is_no_tar_ends_the_run_clearly(shards: Path, tmp_path: Path)
 
 
 def test_more_readers_than_samples_is_refused(shards: Path) -> None:
-    with pytest.raises(UserError, match=r"8 samples in .* cannot be shared by 9 readers \(3 processes of 3 workers\)"):
+    with pytest.raises(UserError, match=r"8 samples in .* cannot be shared by 9 readers \(3 ranks of 3 workers\)"):
         lidar_loader(shards, batch_size=1, num_workers=3, rank=0, world_size=3)
     with pytest.raises(UserError, match="rank 2 of world_size 2"):
         lidar_loader(shards, batch_size=1, rank=2, world_size=2)
@@ -363,13 +364,13 @@ def test_more_readers_than_samples_is_refused(shards: Path) -> None:
 def test_sensors_whose_pictures_differ(tmp_path: Path) -> None:
     wide = replace(SENSOR, name="wide", columns=60)
     prepare_shards([tiny_clip("a", 4), tiny_clip("b", 4, wide)], tmp_path, PrepareOptions(split=(1,)))
-    with pytest.raises(UserError, match=r"pictures differ.*\(4, 60\).*or with one --sensor"):
+    with pytest.raises(UserError, match=r"range images differ in columns: 48 in .*, 60 in .*wide\.yaml.*alike"):
         lidar_loader(tmp_path, batch_size=1)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"frame_mode": "reverse"}, {"crop": "left", "crop_width": 3}, {"frames_per_clip": 0}, {"crop": "centre"}],
+    [{"frame_mode": "reverse"}, {"crop": "left", "crop_width": 3}, {"frames_per_clip": 0}, {"crop": "center"}],
 )
 def test_impossible_options(options: dict) -> None:
     with pytest.raises(UserError):

@@ -26,7 +26,7 @@ FRAMES, WINDOW = 24, Window(frames=5, size=32)
 
 
 def pictures(number: int, frames: int = FRAMES, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """Red tells the video, green the frame, blue the column: what is cut out can be read from the colours."""
+    """Red tells the video, green the frame, blue the column: what is cut out can be read from the colors."""
     made = []
     for frame in range(frames):
         picture = np.zeros((height, width, 3), np.uint8)
@@ -74,7 +74,7 @@ def loader(path: Path, split: str = "train", **options: object):
 
 
 def numbers(batch: object) -> tuple[int, list[int]]:
-    """Read video and frame numbers back from the colours of the first clip."""
+    """Read video and frame numbers back from the colors of the first clip."""
     mean = batch.frames[0].float().mean((-2, -1))
     return round((float(mean[0, 0]) - 20) / 20), [round((float(value) - 20) / 8) for value in mean[1]]
 
@@ -110,9 +110,9 @@ def test_exact_resume_in_the_middle(shards: Path, workers: int) -> None:
         return [(b.clip_ids, b.starts, b.frames) for _, b in zip(range(count), reader, strict=False)]
 
     whole = some(loader(shards, num_workers=workers, seed=3), 10)
-    begun = loader(shards, num_workers=workers, seed=3)
-    some(begun, 4)
-    state = begun.save_state_rank()
+    first_half = loader(shards, num_workers=workers, seed=3)
+    some(first_half, 4)
+    state = first_half.save_state_rank()
     again = loader(shards, num_workers=workers, seed=3)
     again.restore_state_rank(state)
     for (keys, starts, frames), (keys2, starts2, frames2) in zip(whole[4:], some(again, 6), strict=True):
@@ -165,7 +165,7 @@ def test_options_that_do_not_fit_the_data_are_refused(shards: Path, tmp_path: Pa
         loader(tmp_path)
     with pytest.raises(DataError, match=r"split 'test' is empty.*train, val"):
         loader(shards, "test", training=False)
-    with pytest.raises(UserError, match="6 videos in .* cannot be shared by 8 readers"):
+    with pytest.raises(UserError, match="6 samples in .* cannot be shared by 8 readers"):
         loader(shards, num_workers=8)
     with pytest.raises(UserError, match="resize 16: at least the size of the crop, 32"):
         Window(5, 32, resize=16)
