@@ -7,36 +7,63 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cosmos_lidar.shards.check import CheckResult
 
 GROUP = "data"
-HELP = "decode every part of a folder of shards and compare counts, checksums, splits and Energon's index"
+HELP = "decode every part of shards and compare counts, checksums, splits and Energon's index"
 EXAMPLE = "cosmos-lidar check shards/"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("shards", metavar="SHARDS", type=Path, help="folder made by `cosmos-lidar prepare`")
+    text = "folder of shards, several (a,b), or an Energon metadataset YAML, as data.path takes them"
+    parser.add_argument("shards", metavar="SHARDS", help=text)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check shards; returns 0 if there is no problem, else 1."""
+    from cosmos_lidar.shards.sources import folders_of
+
+    folders = folders_of(args.shards)
+    found = {str(folder): _check_folder(folder) for folder in folders}
+    together = _check_mix(args.shards) if len(folders) > 1 else []
+    if args.json:
+        rows: Any = [{"folder": folder, **document} for folder, (document, _) in found.items()]
+        document = rows[0] if len(rows) == 1 else {"folders": rows, "problems": together}
+        if len(rows) == 1:
+            del document["folder"]
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    else:
+        for folder, (_, text) in found.items():
+            sys.stdout.write(text if len(found) == 1 else f"{folder}\n{text}")
+        sys.stdout.write("".join(f"{problem}\n" for problem in together))
+    return 1 if together or any(document["problems"] for document, _ in found.values()) else 0
+
+
+def _check_mix(text: str) -> list[str]:
+    from cosmos_lidar.shards.check_mix import check_mix  # needs torch
+
+    return check_mix(text)
+
+
+def _check_folder(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return what was found in one folder, as a document and as text."""
     from cosmos_lidar.shards.check import check_shards
+    from cosmos_lidar.shards.check_index import check_indexed
+    from cosmos_lidar.shards.manifest import ENERGON, MANIFEST, is_unfinished
     from cosmos_lidar.shards.videos import VIDEOS, check_videos
 
-    if (args.shards / VIDEOS).is_file():
-        wrong = [{"shard": shard, "key": key, "problem": problem} for shard, key, problem in check_videos(args.shards)]
-        lines = [f"{row['problem']} [shard {row['shard']}, key {row['key']}]" for row in wrong]
-        lines.append(f"{args.shards}: {len(wrong) or 'no'} problem(s)")
-        sys.stdout.write((json.dumps({"problems": wrong}, indent=1) if args.json else "\n".join(lines)) + "\n")
-        return 1 if wrong else 0
-    result = check_shards(args.shards)
-    sys.stdout.write(json.dumps(asdict(result), indent=1) + "\n" if args.json else _as_text(result))
-    return 1 if result.problems else 0
+    if (folder / VIDEOS).is_file():
+        wrong = [{"shard": shard, "key": key, "problem": problem} for shard, key, problem in check_videos(folder)]
+        lines = [f"{row['problem']} [shard {row['shard']}, key {row['key']}]\n" for row in wrong]
+        return {"problems": wrong}, "".join(lines) + f"{folder}: {len(wrong) or 'no'} problem(s)\n"
+    indexed = (folder / ENERGON).is_dir() and not (folder / MANIFEST).is_file() and not is_unfinished(folder)
+    result = check_indexed(folder) if indexed else check_shards(folder)
+    return asdict(result), _as_text(result)
 
 
 def _as_text(result: CheckResult) -> str:

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cosmos_lidar", "energon_tasks", "recipes", "launch")
 COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 GUIDES = (
-    "lidar_tokenizer", "video_tokenizer", "lidargen", "training", "launch", "recordings", "autoencode", "performance",
+    "lidar_tokenizer", "video_tokenizer", "lidargen", "training", "data", "launch", "recordings", "autoencode",
+    "performance",
 )  # fmt: skip
 
 

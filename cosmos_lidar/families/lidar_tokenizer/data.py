@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, LidarTokenizerTrainConfig
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.spatial import check_width
-from cosmos_lidar.sensors import RangeMapFormat, Sensor, load_sensor, uniform_sensor
-from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
+from cosmos_lidar.sensors import RangeMapFormat, Sensor, uniform_sensor
+from cosmos_lidar.shards.facts import SweepFacts, read_sweep_facts
+from cosmos_lidar.shards.manifest import MANIFEST
+from cosmos_lidar.shards.sources import resolve
 from cosmos_lidar.training.engine import DataShare
 
 _COMPRESSION = 8  # the network wants heights and widths that are multiples of it
@@ -47,12 +49,11 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
 
     data, trainer = run.data, run.trainer
     made = (folder / "synthetic", run.synthetic_drives, trainer.seed, max(data.sequence, 2))
-    path = Path(data.path) if data.path else synthetic_shards(*made)
-    sensor = load_sensor(path / read_manifest(path).sensors[0])
-    merged = sensor.columns // sensor.format.pair_columns
-    _check_sizes(data.crop_columns, merged, sensor)
+    path = data.path or synthetic_shards(*made)
+    facts, val_facts = (_read_facts(path, split, data) for split in (data.train_split, data.val_split))
+    _check_sizes(data.crop_columns, facts)
     ranks = {"rank": share.rank, "world_size": share.world}
-    width = data.crop_columns or merged // _COMPRESSION * _COMPRESSION
+    width = data.crop_columns or _whole_size(facts)[1]
     check_width(width, run.parallel.context, _COMPRESSION)
     train = lidar_loader(
         path,
@@ -73,13 +74,13 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
         batch_size=data.val_batch_size,
         training=False,
         **_frames(data, "sequential_from_zero", 1),
-        crop_width=merged // _COMPRESSION * _COMPRESSION,
+        crop_width=_whole_size(val_facts)[1],
         limit=trainer.val_batches or None,
         bad_sample_budget=data.bad_sample_budget,
         seed=trainer.seed,
         **ranks,
     )
-    return TokenizerData(train, val, sensor.format, (_whole_size(sensor)[0], width))
+    return TokenizerData(train, val, facts.format, (facts.height, width))
 
 
 def _frames(data: DataConfig, order: str, single_frames: int) -> dict[str, Any]:
@@ -90,11 +91,16 @@ def _frames(data: DataConfig, order: str, single_frames: int) -> dict[str, Any]:
 
 
 def picture_size(run: LidarTokenizerTrainConfig) -> tuple[int, int]:
-    """Return (height, width) of whole pictures: of the data's sensor if the data is there, else the published size."""
-    path = Path(run.data.path)
-    if run.data.path and (path / MANIFEST).is_file():
-        return _whole_size(load_sensor(path / read_manifest(path).sensors[0]))
-    return _whole_size(debug_sensor()) if run.synthetic_drives and not run.data.path else _PUBLISHED_SIZE
+    """Return (height, width) of whole images: of the data's sensor if the data is there, else the published size."""
+    if run.data.path:
+        try:
+            return _whole_size(_read_facts(run.data.path, run.data.train_split, run.data))
+        except DataError:
+            return _PUBLISHED_SIZE
+    if not run.synthetic_drives:
+        return _PUBLISHED_SIZE
+    sensor = debug_sensor()
+    return sensor.rows * sensor.format.repeat_rows, sensor.columns // sensor.format.pair_columns
 
 
 def debug_sensor() -> Sensor:
@@ -126,21 +132,24 @@ def synthetic_shards(folder: Path, drives: int, seed: int, frames: int = 2) -> P
     return made_once(folder, folder / MANIFEST, make)
 
 
-def _whole_size(sensor: Sensor) -> tuple[int, int]:
-    merged = sensor.columns // sensor.format.pair_columns
-    return sensor.rows * sensor.format.repeat_rows, merged // _COMPRESSION * _COMPRESSION
+def _read_facts(path: str | Path, split: str, data: DataConfig) -> SweepFacts:
+    """Return what the range maps of a split have in common; their widths may differ where they are cropped."""
+    return read_sweep_facts(resolve(path, split), any_width=data.crop_columns > 0)
 
 
-def _check_sizes(crop_columns: int, merged: int, sensor: Sensor) -> None:
-    most = merged // _COMPRESSION * _COMPRESSION
-    if crop_columns % _COMPRESSION or crop_columns > merged:
+def _whole_size(facts: SweepFacts) -> tuple[int, int]:
+    return facts.height, facts.merged_columns // _COMPRESSION * _COMPRESSION
+
+
+def _check_sizes(crop_columns: int, facts: SweepFacts) -> None:
+    most, sensor = _whole_size(facts)[1], facts.sensor.name if facts.sensor else "unknown"
+    if crop_columns % _COMPRESSION or crop_columns > facts.merged_columns:
         raise UserError(
-            f"data.crop_columns={crop_columns}: a multiple of {_COMPRESSION} up to {most} is wanted, as maps of sensor "
-            f"{sensor.name} have {merged} merged columns; 0 takes {most}"
+            f"data.crop_columns={crop_columns}: expected a multiple of {_COMPRESSION} up to {most}, as maps of sensor "
+            f"{sensor} have {facts.merged_columns} merged columns; 0 takes {most}"
         )
-    height = sensor.rows * sensor.format.repeat_rows
-    if height % _COMPRESSION:
+    if facts.height % _COMPRESSION:
         raise UserError(
-            f"sensor {sensor.name}: {sensor.rows} rows repeated {sensor.format.repeat_rows} times are {height}, and "
-            f"the network wants a multiple of {_COMPRESSION}: change format.repeat_rows in the sensor file"
+            f"sensor {sensor}: {facts.rows} rows repeated {facts.format.repeat_rows} times are {facts.height}, and "
+            f"the network needs a multiple of {_COMPRESSION}: change format.repeat_rows in the sensor file"
         )

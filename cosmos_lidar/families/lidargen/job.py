@@ -26,7 +26,7 @@ def make_job(run: LidarGenTrainConfig, folder: Path, share: DataShare) -> Job:
     return load_job(run, model, folder, share, partial(_open_frames, encode.lidar_step))
 
 
-def _open_frames(step: int, path: Path, split: str, **options: Any) -> Any:
+def _open_frames(step: int, path: str | Path, split: str, **options: Any) -> Any:
     from energon_tasks.views import views_loader
 
     return views_loader(path, split, step=step, **options)

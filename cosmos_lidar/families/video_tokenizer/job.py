@@ -36,7 +36,7 @@ def make_job(run: VideoTokenizerTrainConfig, folder: Path, share: DataShare) -> 
     data = run.data
     network = make_network(run)
     check_width(data.size, run.parallel.context, network.config.spatial_compression)
-    path = Path(data.path) if data.path else _synthetic(run, folder / "synthetic")
+    path = data.path or _synthetic(run, folder / "synthetic")
     window = Window(data.frames, data.size, data.resize, data.stride, data.fps)
     common = {"window": window, "rank": share.rank, "world_size": share.world,
               "bad_sample_budget": data.bad_sample_budget}  # fmt: skip

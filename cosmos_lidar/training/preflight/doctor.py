@@ -18,6 +18,7 @@ import torch
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
 from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
+from cosmos_lidar.shards.sources import describe, resolve
 from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.preflight.prediction import Prediction, predict
 
@@ -153,13 +154,15 @@ def _data(run: Any) -> Iterator[Finding]:
     if not path:
         yield Finding("data", True, "synthetic, made at the start")
         return
-    split = Path(path) / ".nv-meta" / "split.yaml"
-    if not split.is_file():
-        yield Finding("data", False, f"{path}: no indexed shards there (data.path): `cosmos-lidar prepare SRC {path}`")
+    try:
+        splits = [resolve(path, split) for split in (run.data.train_split, run.data.val_split)]
+    except UserError as error:
+        yield Finding("data", False, f"data.path={path}: {error}")
         return
-    tars = len(list(Path(path).glob("*.tar")))
-    size = sum(tar.stat().st_size for tar in Path(path).glob("*.tar"))
-    yield Finding("data", True, f"{path}: {tars} shards, {size / 1e9:.2f} GB; `cosmos-lidar check {path}` reads them")
+    folders = dict.fromkeys(folder for split in splits for folder in split.folders)
+    size = sum(tar.stat().st_size for folder in folders for tar in folder.glob("*.tar"))
+    lines = "; ".join(line for split in splits for line in describe(split))
+    yield Finding("data", True, f"{lines}; {size / 1e9:.2f} GB; `cosmos-lidar check {path}` reads them")
 
 
 def _checkpoint(run: Any) -> Iterator[Finding]:

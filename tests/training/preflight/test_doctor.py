@@ -99,7 +99,7 @@ def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     ("options", "topic", "text"),
     [
         (["recipe=debug", "parallel.tensor=2"], "recipe", "no layers to split: parallel.tensor=1"),
-        (["recipe=debug", "data.path=nowhere"], "data", "nowhere: no indexed shards"),
+        (["recipe=debug", "data.path=nowhere"], "data", "no such folder [file nowhere]"),
         (["recipe=debug", "model.checkpoint=missing.pt"], "weights", "model.checkpoint=missing.pt: no such file"),
         (["recipe=debug", "trainer.resume=missing"], "resume", "trainer.resume=missing"),
     ],
