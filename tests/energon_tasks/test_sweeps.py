@@ -155,6 +155,15 @@ def test_same_seed_same_batches_other_seed_other_batches(shards: Path) -> None:
     assert len(set(first)) == 12, "epochs repeat themselves"
 
 
+def test_former_name_of_the_shuffle_buffer_and_of_a_crop(shards: Path) -> None:
+    options = {"batch_size": 3, "crop_width": 6}
+    first = take(lidar_loader(shards, shuffle_buffer=4, **options), 8)
+    assert take(lidar_loader(shards, shuffle_runs=4, **options), 8) == first
+    assert take(lidar_loader(shards, shuffle_buffer=2, **options), 8) != first
+    center = take(lidar_loader(shards, "val", crop="center", **options), 2)
+    assert take(lidar_loader(shards, "val", crop="centre", **options), 2) == center  # codespell:ignore centre
+
+
 def test_validation_is_finite_and_repeats(shards: Path) -> None:
     loader = lidar_loader(shards, "val", batch_size=6, crop_width=6)
     first, second = [signature(b) for b in loader], [signature(b) for b in loader]

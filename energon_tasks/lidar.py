@@ -1,3 +1,0 @@
-"""Former name of :mod:`energon_tasks.sweeps`."""
-
-from energon_tasks.sweeps import *  # noqa: F403
