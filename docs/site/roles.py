@@ -1,7 +1,8 @@
-"""Griffe extension: reads ``:class:`Name``` and ``text::`` of docstrings as links and code blocks of Markdown."""
+"""Griffe extension for the API pages: roles of docstrings become links, options of configurations are documented."""
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
@@ -14,10 +15,18 @@ class Roles(griffe.Extension):
     """Rewrites the docstring of every object that is loaded."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Replace roles by links to what they name, as seen from the object."""
+        """Replace ``:class:`Name``` by a link to what it names, as seen from the object, and ``text::`` by ``text:``."""
         if obj.docstring is not None:
             text = _ROLE.sub(lambda match: _link(obj, match[1]), obj.docstring.value)
             obj.docstring.value = re.sub(r"::$", ":", text, flags=re.MULTILINE)
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs: Any) -> None:
+        """Give a field ``name: type = setting(default, "text")`` its default and its text."""
+        call = attr.value
+        if isinstance(call, griffe.ExprCall) and str(call.function) == "setting" and len(call.arguments) == 2:
+            default, text = call.arguments
+            attr.value = default
+            attr.docstring = griffe.Docstring(ast.literal_eval(str(text)), parent=attr)
 
 
 def _link(obj: griffe.Object, name: str) -> str:
