@@ -16,9 +16,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cosmos_lidar", "energon_tasks", "recipes", "launch")
 COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 GUIDES = (
-    "lidar_tokenizer", "video_tokenizer", "lidargen", "training", "data", "launch", "recordings", "autoencode",
+    "recordings",
+    "data",
+    "lidar_tokenizer",
+    "autoencode",
+    "video_tokenizer",
+    "lidargen",
+    "training",
+    "launch",
     "performance",
-)  # fmt: skip
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -15,7 +15,7 @@ class Roles(griffe.Extension):
     """Rewrites the docstring of every object that is loaded."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Replace ``:class:`Name``` by a link to what it names, as seen from the object, and ``text::`` by ``text:``."""
+        """Replace ``:class:`Name``` by a link to what the object knows by that name, and ``text::`` by ``text:``."""
         if obj.docstring is not None:
             text = _ROLE.sub(lambda match: _link(obj, match[1]), obj.docstring.value)
             obj.docstring.value = re.sub(r"::$", ":", text, flags=re.MULTILINE)
