@@ -27,7 +27,7 @@ from torch import Tensor
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.diffusion.samplers import evaluations
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
-from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
+from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.views import lidar_picture
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.metrics.bootstrap import mean_difference

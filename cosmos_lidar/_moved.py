@@ -25,7 +25,7 @@ _MOVED = {
     "inference.lidargen_frames": "families.lidargen.inputs",
     "inference.lidargen_rays": "families.lidargen.rays",
     "inference.lidargen_results": "families.lidargen.outputs",
-    "inference.lidargen_sample": "families.lidargen.generate",
+    "inference.lidargen_sample": "families.lidargen.generator",
     "inference.lidargen_views": "families.lidargen.views sensors.range_picture",
     "inference.merge": "families.lidar_tokenizer.merge",
     "inference.outputs": "families.lidar_tokenizer.outputs files",

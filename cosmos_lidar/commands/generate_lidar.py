@@ -11,7 +11,7 @@ from cosmos_lidar.commands._arguments import add_flag, add_lidar_argument
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
-    from cosmos_lidar.families.lidargen.generate import LidarGenerator
+    from cosmos_lidar.families.lidargen.generator import LidarGenerator
     from cosmos_lidar.families.lidargen.inputs import Frame
     from cosmos_lidar.parallel.work_sharing import Share
 
@@ -112,7 +112,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import choose_device
-    from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
+    from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
     from cosmos_lidar.families.lidargen.inputs import frame_of_files
     from cosmos_lidar.latents.space import open_space
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
@@ -147,7 +147,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
 def _configuration(args: argparse.Namespace) -> LidarGenTrainConfig:
     """Return the configuration of the checkpoint's run; options of the published command without effect are ignored."""
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.families.lidargen.generate import configuration
+    from cosmos_lidar.families.lidargen.generator import configuration
     from cosmos_lidar.log import logger
     from cosmos_lidar.training.overrides import apply_overrides
     from recipes.registry import find_family

@@ -18,7 +18,7 @@ from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
-from cosmos_lidar.families.lidargen.generate import LidarGenerator, SamplingOptions, open_denoiser
+from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 from cosmos_lidar.families.lidargen.views import fit_picture
 from cosmos_lidar.latents.space import open_space

@@ -16,7 +16,7 @@ from cosmos_lidar.clips.rig import MountedCamera, load_rig
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.figure import SeenView
-from cosmos_lidar.families.lidargen.generate import LidarGenerator
+from cosmos_lidar.families.lidargen.generator import LidarGenerator
 from cosmos_lidar.families.lidargen.rays import canvas_rays
 from cosmos_lidar.families.lidargen.views import fit_picture
 from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.families.lidargen.figure import three_rows
-from cosmos_lidar.families.lidargen.generate import LidarGenerator
+from cosmos_lidar.families.lidargen.generator import LidarGenerator
 from cosmos_lidar.families.lidargen.inputs import Frame
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.metrics.generation import GenerationScores
