@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.commands._arguments import add_flag, add_lidar_argument
 
 if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
     from cosmos_lidar.families.lidargen.generator import LidarGenerator
     from cosmos_lidar.families.lidargen.inputs import Frame
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     """Sample sweeps, write them, and compare them with recorded sweeps."""
     from cosmos_lidar.commands._tokenizer_setup import choose_device
     from cosmos_lidar.errors import UserError
+    from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_frames
     from cosmos_lidar.parallel.work_sharing import shared_work
 
     if bool(args.images) == bool(args.data):
@@ -103,51 +105,47 @@ def run(args: argparse.Namespace) -> int:
         generator, frames = _prepare(args, share)
         if args.dryrun:
             return _say(args, generator, frames)
-        _generate(args, share, generator, frames)
+        output = OutputOptions(args.seed, args.save_iter if args.vis else 0, args.filter_outlier)
+        generate_frames(frames, generator, args.save_dir, output, share)
         share.wait()
         return _finish(args, generator, frames) if share.rank == 0 and share.writes else 0
 
 
 def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, list[Frame]]:
-    import torch
-
     from cosmos_lidar.commands._tokenizer_setup import choose_device
-    from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
+    from cosmos_lidar.families.lidargen.generate import SamplingOptions, clip_frames, open_generator
     from cosmos_lidar.families.lidargen.inputs import frame_of_files
-    from cosmos_lidar.latents.space import open_space
-    from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
-    from cosmos_lidar.parallel.apply import share_samples
-    from cosmos_lidar.sensors import load_sensor
 
     options = SamplingOptions(
         args.ddim_iters, args.sigma_min, args.near_buffer, args.far_buffer, args.sampler, args.schedule,
         args.condition_sigma, args.filter_edges,
     )  # fmt: skip
-    device = share.device(choose_device(args.device))
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    given = args.images or (args.cameras.split(",") if args.cameras else None)
-    views = len(given) if given else args.n_views
-    denoiser = open_denoiser(args.checkpoint, _configuration(args), device, dtype, views)
-    if share.context is not None:
-        share_samples(denoiser.network, share.context)
-    if args.compile:
-        denoiser.network.compile()
-    lidar = open_space(from_pretrained(args.lidar_tokenizer).to(device), args.lidar_mean_std)
-    image = open_space(from_pretrained(args.image_tokenizer).to(device), args.image_mean_std)
-
-    def generator_of(sensor: object) -> LidarGenerator:
-        return LidarGenerator(denoiser, lidar, image, sensor, options)
-
+    cameras = args.cameras.split(",") if args.cameras else None
+    given = args.images or cameras
+    clips = _open_recordings(args) if args.data else []
+    generator = open_generator(
+        args.checkpoint,
+        clips[0].sensor if clips else args.sensor,
+        lidar_tokenizer=args.lidar_tokenizer,
+        image_tokenizer=args.image_tokenizer,
+        lidar_mean_std=args.lidar_mean_std,
+        image_mean_std=args.image_mean_std,
+        run=_configuration(args),
+        options=options,
+        device=share.device(choose_device(args.device)),
+        views=len(given) if given else args.n_views,
+        compile=args.compile,
+        share=share,
+    )
     if args.data:
-        return _open_recordings(args, generator_of)
-    generator = generator_of(load_sensor(args.sensor))
+        return generator, clip_frames(clips, generator, cameras, args.tolerance, args.max_frames)
     return generator, [frame_of_files(args.images, args.calibration, generator)]
 
 
 def _configuration(args: argparse.Namespace) -> LidarGenTrainConfig:
     """Return the configuration of the checkpoint's run; options of the published command without effect are ignored."""
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.families.lidargen.generator import configuration
+    from cosmos_lidar.families.lidargen.generate import configuration
     from cosmos_lidar.log import logger
     from cosmos_lidar.training.overrides import apply_overrides
     from recipes.registry import find_family
@@ -166,56 +164,18 @@ def _configuration(args: argparse.Namespace) -> LidarGenTrainConfig:
     return apply_overrides(configuration(args.checkpoint, file, variants[experiment]()), own)
 
 
-def _open_recordings(args: argparse.Namespace, generator_of: object) -> tuple[LidarGenerator, list[Frame]]:
+def _open_recordings(args: argparse.Namespace) -> list[Clip]:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.errors import UserError
-    from cosmos_lidar.families.lidargen.encode import FrameEncoder
-    from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 
     clips = open_clips(args.data, sensor=args.sensor, lidar=args.lidar)
-    if args.clip:
-        there = {clip.clip_id: clip for clip in clips}
-        unknown = [name for name in args.clip if name not in there]
-        if unknown:
-            raise UserError(f"--clip {unknown[0]}: not among the {len(there)} clips of {args.data}")
-        clips = [there[name] for name in args.clip]
-    names = tuple(args.cameras.split(",")) if args.cameras else tuple(clips[0].cameras)
-    generator = generator_of(clips[0].sensor)
-    encoder = FrameEncoder(
-        lidar=generator.lidar, image=generator.image, cameras=names, image_size=generator.image_size,
-        tolerance_s=args.tolerance,
-    )  # fmt: skip
-    return generator, frames_of_clips(clips, encoder, generator, args.max_frames)
-
-
-def _generate(args: argparse.Namespace, share: Share, generator: LidarGenerator, frames: list[Frame]) -> None:
-    from cosmos_lidar.errors import DataError
-    from cosmos_lidar.families.lidargen.outputs import sweep_file, write_picture, write_sweep
-    from cosmos_lidar.log import logger
-    from cosmos_lidar.metrics.outliers import statistical_inliers
-    from cosmos_lidar.progress import Meter
-
-    mine = range(share.rank, len(frames), share.world)
-    with Meter("generate-lidar", "sweeps", len(mine)) as meter:
-        for number in mine:
-            frame = frames[number]
-            meter.advance(1)
-            if share.writes:  # otherwise, if this sweep fails, that of an earlier run would be reported
-                sweep_file(args.save_dir, frame).unlink(missing_ok=True)
-            try:
-                pictures, rays = frame.pictures(), frame.rays()
-            except DataError as error:
-                logger.warning("%s is skipped: %s", frame.name, error)
-                continue
-            made = generator(pictures, args.seed + number, rays)
-            if not share.writes:
-                continue
-            points = generator.points(made)
-            if args.filter_outlier:
-                points = points[statistical_inliers(points)]
-            write_sweep(args.save_dir, frame, made, points)
-            if args.vis and number % args.save_iter == 0:
-                write_picture(args.save_dir, frame, generator, made, points)
+    if not args.clip:
+        return clips
+    there = {clip.clip_id: clip for clip in clips}
+    unknown = [name for name in args.clip if name not in there]
+    if unknown:
+        raise UserError(f"--clip {unknown[0]}: not among the {len(there)} clips of {args.data}")
+    return [there[name] for name in args.clip]
 
 
 def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame]) -> int:

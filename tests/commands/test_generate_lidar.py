@@ -16,8 +16,9 @@ pytest.importorskip("nemo")
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
+from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_clips, open_generator
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 from cosmos_lidar.families.lidargen.views import fit_picture
@@ -121,6 +122,25 @@ def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoin
     maps = [np.load(made / name / "sample.npz")["range_m"] for name in "abc"]
     assert np.array_equal(maps[0], maps[1])
     assert not np.array_equal(maps[0], maps[2])
+
+
+def test_python_generates_what_the_command_does(made: Path, checkpoint: Path):
+    words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--ddim_iters", 2, "--vis", 0]
+    assert command(*words, "--data", made / "drives", "--save_dir", made / "cli", "--max_frames", 1, "--seed", 5) == 0
+    files = {f"{name}_tokenizer": made / f"{name}.safetensors" for name in ("lidar", "image")}
+    clips = open_clips(made / "drives")
+    generator = open_generator(
+        checkpoint, clips[0].sensor, **files, lidar_mean_std=made / "mean_std.pt", options=SamplingOptions(steps=2)
+    )
+    frames = generate_clips(clips, generator, made / "api", frames_per_clip=1, output=OutputOptions(seed=5))
+    assert len(frames) == len(clips) == 3
+    for frame in frames:
+        one, other = (np.load(made / folder / f"{frame.name}.npz") for folder in ("cli", "api"))
+        assert np.array_equal(one["range_m"], other["range_m"])
+        assert np.array_equal(one["points"], other["points"])
+    assert not list((made / "api").glob("*.png"))
+    with pytest.raises(UserError, match="an image of every -1 sweeps"):
+        OutputOptions(image_every=-1)
 
 
 @pytest.fixture(scope="module")
