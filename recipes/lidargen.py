@@ -45,10 +45,11 @@ def single_gpu() -> LidarGenTrainConfig:
 
 
 def small() -> LidarGenTrainConfig:
-    """Return a network of 3 M parameters for latents of small range maps and pictures, an hour on two CPU cores.
+    """Return a network of 3 M parameters for latents of small range maps and images, an hour on two CPU cores.
 
-    It looks along rays, leaves out what the canvas does not fill, and learns straight paths; `encode-views` says which
-    sizes its latents have. Much of the training is spent on strong noise, where only the pictures tell anything.
+    It is ray-conditioned, leaves unfilled parts of the canvas out of the sequence, and is trained by rectified flow.
+    Noise levels are high: there only the images tell where things are. The canvas is that of the latents in
+    ``data.path``.
     """
     steps = 7500
     canvas = CanvasConfig(views=3, lidar=[8, 32], image=[8, 32], dense=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode; says which options the recipe wants for these latents."""
+    """Encode the drives; the shapes that a recipe needs are recorded in ``latents.json``."""
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.clips.rig import save_rig
     from cosmos_lidar.errors import UserError
@@ -87,10 +86,17 @@ def run(args: argparse.Namespace) -> int:
         lidar=lidar, image=image, cameras=cameras, image_size=_size(args.image_size, image), tolerance_s=args.tolerance
     )
     layout = encoder.layout(clips[0].sensor)
-    canvas = {"views": layout.views, "lidar": list(layout.lidar), "image": list(layout.image)}
-    facts = {"canvas": canvas, "cameras": cameras, "image_size": encoder.image_size,
-             "sensor": clips[0].sensor.name, "lidar_weights": weights_hash(lidar.network),
-             "image_weights": weights_hash(image.network)}  # fmt: skip
+    facts = {
+        "canvas": {"views": layout.views, "lidar": list(layout.lidar), "image": list(layout.image)},
+        "latent_shape": [lidar.network.config.latent_channels, 1 + layout.views, *layout.size],
+        "cameras": cameras,
+        "image_size": encoder.image_size,
+        "sensor": clips[0].sensor.name,
+        "lidar_tokenizer": args.lidar_tokenizer,
+        "image_tokenizer": args.image_tokenizer,
+        "lidar_weights": weights_hash(lidar.network),
+        "image_weights": weights_hash(image.network),
+    }
     options = PrepareOptions(split=args.split, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
     def pack(clip: Clip, index: int, mirrored: bool) -> dict[str, bytes]:
@@ -101,11 +107,9 @@ def run(args: argparse.Namespace) -> int:
     if rig:
         save_rig(args.out / "rig.yaml", rig)
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
-    shape = [lidar.network.config.latent_channels, 1 + layout.views, *layout.size]
-    sizes = " ".join(f"model.canvas.{name}={json.dumps(value).replace(' ', '')}" for name, value in canvas.items())
     sys.stdout.write(
-        f"{args.out}: {shown} samples\nrecipes/lidargen.py data.path={args.out} {sizes} "
-        f"model.n_views={1 + layout.views} data.latent_shape={json.dumps(shape).replace(' ', '')}\n"
+        f"{args.out}: {shown} samples of {layout}\ntrain on them, such as: "
+        f"cosmos-lidar train lidargen recipe=small data.path={args.out}\n"
     )
     return 0
 

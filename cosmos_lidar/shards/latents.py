@@ -15,15 +15,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.shards.facts import agree, first_sample
 from cosmos_lidar.shards.sources import Part, Sources
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LATENTS = "latents.json"
 SAMPLE_TYPE = "latents"  # of energon_tasks.latents

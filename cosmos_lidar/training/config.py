@@ -181,10 +181,11 @@ class TrainConfig(Generic[ModelT, DataT]):
     log: LogConfig = field(default_factory=LogConfig)
 
     def data_facts(self) -> dict[str, DataFact]:
-        """Return the options that the data in ``data.path`` determines; none where it is not on this machine.
+        """Return the options that the data in ``data.path`` determines; families add theirs.
 
         Raises:
-            UserError: the data cannot be read, or its folders differ.
+            DataError: the data is not on this machine, or cannot be read.
+            UserError: its folders differ.
         """
         return {}
 

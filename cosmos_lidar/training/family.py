@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cosmos_lidar.errors import DataError
 from cosmos_lidar.training.command_line import choose, run_program
 from cosmos_lidar.training.config import AnyConfig
 from cosmos_lidar.training.data_facts import fill_in
@@ -72,7 +73,11 @@ class Family(Generic[ConfigT]):
             UserError: a chosen value contradicts the data.
         """
         recipe = self.recipes.get(run.recipe, self.config)
-        return fill_in(run, run.data_facts(), recipe(), given)
+        try:
+            facts = run.data_facts()
+        except DataError:  # not on this machine, or unreadable: opening it says which file
+            return run
+        return fill_in(run, facts, recipe(), given)
 
     def load(self, path: Path) -> ConfigT:
         """Return the configuration in the file ``path``, the ``config.yaml`` of a run.

@@ -65,9 +65,12 @@ def tokenizers(folder: Path) -> list[object]:
 
 @pytest.fixture(scope="module")
 def checkpoint(made: Path) -> Path:
-    options = [*CANVAS, f"data.path={made / 'latents'}", "trainer.max_steps=10", "trainer.val_every=0",
+    options = [f"data.path={made / 'latents'}", "trainer.max_steps=10", "trainer.val_every=0",
                "trainer.save_every=0", "log.tensorboard=false", f"log.root={made / 'runs'}"]  # fmt: skip
     folder = lidargen.train(apply_overrides(lidargen.debug(), options)).folder
+    run = lidargen.FAMILY.load(folder / "config.yaml")  # records what the data determined
+    assert (run.model.canvas.views, run.model.canvas.lidar, run.model.canvas.image) == (2, [8, 16], [8, 14])
+    assert (run.model.n_views, run.data.latent_shape) == (3, [16, 3, 8, 16])
     return folder / "checkpoints" / "iter_000000010_ema_model.pt"
 
 
@@ -82,6 +85,7 @@ def test_latents_are_those_of_the_tokenizers(made: Path):
     facts = json.loads((made / "latents" / "latents.json").read_text())
     assert facts["canvas"] == {"views": 2, "lidar": [8, 16], "image": [8, 14]}
     assert facts["samples"] == {"train": 4, "val": 2}
+    assert facts["latent_shape"] == [16, 3, 8, 16]
     loader = latents_loader(made / "latents", "val", batch_size=1, training=False, rank=0, world_size=1)
     batches = list(loader)
     assert [batch.latents.shape for batch in batches] == [(1, 16, 3, 8, 16)] * 2

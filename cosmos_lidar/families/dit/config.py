@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.data_facts import DataFact
 
 
 @dataclass
@@ -55,6 +56,18 @@ class DitTrainConfig(TrainConfig[DitModelConfig, DitDataConfig]):
     synthetic_clips: int = setting(0, "make that many synthetic latents first when data.path is empty (debug)")
     model: DitModelConfig = field(default_factory=DitModelConfig)
     data: DitDataConfig = field(default_factory=DitDataConfig)
+
+    def data_facts(self) -> dict[str, DataFact]:
+        """Return the shapes of the latents and text embeddings in ``data.path``."""
+        if not self.data.path:
+            return {}
+        from cosmos_lidar.families.dit.facts import latents_facts, shape_facts
+
+        found, where = latents_facts(self.data)
+        facts = shape_facts(found, where)
+        if "canvas" in found.document:
+            facts["model.n_views"] = DataFact(1 + found.document["canvas"]["views"], where)
+        return facts
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.

@@ -12,6 +12,9 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.data_facts import DataFact
+
+COMPRESSION = 8  # heights and widths of images are multiples of it
 
 # Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
@@ -74,6 +77,18 @@ class LidarTokenizerTrainConfig(TrainConfig[ModelConfig, DataConfig]):
     synthetic_drives: int = setting(0, "make that many synthetic drives first when data.path is empty (debug)")
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+
+    def data_facts(self) -> dict[str, DataFact]:
+        """Return the widest crop that the range maps in ``data.path`` have room for."""
+        data = self.data
+        if not data.path or not data.crop_columns:
+            return {}
+        from cosmos_lidar.shards.facts import read_sweep_facts
+        from cosmos_lidar.shards.sources import resolve
+
+        sources = resolve(data.path, data.train_split)
+        columns = read_sweep_facts(sources, any_width=True).merged_columns
+        return {"data.crop_columns": DataFact(columns // COMPRESSION * COMPRESSION, sources.folders[0], at_most=True)}
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.lidar_tokenizer.config import DataConfig, LidarTokenizerTrainConfig
+from cosmos_lidar.families.lidar_tokenizer.config import COMPRESSION, DataConfig, LidarTokenizerTrainConfig
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.spatial import check_width
@@ -17,7 +17,6 @@ from cosmos_lidar.shards.manifest import MANIFEST
 from cosmos_lidar.shards.sources import resolve
 from cosmos_lidar.training.engine import DataShare
 
-_COMPRESSION = 8  # the network wants heights and widths that are multiples of it
 _PUBLISHED_SIZE = (512, 1792)
 
 
@@ -54,7 +53,7 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
     _check_sizes(data.crop_columns, facts)
     ranks = {"rank": share.rank, "world_size": share.world}
     width = data.crop_columns or _whole_size(facts)[1]
-    check_width(width, run.parallel.context, _COMPRESSION)
+    check_width(width, run.parallel.context, COMPRESSION)
     train = lidar_loader(
         path,
         data.train_split,
@@ -138,18 +137,18 @@ def _read_facts(path: str | Path, split: str, data: DataConfig) -> SweepFacts:
 
 
 def _whole_size(facts: SweepFacts) -> tuple[int, int]:
-    return facts.height, facts.merged_columns // _COMPRESSION * _COMPRESSION
+    return facts.height, facts.merged_columns // COMPRESSION * COMPRESSION
 
 
 def _check_sizes(crop_columns: int, facts: SweepFacts) -> None:
     most, sensor = _whole_size(facts)[1], facts.sensor.name if facts.sensor else "unknown"
-    if crop_columns % _COMPRESSION or crop_columns > facts.merged_columns:
+    if crop_columns % COMPRESSION or crop_columns > facts.merged_columns:
         raise UserError(
-            f"data.crop_columns={crop_columns}: expected a multiple of {_COMPRESSION} up to {most}, as maps of sensor "
+            f"data.crop_columns={crop_columns}: expected a multiple of {COMPRESSION} up to {most}, as maps of sensor "
             f"{sensor} have {facts.merged_columns} merged columns; 0 takes {most}"
         )
-    if facts.height % _COMPRESSION:
+    if facts.height % COMPRESSION:
         raise UserError(
             f"sensor {sensor}: {facts.rows} rows repeated {facts.format.repeat_rows} times are {facts.height}, and "
-            f"the network needs a multiple of {_COMPRESSION}: change format.repeat_rows in the sensor file"
+            f"the network needs a multiple of {COMPRESSION}: change format.repeat_rows in the sensor file"
         )

@@ -9,6 +9,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitTrainConfig
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.training.config import setting
+from cosmos_lidar.training.data_facts import DataFact
 
 # Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
@@ -88,6 +89,17 @@ class LidarGenTrainConfig(DitTrainConfig):
     model: LidarGenModelConfig = field(default_factory=LidarGenModelConfig)
     data: LidarGenDataConfig = field(default_factory=LidarGenDataConfig)
 
+    def data_facts(self) -> dict[str, DataFact]:
+        """Return the canvas of the latents, or frames, in ``data.path``."""
+        if not self.data.path:
+            return {}
+        from cosmos_lidar.families.lidargen.facts import canvas_of_frames, canvas_of_latents
+
+        tokenizers = self.data.tokenizers
+        if tokenizers.lidar and tokenizers.image:
+            return canvas_of_frames(self)
+        return canvas_of_latents(self)
+
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.
 
@@ -96,12 +108,13 @@ class LidarGenTrainConfig(DitTrainConfig):
         """
         super().check()
         self._check_canvas()
-        if self.model.rays and self.synthetic_clips:
+        synthetic = bool(self.synthetic_clips) and not self.data.path
+        if self.model.rays and synthetic:
             raise UserError("model.rays=True: synthetic latents (synthetic_clips) have no rays; give data.path")
         tokenizers = self.data.tokenizers
         if bool(tokenizers.lidar) != bool(tokenizers.image):
             raise UserError("data.tokenizers.lidar, data.tokenizers.image: give both, for frames, or none, for latents")
-        if tokenizers.lidar and self.synthetic_clips:
+        if tokenizers.lidar and synthetic:
             raise UserError("data.tokenizers: synthetic latents (synthetic_clips) are encoded already; give data.path")
         if self.data.text_shape:
             raise UserError(f"data.text_shape={self.data.text_shape}: camera-to-lidar diffusion takes no text, []")

@@ -1,0 +1,34 @@
+"""Options of a diffusion transformer that its latents determine: their shape, and that of the text embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_lidar.shards.latents import LATENTS, LatentsFacts, read_latents_facts
+from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.training.data_facts import DataFact
+
+if TYPE_CHECKING:
+    from cosmos_lidar.families.dit.config import DitDataConfig
+
+
+def latents_facts(data: DitDataConfig) -> tuple[LatentsFacts, Path]:
+    """Return what is known of the latents of the training split, and the file or folder that says so.
+
+    Raises:
+        DataError: they are not on this machine, or cannot be read.
+        UserError: folders whose latents differ.
+    """
+    sources = resolve(data.path, data.train_split)
+    found = read_latents_facts(sources)
+    documents = [folder / LATENTS for folder in sources.folders if (folder / LATENTS).is_file()]
+    return found, (documents or sources.folders)[0]
+
+
+def shape_facts(found: LatentsFacts, where: Path) -> dict[str, DataFact]:
+    """Return the options ``data.latent_shape`` and ``data.text_shape``, where the first sample can be read."""
+    if found.latent is None:
+        return {}
+    shapes = {"data.latent_shape": list(found.latent), "data.text_shape": list(found.text or ())}
+    return {key: DataFact(shape, where) for key, shape in shapes.items()}
