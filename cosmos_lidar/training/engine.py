@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
@@ -152,7 +152,7 @@ def resolved(run: ConfigT, sizes: MeshSizes) -> ConfigT:
     return replace(run, log=log, trainer=replace(run.trainer, accumulate=accumulation(run, sizes.data)))
 
 
-class Session:
+class Session(Generic[ConfigT]):
     """One training run on this rank: device, process group, random seeds, and the checkpoint to resume from.
 
     A context manager; leaving it ends the process group::
@@ -179,7 +179,7 @@ class Session:
     resume: Path | None
     share: DataShare
 
-    def __init__(self, run: AnyConfig) -> None:
+    def __init__(self, run: ConfigT) -> None:
         wanted = run.parallel
         self.sizes = mesh_sizes(
             wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count()
@@ -189,7 +189,7 @@ class Session:
         self.on_gpu = use_gpu(run.trainer.accelerator)
         self.folder = run_folder(self.run)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Session[ConfigT]:
         """Start the process group, find the checkpoint to resume from, and seed all random numbers."""
         run, device = self.run, "cuda" if self.on_gpu else "cpu"
         if self.on_gpu:
@@ -223,8 +223,9 @@ class Session:
 
     def result(self) -> RunResult:
         """Return what a finished run left."""
-        logger.info("%s has already seen %d steps: nothing to do", self.resume, self.run.trainer.max_steps)
-        return RunResult(self.folder, checkpoint_step(self.resume), 0)
+        step = checkpoint_step(self.resume) if self.resume else 0
+        logger.info("%s has all %d steps: nothing to do", self.resume, self.run.trainer.max_steps)
+        return RunResult(self.folder, step, 0)
 
     def fit(self, job: Job, watchers: Sequence[Callback] = ()) -> RunResult:
         """Train ``job`` to its last step.

@@ -161,7 +161,7 @@ def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 @cache
-def _annotations(kind: type, prefix: str = "") -> tuple[tuple[str, Any], ...]:
+def _annotations(kind: Any, prefix: str = "") -> tuple[tuple[str, Any], ...]:
     found: list[tuple[str, Any]] = []
     hints = get_type_hints(kind)
     for field in fields(kind):

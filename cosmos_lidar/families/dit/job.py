@@ -51,7 +51,7 @@ def load_job(
     loader = loader or latents_loader
     data, trainer = run.data, run.trainer
     path = data.path or synthetic_latents(folder / "synthetic", run)
-    common = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
+    common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
     common["bad_sample_budget"] = data.bad_sample_budget
     reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
     train = loader(path, data.train_split, training=True, **reading, **common)

@@ -51,7 +51,7 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
     path = data.path or synthetic_shards(*made)
     facts, val_facts = (_read_facts(path, split, data) for split in (data.train_split, data.val_split))
     _check_sizes(data.crop_columns, facts)
-    ranks = {"rank": share.rank, "world_size": share.world}
+    ranks: dict[str, Any] = {"rank": share.rank, "world_size": share.world}
     width = data.crop_columns or _whole_size(facts)[1]
     check_width(width, run.parallel.context, COMPRESSION)
     train = lidar_loader(

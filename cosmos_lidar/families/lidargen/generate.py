@@ -105,12 +105,13 @@ def open_generator(
         share_samples(denoiser.network, share.context)
     if compile:
         denoiser.network.compile()
-    spaces = [
-        _open_space(lidar_tokenizer, lidar_mean_std, device),
-        _open_space(image_tokenizer, image_mean_std, device),
-    ]
-    sensor = sensor if isinstance(sensor, Sensor) else load_sensor(sensor)
-    return LidarGenerator(denoiser, *spaces, sensor, options or SamplingOptions())
+    return LidarGenerator(
+        denoiser,
+        lidar=_open_space(lidar_tokenizer, lidar_mean_std, device),
+        image=_open_space(image_tokenizer, image_mean_std, device),
+        sensor=sensor if isinstance(sensor, Sensor) else load_sensor(sensor),
+        options=options or SamplingOptions(),
+    )
 
 
 def generate_clips(

@@ -162,10 +162,10 @@ class LidarGenerator:
         latents = self.image.encode(pictures)
         self._check(latents, rays)
         device = next(self.denoiser.network.parameters()).device
-        rays = torch.from_numpy(rays)[None].to(device) if self.wants_rays else None
+        along = torch.from_numpy(rays)[None].to(device) if self.wants_rays and rays is not None else None
         options = self.options
         made = sample_lidar(
-            self.denoiser, latents[None].to(device), options.draw, [seed], rays, options.condition_sigma
+            self.denoiser, latents[None].to(device), options.draw, [seed], along, options.condition_sigma
         ).cpu()
         return self.restore(made)
 

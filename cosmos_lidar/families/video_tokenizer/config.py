@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.schedule import Weight
-from cosmos_lidar.models.tokenizer.config import tokenizer_config
+from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
 
@@ -181,7 +181,7 @@ def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
             raise UserError(f"data.size={data.size}: {error}") from error
 
 
-def check_sizes(data: VideoDataConfig, shape: object) -> None:
+def check_sizes(data: VideoDataConfig, shape: TokenizerConfig | VideoTokenizerConfig) -> None:
     """Refuse crops that the network would silently cut, or cannot take.
 
     Raises:

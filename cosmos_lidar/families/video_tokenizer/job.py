@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.export import export_trained
@@ -18,7 +17,7 @@ from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features, load_p
 from cosmos_lidar.losses.video import VideoLoss
 from cosmos_lidar.metrics.lpips import Lpips, load_lpips
 from cosmos_lidar.models.pretrained import VGG16
-from cosmos_lidar.models.tokenizer import build_tokenizer
+from cosmos_lidar.models.tokenizer import Tokenizer, build_tokenizer
 from cosmos_lidar.models.tokenizer.config import tokenizer_config
 from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
@@ -38,7 +37,7 @@ def make_job(run: VideoTokenizerTrainConfig, folder: Path, share: DataShare) -> 
     check_width(data.size, run.parallel.context, network.config.spatial_compression)
     path = data.path or _synthetic(run, folder / "synthetic")
     window = Window(data.frames, data.size, data.resize, data.stride, data.fps)
-    common = {"window": window, "rank": share.rank, "world_size": share.world,
+    common: dict[str, Any] = {"window": window, "rank": share.rank, "world_size": share.world,
               "bad_sample_budget": data.bad_sample_budget}  # fmt: skip
     train = video_loader(
         path, data.train_split, training=True, batch_size=data.batch_size, num_workers=data.workers,
@@ -86,7 +85,7 @@ def _make_lpips(run: VideoTokenizerTrainConfig) -> Lpips | None:
         return None
 
 
-def make_network(run: VideoTokenizerTrainConfig) -> nn.Module:
+def make_network(run: VideoTokenizerTrainConfig) -> Tokenizer:
     """Return the network, with the weights of ``model.jit_ckpt_pth`` if that is set.
 
     Raises:
