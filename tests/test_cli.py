@@ -44,8 +44,10 @@ def test_a_command_is_one_file(tmp_path, monkeypatch):
     assert main(["count-stars", "four"]) == 4
 
 
-@pytest.mark.parametrize(("given", "hint"), [("chek", "did you mean check?"), ("latents_stats", "latents-stats?"),
-                                             ("xyzzy", "valid: autoencode, check")])
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("chek", "did you mean check?"), ("latents_stats", "latents-stats?"), ("xyzzy", "valid: autoencode, check")],
+)
 def test_an_unknown_command_names_the_nearest(given, hint, capsys):
     with pytest.raises(SystemExit) as ended:
         main([given])

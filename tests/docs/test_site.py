@@ -54,3 +54,20 @@ def test_links_of_the_readme_lead_to_pages_of_the_site():
     convert = runpy.run_path(str(SITE / "pages.py"))["_links_of_docs"]
     text = convert("[a](docs/training.md#resume) ![b](docs/pictures/camera.png) [c](LICENSE) [d](README.md) [e](#here)")
     assert text == "[a](training.md#resume) ![b](pictures/camera.png) `c` [d](index.md) [e](#here)"
+
+
+def test_api_pages_show_options_with_default_and_text_and_link_roles(tmp_path):
+    griffe = pytest.importorskip("griffe")
+    (tmp_path / "shapes.py").write_text(
+        "from dataclasses import dataclass\n\n\n"
+        '@dataclass\nclass Circle:\n    """See :func:`area`; of :data:`PI`::\n\n        Circle(2)\n    """\n\n'
+        '    radius: float = setting(1.0, "in meters")\n\n\n'
+        'def area(circle):\n    """Return the area of a :class:`Circle` or a :class:`Square`."""\n'
+    )
+    extensions = griffe.load_extensions(str(SITE / "roles.py"))
+    module = griffe.load("shapes", search_paths=[tmp_path], try_relative_path=False, extensions=extensions)
+    circle = module["Circle"]
+    assert circle.docstring.value.startswith("See [`area`][shapes.area]; of `PI`:\n")
+    assert (str(circle["radius"].value), circle["radius"].docstring.value) == ("1.0", "in meters")
+    assert [(p.name, str(p.default)) for p in circle.parameters][1] == ("radius", "1.0")
+    assert module["area"].docstring.value == "Return the area of a [`Circle`][shapes.Circle] or a `Square`."
