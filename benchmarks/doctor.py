@@ -1,4 +1,4 @@
-"""What the doctor predicts of a run's memory, beside what the run takes on this machine's CPU.
+"""Memory predicted by the doctor, compared with the measured memory of runs on this machine's CPU.
 
     OMP_NUM_THREADS=1 python benchmarks/doctor.py
 
@@ -48,7 +48,7 @@ print(doctor.base_memory())
 
 
 def measured_gb(family: ModuleType, processes: int, options: list[str], root: Path) -> float:
-    """Return the resident peak of the largest process of a run, GB."""
+    """Return the peak resident memory of the largest rank of a run, GB."""
     name = family.__name__.rpartition(".")[2]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     program = [str(ROOT / "recipes" / f"{name}.py"), "recipe=debug", f"log.root={root}", *FEW, *options]

@@ -1,4 +1,4 @@
-"""What the training engine costs: per mesh, per way to recompute, per checkpoint, and per way to run a block.
+"""Step time and memory of the training engine: parallelism, recomputation, checkpoints, throughput.
 
     OMP_NUM_THREADS=1 python benchmarks/engine.py --device cpu            # minutes
     OMP_NUM_THREADS=1 python benchmarks/engine.py --device cpu --small    # every table on a toy
@@ -62,7 +62,7 @@ SMALL = {"network": "faditv2_debug", "latents": "2x16x4x8x8", "text": 4, "throug
 
 
 class FailedError(Exception):
-    """A row could not be measured; says why in one line."""
+    """A row could not be measured; the message is the reason, in one line."""
 
 
 def launch(case: Case, args: argparse.Namespace) -> list[Measured]:
@@ -93,19 +93,19 @@ def launch(case: Case, args: argparse.Namespace) -> list[Measured]:
 
 
 def reason(errors: str) -> str:
-    """Return the line that tells most about a failure: that of the exception itself."""
+    """Return the line of an output that names the exception."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     named = [line for line in lines if "Error: " in line and "ChildFailed" not in line]
     return re.sub(r"^\[rank\d+\]: ", "", (named or lines or ["ended without a word"])[-1])[:200]
 
 
 def step_seconds(processes: list[Measured]) -> float:
-    """Return the median step of the slowest process."""
+    """Return the median step time of the slowest rank."""
     return max(statistics.median(one.steps_s) for one in processes)
 
 
 def measure(cases: list[Case], args: argparse.Namespace) -> dict[str, list[Measured] | str]:
-    """Run cases in turns; return the best round of each by name, or why there is none."""
+    """Run the cases interleaved; return the best round of each by name, or why there is none."""
     best: dict[str, list[Measured] | str] = {}
     for turn in range(args.rounds):
         for case in cases:
@@ -125,7 +125,7 @@ def measure(cases: list[Case], args: argparse.Namespace) -> dict[str, list[Measu
 
 
 def cost_rows(cases: list[Case], args: argparse.Namespace) -> Iterator[str]:
-    """Step time and peak memory of cases, and both as shares of the first one's."""
+    """Step time and peak memory of cases, and both as ratios to the first one."""
     yield table_head("|", "processes", "step ms", "of the first", "peak MiB per process", "of the first")
     found = measure(cases, args)
     first = found[cases[0].name]
@@ -143,7 +143,7 @@ def cost_rows(cases: list[Case], args: argparse.Namespace) -> Iterator[str]:
 
 
 def mesh_rows(args: argparse.Namespace) -> Iterator[str]:
-    """The table of meshes; the batch of all processes together is the same in every row."""
+    """The table of meshes; the global batch is the same in every row."""
     known = torch.cuda.device_count() if args.device == "cuda" else sys.maxsize
     cases, missing = [], []
     for name in args.meshes:
@@ -160,14 +160,14 @@ def mesh_rows(args: argparse.Namespace) -> Iterator[str]:
 
 
 def recompute_rows(args: argparse.Namespace) -> Iterator[str]:
-    """The table of ways to recompute activations, on one process."""
+    """The table of activation recomputation, on one rank."""
     yield about("Recomputation", plain(args))
     kinds = ("none", "selective", "full")
     yield from cost_rows([replace(plain(args), name=kind, recompute=kind) for kind in kinds], args)
 
 
 def pool_rows(args: argparse.Namespace) -> Iterator[str]:
-    """What it costs to give freed memory back at once (``trainer.tight_memory``), on one process; of a CPU alone."""
+    """The table of ``trainer.tight_memory``, which returns freed memory at once, on one rank; CPU only."""
     if args.device != "cpu":
         return
     yield about("Memory given back", plain(args))
@@ -176,7 +176,7 @@ def pool_rows(args: argparse.Namespace) -> Iterator[str]:
 
 
 def checkpoint_rows(args: argparse.Namespace) -> Iterator[str]:
-    """How long a checkpoint keeps training waiting, beside a plain synchronous one of the same tensors."""
+    """How long training waits for a checkpoint, compared with a synchronous ``torch.save`` of the same tensors."""
     count = max(args.checkpoint_mb // 16, 1)
     tensors = {f"tensor_{i:03d}": torch.randn(2**22, device=args.device) for i in range(count)}
     size = sum(tensor.nbytes for tensor in tensors.values())
@@ -209,7 +209,7 @@ def checkpoint_seconds(tensors: dict[str, Tensor], folder: Path, turn: int, devi
 
 
 def throughput_rows(args: argparse.Namespace) -> Iterator[str]:
-    """Tokens and model FLOPs per second of every way to run the blocks, in bf16 on one process."""
+    """Tokens and model FLOPs per second of every way to run the blocks, in bf16 on one rank."""
     base = replace(plain(args), network=args.throughput_network, latents=sizes_of(args.throughput_latents),
                    precision="bf16", recompute=args.throughput_recompute, tight_memory=False)  # fmt: skip
     yield about("Throughput", base)
@@ -241,7 +241,7 @@ def throughput_rows(args: argparse.Namespace) -> Iterator[str]:
 
 
 def plain(args: argparse.Namespace) -> Case:
-    """Return one process with nothing special, from which the rows differ; on a CPU its memory is that of tensors."""
+    """Return the default case, on one rank, from which the rows differ; on a CPU its memory is that of tensors."""
     kind = {"precision": "bf16"} if args.device == "cuda" else {"tight_memory": True}
     return Case("one", args.network, sizes_of(args.latents), args.text, args.device, args.steps, **kind)
 
@@ -262,7 +262,7 @@ def work_of(case: Case) -> tuple[int, int]:
 
 
 def about(title: str, case: Case) -> str:
-    """Return the line above a table: what is trained in it."""
+    """Return the line above a table: network, batch and FLOPs."""
     with torch.device("meta"):
         millions = sum(parameter.numel() for parameter in build_dit(case.network).parameters()) / 1e6
     tokens, flops = work_of(case)
@@ -273,7 +273,7 @@ def about(title: str, case: Case) -> str:
 
 
 def table_head(*names: str) -> str:
-    """Return the head of a table."""
+    """Return the header of a table."""
     return row(*(name.strip("|") for name in names)) + "|---" * len(names) + "|\n"
 
 
@@ -283,13 +283,13 @@ def row(*cells: object) -> str:
 
 
 def left_out(missing: list[str]) -> Iterator[str]:
-    """Say which rows could not be run here, and why."""
+    """Print which rows could not be run here, and why."""
     if missing:
         yield f"\nNot run here: {'; '.join(missing)}\n"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options; the device and ``--small`` change the defaults, so that options beside them still count."""
+    """Return the options; the device and ``--small`` change the defaults, so that other options still apply."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])

@@ -1,4 +1,4 @@
-"""One process of a row of ``engine.py``: trains a diffusion transformer a few steps and prints what it cost as JSON.
+"""One rank of a row of ``engine.py``: trains a diffusion transformer a few steps; prints time and memory as JSON.
 
     torchrun --standalone --nproc_per_node=N benchmarks/engine_step.py CASE
 
@@ -35,7 +35,7 @@ PROFILED = 25  # rows of a table of kernels
 
 @dataclass(frozen=True)
 class Case:
-    """What one set of processes trains, and how.
+    """Network, batch and mesh that the ranks of one row train.
 
     Attributes:
         name: of the row.
@@ -66,13 +66,13 @@ class Case:
 
     @property
     def processes(self) -> int:
-        """How many processes the mesh has."""
+        """Number of ranks of the mesh."""
         return math.prod(self.sizes.values())
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One process: seconds of the first step and of each timed one, peak MiB, loss of the last step."""
+    """Result of one rank: seconds of the first step and of each timed one, peak MiB, loss of the last step."""
 
     first_s: float
     steps_s: list[float]
@@ -81,7 +81,7 @@ class Measured:
 
 
 def train(case: Case) -> Measured:
-    """Train ``case.steps`` steps as one of the processes of a case."""
+    """Train ``case.steps`` steps as one rank of a case."""
     device = prepare_device(case.device, case.tight_memory)
     sizes = mesh_sizes(**{name: case.sizes.get(name, 1) for name in NAMES}, world=process_count())
     mesh = None  # as in the trainer: one process in fp32 has none
@@ -106,7 +106,7 @@ def train(case: Case) -> Measured:
 
 
 def prepare_device(name: str, tight_memory: bool) -> torch.device:
-    """Return this process's device, set up as the trainer does."""
+    """Return the device of this rank, set up as the trainer does."""
     if name == "cpu":
         if tight_memory:
             give_memory_back()
@@ -117,12 +117,12 @@ def prepare_device(name: str, tight_memory: bool) -> torch.device:
 
 
 def warm_up(device: torch.device) -> None:
-    """Train a toy once: what libraries load at the first step is no memory of the network."""
+    """Train a small network once, so that memory of lazily loaded libraries is not counted."""
     make_step(nn.Linear(8, 8, device=device), (torch.zeros(8, 8, device=device),))()
 
 
 def make_network(name: str, device: torch.device) -> nn.Module:
-    """Return the network with no weight at zero: those that start there would switch whole branches off."""
+    """Return the network without zero-initialized weights, which would disable whole branches."""
     torch.manual_seed(0)
     with device:
         network = build_dit(name)
@@ -168,7 +168,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def write_profile(step: Callable[[], Tensor], device: torch.device, file: Path, name: str, step_s: float) -> None:
-    """Write which kernels (CUDA) or operations (CPU) one step spends its time in."""
+    """Write the profile of one step: its kernels (CUDA) or operations (CPU) by time."""
     with torch.profiler.profile() as profiler:  # of all there is: CPU, and CUDA where there is one
         seconds(step, device)
     on_gpu = device.type == "cuda"

@@ -52,7 +52,7 @@ class Contender:
 
 
 def operations(args: argparse.Namespace) -> dict[str, Operation]:
-    """Return the operations on random inputs of the sizes asked for."""
+    """Return the operations on random inputs of the requested sizes."""
     heads, width = args.heads, args.channels // args.heads
     options = {"device": args.device, "dtype": getattr(torch, args.dtype)}
 
@@ -82,7 +82,7 @@ def operations(args: argparse.Namespace) -> dict[str, Operation]:
 
 
 def contenders(operation: Operation, args: argparse.Namespace) -> tuple[list[Contender], list[str]]:
-    """Return the ways to run an operation here, and why others cannot."""
+    """Return the backends that can run an operation here, and why others cannot."""
     torch._dynamo.reset()
     eager = kernels.Backends()
     found, missing = [Contender("eager", operation.run, eager)], []
@@ -178,7 +178,7 @@ def machine(device: str) -> str:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options; ``--small`` changes the defaults, so that options beside it still count."""
+    """Return the options; ``--small`` changes the defaults, so that other options still apply."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])

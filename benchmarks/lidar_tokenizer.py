@@ -52,7 +52,7 @@ def measure(name: str, out: Path, steps: int | None) -> dict:
 
 
 def hardware() -> str:
-    """Return the processor, the threads used and the versions that matter."""
+    """Return processor, threads and versions of the packages."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     cores = len(os.sched_getaffinity(0))

@@ -44,7 +44,7 @@ class Shape:
 
 
 class WithGuidance(nn.Module):
-    """The network as the published sampler asks it: with text of zeros, twice."""
+    """The network as the published sampler calls it: with text of zeros, twice."""
 
     def __init__(self, network: nn.Module, text: Tensor) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def sampling_rows(shape: Shape, args: argparse.Namespace, device: torch.device, 
 
 
 def training_row(shape: Shape, args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> str:
-    """Return samples per second of forward, backward and optimizer, and their share of the peak."""
+    """Return training samples per second, and the ratio to the peak FLOP/s."""
     from cosmos_lidar.training.measure.flops import peak_tflops, training_flops
 
     layout = shape.layout

@@ -1,4 +1,4 @@
-"""Generated sweeps against what costs nothing: the mean range map, and the sweep of the most similar pictures.
+"""Generated sweeps compared with baselines: the mean range map, and retrieval by the most similar images.
 
 ``python benchmarks/lidargen_quality.py drives latents --checkpoint iter_N_ema_model.pt --lidar-tokenizer …`` compares,
 on the drives that ``encode-views`` kept for validation, with the recorded sweeps: samples of the network with each of
@@ -44,11 +44,11 @@ RETRIEVED, AGAINST = ("nearest pictures", "nearest latents of pictures"), "chamf
 DIFFERENCE = Protocol("chamfer_difference", f"chamfer_m of a row minus that of the better retrieved sweep; {CHAMFER}")
 _POOL = 4  # pixels of a picture that make one of its description
 
-Make = Callable[[Clip, int], np.ndarray]  # of frame and number: a range map (rows, columns), metres
+Make = Callable[[Clip, int], np.ndarray]  # of frame and number: a range map (rows, columns), meters
 
 
 class Bench:
-    """The frames of both splits, what describes their pictures, and what is made for them."""
+    """The frames of both splits, descriptors of their images, and the sweeps generated for them."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         facts = json.loads((args.latents / LATENTS).read_text())
@@ -71,11 +71,11 @@ class Bench:
         self.features = self.generator.features()
 
     def recorded(self, clip: Clip, index: int) -> np.ndarray:
-        """Return the recorded range map, cut and limited as the network's."""
+        """Return the recorded range map, cropped and clipped as the network's."""
         return self.generator.recorded(clip.range_map(index))
 
     def score(self, make: Make) -> GenerationScores:
-        """Compare what is made of the frames that are held out with what was recorded."""
+        """Return the metrics of generated against recorded sweeps of the held-out frames."""
         scores = GenerationScores(features=self.features)
         for clip, index in self.val:
             recorded, made = self.recorded(clip, index), make(clip, index)
@@ -83,7 +83,7 @@ class Bench:
         return scores
 
     def sampled(self, options: SamplingOptions) -> Make:
-        """Return what samples the network; each frame has a seed of its own."""
+        """Return the sampling function; each frame has its own seed."""
         generator = replace(self.generator, options=options)
         seeds = {(clip.clip_id, index): seed for seed, (clip, index) in enumerate(self.choosing + self.val)}
 
@@ -94,12 +94,12 @@ class Bench:
         return _once(make)
 
     def autoencoded(self) -> Make:
-        """Return what encodes and decodes the recording."""
+        """Return the function that encodes and decodes the recording."""
         space, step = self.generator.lidar, self.encoder.lidar_step
         return _once(lambda clip, index: self.generator.restore(space.encode(lidar_picture(clip, index, step))))
 
     def without_edges(self, make: Make, ratios: list[float]) -> tuple[float, Make]:
-        """Return what leaves out pixels next to jumps, and the ratio that does best where ratios are chosen."""
+        """Return the filter of range discontinuities, and its ratio with the best score on the selection drives."""
 
         def distance(ratio: float) -> float:
             found = []
@@ -121,7 +121,7 @@ class Bench:
         return lambda clip, index: mean
 
     def retrieved(self, describe: Callable[[Tensor], Tensor]) -> Make:
-        """Return what looks for the training frame whose pictures are described most alike."""
+        """Return the retrieval function: the training frame with the nearest image descriptors."""
         known = torch.stack([describe(self.encoder.pictures(*frame)) for frame in self.train])
 
         def make(clip: Clip, index: int) -> np.ndarray:
@@ -131,13 +131,13 @@ class Bench:
         return make
 
     def at_random(self) -> Make:
-        """Return what gives any training sweep."""
+        """Return the function that gives a random training sweep."""
         rng = np.random.default_rng(0)
         return lambda clip, index: self.recorded(*self.train[rng.integers(len(self.train))])
 
 
 def make_rows(bench: Bench, args: argparse.Namespace) -> dict[str, Make]:
-    """Return what is compared, by name."""
+    """Return the compared methods, by name."""
     pool = torch.nn.functional.avg_pool2d
     rows = {
         "mean range map": bench.mean_map(),
@@ -190,7 +190,7 @@ def main() -> int:
     parser.add_argument("--settings", nargs="+", default=["2ab:35:karras", "dpm++2m:5:flow:0.01", "ddim:1:flow:0.01"],
                         help="sampler:steps:schedule[:noise of the pictures]")  # fmt: skip
     parser.add_argument("--edges", type=float, nargs="+", default=[1.05, 1.1, 1.15, 1.2, 1.3, 1.5],
-                        help="ratios of neighbouring ranges that are edges, to choose from")  # fmt: skip
+                        help="ratios of neighboring ranges that are edges, to choose from")  # fmt: skip
     parser.add_argument("--choose", type=float, default=0.25,
                         help="share of the drives that were kept for validation on which ratios are chosen; the table "
                         "is of the others (default 0.25)")  # fmt: skip

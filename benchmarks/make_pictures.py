@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation, docs/pictures/*.png, from a synthetic drive.
+"""Make the figures of the documentation, docs/pictures/*.png, from a synthetic drive.
 
     python benchmarks/make_pictures.py [--out docs/pictures] [--seed 3]
 
@@ -27,7 +27,7 @@ CHASE = View(eye_m=(-30.0, -7.0, 17.0), target_m=(14.0, 1.5, 0.0))
 
 
 def main() -> None:
-    """Write all pictures."""
+    """Write all figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "pictures")
     parser.add_argument("--seed", type=int, default=3)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def map_picture(range_m: np.ndarray) -> np.ndarray:
-    """Return the range map, columns merged to the width of a page (the nearest return wins), with its bar."""
+    """Return the range map, columns merged to the width of a page (nearest return), with its color bar."""
     rows, columns = range_m.shape
     edges = np.linspace(0, columns, WIDTH, endpoint=False).astype(int)
     nearest = np.minimum.reduceat(np.where(range_m > 0, range_m, np.inf), edges, axis=1)
@@ -60,17 +60,17 @@ def cloud_picture(points: np.ndarray, height: int) -> np.ndarray:
 
 
 def camera_picture(drive: Clip) -> np.ndarray:
-    """Return the front camera's picture of the same moment."""
+    """Return the front camera's image of the same time."""
     (camera,) = drive.cameras.values()
     return camera.read(0)
 
 
 def write_small(path: Path, picture: np.ndarray) -> None:
-    """Write a PNG below ``MOST_BYTES``, with as many colours as fit."""
+    """Write a PNG below ``MOST_BYTES``, with as many colors as fit."""
     image = Image.fromarray(to_uint8(picture))
-    for colours in (256, 128, 64, 32):
+    for colors in (256, 128, 64, 32):
         with atomic_write(path) as partial:
-            image.quantize(colours, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
+            image.quantize(colors, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
         if path.stat().st_size < MOST_BYTES:
             return
     raise SystemExit(f"{path} is larger than {MOST_BYTES} bytes: make the picture smaller")

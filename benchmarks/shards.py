@@ -136,7 +136,7 @@ STORES = {
 
 
 def drain(maps: Iterator[np.ndarray]) -> None:
-    """Read to the end, keeping nothing, as a loader that makes pictures does."""
+    """Read to the end, keeping nothing, as a training loader does."""
     for _ in maps:
         pass
 

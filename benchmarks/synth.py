@@ -1,4 +1,4 @@
-"""Time of synthetic sweeps and pictures on one core: ``OMP_NUM_THREADS=1 python benchmarks/synth.py``.
+"""Time of synthetic sweeps and camera images on one core: ``OMP_NUM_THREADS=1 python benchmarks/synth.py``.
 
 Prints a Markdown table of CPU seconds (median and worst over several streets), with the machine and the versions.
 """
@@ -35,7 +35,7 @@ def time_sweeps(sensor_name: str, seeds: range) -> list[float]:
 
 
 def time_pictures(width: int, shadows: bool, seeds: range) -> list[float]:
-    """Return the CPU time of one picture of the front camera of each street."""
+    """Return the CPU time of one front-camera image of each street."""
     camera = ftheta_rig(("front",), width)[0]
     times = []
     for seed in seeds:

@@ -102,7 +102,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def start_counting_memory(device: torch.device) -> float:
-    """Forget earlier peaks, and return the MiB in use now; NaN where the system does not tell."""
+    """Reset the memory peak, and return the MiB in use; NaN if the system has no such number."""
     if device.type != "cuda":
         return forget_resident_peak()
     torch.cuda.reset_peak_memory_stats(device)
@@ -117,7 +117,7 @@ def peak_mib(device: torch.device) -> float:
 
 
 def forget_resident_peak() -> float:
-    """Give freed memory back to Linux and reset the peak of this process; return MiB in use, NaN elsewhere."""
+    """Return freed memory to Linux and reset the peak of this process; returns MiB in use, NaN elsewhere."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what building the network freed would be used unseen
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -127,7 +127,7 @@ def forget_resident_peak() -> float:
 
 
 def resident_peak_mib() -> float:
-    """Return the peak resident memory of this process in MiB, NaN where the system does not tell."""
+    """Return the peak resident memory of this process in MiB, NaN if the system has no such number."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), math.nan)

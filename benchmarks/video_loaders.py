@@ -48,7 +48,7 @@ def torchcodec(content: bytes, start: int, frames: int) -> np.ndarray:
 
 
 def usable() -> dict[str, Callable]:
-    """Return the decoders that can be used here; says which cannot."""
+    """Return the available decoders; prints those that are not."""
     found = {"whole file": whole_file, "window": window}
     try:
         import torchcodec.decoders  # noqa: F401
