@@ -75,4 +75,4 @@ def project_sweep(
 
 
 def _lidar_at(clip: Clip, index: int, times_us: np.ndarray) -> np.ndarray:
-    return interpolate_poses(clip.world_SE3_lidar[index], clip.timestamps_us[index], times_us)
+    return interpolate_poses(np.asarray(clip.world_SE3_lidar)[index], clip.timestamps_us[index], times_us)

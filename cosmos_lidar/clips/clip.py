@@ -66,7 +66,7 @@ class LidarStream:
         sweep = self.read(index)
         if sweep.range_m is not None:
             return sweep.range_m
-        return self.project(sweep, index).range_m
+        return np.asarray(self.project(sweep, index).range_m)
 
     def points(self, index: int) -> np.ndarray:
         """Return (N, 3) float32 metres of sweep ``index``, sensor frame: recorded points, else the range map's."""
@@ -81,9 +81,14 @@ class LidarStream:
 
         With several returns per pulse, the first ones are projected. The time of each point, where the sweep has it,
         says how far the sensor had moved; else the azimuth of the point does.
+
+        Raises:
+            DataError: the sweep holds no points.
         """
         from cosmos_lidar.sensors import decompensate_motion, project_points
 
+        if sweep.points is None:
+            raise DataError("a range image", key=f"sweep {index} of lidar {self.name}", wanted="a sweep of points")
         points, time_us, chosen = sweep.points, sweep.time_us, None
         if sweep.returns is not None:
             chosen = np.flatnonzero(sweep.returns == 1)
@@ -91,7 +96,7 @@ class LidarStream:
         if self.motion_compensated and self.world_SE3_lidar is not None and len(points):
             start, end = self.world_SE3_lidar[index]
             fraction = None if time_us is None else time_us / float(np.diff(self.timestamps_us[index])[0])
-            points = decompensate_motion(points, self.sensor, np.linalg.inv(end) @ start, fraction)
+            points = np.asarray(decompensate_motion(points, self.sensor, np.linalg.inv(end) @ start, fraction))
         found = project_points(points, self.sensor)
         if chosen is None or not len(chosen):
             return found

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
-from cosmos_lidar.clips.sweep import Sweep, sweep_problems
+from cosmos_lidar.clips.sweep import Sweep, points_of, sweep_problems
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.rigid import rigid
 
@@ -206,7 +206,7 @@ def pose_problems(world_SE3_lidar: np.ndarray, timestamps_us: np.ndarray) -> lis
     """Return sentences on poses (N, 2, 4, 4) at times (N, 2): NaN, no rigid matrix, jumps, ends that do not meet."""
     poses = np.asarray(world_SE3_lidar, np.float64)
     finite = np.isfinite(poses).all((-1, -2, -3))
-    good = rigid(poses).all(-1)
+    good = np.asarray(rigid(poses).all(-1))
     problems = []
     if not finite.all():
         problems.append(f"{int((~finite).sum())} poses are NaN or infinite, the first is of sweep {np.argmin(finite)}")
@@ -302,11 +302,12 @@ class _Counted:
 def _count(stream: LidarStream, sweep: Sweep, index: int) -> _Counted:
     if sweep.range_m is not None:
         ranges = sweep.range_m[sweep.range_m > 0]
-        second = 0 if sweep.second_return is None else int(np.count_nonzero(sweep.second_return.range_m))
-        return _Counted(ranges, len(ranges) + second)
-    projection = stream.project(sweep, index)
-    first = len(sweep.points) if sweep.returns is None else int(np.count_nonzero(sweep.returns == 1))
-    return _Counted(projection.range_m[projection.range_m > 0], len(sweep.points), first, projection.n_dropped)
+        second = np.zeros(0) if sweep.second_return is None else np.asarray(sweep.second_return.range_m)
+        return _Counted(ranges, len(ranges) + int(np.count_nonzero(second)))
+    projection, count = stream.project(sweep, index), len(points_of(sweep, stream.sensor))
+    ranges = np.asarray(projection.range_m)
+    first = count if sweep.returns is None else int(np.count_nonzero(sweep.returns == 1))
+    return _Counted(ranges[ranges > 0], count, first, projection.n_dropped)
 
 
 def _statistics(counted: list[_Counted], stream: LidarStream) -> SweepStatistics:

@@ -41,7 +41,7 @@ _DATASETS = {
 }
 
 
-def strength_of(answer: object) -> Strength:
+def strength_of(answer: bool | int) -> Strength:
     """Return the strength that an answer of ``recognise`` means; a reader of before that says True is sure."""
     return (Strength.EXACT if answer else Strength.NONE) if isinstance(answer, bool) else Strength(answer)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from cosmos_lidar.errors import DataError
 
 if TYPE_CHECKING:
     from cosmos_lidar.sensors.sensor import Sensor
@@ -81,30 +83,36 @@ def to_points(sweep: Sweep, sensor: Sensor) -> Sweep:
     if sweep.second_return is None:
         return first
     second = _pixels_to_points(sweep.second_return, sensor)
+    counts = [0 if one.points is None else len(one.points) for one in (first, second)]
     pairs = {name: (getattr(first, name), getattr(second, name)) for name in ("points", *RETURN_VALUES)}
-    values = {name: np.concatenate(pair) for name, pair in pairs.items() if all(part is not None for part in pair)}
-    returns = np.repeat(np.array([1, 2], np.uint8), [len(first.points), len(second.points)])
-    return Sweep(**values, returns=returns)
+    values: dict[str, Any] = {
+        name: np.concatenate(pair) for name, pair in pairs.items() if all(part is not None for part in pair)
+    }
+    return Sweep(**values, returns=np.repeat(np.array([1, 2], np.uint8), counts))
 
 
 def points_of(sweep: Sweep, sensor: Sensor) -> np.ndarray:
     """Return the points (N, 3) of a sweep as :func:`to_points` has them, without the values.
 
     Raises:
-        DataError: the range image is not one of ``sensor``.
+        DataError: the range image is not one of ``sensor``, or the sweep is empty.
     """
     from cosmos_lidar.sensors import range_map_to_points
 
-    points = range_map_to_points(sweep.range_m, sensor) if sweep.points is None else sweep.points
+    points = sweep.points
+    if points is None:
+        if sweep.range_m is None:
+            raise DataError("neither range image nor points", wanted="a sweep with one of them")
+        points = np.asarray(range_map_to_points(sweep.range_m, sensor))
     if sweep.second_return is None:
         return points
     return np.concatenate([points, points_of(sweep.second_return, sensor)])
 
 
 def _pixels_to_points(sweep: Sweep, sensor: Sensor) -> Sweep:
-    seen = sweep.range_m > 0
-    values = {name: getattr(sweep, name) for name in RETURN_VALUES}
-    values = {name: value[seen] for name, value in values.items() if value is not None}
+    seen = np.asarray(sweep.range_m) > 0
+    held = {name: getattr(sweep, name) for name in RETURN_VALUES}
+    values: dict[str, Any] = {name: value[seen] for name, value in held.items() if value is not None}
     values.setdefault("ring", np.nonzero(seen)[0].astype(np.uint16))
     return Sweep(points=points_of(replace(sweep, second_return=None), sensor), **values)
 

@@ -6,6 +6,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,9 @@ class VideoFile:
         self._forget()
 
     def _forget(self) -> None:
-        self._container = self._decoder = self._times = None
+        self._container: Any = None
+        self._decoder: Any = None
+        self._times: np.ndarray | None = None
         self._next = 0
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
@@ -39,7 +42,7 @@ class VideoFile:
         return {"path": self.path, "clip_id": self.clip_id, "content": self.content}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__(**state)
+        VideoFile.__init__(self, **state)
 
     def __len__(self) -> int:
         return len(self._open())
@@ -75,20 +78,20 @@ class VideoFile:
         """Return (M,) presentation times in stream units; they are read from the packets, nothing is decoded."""
         import av
 
-        if self._times is not None:
-            return self._times
+        times = self._times
+        if times is not None:
+            return times
         try:
             with av.open(self._source()) as container:
                 if not container.streams.video:
                     raise self._broken("no video stream in it")
                 self._unit_s = container.streams.video[0].time_base
                 packets = container.demux(container.streams.video[0])
-                self._times = np.sort(
-                    np.array([p.pts for p in packets if p.pts is not None and not p.is_discard], np.int64)
-                )
+                shown = [p.pts for p in packets if p.pts is not None and not p.is_discard]
+                times = self._times = np.sort(np.array(shown, np.int64))
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
-        return self._times
+        return times
 
     def _decode(self, index: int) -> None:
         """Decode until picture ``index``, from the key frame before it unless it lies just ahead."""
@@ -96,7 +99,7 @@ class VideoFile:
             if self._decoder is None or not self._next <= index < self._next + 16:
                 self._seek(index)
             for frame in self._decoder:
-                at = int(np.searchsorted(self._times, frame.pts))
+                at = int(np.searchsorted(self._open(), frame.pts))
                 self._next = at + 1
                 self._keep(at, frame.to_ndarray(format="rgb24"))
                 if at >= index:
@@ -113,7 +116,7 @@ class VideoFile:
             self._container = av.open(self._source())
             self._container.streams.video[0].thread_count = 1
         stream = self._container.streams.video[0]
-        self._container.seek(int(self._times[index]), stream=stream, backward=True)
+        self._container.seek(int(self._open()[index]), stream=stream, backward=True)
         self._decoder = self._container.decode(stream)
 
     def _keep(self, index: int, picture: np.ndarray) -> None:

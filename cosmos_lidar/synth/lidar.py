@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from cosmos_lidar.clips.clip import Sweep
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors import Sensor, ray_directions
 from cosmos_lidar.synth.labels import DEPTH_M, GLASS, REFLECTIVITY
 from cosmos_lidar.synth.primitives import Primitives
@@ -63,6 +64,8 @@ def cast_sweep(
     found = look_up(tiles, hits, bodies, terrain)
     range_m, power = found.distance_m, REFLECTIVITY[found.material] * found.cosine
     if noise is not None:
+        if rng is None:
+            raise UserError("noise without rng: give a numpy random generator")
         range_m, power = _disturb(found, range_m, power, noise, sensor, rng)
     pixel = tiles.pixels.reshape(-1)[found.ray]
     kept = range_m > 0

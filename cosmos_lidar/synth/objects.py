@@ -31,7 +31,7 @@ _CLOTHES = np.array(
 )
 
 
-def _pick(rng: np.random.Generator, table: np.ndarray) -> tuple[float, float, float]:
+def _pick(rng: np.random.Generator, table: np.ndarray) -> tuple[float, ...]:
     colour = np.clip(table[rng.integers(len(table))] * rng.uniform(0.85, 1.1), 0, 1)
     return tuple(float(v) for v in colour)
 

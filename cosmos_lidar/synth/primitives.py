@@ -7,6 +7,7 @@ A block may taper: at the top its half size along x (y) is smaller by ``2 * half
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 
@@ -52,7 +53,7 @@ class Primitives:
     def __len__(self) -> int:
         return len(self.shape)
 
-    def select(self, index: np.ndarray) -> Primitives:
+    def select(self, index: np.ndarray | slice) -> Primitives:
         """Return the bodies of an index or mask array."""
         return Primitives(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
@@ -84,7 +85,7 @@ def body(
     half: tuple[float, float, float],
     material: int,
     label: int,
-    colour: tuple[float, float, float],
+    colour: Sequence[float],
     taper: tuple[float, float] = (0.0, 0.0),
     yaw_rad: float = 0.0,
 ) -> Primitives:

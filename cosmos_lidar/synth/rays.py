@@ -60,7 +60,7 @@ def patches(rows: int, columns: int, patch_rows: int, patch_columns: int) -> np.
 def cast(tiles: RayTiles, bodies: Primitives, terrain: Terrain | None, max_range_m: float) -> Hits:
     """Return the nearest hit of every ray within ``max_range_m``; ``terrain`` None leaves out the ground."""
     shape = tiles.rays.shape[0], tiles.rays.shape[3]
-    best = np.full(shape, np.inf, np.float32)
+    best: np.ndarray = np.full(shape, np.inf, np.float32)
     if terrain is not None:
         flat = tiles.rays.transpose(2, 1, 0, 3).reshape(2, 3, -1)
         local = terrain.relative_to(tiles.anchor)

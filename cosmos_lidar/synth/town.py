@@ -7,6 +7,7 @@ from itertools import count
 
 import numpy as np
 
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.synth import objects
 from cosmos_lidar.synth.labels import MOVING, ROAD_USERS
 from cosmos_lidar.synth.primitives import Primitives, concatenate
@@ -72,12 +73,18 @@ class Scene:
 
     def world_SE3_vehicle(self, time_s: float) -> np.ndarray:
         """Return (4, 4) the ego vehicle at ``time_s``: on the ground, right-hand lane, x forward, y left, z up."""
-        return self.terrain.frame(self.ego.x(time_s), -LANE_M)
+        return self._road.frame(self.ego.x(time_s), -LANE_M)
+
+    @property
+    def _road(self) -> Terrain:
+        if self.terrain is None:
+            raise UserError("a scene without terrain has no road to drive on")
+        return self.terrain
 
     def _place(self, mover: Mover, time_s: float) -> Primitives:
         x, later = mover.x(time_s, self.ego), mover.x(time_s + 0.01, self.ego)
-        pose = self.terrain.frame(x, mover.lateral_m, 0.0 if later >= x else np.pi)
-        velocity = (self.terrain.frame(later, mover.lateral_m)[:3, 3] - pose[:3, 3]) / 0.01
+        pose = self._road.frame(x, mover.lateral_m, 0.0 if later >= x else np.pi)
+        velocity = (self._road.frame(later, mover.lateral_m)[:3, 3] - pose[:3, 3]) / 0.01
         return mover.parts.placed(pose, velocity)
 
 

@@ -213,9 +213,12 @@ def _open_scene(path: Path, sensor: Sensor, notes: tuple[str, ...]) -> Clip:
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         problem = f"not a scene: {type(error).__name__} {error}"
         raise DataError(problem, file=path, clip=name, wanted=_WANTED) from error
-    lidar_SE3_ego = np.linalg.inv(next(iter(lidars.values())).ego_SE3_lidar)
-    cameras = {key: replace(one, lidar_SE3_camera=lidar_SE3_ego @ one.ego_SE3_camera) for key, one in cameras.items()}
-    return Clip(name, path, "ddad", lidars, cameras, notes)
+    lidar_SE3_ego = np.linalg.inv(np.asarray(next(iter(lidars.values())).ego_SE3_lidar))
+    mounted = {
+        key: replace(one, lidar_SE3_camera=lidar_SE3_ego @ np.asarray(one.ego_SE3_camera))
+        for key, one in cameras.items()
+    }
+    return Clip(name, path, "ddad", lidars, mounted, notes)
 
 
 def _lidars(scene: _Scene, lenses: dict[str, Any], sensor: Sensor) -> dict[str, LidarStream]:
@@ -264,7 +267,8 @@ def _cameras(scene: _Scene, lenses: dict[str, Any], calibration: Path) -> Iterat
             raise DataError("no calibration of it", file=calibration, clip=scene.clip_id, key=name, wanted=_WANTED)
         lens, mount = lenses[name]
         size = int(records[0]["width"]), int(records[0]["height"])
-        model = PinholeCamera(*(float(lens[key]) for key in ("fx", "fy", "cx", "cy")), *size)
+        fx, fy, cx, cy = (float(lens[key]) for key in ("fx", "fy", "cx", "cy"))
+        model = PinholeCamera(fx, fy, cx, cy, *size)
         stamps = np.array([scene.stamp_us(record) for record in records], np.int64)
         pictures = PictureFiles(tuple(scene.file(record) for record in records), scene.clip_id)
         poses = np.stack([scene.pose(record) for record in records])

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors.ftheta import FThetaCamera
+from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 
@@ -209,18 +211,19 @@ def _dense(stream: LidarStream, index: int) -> dict[str, np.ndarray]:
     if sweep.range_m is not None:
         return {"range_m": sweep.range_m, **held}
     projection = stream.project(sweep, index)
-    chosen, seen = projection.point_index, projection.point_index >= 0
+    chosen = np.asarray(projection.point_index)
+    seen = chosen >= 0
 
     def pick(values: np.ndarray) -> np.ndarray:
         dense = np.zeros(stream.sensor.shape, values.dtype)
         dense[seen] = values[chosen[seen]]
         return dense
 
-    return {"range_m": projection.range_m, **{name: pick(values) for name, values in held.items()}}
+    return {"range_m": np.asarray(projection.range_m), **{name: pick(values) for name, values in held.items()}}
 
 
 def _write_cameras(staged: _Staged, clip: Clip, plan: _PicturePlan) -> None:
-    poses, lenses = [], {"ftheta": [], "pinhole": []}
+    members: dict[str, list[tuple[str, np.ndarray]]] = {"pose": [], "ftheta_intrinsic": [], "pinhole_intrinsic": []}
     for name, numbers in plan.pictures.items():
         camera = clip.cameras[name]
         pinhole = camera.model is not None and not isinstance(camera.model, FThetaCamera)
@@ -228,22 +231,15 @@ def _write_cameras(staged: _Staged, clip: Clip, plan: _PicturePlan) -> None:
         video = staged.file(f"{kind}_{name}/{clip.clip_id}.mp4")
         write_mp4(video, (camera.read(int(number)) for number in numbers), _rate_hz(camera.timestamps_us[numbers]))
         if camera.world_SE3_camera is not None:
-            poses += [(f"{number:06d}.pose.{name}", camera.world_SE3_camera[k]) for number, k in enumerate(numbers)]
+            poses = camera.world_SE3_camera
+            members["pose"] += [(f"{number:06d}.pose.{name}", poses[k]) for number, k in enumerate(numbers)]
         if camera.model is not None:
-            lenses[kind].append((f"{kind}_intrinsic.{name}", _lens_vector(camera)))
-    for folder, members in (
-        ("pose", poses),
-        ("ftheta_intrinsic", lenses["ftheta"]),
-        ("pinhole_intrinsic", lenses["pinhole"]),
-    ):
-        if members:
+            members[f"{kind}_intrinsic"].append((f"{kind}_intrinsic.{name}", _lens_vector(camera.model)))
+    for folder, arrays in members.items():
+        if arrays:
             with tarfile.open(staged.file(f"{folder}/{clip.clip_id}.tar"), "w") as tar:
-                for name, array in members:
-                    _add(
-                        tar,
-                        f"{clip.clip_id}.{name}.npy",
-                        lambda file, array=array: np.save(file, np.asarray(array, np.float64)),
-                    )
+                for name, array in arrays:
+                    _add_npy(tar, f"{clip.clip_id}.{name}.npy", array)
 
 
 def _rate_hz(times_us: np.ndarray) -> float:
@@ -251,8 +247,7 @@ def _rate_hz(times_us: np.ndarray) -> float:
     return 1e6 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 10.0
 
 
-def _lens_vector(camera: CameraStream) -> np.ndarray:
-    lens = camera.model
+def _lens_vector(lens: FThetaCamera | PinholeCamera) -> np.ndarray:
     if isinstance(lens, FThetaCamera):
         return lens.to_vector()
     return np.array([lens.fx, lens.fy, lens.cx, lens.cy, lens.width, lens.height])
@@ -261,7 +256,7 @@ def _lens_vector(camera: CameraStream) -> np.ndarray:
 def _write_metadata(file: Path, stream: LidarStream, frame_ids: list[str]) -> None:
     count = len(frame_ids)
     unknown = np.full((count, 2, 4, 4), np.nan)
-    arrays = {
+    arrays: dict[str, Any] = {
         "pose_list": unknown if stream.world_SE3_lidar is None else stream.world_SE3_lidar[:count].astype(np.float64),
         "timestamps_list": stream.timestamps_us[:count].astype(np.int64),
         "frame_indices": np.array(frame_ids),
@@ -272,6 +267,10 @@ def _write_metadata(file: Path, stream: LidarStream, frame_ids: list[str]) -> No
         arrays["lidar_name"] = np.array(stream.name)
     with file.open("wb") as out:
         np.savez(out, **arrays)
+
+
+def _add_npy(tar: tarfile.TarFile, name: str, array: np.ndarray) -> None:
+    _add(tar, name, lambda file: np.save(file, np.asarray(array, np.float64)))
 
 
 def _add_npz(tar: tarfile.TarFile, name: str, array: np.ndarray) -> None:

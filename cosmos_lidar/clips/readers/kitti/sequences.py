@@ -11,7 +11,7 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id
 from cosmos_lidar.clips.readers.kitti import files as text
-from cosmos_lidar.clips.readers.kitti.scans import around, frame_numbers, open_bare
+from cosmos_lidar.clips.readers.kitti.scans import around, frame_numbers, open_bare, scan_files
 from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_track
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
@@ -21,7 +21,7 @@ def open_sequence(folder: Path, sensor: Sensor) -> Clip:
     """Open an odometry or SemanticKITTI sequence."""
     name = clean_id(folder.resolve().name)
     clip = open_bare(folder / "velodyne", sensor)
-    files = list(clip.read_sweep.files)
+    files = scan_files(folder / "velodyne", name)
     numbers = frame_numbers(files)
     labels = tuple(_if_there(folder / "labels" / f"{file.stem}.label") for file in files)
     sweeps = PointSweeps(name, tuple(files), labels=labels if any(labels) else None)

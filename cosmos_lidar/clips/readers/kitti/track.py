@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.files import PictureFiles, picture_size
+from cosmos_lidar.clips.files import PictureFiles, PointSweeps, picture_size
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers.kitti import files as text
 
@@ -31,8 +31,10 @@ def with_track(clip: Clip, track: Track | None, middle_us: np.ndarray, missing: 
     """Return ``clip`` with poses at start and end of its sweeps, and its points moved from the middle to the start."""
     if track is None:
         return replace(clip, notes=(*clip.notes, missing))
-    ends = track.at(clip.timestamps_us)
-    sweeps = replace(clip.read_sweep, reference_SE3_points=np.linalg.inv(ends[:, 0]) @ track.at(middle_us))
+    ends, read = track.at(clip.timestamps_us), clip.read_sweep
+    if not isinstance(read, PointSweeps):
+        raise TypeError(f"expected PointSweeps, got {type(read).__name__}")
+    sweeps = replace(read, reference_SE3_points=np.linalg.inv(ends[:, 0]) @ track.at(middle_us))
     return clip.with_lidar(world_SE3_lidar=ends, read=sweeps)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import Clip, one_lidar_clip
+from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id
 from cosmos_lidar.clips.readers.nuscenes.infos import Infos, info_cameras, read_infos
 from cosmos_lidar.clips.readers.nuscenes.sweeps import COLUMNS, LIDAR, OURS_R_THEIRS, RING_COLUMN, sweep_times
@@ -74,7 +74,7 @@ def _stretches(
         files = tuple(stamped[k][1] for k in chosen)
         sweeps = PointSweeps(name, files, COLUMNS, sensor_R_file=OURS_R_THEIRS, ring_column=RING_COLUMN)
         frames = tuple(str(stamp) for stamp in stamps[chosen])
-        cameras = {}
+        cameras: dict[str, CameraStream] = {}
         for file, entries in infos.items():
             cameras |= info_cameras(entries, file, files, name, OURS_R_THEIRS)
         times = sweep_times(stamps[chosen], sensor)

@@ -38,7 +38,7 @@ class PanopticSweeps:
             DataError: as of the points, or a panoptic file that is broken or of another sweep.
         """
         sweep, file = self.points(index), self.panoptic[index]
-        if file is None:
+        if file is None or sweep.points is None:
             return sweep
         both = _read_panoptic(file, len(sweep.points), self.points.clip_id)
         labels = (both // _PER_CLASS).astype(np.uint16) if sweep.labels is None else sweep.labels

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cosmos_lidar.clips.readers.nuscenes.sweeps import LIDAR
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
+_Record = TypeVar("_Record")
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 24
 _BETWEEN_RECORDS = re.compile(r"[\[,\s]*")
@@ -109,7 +111,8 @@ def _records(folder: Path, table: str, keys: tuple[str, ...]) -> Iterator[dict]:
         while (chunk := source.read(_CHUNK)) and len(rest) - at < _LONGEST_RECORD:
             rest, at = rest[at:] + chunk, 0
             while True:
-                at = _BETWEEN_RECORDS.match(rest, at).end()
+                between = _BETWEEN_RECORDS.match(rest, at)
+                at = at if between is None else between.end()
                 try:
                     record, at = decoder.raw_decode(rest, at)
                 except ValueError:
@@ -127,7 +130,7 @@ def _checked(record: dict, keys: tuple[str, ...], file: Path) -> dict:
     return record
 
 
-def _follow(table: dict, token: str, folder: Path, name: str) -> dict | str:
+def _follow(table: dict[str, _Record], token: str, folder: Path, name: str) -> _Record:
     if token not in table:
         raise DataError(
             "no such record", file=folder / f"{name}.json", key=token, wanted="the tables of one and the same version"

@@ -101,7 +101,9 @@ def _lenses(root: Path, clip: str) -> dict[str, FThetaCamera | PinholeCamera]:
     lenses: dict[str, FThetaCamera | PinholeCamera] = {}
     for kind in ("ftheta", "pinhole"):
         tar = _index(root / f"{kind}_intrinsic", clip)
-        for name in tar.members if tar else ():
+        if tar is None:
+            continue
+        for name in tar.members:
             if name.endswith(".npy"):
                 camera = name.removesuffix(".npy").rsplit(".", 1)[-1]
                 lenses[camera] = _lens(kind, tar, name, clip)

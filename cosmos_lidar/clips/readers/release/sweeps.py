@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class ReleaseSweeps:
                 index, "lidar_range", f"{wrong} of {len(ranges)} ranges NaN, infinite or negative", "metres"
             )
         at = (rows, columns)
-        values = {}
+        values: dict[str, Any] = {}
         if f"{self.stems[index]}.lidar_intensity.npz" in self.tar.members:
             values["intensity"] = self._dense(index, at, "lidar_intensity", self.tar, "fiu", np.float32)
         for name, part in BESIDE.items():
@@ -61,7 +62,7 @@ class ReleaseSweeps:
     def _dense(self, index: int, at: tuple, part: str, tar: TarIndex, kinds: str, dtype: type) -> np.ndarray:
         values = self._values(index, part, tar, kinds)
         self._same_length(index, at[0], at[1], values)
-        dense = np.zeros(self.shape, dtype)
+        dense = np.zeros(self.shape, np.dtype(dtype))
         dense[at] = values
         return dense
 
