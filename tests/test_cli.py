@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 
@@ -64,3 +65,20 @@ def test_help_imports_neither_torch_nor_nemo():
     _, count, *heavy = done.stdout.splitlines()[-1].split()
     assert int(count) < 500
     assert heavy == []
+
+
+def test_every_command_has_help_with_an_example():
+    parser = build_parser()
+    for name, module in find_commands().items():
+        assert module.EXAMPLE.startswith(f"cosmos-lidar {name}")
+        arguments = shlex.split(module.EXAMPLE)[1:]
+        assert parser.parse_args(arguments).command == name
+
+
+def test_unknown_command_and_wrong_input_exit_with_2():
+    run = [sys.executable, "-m", "cosmos_lidar.cli"]
+    assert subprocess.run([*run, "fly"], capture_output=True).returncode == 2
+    done = subprocess.run([*run, "inspect", "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr

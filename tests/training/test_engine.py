@@ -11,30 +11,21 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("nemo")
-pytest.importorskip("megatron.energon")
-
-from cosmos_lidar.cli import main
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.training.checkpoint import store as checkpoint_store
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
-from cosmos_lidar.training.overrides import apply_overrides, load_config
+from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.preflight.replay import replay
-from cosmos_lidar.training.run_log import read_metrics
 from recipes import dit, lidar_tokenizer
+from tests.training.debug_runs import FEW, losses, small
 from tests.workers.client import python, torchrun
 
+pytest.importorskip("nemo")
+pytest.importorskip("megatron.energon")
+
 ROOT = Path(__file__).resolve().parents[2]
-FEW = (
-    "trainer.max_steps=8 trainer.val_every=0 trainer.val_at_start=false trainer.val_batches=1 trainer.save_every=0 "
-    "trainer.export=false log.tensorboard=false"
-).split()
-
-
-def small(root: Path, *options: str) -> Any:
-    return apply_overrides(dit.debug(), [*FEW, f"log.root={root}", *options])
 
 
 def processes(count: int, scenario: dict, family: str, *options: str, status: int = 0) -> list[dict]:
@@ -44,10 +35,6 @@ def processes(count: int, scenario: dict, family: str, *options: str, status: in
     assert done.returncode == status, done.stderr[-4000:]
     said = [json.loads(line.partition("RESULT ")[2]) for line in done.stdout.splitlines() if "RESULT " in line]
     return sorted(said, key=lambda one: one["rank"])
-
-
-def losses(folder: str | Path) -> list[tuple[str, str]]:
-    return [(row["step"], row["loss"]) for row in read_metrics(Path(folder) / "metrics.csv") if row["loss"]]
 
 
 def assert_same_end(one: str | Path, other: str | Path, step: int = 8) -> None:
@@ -234,25 +221,6 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
     assert "checkpoint of step 3 could not be written: OSError" in caplog.text
     names = {int(path.name[5:]) for path in (result.folder / "checkpoints").glob("iter_*") if path.is_dir()}
     assert names == {4, 6, 8}  # once more as soon as it was known
-
-
-def test_a_step_is_run_again_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = dit.train(small(tmp_path, "trainer.save_every=3")).folder
-    before = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert main(["replay", str(folder), "--step", "5"]) == 0
-    said = capsys.readouterr().out
-    logged = dict(losses(folder))["5"]
-    assert f"loss {logged} (as logged)" in said
-    assert "grad_norm" in said
-    dump = torch.load(folder / "dumps" / "step_000000005" / "rank_00000.pt", weights_only=True)
-    assert dump["loss"] == pytest.approx(float(logged))
-    assert all(clip in said for clip in dump["clips"])
-    after = [path for path in sorted(folder.rglob("*")) if path.is_file() and "dumps" not in path.parts]
-    assert after == before
-    assert main(["replay", str(folder), "--step", "9"]) == 2
-    assert "1 to 8" in capsys.readouterr().err
-    assert main(["replay", str(tmp_path), "--step", "1"]) == 2
-    assert "no config.yaml in it" in capsys.readouterr().err
 
 
 def test_bf16_trains_to_about_the_same_losses(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cosmos_lidar.models.tokenizer import build_tokenizer
 from cosmos_lidar.parallel.spatial import join_slices, split_width, take_slice
 
 IMAGE = {"channels": 32, "channels_mult": [1, 2], "num_res_blocks": 1, "resolution": 64}
-VIDEO = {"channels": 32, "num_res_blocks": 1}
+VIDEO = {"channels": 16, "channels_mult": [1, 2, 2], "num_res_blocks": 1}
 CASES = {
     "CI8x8": (IMAGE, (2, 3, 16, 64), torch.float32),
     "CI8x8 float64": (IMAGE, (2, 3, 16, 64), torch.float64),
@@ -52,13 +52,17 @@ def main() -> None:
         torch.manual_seed(0)
         network = build_tokenizer(case.split()[0], **shape).to(dtype)
         x = torch.randn(size, dtype=dtype)
-        wanted = run(copy.deepcopy(network), x, lambda whole: whole, lambda whole: whole)
         split = copy.deepcopy(network)
         split_width(split, group)
         found = run(split, x, lambda t: take_slice(t, group), lambda t: join_slices(t, group))
-        for name in sorted(set(found) - {"latent", "reconstruction"}):  # the mean over processes is the gradient of one
-            dist.all_reduce(found[name])
-            found[name] /= ranks
+        names = sorted(set(found) - {"latent", "reconstruction"})
+        together = torch.cat([found[name].flatten() for name in names])
+        dist.all_reduce(together)  # the mean over processes is the gradient of one
+        for name, mean in zip(names, (together / ranks).split([found[name].numel() for name in names]), strict=True):
+            found[name] = mean.view_as(found[name])
+        if dist.get_rank():
+            continue  # only the first compares: the others need not compute the whole
+        wanted = run(copy.deepcopy(network), x, lambda whole: whole, lambda whole: whole)
         gradients = sorted(set(wanted) - {"latent", "reconstruction"})
         largest = max(float(wanted[name].abs().max()) for name in gradients)
         results[case] = {
