@@ -1,4 +1,4 @@
-"""Where a camera was when the lidar turned: points of a sweep in the picture that was taken with it."""
+"""Where a camera was when the lidar turned: points of a sweep in the image that was taken with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmos_lidar.sensors.motion import column_fraction
 
 
 def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, picture: int) -> np.ndarray:
-    """Return lidar_SE3_camera (4, 4): the camera as it took a picture, in the axes of the lidar in mid-sweep.
+    """Return lidar_SE3_camera (4, 4): the camera as it took an image, in the axes of the lidar in mid-sweep.
 
     With poses, the way of the car between the two moments is in it; without, the mounting is taken.
 
@@ -36,18 +36,18 @@ def project_sweep(
     points: np.ndarray,
     time_us: np.ndarray | None = None,
 ) -> InPicture:
-    """Return where points of a sweep are in a picture, and which of them the camera sees.
+    """Return where points of a sweep are in an image, and which of them the camera sees.
 
     Each point is moved by the way that the car made between the moment when the lidar saw it, by its time or azimuth
-    (at the sweep's start for motion-compensated points), and the moment of the picture. Rows of a picture are taken to
+    (at the sweep's start for motion-compensated points), and the moment of the image. Rows of an image are taken to
     be of one moment.
 
     Args:
         clip: with the sweep.
         stream: the camera.
         index: number of the sweep.
-        picture: number of the picture.
-        points: (N, 3) metres, lidar axes.
+        picture: number of the image.
+        points: (N, 3) meters, lidar axes.
         time_us: (N,) microseconds after the start of the sweep, where the sweep has them; None: by azimuth.
 
     Raises:

@@ -58,7 +58,7 @@ class LidarStream:
         return 1e6 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
 
     def range_map(self, index: int) -> np.ndarray:
-        """Return (rows, columns) float32 metres of sweep ``index``: the recorded range image, else projected points.
+        """Return (rows, columns) float32 meters of sweep ``index``: the recorded range image, else projected points.
 
         Motion-compensated points are first moved back to where the sensor saw them, when poses are known: a range map
         is what the sensor measured while it moved.
@@ -69,7 +69,7 @@ class LidarStream:
         return np.asarray(self.project(sweep, index).range_m)
 
     def points(self, index: int) -> np.ndarray:
-        """Return (N, 3) float32 metres of sweep ``index``, sensor frame: recorded points, else the range map's."""
+        """Return (N, 3) float32 meters of sweep ``index``, sensor frame: recorded points, else the range map's."""
         return points_of(self.read(index), self.sensor)
 
     def cloud(self, index: int) -> Sweep:
@@ -105,16 +105,16 @@ class LidarStream:
 
 @dataclass(frozen=True)
 class CameraStream:
-    """The pictures of one camera of a clip, at its own rate and on its own clock.
+    """The images of one camera of a clip, at its own rate and on its own clock.
 
     Attributes:
         name: the dataset's name of the camera.
         timestamps_us: (M,) int64 microseconds.
-        read: picture number -> (H, W, 3) uint8 RGB.
+        read: image number -> (H, W, 3) uint8 RGB.
         model: lens; None where the recording has no calibration.
         world_SE3_camera: (M, 4, 4) float64, camera axes x right, y down, z forward; None where unknown.
         lidar_SE3_camera: (4, 4) float64, the mounting: camera axes to axes of the clip's first lidar of a vehicle that
-            stands still; None where the recording has poses per picture only, or no lidar.
+            stands still; None where the recording has poses per image only, or no lidar.
         ego_SE3_camera: (4, 4) float64, the mounting in the axes of the vehicle, as ``LidarStream.ego_SE3_lidar``.
     """
 
@@ -132,7 +132,7 @@ class CameraStream:
 
 @dataclass(frozen=True)
 class Clip:
-    """One drive segment. Cheap to make: sweeps and pictures are read when asked for.
+    """One drive segment. Cheap to make: sweeps and images are read when asked for.
 
     Lidars and cameras each have their own clock and rate. The **first** lidar is the main one: ``clip.lidar``, and
     ``sensor``, ``frame_ids``, ``timestamps_us``, ``read_sweep``, ``world_SE3_lidar``, ``motion_compensated``,
@@ -232,11 +232,11 @@ class Clip:
         return self.lidar.motion_compensated
 
     def range_map(self, index: int) -> np.ndarray:
-        """Return (rows, columns) metres of sweep ``index`` of the main lidar, see :meth:`LidarStream.range_map`."""
+        """Return (rows, columns) meters of sweep ``index`` of the main lidar, see :meth:`LidarStream.range_map`."""
         return self.lidar.range_map(index)
 
     def points(self, index: int) -> np.ndarray:
-        """Return (N, 3) metres of sweep ``index`` of the main lidar, see :meth:`LidarStream.points`."""
+        """Return (N, 3) meters of sweep ``index`` of the main lidar, see :meth:`LidarStream.points`."""
         return self.lidar.points(index)
 
     def project(self, sweep: Sweep, index: int) -> Projection:

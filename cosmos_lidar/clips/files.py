@@ -1,4 +1,4 @@
-"""Files of points, of labels and of pictures, checked while they are read."""
+"""Files of points, of labels and of images, checked while they are read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
 
-_PICTURES = {
-    b"\x89PNG\r\n\x1a\n": "PNG picture",
-    b"\xff\xd8\xff": "JPEG picture",
-    b"GIF8": "GIF picture",
-    b"BM": "BMP picture",
+_IMAGES = {
+    b"\x89PNG\r\n\x1a\n": "PNG image",
+    b"\xff\xd8\xff": "JPEG image",
+    b"GIF8": "GIF image",
+    b"BM": "BMP image",
 }
 _FARTHEST_M = 1e5
 
@@ -25,13 +25,13 @@ def clean_id(text: str) -> str:
     return re.sub(r"[./\\\s]+", "_", text).strip("_") or "clip"
 
 
-def refuse_picture(path: Path, clip: str | None = None) -> None:
-    """Raise a DataError where a file that should hold points starts like a picture."""
+def refuse_image(path: Path, clip: str | None = None) -> None:
+    """Raise a DataError where a file that should hold points starts like an image."""
     with path.open("rb") as file:
         head = file.read(16)
-    kind = next((name for magic, name in _PICTURES.items() if head.startswith(magic)), None)
+    kind = next((name for magic, name in _IMAGES.items() if head.startswith(magic)), None)
     # Two letters are little evidence: a BMP also states its own size in the next four bytes.
-    if kind == "BMP picture" and int.from_bytes(head[2:6], "little") != path.stat().st_size:
+    if kind == "BMP image" and int.from_bytes(head[2:6], "little") != path.stat().st_size:
         kind = None
     if kind:
         raise DataError(
@@ -40,14 +40,14 @@ def refuse_picture(path: Path, clip: str | None = None) -> None:
 
 
 def read_float_points(path: Path, columns: int, clip: str | None = None) -> np.ndarray:
-    """Return (N, columns) float32 of a headerless little-endian float32 file; columns 0 to 2 are x, y, z in metres.
+    """Return (N, columns) float32 of a headerless little-endian float32 file; columns 0 to 2 are x, y, z in meters.
 
     Raises:
-        DataError: a picture, a size that is no whole number of points, coordinates that are not finite or beyond 100 km
+        DataError: an image, a size that is no whole number of points, coordinates that are not finite or beyond 100 km
             (both mean that the file holds something else).
     """
     try:
-        refuse_picture(path, clip)
+        refuse_image(path, clip)
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path, clip=clip) from error
@@ -65,7 +65,7 @@ def read_float_points(path: Path, columns: int, clip: str | None = None) -> np.n
             file=path,
             clip=clip,
             key=f"point {row}",
-            wanted=f"float32, {columns} per point, metres",
+            wanted=f"float32, {columns} per point, meters",
         )
     return points
 
@@ -152,14 +152,14 @@ def _rings(values: np.ndarray) -> np.ndarray | None:
 
 
 @dataclass(frozen=True)
-class PictureFiles:
-    """``read`` of a camera whose pictures are single files."""
+class ImageFiles:
+    """``read`` of a camera whose images are single files."""
 
     files: tuple[Path, ...]
     clip_id: str | None = None
 
     def __call__(self, index: int) -> np.ndarray:
-        """Return picture ``index`` as (H, W, 3) uint8 RGB."""
+        """Return image ``index`` as (H, W, 3) uint8 RGB."""
         from PIL import Image
 
         path = self.files[index]
@@ -168,16 +168,20 @@ class PictureFiles:
                 return np.asarray(picture.convert("RGB"))
         except OSError as error:
             raise DataError(
-                f"not a readable picture: {error}", file=path, clip=self.clip_id, wanted="PNG or JPEG"
+                f"not a readable image: {error}", file=path, clip=self.clip_id, wanted="PNG or JPEG"
             ) from error
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) of a picture file without decoding it."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image file without decoding it."""
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
             return picture.size
     except OSError as error:
-        raise DataError(f"not a readable picture: {error}", file=path, wanted="PNG or JPEG") from error
+        raise DataError(f"not a readable image: {error}", file=path, wanted="PNG or JPEG") from error
+
+
+# Names of before.
+PictureFiles, picture_size, refuse_picture = ImageFiles, image_size, refuse_image

@@ -17,11 +17,11 @@ _BLOCK = 8
 
 @dataclass(frozen=True)
 class Footage:
-    """A file of pictures.
+    """A file of images.
 
     Attributes:
         path: of the file.
-        fps: frames per second; 0 for a single picture.
+        fps: frames per second; 0 for a single image.
         frames: number of them.
         short_size: the short side is scaled to this; 0 keeps the size.
     """
@@ -50,7 +50,7 @@ def open_footage(path: Path, short_size: int = 0) -> Footage:
     """Look at a file.
 
     Raises:
-        DataError: neither a picture nor a video, or nothing in it.
+        DataError: neither an image nor a video, or nothing in it.
     """
     if path.suffix.lower() in PICTURES:
         _read_picture(path)
@@ -83,4 +83,4 @@ def _read_picture(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             return np.array(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise DataError(f"not a readable picture: {error}", file=path, wanted="a complete jpg or png") from error
+        raise DataError(f"not a readable image: {error}", file=path, wanted="a complete jpg or png") from error

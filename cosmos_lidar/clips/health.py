@@ -1,4 +1,4 @@
-"""What is wrong with a clip: times, poses, sweeps, pictures."""
+"""What is wrong with a clip: times, poses, sweeps, images."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ClipHealth:
         shape: rows and columns of its range maps; None without a lidar.
         duration_s: from the start of the first sweep to the end of the last.
         rate_hz: sweeps per second, by the median step; None for a single sweep.
-        cameras: pictures per camera.
+        cameras: images per camera.
         labels: whether the sweeps that were read have semantic labels.
         poses: whether the clip has poses.
         statistics: of the sweeps that were read; None where none was.
@@ -118,7 +118,7 @@ def check_clip(clip: Clip, sweeps: int = 3) -> ClipHealth:
 
     Args:
         clip: the clip.
-        sweeps: so many sweeps of each lidar, evenly spread, and the first picture of each camera are read; 0 reads
+        sweeps: so many sweeps of each lidar, evenly spread, and the first image of each camera are read; 0 reads
             nothing.
     """
     lidars = tuple(check_lidar(stream, sweeps) for stream in clip.lidars.values())
@@ -238,7 +238,7 @@ def _jumps(poses: np.ndarray, timestamps_us: np.ndarray, good: np.ndarray) -> li
 
 
 def _speed(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Return (N,) metres per second; 0 where no time passes: that is a problem of the times."""
+    """Return (N,) meters per second; 0 where no time passes: that is a problem of the times."""
     distance = np.nan_to_num(np.linalg.norm(after - before, axis=-1), posinf=0.0)
     return np.where(seconds > 0, distance / np.where(seconds > 0, seconds, 1.0), 0.0)
 
@@ -247,13 +247,13 @@ def _camera_problems(camera: CameraStream, read: bool) -> list[str]:
     problems = []
     falling = np.flatnonzero(np.diff(camera.timestamps_us) <= 0)
     if len(falling):
-        problems.append(f"{camera.name}: timestamps do not increase after picture {falling[0]}")
+        problems.append(f"{camera.name}: timestamps do not increase after image {falling[0]}")
     if camera.world_SE3_camera is not None and not rigid(camera.world_SE3_camera).all():
         problems.append(
-            f"{camera.name}: the pose of picture {np.argmin(rigid(camera.world_SE3_camera))} is no rigid motion"
+            f"{camera.name}: the pose of image {np.argmin(rigid(camera.world_SE3_camera))} is no rigid motion"
         )
     if not len(camera):
-        return [*problems, f"{camera.name}: no picture"]
+        return [*problems, f"{camera.name}: no image"]
     if not read:
         return problems
     try:
@@ -263,7 +263,7 @@ def _camera_problems(camera: CameraStream, read: bool) -> list[str]:
     lens = camera.model
     if lens is not None and (width, height) != (lens.width, lens.height):
         problems.append(
-            f"{camera.name}: pictures are {width} x {height}, the calibration is for {lens.width} x {lens.height}"
+            f"{camera.name}: images are {width} x {height}, the calibration is for {lens.width} x {lens.height}"
         )
     return problems
 

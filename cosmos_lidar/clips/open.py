@@ -11,7 +11,7 @@ from types import ModuleType
 
 from cosmos_lidar.clips import readers
 from cosmos_lidar.clips.clip import Clip
-from cosmos_lidar.clips.files import refuse_picture
+from cosmos_lidar.clips.files import refuse_image
 from cosmos_lidar.clips.recognition import Strength, look_alike, strength_of
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
@@ -42,7 +42,7 @@ def open_clips(
         lidar: name of the lidar that becomes the main one of each clip; None for the reader's choice.
 
     Raises:
-        DataError: nothing is there, or it is not recognised, or by several readers alike, or it is broken; or a clip
+        DataError: nothing is there, or it is not recognized, or by several readers alike, or it is broken; or a clip
             has no lidar of that name.
         UserError: ``format`` or ``sensor`` is not known.
     """
@@ -50,7 +50,7 @@ def open_clips(
     if not path.exists():
         raise DataError("nothing is there", file=path, wanted="a file or folder of a dataset")
     if path.is_file():
-        refuse_picture(path)
+        refuse_image(path)
     reader, note = _choose(path, format)
     chosen = load_sensor(sensor) if isinstance(sensor, (str, Path)) else sensor
     clips = reader.open_clips(path, sensor=chosen if lidar is None else None, on_error=on_error)
@@ -86,17 +86,17 @@ def _choose(path: Path, format: str | None) -> tuple[ModuleType, str | None]:
         _refuse_look_alike(path, found)
     if len(found) > 1:
         names = ", ".join(found)
-        problem = f"more than one reader recognises this: {names}"
+        problem = f"more than one reader recognizes this: {names}"
         raise DataError(problem, file=path, wanted=f"--format with one of {names}")
     reader = known[found[0]]
     if best == Strength.EXACT:
         return reader, None
     assumed = getattr(reader, "ASSUMED", reader.DESCRIPTION)
-    return reader, f"recognised by the kind of its files alone and read as {found[0]}: {assumed}"
+    return reader, f"recognized by the kind of its files alone and read as {found[0]}: {assumed}"
 
 
 def _not_recognised(path: Path, format: str | None, asked: dict[str, ModuleType]) -> DataError:
-    problem = "not recognised as a dataset" if format is None else f"not recognised as {format}"
+    problem = "not recognized as a dataset" if format is None else f"not recognized as {format}"
     dataset = look_alike(path)
     if dataset is not None:
         problem += f"; its names are those of {dataset}"

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def interpolate_poses(world_SE3_body: np.ndarray, times_us: np.ndarray, wanted_us: np.ndarray) -> np.ndarray:
-    """Return the poses at ``wanted_us``: straight lines and constant turn rates between neighbours and beyond.
+    """Return the poses at ``wanted_us``: straight lines and constant turn rates between neighbors and beyond.
 
     Args:
         world_SE3_body: (K, 4, 4) rigid poses; K = 1 returns that pose for every time.
@@ -60,7 +60,7 @@ def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
 
 
 def pose_from_quaternion(wxyz: list[float], translation_m: list[float]) -> np.ndarray:
-    """Return the (4, 4) pose of a quaternion (w, x, y, z; normalised here) and a translation."""
+    """Return the (4, 4) pose of a quaternion (w, x, y, z; normalized here) and a translation."""
     w, x, y, z = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz)
     pose = np.eye(4)
     pose[:3, :3] = [

@@ -5,8 +5,8 @@ Ranges are stored as unsigned 16-bit multiples of a step (2 mm unless the sensor
 362 KB and 1.2 ms to decode on one core, a 64 x 2048 frame of KITTI 113 KB; the published layout (three npz members,
 half floats that lose up to 31 mm) takes 457 KB and 6.5 ms, and 150 KB (``benchmarks/shards.py`` measures all of it).
 
-How a frame is packed: pixels are taken row by row. A pixel without return repeats its left neighbour. Differences to
-the left neighbour (modulo 2^16) plus 128, so that small ones of either sign have a high byte of 0, are split into a
+How a frame is packed: pixels are taken row by row. A pixel without return repeats its left neighbor. Differences to
+the left neighbor (modulo 2^16) plus 128, so that small ones of either sign have a high byte of 0, are split into a
 plane of low and a plane of high bytes, and compressed by zstd together with one bit per pixel that marks returns.
 
 Layout, little-endian::
@@ -45,7 +45,7 @@ class StoredFrames:
     Attributes:
         kind: "ranges", "intensities" or "labels".
         shape: (frames, rows, columns).
-        step_m: metres per stored step; 0 where the kind has none.
+        step_m: meters per stored step; 0 where the kind has none.
         starts: byte at which each block starts, and one more entry for the end of the last.
         crcs: crc32 of each block.
     """
@@ -61,14 +61,14 @@ def encode_ranges(range_m: np.ndarray, step_m: float = 0.002) -> bytes:
     """Pack range maps.
 
     Args:
-        range_m: (N, rows, columns) floating point metres, 0 = no return. Returns nearer than half a step
+        range_m: (N, rows, columns) floating point meters, 0 = no return. Returns nearer than half a step
             become one step.
         step_m: storage step; the error is at most half of it, the farthest range 65535 of it.
 
     Raises:
         DataError: not floating point, not three-dimensional, NaN, negative, or farther than can be stored.
     """
-    _expect_frames(range_m, "f", "float32 metres")
+    _expect_frames(range_m, "f", "float32 meters")
     _refuse_unstorable(range_m, step_m)
     steps = np.rint(range_m / np.float32(step_m)).astype(np.uint16)
     steps[(steps == 0) & (range_m > 0)] = 1
@@ -76,7 +76,7 @@ def encode_ranges(range_m: np.ndarray, step_m: float = 0.002) -> bytes:
 
 
 def decode_ranges(data: bytes, frames: Sequence[int] | None = None) -> np.ndarray:
-    """Unpack what :func:`encode_ranges` made: (n, rows, columns) float32 metres of ``frames`` (default: all, in order).
+    """Unpack what :func:`encode_ranges` made: (n, rows, columns) float32 meters of ``frames`` (default: all, in order).
 
     Raises:
         DataError: not such data, truncated, or a block that fails its checksum.

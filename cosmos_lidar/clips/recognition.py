@@ -1,7 +1,7 @@
-"""How surely a path is recognised as a dataset, and datasets that are known by their names although nothing reads them.
+"""How surely a path is recognized as a dataset, and datasets that are known by their names although nothing reads them.
 
 A reader's ``recognise`` returns a :class:`Strength`; the strongest reader opens the path. Readers of bare files (any
-folder of ``.bin``) are GENERIC: they open what no reader recognises by its own names, but not what
+folder of ``.bin``) are GENERIC: they open what no reader recognizes by its own names, but not what
 :func:`look_alike` knows to be another dataset.
 """
 
@@ -20,7 +20,7 @@ _LISTED, _FOLDERS, _FILES = 256, 32, 8  # of one folder
 
 
 class Strength(IntEnum):
-    """How surely a reader recognises a path."""
+    """How surely a reader recognizes a path."""
 
     NONE = 0
     """Not the reader's layout."""

@@ -1,4 +1,4 @@
-"""Cameras on a car as a file: lenses and places, for pictures that come without a recording.
+"""Cameras on a car as a file: lenses and places, for images that come without a recording.
 
     cameras:
       - name: front
@@ -8,7 +8,7 @@
         lens: {kind: ftheta, intrinsics: [cx, cy, width, height, k0, k1, k2, k3, k4, k5, is_backward]}
         lidar_SE3_camera: …
 
-The pose takes camera axes (x right, y down, z forward) to lidar axes, metres.
+The pose takes camera axes (x right, y down, z forward) to lidar axes, meters.
 """
 
 from __future__ import annotations

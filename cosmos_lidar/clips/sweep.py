@@ -31,8 +31,8 @@ class Sweep:
     given, the points are those of the pixels with a return, row by row, and the values are those of the pixels.
 
     Attributes:
-        range_m: (rows, columns) float32 metres, 0 = no return; with several returns per pulse, of the first.
-        points: (N, 3) float32 metres in the sensor frame (x forward, y left, z up), of all returns.
+        range_m: (rows, columns) float32 meters, 0 = no return; with several returns per pulse, of the first.
+        points: (N, 3) float32 meters in the sensor frame (x forward, y left, z up), of all returns.
         intensity: float32, in the units of the dataset.
         labels: uint16 semantic class, in the numbers of the dataset; 0 in pixels without a return.
         instance: uint32 number of the object; ``(labels, instance)`` names one object, 0 is no object.

@@ -1,4 +1,4 @@
-"""Pictures of a video file by number, and a writer of such files (PyAV; no ffmpeg program is needed)."""
+"""Images of a video file by number, and a writer of such files (PyAV; no ffmpeg program is needed)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _KEPT = 8
 
 
 class VideoFile:
-    """``read`` of a camera whose pictures are the frames of a video file; any order, fastest forwards.
+    """``read`` of a camera whose images are the frames of a video file; any order, fastest forwards.
 
-    It opens the file when first asked, once per process, and keeps the last few decoded pictures.
+    It opens the file when first asked, once per process, and keeps the last few decoded images.
 
     Args:
         path: the video; only its name, for messages, where ``content`` is given.
@@ -48,22 +48,22 @@ class VideoFile:
         return len(self._open())
 
     def __call__(self, index: int) -> np.ndarray:
-        """Return picture ``index`` as (H, W, 3) uint8 RGB.
+        """Return image ``index`` as (H, W, 3) uint8 RGB.
 
         Raises:
-            DataError: no such picture, or it cannot be decoded.
+            DataError: no such image, or it cannot be decoded.
         """
         times = self._open()
         if not 0 <= index < len(times):
             raise DataError(
-                f"picture {index} of {len(times)}", file=self.path, clip=self.clip_id, wanted="a longer video"
+                f"image {index} of {len(times)}", file=self.path, clip=self.clip_id, wanted="a longer video"
             )
         if index not in self._kept:
             self._decode(index)
         return self._kept[index]
 
     def times_s(self) -> np.ndarray:
-        """Return (M,) when each picture is shown, seconds.
+        """Return (M,) when each image is shown, seconds.
 
         Raises:
             DataError: the file cannot be read.
@@ -94,7 +94,7 @@ class VideoFile:
         return times
 
     def _decode(self, index: int) -> None:
-        """Decode until picture ``index``, from the key frame before it unless it lies just ahead."""
+        """Decode until image ``index``, from the key frame before it unless it lies just ahead."""
         try:
             if self._decoder is None or not self._next <= index < self._next + 16:
                 self._seek(index)
@@ -107,7 +107,7 @@ class VideoFile:
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
         if index not in self._kept:
-            raise self._broken(f"picture {index} is announced and not decodable")
+            raise self._broken(f"image {index} is announced and not decodable")
 
     def _seek(self, index: int) -> None:
         import av
@@ -130,12 +130,12 @@ class VideoFile:
 
 
 def write_mp4(path: Path, pictures: Iterable[np.ndarray], rate_hz: float) -> int:
-    """Write pictures as H.264 (yuv420p, plays anywhere) and return how many.
+    """Write images as H.264 (yuv420p, plays anywhere) and return how many.
 
     Args:
         path: file to write; the container is mp4 whatever its name ends with.
         pictures: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
-        rate_hz: pictures per second.
+        rate_hz: images per second.
     """
     from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Photographs of a scene through any camera: colour, depth and semantic classes."""
+"""Photographs of a scene through any camera: color, depth and semantic classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CameraImage:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth_m: (H, W) float32 z of the camera axes, metres; inf where there is only sky.
+        depth_m: (H, W) float32 z of the camera axes, meters; inf where there is only sky.
         labels: (H, W) uint16 semantic classes, 0 for sky.
     """
 
@@ -44,7 +44,7 @@ def render(
 
     Args:
         scene: the street.
-        camera: the lens, which also gives the size of the picture.
+        camera: the lens, which also gives the size of the image.
         world_SE3_camera: (4, 4), camera axes x right, y down, z forward.
         time_s: moment of the photograph (no motion blur, no rolling shutter).
         shadows: cast the sun's shadows, for about twice the time.
@@ -72,7 +72,7 @@ def render(
 
 @lru_cache(maxsize=8)
 def _view_rays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Return (T, K) pixels and (T, 3, K) float32 unit rays in camera axes, through the pixel centres."""
+    """Return (T, K) pixels and (T, 3, K) float32 unit rays in camera axes, through the pixel centers."""
     pixels = patches(camera.height, camera.width, _PATCH, _PATCH)
     uv = np.stack((pixels % camera.width, pixels // camera.width), -1).astype(np.float64)
     return pixels, camera.unproject(uv).transpose(0, 2, 1).astype(np.float32)
@@ -98,7 +98,7 @@ def _sunlit(scene: Scene, bodies: Primitives, tiles: RayTiles, found: Surface, s
 
 
 def _sky(direction: np.ndarray, sun: np.ndarray) -> np.ndarray:
-    """Return (N, 3) colours of the sky: a gradient, and a glow around the sun."""
+    """Return (N, 3) colors of the sky: a gradient, and a glow around the sun."""
     up = np.clip(direction[:, 2:3], 0, 1) ** 0.55
     glow = np.clip(direction @ sun.astype(np.float32), 0, 1)[:, None]
     sky = _HORIZON + (_ZENITH - _HORIZON) * up + 0.25 * glow**24 + (glow > 0.9996) * 1.0

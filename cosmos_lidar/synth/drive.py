@@ -111,7 +111,7 @@ def synthesize_drive(
         frames: number of sweeps, one after the other.
         cameras: what else the car carries, see :mod:`cosmos_lidar.synth.rigs`.
         noise: of the lidar; None for exact ranges without any loss.
-        pictures_per_sweep: pictures of each camera per revolution, the first at its start (published layout: 3).
+        pictures_per_sweep: images of each camera per revolution, the first at its start (published layout: 3).
         lidars: further ones, each with whole revolutions at its own rate in the time of the drive; the clip's main
             lidar is ``lidar``, on the roof.
 
@@ -119,7 +119,7 @@ def synthesize_drive(
         UserError: no frames, or a negative seed.
     """
     if frames < 1 or seed < 0 or pictures_per_sweep < 1:
-        raise UserError(f"{frames} frames, seed {seed}, {pictures_per_sweep} pictures per sweep: frames and pictures "
+        raise UserError(f"{frames} frames, seed {seed}, {pictures_per_sweep} images per sweep: frames and images "
                         "must be at least 1, the seed not negative")  # fmt: skip
     drive, period = Drive(seed, sensor, frames, noise), 1.0 / sensor.spin_hz
     start = _FIRST_US + (seed % 10**6) * 10**9

@@ -1,6 +1,6 @@
-"""What surfaces are made of: semantic class, laser reflectivity, colour.
+"""What surfaces are made of: semantic class, laser reflectivity, color.
 
-Semantic classes have the numbers of SemanticKITTI, so that its tools, colour tables and papers apply:
+Semantic classes have the numbers of SemanticKITTI, so that its tools, color tables and papers apply:
 
 | id | class | id | class | id | class |
 |---|---|---|---|---|---|
@@ -31,7 +31,7 @@ MOVING = {10: 252, 31: 253, 30: 254, 18: 258}
 
 
 class Material(IntEnum):
-    """Index into :data:`REFLECTIVITY` and its neighbours."""
+    """Index into :data:`REFLECTIVITY` and its neighbors."""
 
     ROAD = 0
     MARKING = 1

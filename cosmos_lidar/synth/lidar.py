@@ -113,7 +113,7 @@ def _layout(sensor: Sensor) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _beam_directions(sensor: Sensor) -> np.ndarray:
-    """Return (T, 3, K) unit vectors in the sensor frame, through the pixel centres."""
+    """Return (T, 3, K) unit vectors in the sensor frame, through the pixel centers."""
     return ray_directions(sensor).reshape(-1, 3)[_layout(sensor)].transpose(0, 2, 1)
 
 

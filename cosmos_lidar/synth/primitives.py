@@ -1,6 +1,6 @@
 """Convex bodies that scenes are made of, as arrays, and exact ray intersections with them.
 
-Every body has its own frame: centre at the origin, z up. ``half`` is its half size along each axis.
+Every body has its own frame: center at the origin, z up. ``half`` is its half size along each axis.
 A block may taper: at the top its half size along x (y) is smaller by ``2 * half_z * taper_x`` than at the bottom, and
 ``half`` is the size at mid height, which makes cabins, bonnets and roofs of it.
 """
@@ -28,10 +28,10 @@ class Primitives:
 
     Attributes:
         shape: (P,) int8, see :class:`Shape`.
-        centre: (P, 3) float64 metres, world.
+        centre: (P, 3) float64 meters, world.
         rotation: (P, 3, 3) float64, world_R_body.
-        half: (P, 3) float64 metres.
-        taper: (P, 2) float64 metres per metre, blocks only.
+        half: (P, 3) float64 meters.
+        taper: (P, 2) float64 meters per meter, blocks only.
         material: (P,) uint8, see :class:`~cosmos_lidar.synth.labels.Material`.
         label: (P,) uint16 semantic class.
         colour: (P, 3) float32 in [0, 1].

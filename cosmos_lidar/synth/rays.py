@@ -1,6 +1,6 @@
 """Casting many rays into a scene: rays in tiles, bodies culled per tile, then exact intersections in float32.
 
-A tile is a small patch of neighbouring pixels. For every tile and body a conservative test (the tile's axis against the
+A tile is a small patch of neighboring pixels. For every tile and body a conservative test (the tile's axis against the
 body's bounding box, grown by what the rays of the tile spread) decides whether the exact test is worth making.
 """
 
@@ -26,7 +26,7 @@ class RayTiles:
         rays: (T, 3, 2, K) float32, starts relative to ``anchor`` and unit directions, world axes.
         delay_s: (T, K) float32, when each ray flies, relative to the moment of the scene's bodies; None = all at once.
         anchor: (3,) float64, world.
-        pixels: (T, K) int64, flat pixel of each ray; pixels may occur twice where a patch sticks out of the picture.
+        pixels: (T, K) int64, flat pixel of each ray; pixels may occur twice where a patch sticks out of the image.
     """
 
     rays: np.ndarray
@@ -49,7 +49,7 @@ class Hits:
 
 
 def patches(rows: int, columns: int, patch_rows: int, patch_columns: int) -> np.ndarray:
-    """Return (T, K) flat pixel numbers of the patches that cover a (rows, columns) picture, edges repeated."""
+    """Return (T, K) flat pixel numbers of the patches that cover a (rows, columns) image, edges repeated."""
     r = np.minimum(np.arange(-(-rows // patch_rows) * patch_rows), rows - 1).reshape(-1, 1, patch_rows, 1)
     c = np.minimum(np.arange(-(-columns // patch_columns) * patch_columns), columns - 1).reshape(
         1, -1, 1, patch_columns

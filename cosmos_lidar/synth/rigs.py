@@ -20,7 +20,7 @@ _FTHETA = {
     "camera_rear_right_70fov": [968.8991, 553.86615, 1920, 1080, 0,
                                 1564.0829, 100.93601, -264.07915, 149.67691, 100.501725, 0],
 }  # fmt: skip
-# Where they sit on the vehicle: position (metres: forward, left, up), yaw (degrees, left), pitch (degrees, down).
+# Where they sit on the vehicle: position (meters: forward, left, up), yaw (degrees, left), pitch (degrees, down).
 _MOUNTS = {
     "front": ("camera_front_wide_120fov", (1.75, 0.0, 1.45), 0.0, 0.0),
     "left": ("camera_rear_left_70fov", (2.2, 0.95, 0.95), 150.0, 0.0),
@@ -77,7 +77,7 @@ def mount(position_m: tuple[float, float, float], yaw_deg: float, pitch_down_deg
 
 
 def ftheta_rig(views: tuple[str, ...] = ("front", "left", "right"), width: int = 1920) -> tuple[RigCamera, ...]:
-    """Return the published layout's cameras ``front``, ``left`` and ``right`` (rear views), pictures ``width`` wide.
+    """Return the published layout's cameras ``front``, ``left`` and ``right`` (rear views), images ``width`` wide.
 
     Raises:
         UserError: an unknown view.
@@ -96,7 +96,7 @@ def ftheta_rig(views: tuple[str, ...] = ("front", "left", "right"), width: int =
 def pinhole_rig(
     views: tuple[str, ...] = ("front", "left", "right"), width: int = 960, height: int = 0, fov_deg: float = 80.0
 ) -> tuple[RigCamera, ...]:
-    """Return pinhole cameras at the places of :func:`ftheta_rig`; a height of 0 makes the pictures 16:9.
+    """Return pinhole cameras at the places of :func:`ftheta_rig`; a height of 0 makes the images 16:9.
 
     Raises:
         UserError: an unknown view.

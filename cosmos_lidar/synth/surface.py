@@ -1,4 +1,4 @@
-"""What a ray finds where it hits: normal, material, class and colour, with windows, lane markings and paving."""
+"""What a ray finds where it hits: normal, material, class and color, with windows, lane markings and paving."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _face_the_road(normal: np.ndarray, near: Terrain, x: np.ndarray, y: np.ndarr
 
 
 def _marked(near: Terrain, x: np.ndarray, lateral: np.ndarray, world_x: np.ndarray) -> np.ndarray:
-    """Dashed centre line, solid lines along the parking strips, zebra crossings beside the side roads."""
+    """Dashed center line, solid lines along the parking strips, zebra crossings beside the side roads."""
     off = np.abs(lateral)
     junction = np.zeros(len(x), bool)
     zebra = np.zeros(len(x), bool)

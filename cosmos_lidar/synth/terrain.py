@@ -15,16 +15,16 @@ _NEWTON_STEPS = 4
 class Terrain:
     """Ground height and road lay-out as sums of sines, so that every height, slope and lateral offset is exact.
 
-    The road's centre line is y = c(x); "lateral" is (y - c(x)) cos(heading), positive to the left.
+    The road's center line is y = c(x); "lateral" is (y - c(x)) cos(heading), positive to the left.
 
     Attributes:
         height_m: height of the plane part at the origin.
         slope: (gx, gy) of the plane part.
         waves: (n, 4) amplitude m, kx rad/m, ky rad/m, phase of each ground wave.
-        bends: (n, 3) amplitude m, k rad/m, phase of each sine of the centre line.
-        centre_m: constant part of the centre line.
+        bends: (n, 3) amplitude m, k rad/m, phase of each sine of the center line.
+        centre_m: constant part of the center line.
         crossings_m: x of the side roads.
-        road_half_width_m: centre line to kerb.
+        road_half_width_m: center line to kerb.
         crossing_half_width_m: half width of a side road.
         kerb_m: height of everything beside the roads above them; 0 for none.
         sidewalk_m: width of the paved strip behind the kerb.
@@ -55,7 +55,7 @@ class Terrain:
 
     @property
     def steepest(self) -> float:
-        """An upper bound of the slope anywhere (metres per metre)."""
+        """An upper bound of the slope anywhere (meters per meter)."""
         return float(
             np.hypot(*self.slope) + (np.abs(self.waves[:, 0]) * np.hypot(self.waves[:, 1], self.waves[:, 2])).sum()
         )
@@ -76,19 +76,19 @@ class Terrain:
         return gx, gy
 
     def centre_line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the centre line's y and dy/dx at ``x``."""
+        """Return the center line's y and dy/dx at ``x``."""
         y, slope = self.centre_m + 0.0 * x, 0.0 * x
         for amplitude, k, phase in self.bends.tolist():
             y, slope = y + amplitude * np.sin(k * x + phase), slope + amplitude * k * np.cos(k * x + phase)
         return y, slope
 
     def lateral(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the signed distance from the centre line, positive to the left."""
+        """Return the signed distance from the center line, positive to the left."""
         centre, slope = self.centre_line(x)
         return (y - centre) / np.sqrt(1.0 + slope * slope)
 
     def beyond_kerb(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the distance (metres) from the nearest kerb: negative on a road, positive beside it."""
+        """Return the distance (meters) from the nearest kerb: negative on a road, positive beside it."""
         distance = np.abs(self.lateral(x, y)) - self.road_half_width_m
         for crossing in self.crossings_m:
             distance = np.minimum(distance, np.abs(x - crossing) - self.crossing_half_width_m)

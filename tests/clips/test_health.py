@@ -121,9 +121,9 @@ def test_cameras(good):
     )
     name = camera.name
     assert check_clip(replace(good, cameras={name: wrong})).problems == (
-        f"{name}: timestamps do not increase after picture 6",
-        f"{name}: the pose of picture 4 is no rigid motion",
-        f"{name}: pictures are 64 x 48, the calibration is for 640 x 480",
+        f"{name}: timestamps do not increase after image 6",
+        f"{name}: the pose of image 4 is no rigid motion",
+        f"{name}: images are 64 x 48, the calibration is for 640 x 480",
     )
 
 
@@ -164,7 +164,7 @@ def test_inspect_finds_problems(good, tmp_path, capsys):
 
 def test_inspect_of_something_else(tmp_path, capsys):
     assert main(["inspect", str(tmp_path)]) == 2
-    assert "not recognised as a dataset" in capsys.readouterr().err
+    assert "not recognized as a dataset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -30,16 +30,16 @@ def test_nothing_there(tmp_path):
         open_clips(tmp_path / "absent")
 
 
-def test_not_recognised_shows_the_layouts(tmp_path):
-    with pytest.raises(DataError, match="not recognised as a dataset") as caught:
+def test_not_recognized_shows_the_layouts(tmp_path):
+    with pytest.raises(DataError, match="not recognized as a dataset") as caught:
         open_clips(tmp_path)
     for part in ("kitti:", "velodyne/000000.bin", "nuscenes:", "sample_data.json", "release:", "metadata/<clip>.npz"):
         assert part in str(caught.value)
 
 
-def test_not_recognised_as_what_was_asked_for(tmp_path):
+def test_not_recognized_as_what_was_asked_for(tmp_path):
     scan(tmp_path / "000000.bin")
-    with pytest.raises(DataError, match="not recognised as release") as caught:
+    with pytest.raises(DataError, match="not recognized as release") as caught:
         open_clips(tmp_path, format="release")
     assert "kitti" not in str(caught.value)
     with pytest.raises(UserError, match="unknown format 'waymoo': known are ddad, kitti, nuscenes, release"):
@@ -51,7 +51,7 @@ def test_the_surer_of_two_readers_is_taken(tmp_path):
     np.zeros((5, 5), "<f4").tofile(tmp_path / "log__LIDAR_TOP__17.pcd.bin")
     assert open_clips(tmp_path)[0].format == "nuscenes"
     (tmp_path / "times.txt").write_text("0.0\n")  # now both find names of their own
-    with pytest.raises(DataError, match="more than one reader recognises this: kitti, nuscenes.*--format"):
+    with pytest.raises(DataError, match="more than one reader recognizes this: kitti, nuscenes.*--format"):
         open_clips(tmp_path)
     assert open_clips(tmp_path, format="kitti")[0].format == "kitti"
     assert open_clips(tmp_path, format="nuscenes")[0].format == "nuscenes"
@@ -63,7 +63,7 @@ def test_the_surer_of_two_readers_is_taken(tmp_path):
 def test_a_picture_is_no_point_file(tmp_path, magic, kind):
     file = tmp_path / "000000.bin"
     file.write_bytes(magic + bytes(100))
-    with pytest.raises(DataError, match=f"this is a {kind} picture, not points.*000000.bin"):
+    with pytest.raises(DataError, match=f"this is a {kind} image, not points.*000000.bin"):
         open_clips(file)
 
 
@@ -72,7 +72,7 @@ def test_points_that_start_like_a_bitmap_are_points(tmp_path):
     file.write_bytes(b"BM" + (999).to_bytes(4, "little") + bytes(10))
     refuse_picture(file)
     file.write_bytes(b"BM" + (16).to_bytes(4, "little") + bytes(10))
-    with pytest.raises(DataError, match="BMP picture"):
+    with pytest.raises(DataError, match="BMP image"):
         refuse_picture(file)
 
 

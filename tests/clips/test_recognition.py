@@ -82,7 +82,7 @@ def test_a_format_that_is_asked_for_is_taken(tmp_path):
         open_clips(path)
     (clip,) = open_clips(path, format="kitti")
     assert (clip.clip_id, len(clip.points(0))) == ("2013_05_28_drive_0003_sync", 5)
-    with pytest.raises(DataError, match="not recognised as release; its names are those of Physical"):
+    with pytest.raises(DataError, match="not recognized as release; its names are those of Physical"):
         open_clips(write(tmp_path / "pai", PHYSICAL_AI), format="release")
 
 
@@ -133,7 +133,7 @@ def test_the_strongest_reader_wins_and_ties_are_for_the_user(add_reader, tmp_pat
     add_reader("exact", "Strength.EXACT if path.name == 'scans' else Strength.NONE")
     assert open_clips(tmp_path / "scans")[0].format == "exact"
     add_reader("of_before", "path.name == 'scans'")  # True, as readers said before there were strengths
-    with pytest.raises(DataError, match="more than one reader recognises this: exact, of_before.*--format with one of"):
+    with pytest.raises(DataError, match="more than one reader recognizes this: exact, of_before.*--format with one of"):
         open_clips(tmp_path / "scans")
     assert open_clips(tmp_path / "scans", format="of_before")[0].format == "of_before"
     assert open_clips(tmp_path / "scans", format="kitti")[0].format == "kitti"
@@ -142,7 +142,7 @@ def test_the_strongest_reader_wins_and_ties_are_for_the_user(add_reader, tmp_pat
 def test_two_generic_readers_tie(add_reader, tmp_path):
     write(tmp_path / "scans", ("000000.bin",))
     add_reader("other", "Strength.GENERIC if path.name == 'scans' else Strength.NONE")
-    with pytest.raises(DataError, match="more than one reader recognises this: kitti, other"):
+    with pytest.raises(DataError, match="more than one reader recognizes this: kitti, other"):
         open_clips(tmp_path / "scans")
 
 

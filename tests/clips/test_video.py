@@ -51,7 +51,7 @@ def test_broken_videos(tmp_path):
 
 def test_broken_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(DataError, match="not a readable picture.*a.png, clip drive"):
+    with pytest.raises(DataError, match="not a readable image.*a.png, clip drive"):
         PictureFiles((tmp_path / "a.png",), "drive")(0)
 
 

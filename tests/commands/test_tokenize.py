@@ -193,7 +193,7 @@ def test_bad_files_are_named_and_the_others_go_on(checkpoints: dict[str, Path], 
     assert set(problems) == {"cut.mp4", "noise.png", "sound.mp4"}
     assert "no video stream in it" in problems["sound.mp4"]
     assert "not a readable video" in problems["cut.mp4"]
-    assert "not a readable picture" in problems["noise.png"]
+    assert "not a readable image" in problems["noise.png"]
     assert "skipped" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ A reader ``readers/NAME.py``, or a package ``readers/NAME/``, becomes ``open_cli
 ``DESCRIPTION``
     one line: which dataset, which of its layouts.
 ``EXAMPLE_LAYOUT``
-    the files it looks for, as a listing; shown when nothing was recognised. Alternatives are separated by blank lines.
+    the files it looks for, as a listing; shown when nothing was recognized. Alternatives are separated by blank lines.
     A line holds paths below the folder that a user names, separated by commas, and after two blanks a remark, in which
     ``(optional)`` marks files that may be missing and ``(generic)`` a layout without names of its own.
 ``recognise(path) -> Strength``
@@ -27,7 +27,7 @@ What a reader has to bring into the project's conventions, and nothing more:
 * A :class:`~cosmos_lidar.clips.clip.LidarStream` per lidar, by the dataset's names, the main one first, each with its
   own clock and rate; ``one_lidar_clip(…)`` makes the clip of a dataset with one lidar. A
   :class:`~cosmos_lidar.clips.clip.CameraStream` per camera, at the rate of its images. Either may be missing.
-* Points in sensor axes x forward, y left, z up, metres. Other axes are turned, and the module docstring says how.
+* Points in sensor axes x forward, y left, z up, meters. Other axes are turned, and the module docstring says how.
   Points that the dataset has in the axes of the vehicle are moved into those of their lidar; ``ego_SE3_lidar`` and
   ``ego_SE3_camera`` are the mountings in the vehicle's axes.
 * ``timestamps_us`` (N, 2): start and end of each sweep. ``world_SE3_lidar`` (N, 2, 4, 4): lidar to world at both.

@@ -1,4 +1,4 @@
-"""DDAD and other datasets in TRI's DGP layout: scenes of lidar clouds and pinhole pictures per key frame.
+"""DDAD and other datasets in TRI's DGP layout: scenes of lidar clouds and pinhole images per key frame.
 
 In DDAD points are in axes of the vehicle (x forward, y left, z up, origin on the road), gathered by several lidars that
 do not spin; range maps are therefore those of a virtual lidar 2 m above that origin, and points are moved down by as
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
-from cosmos_lidar.clips.files import PictureFiles, clean_id
+from cosmos_lidar.clips.files import ImageFiles, clean_id
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
@@ -270,6 +270,6 @@ def _cameras(scene: _Scene, lenses: dict[str, Any], calibration: Path) -> Iterat
         fx, fy, cx, cy = (float(lens[key]) for key in ("fx", "fy", "cx", "cy"))
         model = PinholeCamera(fx, fy, cx, cy, *size)
         stamps = np.array([scene.stamp_us(record) for record in records], np.int64)
-        pictures = PictureFiles(tuple(scene.file(record) for record in records), scene.clip_id)
+        images = ImageFiles(tuple(scene.file(record) for record in records), scene.clip_id)
         poses = np.stack([scene.pose(record) for record in records])
-        yield name, CameraStream(name, stamps, pictures, model, poses, ego_SE3_camera=mount)
+        yield name, CameraStream(name, stamps, images, model, poses, ego_SE3_camera=mount)

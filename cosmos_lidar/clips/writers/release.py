@@ -28,12 +28,12 @@ from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None:
     """Write one clip below ``root``; whole or not at all: files get their names when all of them are complete.
 
-    What is lost: ranges are float16 as published (step 62.5 mm from 64 m on), pictures are H.264, and of points only
+    What is lost: ranges are float16 as published (step 62.5 mm from 64 m on), images are H.264, and of points only
     those survive that are nearest in their pixel. Unlike the published files, which drop the last sweep for want of a
     successor, every sweep has a metadata row: its start and its end, as the clip has them. Unknown poses are NaN.
 
-    Frame ids are the numbers of the pictures taken nearest to the start of each sweep, as published, where all cameras
-    agree on them; otherwise one picture per sweep and camera is written. Without cameras numeric frame ids are kept.
+    Frame ids are the numbers of the images taken nearest to the start of each sweep, as published, where all cameras
+    agree on them; otherwise one image per sweep and camera is written. Without cameras numeric frame ids are kept.
 
     Further lidars are written to ``lidars/<name>``, with their own times. Second returns and rings are not written.
 
@@ -41,7 +41,7 @@ def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None
         root: dataset folder; made where absent. All its clips are of one sensor (``sensor.yaml``), up to the
             calibration of the unit (``lidar_sensor_config/<clip>.json``).
         clip: what to write.
-        max_frames: write only that many sweeps (and all their pictures), and what other lidars saw in that time.
+        max_frames: write only that many sweeps (and all their images), and what other lidars saw in that time.
 
     Raises:
         UserError: ``root`` holds clips of another sensor.
@@ -64,7 +64,7 @@ def _place(stream: LidarStream, clip: Clip) -> str:
 
 
 def _write_files(root: Path, clip: Clip, count: int, sensors: dict[str, str | None]) -> None:
-    plan = _plan_pictures(clip, count)
+    plan = _plan_images(clip, count)
     with _Staged(root) as staged:
         for stream in [one for one in clip.lidars.values() if one is not clip.lidar]:
             before = stream.timestamps_us[:, 0] < clip.timestamps_us[count - 1, 1] if count else np.zeros(0, bool)
@@ -134,27 +134,27 @@ def _shared_sensor(root: Path, sensor: Sensor) -> str | None:
 
 
 @dataclass(frozen=True)
-class _PicturePlan:
-    """Frame ids, and which pictures of each camera are written."""
+class _ImagePlan:
+    """Frame ids, and which images of each camera are written."""
 
     frame_ids: list[str]
-    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def _plan_pictures(clip: Clip, count: int) -> _PicturePlan:
+def _plan_images(clip: Clip, count: int) -> _ImagePlan:
     starts = clip.timestamps_us[:count, 0]
     nearest = {name: _nearest(camera, starts) for name, camera in clip.cameras.items() if len(camera)}
     if not nearest:
         numeric = all(frame.isdecimal() for frame in clip.frame_ids[:count])
         numbers = [int(frame) for frame in clip.frame_ids[:count]] if numeric else list(range(count))
-        return _PicturePlan([f"{number:06d}" for number in numbers])
+        return _ImagePlan([f"{number:06d}" for number in numbers])
     first = next(iter(nearest.values()))
     if all(np.array_equal(numbers, first) for numbers in nearest.values()) and (np.diff(first) > 0).all():
         end = int(first[-1]) + 1
-        if count == len(clip):  # pictures after the start of the last sweep belong to it
+        if count == len(clip):  # images after the start of the last sweep belong to it
             end = min(len(clip.cameras[name]) for name in nearest)
-        return _PicturePlan([f"{number:06d}" for number in first], {name: np.arange(end) for name in nearest})
-    return _PicturePlan([f"{number:06d}" for number in range(count)], nearest)
+        return _ImagePlan([f"{number:06d}" for number in first], {name: np.arange(end) for name in nearest})
+    return _ImagePlan([f"{number:06d}" for number in range(count)], nearest)
 
 
 def _nearest(camera: CameraStream, times_us: np.ndarray) -> np.ndarray:
@@ -222,9 +222,9 @@ def _dense(stream: LidarStream, index: int) -> dict[str, np.ndarray]:
     return {"range_m": np.asarray(projection.range_m), **{name: pick(values) for name, values in held.items()}}
 
 
-def _write_cameras(staged: _Staged, clip: Clip, plan: _PicturePlan) -> None:
+def _write_cameras(staged: _Staged, clip: Clip, plan: _ImagePlan) -> None:
     members: dict[str, list[tuple[str, np.ndarray]]] = {"pose": [], "ftheta_intrinsic": [], "pinhole_intrinsic": []}
-    for name, numbers in plan.pictures.items():
+    for name, numbers in plan.images.items():
         camera = clip.cameras[name]
         pinhole = camera.model is not None and not isinstance(camera.model, FThetaCamera)
         kind = "pinhole" if pinhole else "ftheta"

@@ -1,7 +1,7 @@
 """The files of a reader's EXAMPLE_LAYOUT, as empty files: recognition looks at names only.
 
 Blank lines separate alternative layouts. A line holds paths separated by commas and, after two blanks, a remark:
-``(optional)`` files may be missing, a ``(generic)`` layout is recognised as GENERIC only.
+``(optional)`` files may be missing, a ``(generic)`` layout is recognized as GENERIC only.
 """
 
 from __future__ import annotations

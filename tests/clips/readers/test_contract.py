@@ -25,7 +25,7 @@ def opened(request, tmp_path) -> tuple[str, list[Clip]]:
     return request.param, open_clips(path)
 
 
-def test_the_reader_is_recognised_by_itself(opened):
+def test_the_reader_is_recognized_by_itself(opened):
     name, clips = opened
     assert clips
     assert {clip.format for clip in clips} == {name}

@@ -164,7 +164,7 @@ def test_broken_scans(tmp_path):
         clip.read_sweep(0)
     picture(tmp_path / "p.png")
     shutil.copy(tmp_path / "p.png", file)
-    with pytest.raises(DataError, match="this is a PNG picture, not points.*000000.bin, clip drive"):
+    with pytest.raises(DataError, match="this is a PNG image, not points.*000000.bin, clip drive"):
         clip.read_sweep(0)
     for value, shown in ((np.nan, "nan"), (1e20, "1e\\+20"), (np.inf, "inf")):
         points = np.zeros((4, 4))

@@ -240,7 +240,7 @@ def test_cameras_round_trip(make_clip, tmp_path):
         picture = read.read(index)
         assert picture.shape == (48, 64, 3)
         assert np.abs(picture.astype(int) - given.read(index)).max() <= 4
-    with pytest.raises(DataError, match=r"picture 12 of 12.*a_drive.mp4, clip a_drive"):
+    with pytest.raises(DataError, match=r"image 12 of 12.*a_drive.mp4, clip a_drive"):
         read.read(12)
 
 

@@ -1,16 +1,16 @@
 """KITTI: odometry sequences (with SemanticKITTI labels), raw drives, object frames, any folder of such ``.bin`` files.
 
 Points are float32 x y z reflectance in the axes of the lidar, x forward, y left, z up. In all published layouts
-(odometry, object, synchronised raw) they have been moved to where the vehicle was when the scanner looked forward,
-which is the middle of the sweep and the moment of the pictures (checked: only moved back from there, clockwise, do the
+(odometry, object, synchronized raw) they have been moved to where the vehicle was when the scanner looked forward,
+which is the middle of the sweep and the moment of the images (checked: only moved back from there, clockwise, do the
 azimuths of a ring advance in equal steps again). Where poses are known this reader moves them on to the
 start of the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants motion-compensated points.
 
 Labels of SemanticKITTI are its classes and, as instances, the upper 16 bits. KITTI stores neither ring nor time of a
-point nor a second return. Not read: grey pictures' distortion (pictures are rectified), boxes, tracklets, maps.
+point nor a second return. Not read: gray images' distortion (images are rectified), boxes, tracklets, maps.
 
 The world frame is that of the lidar at the first sweep (odometry) or east-north-up (raw).
-The frames of the object set are random moments: each is a clip of its own, also because pictures differ in size.
+The frames of the object set are random moments: each is a clip of its own, also because images differ in size.
 """
 
 from __future__ import annotations

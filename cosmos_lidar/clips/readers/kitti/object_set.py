@@ -24,10 +24,10 @@ def open_object(folder: Path, file: Path, sensor: Sensor) -> Clip:
     middle = np.array([500_000 / sensor.spin_hz]).astype(np.int64)
     cameras = {}
     for index in (2, 3):
-        picture = folder / f"image_{index}" / f"{file.stem}.png"
-        if picture.is_file():
+        image = folder / f"image_{index}" / f"{file.stem}.png"
+        if image.is_file():
             projection = text.calibration_row(rows, (f"P{index}",), 12, calibration, name)
-            camera = make_camera(f"image_{index}", [picture], projection, rectify @ mount, middle, None, name)
+            camera = make_camera(f"image_{index}", [image], projection, rectify @ mount, middle, None, name)
             cameras[camera.name] = camera
     notes = ("a single frame of the object set: no times, no poses",)
     sweeps = PointSweeps(name, (file,))

@@ -24,7 +24,7 @@ def open_raw(folder: Path, sensor: Sensor) -> Clip:
     numbers = frame_numbers(files)
     middle, ends, notes = _raw_times(scans, numbers, name, sensor)
     track = _raw_track(folder, name)
-    # Only the synchronised drives (…_sync) have been motion compensated; the others (…_extract) are as measured.
+    # Only the synchronized drives (…_sync) have been motion compensated; the others (…_extract) are as measured.
     compensated = not name.endswith("_extract")
     frames, sweeps = tuple(file.stem for file in files), PointSweeps(name, tuple(files))
     clip = one_lidar_clip(name, sensor, frames, ends, sweeps, folder, "kitti",
@@ -82,8 +82,8 @@ def _raw_cameras(folder: Path, name: str, track: Track | None) -> Iterator[Camer
     rectify = text.pose_from_rows(text.calibration_row(rows, ("R_rect_00",), 9, camera_file, name))
     for index in range(4):
         camera = f"image_{index:02d}"
-        pictures, clock = sorted((folder / camera / "data").glob("*.png")), folder / camera / "timestamps.txt"
-        if pictures and clock.is_file():
+        images, clock = sorted((folder / camera / "data").glob("*.png")), folder / camera / "timestamps.txt"
+        if images and clock.is_file():
             projection = text.calibration_row(rows, (f"P_rect_{index:02d}",), 12, camera_file, name)
-            times = _clock_times_of(clock, frame_numbers(pictures), name)
-            yield make_camera(camera, pictures, projection, rectify @ mount, times, track, name)
+            times = _clock_times_of(clock, frame_numbers(images), name)
+            yield make_camera(camera, images, projection, rectify @ mount, times, track, name)

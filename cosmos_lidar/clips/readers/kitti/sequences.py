@@ -81,8 +81,8 @@ def _sequence_cameras(
     folder: Path, name: str, rows: dict, camera0_SE3_lidar: np.ndarray, times: np.ndarray, track: Track | None
 ) -> Iterator[CameraStream]:
     for index in range(4):
-        pictures = sorted((folder / f"image_{index}").glob("*.png"))
-        if pictures and int(frame_numbers(pictures).max()) < len(times):
+        images = sorted((folder / f"image_{index}").glob("*.png"))
+        if images and int(frame_numbers(images).max()) < len(times):
             projection = text.calibration_row(rows, (f"P{index}",), 12, folder / "calib.txt", name)
-            moments = times[frame_numbers(pictures)]
-            yield make_camera(f"image_{index}", pictures, projection, camera0_SE3_lidar, moments, track, name)
+            moments = times[frame_numbers(images)]
+            yield make_camera(f"image_{index}", images, projection, camera0_SE3_lidar, moments, track, name)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream
-from cosmos_lidar.clips.files import PictureFiles, picture_size
+from cosmos_lidar.clips.files import ImageFiles, image_size
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.rigid import pose_of_file
@@ -44,13 +44,13 @@ def read_infos(path: Path) -> Infos:
 def info_cameras(
     infos: Infos, file: Path, sweeps: Sequence[Path], clip: str, ours_R_theirs: np.ndarray
 ) -> dict[str, CameraStream]:
-    """Return the cameras of sweeps whose pictures are on disk: the pictures taken with each key frame.
+    """Return the cameras of sweeps whose images are on disk: the images taken with each key frame.
 
     Lens and mounting are those of the first key frame.
 
     Args:
         infos: of :func:`read_infos`.
-        file: that they are from; pictures are looked for in ``samples/CHANNEL`` beside it, or where it says.
+        file: that they are from; images are looked for in ``samples/CHANNEL`` beside it, or where it says.
         sweeps: files of the clip, in the order of time.
         clip: name of the clip.
         ours_R_theirs: (3, 3) turns the axes of the info file's lidar into ours.
@@ -73,7 +73,7 @@ def info_cameras(
         lidar_SE3_camera = np.linalg.inv(camera_SE3_lidar)
         lidar_SE3_camera[:3] = ours_R_theirs @ lidar_SE3_camera[:3]
         lens = _lens(first, pictures[0], file, clip, channel)
-        reader = PictureFiles(pictures, clip)
+        reader = ImageFiles(pictures, clip)
         cameras[channel] = CameraStream(channel, stamps, reader, lens, lidar_SE3_camera=lidar_SE3_camera)
     return cameras
 
@@ -90,14 +90,14 @@ def _stamp_us(picture: Path, image: Mapping[str, Any], file: Path, clip: str) ->
     try:
         return round(float(image["timestamp"]) * 1e6)
     except (KeyError, TypeError, ValueError) as error:
-        wanted = "microseconds in the name of the picture, or seconds in the info file"
+        wanted = "microseconds in the name of the image, or seconds in the info file"
         raise DataError(f"{picture.name} has no stamp", file=file, clip=clip, key="timestamp", wanted=wanted) from error
 
 
 def _lens(image: Mapping[str, Any], picture: Path, file: Path, clip: str, channel: str) -> PinholeCamera:
     try:
         matrix = np.array(image["cam2img"], np.float64)
-        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *picture_size(picture))
+        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *image_size(picture))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         problem = f"{channel} has no lens: {error!r}"
         raise DataError(problem, file=file, clip=clip, key="cam2img", wanted="3 x 3 numbers, pixels") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
-from cosmos_lidar.clips.files import PictureFiles, PointSweeps, clean_id
+from cosmos_lidar.clips.files import ImageFiles, PointSweeps, clean_id
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.nuscenes.sweeps import (
@@ -88,8 +88,8 @@ def _cameras(tables: Tables, scene: str, clip: str, ego_SE3_lidar: np.ndarray) -
         rows = [row for row in rows if channel != LIDAR and is_there(tables, row)]
         if rows:
             times = np.array([row["timestamp"] for row in rows], np.int64)
-            pictures = PictureFiles(tuple(tables.root / row["filename"] for row in rows), clip)
+            images = ImageFiles(tuple(tables.root / row["filename"] for row in rows), clip)
             poses = np.stack([pose(tables, row, clip) for row in rows])
             model, ego_SE3_camera = lens(tables, rows[0], clip), mount(tables, rows[0], clip)
             mounting = np.linalg.inv(ego_SE3_lidar) @ ego_SE3_camera
-            yield channel, CameraStream(channel, times, pictures, model, poses, mounting, ego_SE3_camera)
+            yield channel, CameraStream(channel, times, images, model, poses, mounting, ego_SE3_camera)

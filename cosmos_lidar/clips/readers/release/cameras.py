@@ -1,4 +1,4 @@
-"""The cameras of the published release: mp4 files, poses per picture, intrinsics vectors."""
+"""The cameras of the published release: mp4 files, poses per image, intrinsics vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICTURE_STEP_US = 1_000_000 / 30
 def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np.ndarray) -> dict[str, CameraStream]:
     """Return the cameras that have ``<folder>/<clip>.mp4`` at ``root``; empty where there are none.
 
-    The frame id of a sweep is the number of the picture taken at its start, which gives the pictures their times
+    The frame id of a sweep is the number of the image taken at its start, which gives the images their times
     (between sweeps and beyond them in equal steps). Poses that ``pose/<clip>.tar`` leaves out are interpolated.
 
     Args:
@@ -38,11 +38,11 @@ def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np
     if not all(frame.isdecimal() for frame in frame_ids):
         file = root / "metadata" / f"{clip}.npz"
         raise DataError(
-            "frame ids are no numbers, so pictures have no time",
+            "frame ids are no numbers, so images have no time",
             file=file,
             clip=clip,
             key="frame_indices",
-            wanted="the number of the picture taken at the start of each sweep",
+            wanted="the number of the image taken at the start of each sweep",
         )
     numbers = np.array([int(frame) for frame in frame_ids])
     poses, lenses = _index(root / "pose", clip), _lenses(root, clip)
@@ -50,7 +50,7 @@ def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np
     for folder, file in videos.items():
         name = folder.removeprefix("ftheta_").removeprefix("pinhole_")
         video = VideoFile(file, clip)
-        times = _picture_times(numbers, start_us, len(video))
+        times = _image_times(numbers, start_us, len(video))
         pose = None if poses is None else _camera_poses(poses, clip, name, times)
         cameras[name] = CameraStream(name, times, video, lenses.get(name), pose)
     return cameras
@@ -61,7 +61,7 @@ def _index(folder: Path, clip: str) -> TarIndex | None:
     return TarIndex.of(file, clip) if file.is_file() else None
 
 
-def _picture_times(numbers: np.ndarray, start_us: np.ndarray, count: int) -> np.ndarray:
+def _image_times(numbers: np.ndarray, start_us: np.ndarray, count: int) -> np.ndarray:
     wanted = np.arange(count)
     order = np.argsort(numbers, kind="stable")
     numbers, start_us = numbers[order], start_us[order].astype(np.float64)

@@ -46,7 +46,7 @@ class ReleaseSweeps:
         if not (np.isfinite(ranges) & (ranges >= 0)).all():
             wrong = int((~(np.isfinite(ranges) & (ranges >= 0))).sum())
             self._complain(
-                index, "lidar_range", f"{wrong} of {len(ranges)} ranges NaN, infinite or negative", "metres"
+                index, "lidar_range", f"{wrong} of {len(ranges)} ranges NaN, infinite or negative", "meters"
             )
         at = (rows, columns)
         values: dict[str, Any] = {}
