@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.training.guards.nonfinite import batch_content, dump_batch, first_bad_gradient, first_bad_output
+
+
+class Divide(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 0.0
+
+
+def test_the_first_module_with_a_bad_output_is_named() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), Divide(), nn.Linear(2, 2))
+    x = torch.ones(1, 2)
+    assert first_bad_output(network, lambda: network(x)) == "1 (Divide); what came in was finite"
+    bad = x * float("nan")
+    assert first_bad_output(network, lambda: network(bad)) == "0 (Linear); what came in was not finite either"
+    good = nn.Sequential(nn.Linear(2, 2))
+    assert first_bad_output(good, lambda: good(x)) == ""
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_gradient_that_backward_reached_first_is_named() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    assert first_bad_gradient(network) == ""
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    network[0].weight.grad[0, 0] = float("nan")
+    network[1].weight.grad[1, 0] = float("inf")
+    assert first_bad_gradient(network) == "1.weight"
+
+
+@dataclass
+class Batch:
+    __key__: list[str]
+    latents: Tensor
+    times: tuple[int, ...]
+    more: dict[int, object]
+
+
+def test_a_batch_is_written_so_that_it_can_be_read_without_unpickling(tmp_path: Path) -> None:
+    batch = Batch(["a"], torch.full((2, 3), float("nan")), (1, 2), {3: [None, Path("x")]})
+    path = dump_batch(tmp_path, 17, 2, batch, {"loss": float("nan"), "clips": ["c"]})
+    assert path == tmp_path / "step_000000017" / "rank_00002.pt"
+    content = torch.load(path, weights_only=True)
+    assert (content["step"], content["rank"], content["clips"]) == (17, 2, ["c"])
+    assert content["batch"]["key"] == ["a"]
+    assert content["batch"]["latents"].isnan().all()
+    assert content["batch"]["times"] == [1, 2]
+    assert content["batch"]["more"] == {"3": [None, repr(Path("x"))]}
+    assert batch_content(torch.ones(2))["batch"].tolist() == [1, 1]
