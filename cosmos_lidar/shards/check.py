@@ -192,7 +192,8 @@ def read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
         tarfile.TarError: the tar is damaged, or holds something else than files named ``KEY.PART``, each once.
         OSError: it cannot be read.
     """
-    place, parts = None, {}
+    place: SamplePlace | None = None
+    parts: dict[str, bytes] = {}
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             match = _MEMBER.fullmatch(member.name)
@@ -205,7 +206,8 @@ def read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
                 place, parts = SamplePlace(key, member.offset, 0, {}), {}
             if part in parts:
                 raise tarfile.TarError(f"two members {member.name!r}")
-            parts[part] = tar.extractfile(member).read()
+            content = tar.extractfile(member)
+            parts[part] = content.read() if content else b""
             place.parts[part] = (member.offset_data, member.size)
         if place is not None:
             yield _ended(place, tar.offset), parts

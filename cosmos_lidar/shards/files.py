@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import atomic_write
@@ -78,7 +78,8 @@ def write_tar(path: Path, samples: Iterable[PackedRun]) -> tuple[int, str]:
     """
     with _whole_or_nothing(path) as file:
         hashing = _Hashing(file)
-        with tarfile.open(fileobj=hashing, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        fileobj: Any = hashing  # a tar is written with write and tell alone
+        with tarfile.open(fileobj=fileobj, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for sample in samples:
                 for part, data in sample.parts.items():
                     info = tarfile.TarInfo(f"{sample.key}.{part}")

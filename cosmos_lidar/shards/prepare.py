@@ -212,6 +212,7 @@ def _write_all(shards: Sequence[ShardPlan], work: _Work, jobs: int, meter: Meter
 
 
 def _write_shard_here(shard: ShardPlan) -> ShardRecord:
+    assert _work is not None  # set before the fork
     return _ShardWriter(_work).write(shard)
 
 

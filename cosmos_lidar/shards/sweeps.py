@@ -194,11 +194,12 @@ def _read_frame(clip: Clip, number: int) -> _Frame:
     if sweep.range_m is not None:
         range_m, intensity, labels = sweep.range_m, sweep.intensity, sweep.labels
     else:
-        if not np.isfinite(sweep.points).all():
-            count = np.count_nonzero(~np.isfinite(sweep.points).all(axis=1))
+        finite = np.isfinite(np.asarray(sweep.points))
+        if not finite.all():
+            count = np.count_nonzero(~finite.all(axis=1))
             raise DataError(f"{count} points are NaN or infinite", file=clip.source, wanted="finite points")
         projection = clip.project(sweep, number)
-        range_m, pixels = projection.range_m, projection.point_index
+        range_m, pixels = np.asarray(projection.range_m), np.asarray(projection.point_index)
         intensity, labels = _at_pixels(sweep.intensity, pixels), _at_pixels(sweep.labels, pixels)
     for name, layer in (("range_m", range_m), ("intensity", intensity), ("labels", labels)):
         if layer is not None and np.shape(layer) != clip.sensor.shape:

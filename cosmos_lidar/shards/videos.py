@@ -12,7 +12,9 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +87,7 @@ def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
         DataError: no clip has a camera.
     """
     sources = [
-        VideoSource(_key(f"{clip.clip_id}_{name}"), clip.clip_id, clip.source, lambda s=stream: _read_stream(s))
+        VideoSource(_key(f"{clip.clip_id}_{name}"), clip.clip_id, clip.source, partial(_read_stream, stream))
         for clip in clips
         for name, stream in clip.cameras.items()
     ]
@@ -157,7 +159,8 @@ def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
             for member in tar:
                 if not member.name.endswith(".json"):
                     found += 1
-                    video = VideoFile(path, member.name, tar.extractfile(member).read())
+                    content = tar.extractfile(member)
+                    video = VideoFile(path, member.name, content.read() if content else b"")
                     try:
                         for index in range(len(video)):
                             video(index)
@@ -191,7 +194,7 @@ def _write_shard(path: Path, sources: Sequence[VideoSource], meter: Meter) -> Sh
     return ShardRecord(path.name, split, size, digest, len(ready), sum(frames.values()), frames, bad_frames=bad)
 
 
-def _examine(source: VideoSource) -> tuple[bytes, dict[str, object]]:
+def _examine(source: VideoSource) -> tuple[bytes, dict[str, Any]]:
     """Return the encoded video and what is known of it.
 
     Raises:
@@ -226,7 +229,8 @@ def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, 
     drives: dict[str, list[VideoSource]] = defaultdict(list)
     for source in sources:
         drives[source.drive].append(source)
-    plan, step = {}, options.samples_per_shard
+    plan: dict[str, list[VideoSource]] = {}
+    step = options.samples_per_shard
     for split, names in deal_drives(drives, options).items():
         mine = [source for drive in names for source in drives[drive]]
         groups = [mine[first : first + step] for first in range(0, len(mine), step)]
