@@ -1,4 +1,4 @@
-"""Train camera-to-lidar diffusion on latents of range maps and pictures.
+"""Train camera-to-lidar diffusion on latents of range maps and camera images.
 
 ``python recipes/lidargen.py recipe=debug``
 ``torchrun --nproc_per_node=8 recipes/lidargen.py recipe=text2world_imagetolidar data.path=latents
@@ -69,7 +69,7 @@ def small() -> LidarGenTrainConfig:
 
 
 def debug() -> LidarGenTrainConfig:
-    """Return a run of under a minute on one CPU core: made-up latents, a network of 0.4 M parameters."""
+    """Return a run of under a minute on one CPU core: synthetic latents, a network of 0.4 M parameters."""
     trainer = TrainerConfig(max_steps=30, log_every=1, val_every=15, save_every=10, accelerator="cpu", val_batches=2)
     canvas = CanvasConfig(views=2, lidar=[6, 16], image=[8, 10])
     model = LidarGenModelConfig(

@@ -179,7 +179,7 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(mad
     one = ["--cameras", "camera_rear_left_70fov", "--condition_sigma", 0.01, "--vis", 0]
     assert command(*words, *data, *one, "--save_dir", made / "one") == 0
     assert command(*words, *data, *one[:3], 0, "--save_dir", made / "one") == 2
-    assert "noise of 0.0 on the pictures" in capsys.readouterr().err
+    assert "noise of 0.0 on the images" in capsys.readouterr().err
     assert not list((made / "one").glob("*.png"))
     stream = open_clips(made / "drives")[0].cameras
     pictures = [made / f"ray_view_{number}.png" for number in range(2)]

@@ -37,15 +37,15 @@ class DitModelConfig:
 class DitDataConfig:
     """Where encoded clips come from."""
 
-    path: str = setting("", "folder of shards of latents, indexed by Energon")
-    train_split: str = setting("train", "split that is trained on")
-    val_split: str = setting("val", "split that is validated on")
-    batch_size: int = setting(1, "clips per step and share of the data")
-    workers: int = setting(2, "reader processes per training process; 0 reads in the training process")
-    shuffle: int = setting(64, "clips kept in memory to be drawn from at random")
+    path: str = setting("", "shards of latents: a folder, several (a,b), or an Energon metadataset YAML")
+    train_split: str = setting("train", "split to train on")
+    val_split: str = setting("val", "split to validate on")
+    batch_size: int = setting(1, "clips per step and data-parallel rank")
+    workers: int = setting(2, "data loader workers per rank; 0 loads in the training process")
+    shuffle: int = setting(64, "shuffle buffer, clips")
     latent_shape: list[int] = setting([16, 4, 64, 112], "channels, views x time, height, width of each latent")
     text_shape: list[int] = setting([], "tokens (of all views), width of the text embedding; empty for none")
-    bad_sample_budget: float = setting(0.001, "share of unusable samples that stops the run")
+    bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run")
 
 
 @dataclass

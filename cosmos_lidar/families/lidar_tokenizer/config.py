@@ -28,7 +28,7 @@ PUBLISHED_KEYS = {
 class LossConfig:
     """Loss: the weighted sum of these terms, each averaged over the range image."""
 
-    color: float = setting(1.0, "weight of the mean absolute difference of the pictures, in [-1, 1] units")
+    color: float = setting(1.0, "weight of the mean absolute difference of the images, in [-1, 1] units")
     perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
     perceptual_late: float = setting(0.073, "its weight from step perceptual_boundary on")
     perceptual_boundary: int = setting(500_000, "step from which perceptual_late replaces perceptual")
@@ -56,17 +56,17 @@ class ModelConfig:
 class DataConfig:
     """Where the range maps come from. Training reads the train split, validation the val split, never the same."""
 
-    path: str = setting("", "folder of shards, as `cosmos-lidar prepare` writes them")
-    train_split: str = setting("train", "split that is trained on")
-    val_split: str = setting("val", "split that is validated on")
-    batch_size: int = setting(10, "frames per step and process")
-    frames_per_clip: int = setting(10, "frames drawn (with replacement) from a run of frames each time it is met")
+    path: str = setting("", "shards of `cosmos-lidar prepare`: a folder, several (a,b), or an Energon metadataset YAML")
+    train_split: str = setting("train", "split to train on")
+    val_split: str = setting("val", "split to validate on")
+    batch_size: int = setting(10, "frames per step and rank")
+    frames_per_clip: int = setting(10, "frames drawn, with replacement, from each sample")
     sequence: int = setting(1, "frames in the order of time that make one sample; above 1 for CV and DV tokenizers")
     crop_columns: int = setting(896, "width of the random crop in merged columns, a multiple of 8; 0 for whole maps")
-    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each run of frames")
-    workers: int = setting(4, "reader processes per training process; 0 reads in the training process")
-    shuffle_runs: int = setting(16, "runs of frames kept in memory to be drawn from at random")
-    bad_sample_budget: float = setting(0.001, "share of unusable samples that stops the run")
+    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each sample")
+    workers: int = setting(4, "data loader workers per rank; 0 loads in the training process")
+    shuffle_runs: int = setting(16, "shuffle buffer, samples")
+    bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run")
 
 
 @dataclass
@@ -133,11 +133,11 @@ def check_sequence(frames: int, shape: TokenizerConfig | VideoTokenizerConfig) -
     """Refuse samples of a length that the network cannot take.
 
     Raises:
-        UserError: the message names lengths that would do.
+        UserError: the message names valid lengths.
     """
     step = shape.temporal_compression if isinstance(shape, VideoTokenizerConfig) else None
     if step is None and frames != 1:
-        raise UserError(f"data.sequence={frames}: a {shape.family} tokenizer takes single frames, data.sequence=1")
+        raise UserError(f"data.sequence={frames}: a {shape.family} tokenizer takes single frames; valid: 1")
     if step is not None and (frames - 1) % step:
         below = (frames - 1) // step * step + 1
         wanted = f"one more than a multiple of {step}, such as {below} or {below + step}"

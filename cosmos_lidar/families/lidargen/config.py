@@ -21,11 +21,11 @@ PUBLISHED_KEYS = {
 
 @dataclass
 class CanvasConfig:
-    """Sizes of the latents that share a canvas: one slot for the range map, one for each picture."""
+    """Canvas of latents: one slot for the range map, one for each camera image."""
 
     views: int = setting(3, "cameras")
     lidar: list[int] = setting([64, 224], "rows and columns of the latent range map")
-    image: list[int] = setting([88, 160], "rows and columns of the latents of a picture")
+    image: list[int] = setting([88, 160], "rows and columns of the latents of an image")
     dense: bool = setting(False, "leave unfilled parts of the canvas out of the sequence, and of the loss")
 
     def layout(self) -> CanvasLayout:
@@ -67,10 +67,10 @@ class TokenizersConfig:
     """What encodes frames during training; nothing where ``data.path`` holds latents."""
 
     lidar: str = setting("", "tokenizer of range maps: makes data.path a folder of `prepare --views`")
-    image: str = setting("", "tokenizer of pictures")
-    lidar_mean_std: str = setting("", "mean_std.pt of the range maps' latents")
-    image_mean_std: str = setting("", "mean_std.pt of the pictures' latents")
-    cache: str = setting("", "folder in which latents are kept, so that each frame is encoded once; empty: none")
+    image: str = setting("", "tokenizer of images")
+    lidar_mean_std: str = setting("", "mean_std.pt of the latents of range maps")
+    image_mean_std: str = setting("", "mean_std.pt of the latents of images")
+    cache: str = setting("", "folder of the latent cache, so that each frame is encoded once; empty: none")
 
 
 @dataclass

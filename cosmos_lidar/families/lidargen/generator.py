@@ -1,4 +1,4 @@
-"""Range maps from pictures with a trained camera-to-lidar network."""
+"""Sample range maps from camera images with a trained camera-to-lidar network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SamplingOptions:
         sigma_min: noise level of the last evaluation.
         sampler: of :func:`~cosmos_lidar.diffusion.samplers.solve`.
         schedule: ``karras`` (published), or ``flow``: even in the time of a straight path.
-        condition_sigma: noise that is put on the pictures' latents; None draws it for each sample, as published.
+        condition_sigma: noise added to the latents of the images; None draws it for each sample, as published.
         edge_ratio: pixels next to jumps of the range by more than this are taken out; None leaves them.
         near_m: ranges up to the sensor's shortest plus this count as no return.
         far_m: ranges from the longest minus this on count as no return.
@@ -62,12 +62,12 @@ class SamplingOptions:
         if self.steps < 1 or self.sigma_min <= 0:
             raise UserError(f"{self.steps} steps down to a noise of {self.sigma_min}: at least 1, and above 0")
         if self.condition_sigma is not None and self.condition_sigma <= 0:
-            raise UserError(f"noise of {self.condition_sigma} on the pictures: above 0, such as 0.01")
+            raise UserError(f"noise of {self.condition_sigma} on the images: expected more than 0, such as 0.01")
         if self.edge_ratio is not None and self.edge_ratio <= 1:
             raise UserError(f"edges at a ratio of {self.edge_ratio}: above 1, such as 1.1")
         if self.sampler not in SOLVERS or self.schedule not in _LADDERS:
             wanted = f"samplers {', '.join(SOLVERS)}, schedules {', '.join(_LADDERS)}"
-            raise UserError(f"sampler {self.sampler!r} with schedule {self.schedule!r}: there are {wanted}")
+            raise UserError(f"sampler {self.sampler!r} with schedule {self.schedule!r}: valid: {wanted}")
 
     def draw(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
         """Return a sample of a denoiser x0(x, sigma), from unit-variance noise."""
@@ -109,7 +109,7 @@ def open_denoiser(
         run: its configuration; None for that beside it, or the published network.
         device: to compute on.
         dtype: of the network; the state of the sampler is float64.
-        views: cameras, for a network that looks along rays; None for as many as it was trained with.
+        views: cameras, for a ray-conditioned network; None for as many as it was trained with.
 
     Raises:
         DataError: a file is missing, or holds the weights of another network, or of one for other views.
@@ -137,7 +137,7 @@ class LidarGenerator:
     Attributes:
         denoiser: the trained network.
         lidar: latent space of range maps.
-        image: latent space of pictures.
+        image: latent space of images.
         sensor: whose range maps the network was trained on.
         options: of the sampler.
     """
@@ -149,15 +149,15 @@ class LidarGenerator:
     options: SamplingOptions
 
     def __call__(self, pictures: Tensor, seed: int, rays: np.ndarray | None = None) -> np.ndarray:
-        """Return (rows, columns) metres, 0 = no return, of pictures (views, 3, H, W) in [-1, 1].
+        """Return (rows, columns) meters, 0 = no return, of images (views, 3, H, W) in [-1, 1].
 
         Args:
-            pictures: as ``FrameEncoder.pictures`` gives them.
+            pictures: images, as of ``FrameEncoder.pictures``.
             seed: of the sample.
             rays: (1 + views, rows, columns, 6) of the tokens, for a network that was trained with them.
 
         Raises:
-            DataError: another number of pictures, or of another size, than the network was trained on.
+            DataError: another number of images, or of another size, than the network was trained on.
         """
         latents = self.image.encode(pictures)
         self._check(latents, rays)
@@ -170,7 +170,7 @@ class LidarGenerator:
         return self.restore(made)
 
     def restore(self, latents: Tensor) -> np.ndarray:
-        """Return (rows, columns) metres, 0 = no return, of normalised latents (1, C, h, w)."""
+        """Return (rows, columns) meters, 0 = no return, of normalized latents (1, C, h, w)."""
         options = self.options
         range_m = restore_ranges(self.lidar.decode(latents)[0], self.sensor.format, options.near_m, options.far_m)
         return range_m if options.edge_ratio is None else without_edges(range_m, options.edge_ratio)
@@ -182,12 +182,12 @@ class LidarGenerator:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the pictures that the network was trained on."""
+        """(height, width) of the images that the network was trained on."""
         step = self.image.network.config.spatial_compression
         return self.denoiser.layout.image[0] * step, self.denoiser.layout.image[1] * step
 
     def points(self, range_m: np.ndarray) -> np.ndarray:
-        """Return (N, 3) float32 metres of a range map (rows, columns) that was cut from the middle of a revolution."""
+        """Return (N, 3) float32 meters of a range map (rows, columns) that was cut from the middle of a revolution."""
         full = self.sensor.columns // self.sensor.format.pair_columns
         return range_map_to_points(range_m, self.sensor, "centre", (full - range_m.shape[1]) // 2, full)
 
@@ -214,10 +214,11 @@ class LidarGenerator:
 
     def _check(self, latents: Tensor, rays: np.ndarray | None) -> None:
         if self.wants_rays and rays is None:
-            raise DataError("no calibration", wanted="lenses and places of all cameras: this network looks along rays")
+            wanted = "intrinsics and poses of all cameras: this checkpoint is ray-conditioned"
+            raise DataError("no calibration", wanted=wanted)
         layout: CanvasLayout = self.denoiser.layout
         if latents.shape[0] != layout.views or tuple(latents.shape[2:]) != layout.image:
-            found = f"{latents.shape[0]} pictures of {tuple(latents.shape[2:])} latents"
+            found = f"{latents.shape[0]} images of {tuple(latents.shape[2:])} latents"
             raise DataError(found, wanted=f"{layout.views} of {layout.image}, which the checkpoint was trained for")
         step = self.lidar.network.config.spatial_compression
         full = self.sensor.columns // self.sensor.format.pair_columns

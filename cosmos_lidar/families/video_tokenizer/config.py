@@ -1,6 +1,6 @@
 """Configuration of image and video tokenizer training. Defaults of model and data are the published NeMo recipe's.
 
-Where the published settings lose quality without need (no average of the weights, no warm-up, the same corner of the
+Where the published settings lose quality without need (no EMA, no warm-up, the same corner of the
 same frames at each visit), the default is what the published fine-tuning of the same networks in PyTorch does.
 """
 
@@ -99,19 +99,19 @@ class VideoModelConfig:
 class VideoDataConfig:
     """Where the videos come from, and what is cut out of them."""
 
-    path: str = setting("", "folder of tars of mp4 files with Energon's index, or with `cosmos-lidar prepare`'s")
-    train_split: str = setting("train", "split that is trained on")
-    val_split: str = setting("val", "split that is validated on")
-    batch_size: int = setting(1, "clips per step and process")
+    path: str = setting("", "shards of mp4 files with Energon's index: a folder, several (a,b), or a metadataset YAML")
+    train_split: str = setting("train", "split to train on")
+    val_split: str = setting("val", "split to validate on")
+    batch_size: int = setting(1, "clips per step and rank")
     frames: int = setting(33, "frames of a clip: one more than a multiple of the temporal compression")
     size: int = setting(256, "height and width of the crop, a multiple of the spatial compression")
     resize: int = setting(0, "scale the short side to this before cropping; 0 keeps the size, or enlarges to `size`")
     stride: int = setting(1, "take every n-th frame")
     fps: float = setting(0.0, "take frames at this rate, whatever that of the video; 0 takes every stride-th")
     val_batch_size: int = setting(1, "clips per validation batch: from the middle of each video")
-    workers: int = setting(8, "reader processes per training process; 0 reads in the training process")
-    shuffle: int = setting(64, "videos kept in memory, still encoded, to be drawn from at random")
-    bad_sample_budget: float = setting(0.01, "share of unusable videos that stops the run")
+    workers: int = setting(8, "data loader workers per rank; 0 loads in the training process")
+    shuffle: int = setting(64, "shuffle buffer, encoded videos")
+    bad_sample_budget: float = setting(0.01, "ratio of unusable videos that stops the run")
 
 
 @dataclass
@@ -151,7 +151,7 @@ VideoRun = VideoTokenizerTrainConfig  # the former name
 
 
 def check_loss(loss: VideoLossConfig, data: VideoDataConfig) -> None:
-    """Refuse terms whose network is not there, or cannot take the pictures.
+    """Refuse loss terms whose network is missing, or cannot take images of this size.
 
     Raises:
         UserError: the message names what to download, and how to do without.
@@ -185,7 +185,7 @@ def check_sizes(data: VideoDataConfig, shape: TokenizerConfig | VideoTokenizerCo
     """Refuse crops that the network would silently cut, or cannot take.
 
     Raises:
-        UserError: the message names the nearest sizes that would do.
+        UserError: the message names the nearest valid sizes.
     """
     time = shape.temporal_compression if isinstance(shape, VideoTokenizerConfig) else None
     if time is None and data.frames != 1:
