@@ -1,0 +1,1 @@
+"""Parts of ``same_numbers.py``: source trees, what is run in them, what is looked at."""
