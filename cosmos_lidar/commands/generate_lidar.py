@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options: names and defaults of the published command, where it has them."""
     _add_inputs(parser)
     add_flag(parser, "ddim_iters", "--steps", type=int, default=35, help="steps of the sampler (default 35)")
-    add_flag(parser, "sampler", default="2ab", help="2ab (published, default), dpm++2m, ddim, heun")
+    add_flag(parser, "sampler", default="2ab", metavar="NAME[,OPTION=VALUE]", help=_samplers())
     add_flag(parser, "schedule", default="karras", help="noise schedule: karras (published, default), flow")
     add_flag(parser, "sigma_min", type=float, default=0.02, help="smallest noise level (default 0.02)")
     add_flag(
@@ -54,6 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     together = "ranks over which the tokens of each sweep are sharded (default 1)"
     add_flag(parser, "context_parallel_size", type=int, default=1, metavar="N", help=together)
     add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
+
+
+def _samplers() -> str:
+    from cosmos_lidar.diffusion.solvers import find_solvers
+
+    lines = []
+    for name, solver in find_solvers().items():
+        options = "".join(f"; {key}={value:g}" for key, value in solver.options.items())
+        lines.append(f"{name} ({solver.help}{options})")
+    return f"{', '.join(lines)}; default %(default)s"
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

@@ -75,7 +75,7 @@ def test_evaluations_and_progress():
 def test_the_published_name_is_the_same_solver():
     noise = torch.randn(5, dtype=torch.float64)
     assert torch.equal(exponential_multistep(denoise, noise, 9), solve("2ab", denoise, noise, sigma_ladder(9)))
-    with pytest.raises(UserError, match=r"sampler 'euler'; valid: 2ab, dpm\+\+2m, ddim, heun"):
+    with pytest.raises(UserError, match=r"unknown sampler 'euler'; valid: 2ab, ddim, dpm\+\+2m, heun"):
         solve("euler", denoise, noise, sigma_ladder(9))
 
 
@@ -98,3 +98,17 @@ def test_sampler(steps, expected):
     assert torch.allclose(sample, -sample.flip(0))
     assert len(calls) == steps + 1
     assert calls[-1] == pytest.approx(0.02)
+
+
+def test_options_behind_commas():
+    noise, ladder = torch.linspace(-2, 2, 41, dtype=torch.float64), sigma_ladder(64)
+    heun, same, midpoint = (solve(name, denoise, noise, ladder) for name in ("heun", "heun,alpha=1", "heun,alpha=0.5"))
+    assert torch.equal(heun, same)
+    assert 1e-9 < (heun - midpoint).abs().max() < 1e-2
+    for text, message in (
+        ("heun,beta=1", "sampler heun has no option 'beta'; valid: alpha"),
+        ("2ab,order=3", "sampler 2ab has no option 'order'; valid: none"),
+        ("heun,alpha=half", "alpha: expected a number, got 'half'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluations(text, 3)

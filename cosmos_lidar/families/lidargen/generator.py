@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cosmos_lidar.diffusion.edm import sigma_ladder
 from cosmos_lidar.diffusion.objective import flow_ladder
-from cosmos_lidar.diffusion.samplers import SOLVERS, solve
+from cosmos_lidar.diffusion.samplers import solve
+from cosmos_lidar.diffusion.solvers import find_solver
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.denoiser import LidarGenDenoiser, sample_lidar
@@ -38,9 +39,9 @@ class SamplingOptions:
     """How a sample is drawn; defaults are the published ones, without the guidance that changes nothing.
 
     Attributes:
-        steps: of the solver; one more evaluation is made (twice as many and one by ``heun``).
+        steps: of the solver; one or two evaluations of the network in each, and one more at the end.
         sigma_min: noise level of the last evaluation.
-        sampler: of :func:`~cosmos_lidar.diffusion.samplers.solve`.
+        sampler: ``SOLVER`` of a file in ``diffusion/solvers``, by name; options behind commas.
         schedule: ``karras`` (published), or ``flow``: even in the time of a straight path.
         condition_sigma: noise added to the latents of the images; None draws it for each sample, as published.
         edge_ratio: pixels next to jumps of the range by more than this are taken out; None leaves them.
@@ -65,9 +66,9 @@ class SamplingOptions:
             raise UserError(f"noise of {self.condition_sigma} on the images: expected more than 0, such as 0.01")
         if self.edge_ratio is not None and self.edge_ratio <= 1:
             raise UserError(f"edges at a ratio of {self.edge_ratio}: above 1, such as 1.1")
-        if self.sampler not in SOLVERS or self.schedule not in _LADDERS:
-            wanted = f"samplers {', '.join(SOLVERS)}, schedules {', '.join(_LADDERS)}"
-            raise UserError(f"sampler {self.sampler!r} with schedule {self.schedule!r}: valid: {wanted}")
+        find_solver(self.sampler)
+        if self.schedule not in _LADDERS:
+            raise UserError(f"unknown noise schedule {self.schedule!r}; valid: {', '.join(_LADDERS)}")
 
     def draw(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
         """Return a sample of a denoiser x0(x, sigma), from unit-variance noise."""
