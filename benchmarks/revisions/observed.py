@@ -46,7 +46,7 @@ def metrics(path: Path) -> Seen:
 
 
 def files(folder: Path) -> Seen:
-    """Return the digest of every file below a folder; what JSON, tars and ``.npz`` files hold, without times and random ids."""
+    """Return a digest of each file below a folder; of JSON, tars and ``.npz`` of their parts, without times and ids."""
     seen = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in _RANDOM:
