@@ -46,10 +46,13 @@ def metrics(path: Path) -> Seen:
 
 
 def files(folder: Path) -> Seen:
-    """Return a digest of each file below a folder; of JSON, tars and ``.npz`` of their parts, without times and ids."""
+    """Return a digest of each file below a folder; of JSON, tars and ``.npz`` of their parts, without times and ids.
+
+    Pages for people are left out: their numbers stand in other files, too.
+    """
     seen = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in _RANDOM:
+        if path.is_file() and path.name not in _RANDOM and path.suffix != ".html":
             name = str(path.relative_to(folder))
             seen |= _PARTS.get(path.suffix, _whole)(path, name)
     return seen
