@@ -281,19 +281,25 @@ def _check_loggers(log: LogConfig) -> None:
 def _make_callbacks(
     run: AnyConfig, job: Job, sizes: MeshSizes, folder: Path, resume: Path | None, stop: StopSignals
 ) -> list[Any]:
-    """Return the callbacks in the order of their work after a step: average, agree to stop, note, validate, save."""
+    """Return the callbacks, in execution order: EMA, stop signals, logging, validation, checkpoint, hang watch."""
     every, model = run.trainer, job.model
     ema = Ema(run.model.ema) if run.model.ema.enabled else None
     log = RunLog(folder / "metrics.csv", every.log_every, model.columns, model.val_columns, step_size(run, job, sizes))
     validate = [] if job.val is None else [Validate(job.val, every.val_every, every.val_at_start, log, ema)]
-    metric = every.best_metric
-    best = {"keep_best": every.keep_best, "best_metric": metric.lstrip("-"), "best_is_low": not metric.startswith("-")}
-    store = CheckpointStore(folder / "checkpoints", every.keep_last, **best)
+    store = CheckpointStore(
+        folder / "checkpoints",
+        every.keep_last,
+        keep_best=every.keep_best,
+        best_metric=every.best_metric.lstrip("-"),
+        best_is_low=not every.best_metric.startswith("-"),
+    )
+    write = job.export if every.export else None
 
-    def export(model: LightningModule, step: int) -> None:
-        job.export(model, ema, folder / "checkpoints", step)
+    def export(_: LightningModule, step: int) -> None:
+        if write is not None:
+            write(model, ema, folder / "checkpoints", step)
 
-    after = export if every.export and job.export else None
+    after = export if write else None
     save = Checkpoints(store, every.save_every, resume, job.train, job.workers, sizes, ema, log, after)
     rank = process_rank()
     hang = [HangWatch(folder / "hang.txt", every.hang_timeout_s, rank)] if every.hang_timeout_s else []

@@ -144,7 +144,7 @@ def check_types(run: object) -> None:
     Raises:
         UserError: the message names option, value and valid values.
     """
-    for key, annotation in _annotations(type(run)):
+    for key, annotation in option_types(type(run)).items():
         value = get_option(run, key)
         try:
             _convert(value, annotation)
