@@ -120,8 +120,8 @@ def test_pinhole_cameras(tmp_path, sensor_file):
     (("--drives", "0"), "--drives 0: must be at least 1"),
     (("--frames", "0"), "--frames 0: must be at least 1"),
     (("--seed", "-2"), "--seed -2"),
-    (("--width", "7"), "--width 7: from 64 to 7680 pixels"),
-    (("--fov", "190"), "--fov 190: from 10 to 170 degrees"),
+    (("--width", "7"), "--width 7: valid: 64 to 7680 pixels"),
+    (("--fov", "190"), "--fov 190: valid: 10 to 170 degrees"),
     (("--cameras", "front,top"), "unknown camera 'top': there are front, left, right"),
     (("--sensor", "lidarium"), "unknown sensor 'lidarium'"),
 ])  # fmt: skip
@@ -134,7 +134,7 @@ def test_wrong_options(tmp_path, sensor_file, capsys, more, words):
 
 def test_output_that_is_a_file(tmp_path, sensor_file, capsys):
     assert synth(sensor_file, sensor_file) == 2
-    assert "is a file: give a folder" in capsys.readouterr().err
+    assert "is a file: expected a folder" in capsys.readouterr().err
 
 
 def test_sensor_file_that_is_none(tmp_path, capsys):

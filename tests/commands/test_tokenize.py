@@ -206,7 +206,7 @@ def test_a_checkpoint_of_another_family_and_other_mistakes(
     assert command("reconstruct", latents, "--checkpoint", checkpoints["DV4x8x8"], *out) == 1
     assert "continuous latents Expected: indices, for a DV tokenizer" in capsys.readouterr().out
     words = {
-        "no input: name videos": ["--checkpoint", checkpoints["CV4x8x8"], *out],
+        "no input: give videos": ["--checkpoint", checkpoints["CV4x8x8"], *out],
         "no tokenizer: give --checkpoint": [videos, *out],
         "no pictures, videos or latents": [tmp_path / "empty/*.mp4", "--checkpoint", checkpoints["CV4x8x8"], *out],
         "--tokenizer_type DV4x8x8: the checkpoint has family CV": [

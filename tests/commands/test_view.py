@@ -31,8 +31,8 @@ def test_command_writes_the_page(tmp_path, capsys):
     ("options", "message"),
     [
         ([], "nothing to write: give --html OUT.html or --rrd OUT.rrd"),
-        (["--html", "a.html", "--frames", "0"], "--frames 0: must be at least 1"),
-        (["--html", "a.html", "--clip", "zzz"], "no clip begins with 'zzz'; there are"),
+        (["--html", "a.html", "--frames", "0"], "--frames 0: expected at least 1"),
+        (["--html", "a.html", "--clip", "zzz"], "no clip starts with 'zzz'; valid:"),
     ],
 )
 def test_command_names_wrong_options(tmp_path, capsys, monkeypatch, options, message):

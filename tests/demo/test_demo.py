@@ -58,7 +58,7 @@ def test_a_single_real_sweep_is_held_out(test_data: Path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--drives", "1"], "at least 2"), (["--format", "kitti"], "without --data"),
+    [(["--drives", "1"], "at least 2"), (["--format", "kitti"], "--data is missing"),
      (["--data", "nowhere"], "nowhere"), (["--data", ".", "--format", "rosbag"], "rosbag")],
 )
 def test_wrong_options_say_so(tmp_path, monkeypatch, capsys, arguments, message):

@@ -53,8 +53,8 @@ def test_the_batch_script_passes_the_shell_and_carries_the_functions(tmp_path: P
     ("arguments", "message"),
     [
         (["--cluster", "no.yaml", "recipes/lidar_tokenizer.py"], "file no.yaml"),
-        (["--cluster", "launch/clusters/local.yaml", "recipes/no.py"], "recipes/no.py: a recipe file"),
-        (["--cluster", "launch/clusters/local.yaml", "--nodes", "2", *RECIPE], "only slurm has several"),
+        (["--cluster", "launch/clusters/local.yaml", "recipes/no.py"], "recipes/no.py: expected a recipe file"),
+        (["--cluster", "launch/clusters/local.yaml", "--nodes", "2", *RECIPE], "several nodes need executor slurm"),
     ],
 )
 def test_wrong_input_ends_with_2(tmp_path: Path, arguments: list[str], message: str):
@@ -75,7 +75,7 @@ def test_local_runs_the_recipe_and_tells_how_it_ended(tmp_path: Path, steps: str
     if status == 0:
         assert metrics.read_text().splitlines()[-1].startswith("2,")
     else:
-        assert "trainer.max_steps=none is of the wrong type" in done.stdout + done.stderr
+        assert "trainer.max_steps=none: expected int" in done.stdout + done.stderr
 
 
 SLURM = """\
