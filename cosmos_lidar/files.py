@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
+import tarfile
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ from typing import Any
 from cosmos_lidar.errors import DataError
 
 PARTIAL = ".part"  # end of the name of a file that is being written; a killed process leaves it behind
+NEMO_CONFIG, NEMO_WEIGHTS = "model_config.yaml", "model_weights.safetensors"  # in a .nemo file
 _BLOCK = 1 << 22
+_LARGEST_CONFIG = 1 << 20
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
-    """Return the tensors of a ``.safetensors`` file, or the content of a ``torch.save`` file; pickled code is not run.
+    """Return the tensors of a ``.safetensors`` or ``.nemo`` file, or what ``torch.save`` wrote; pickles are not run.
 
     Args:
         path: of the file.
@@ -97,6 +101,8 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
 
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=wanted)
+    if path.suffix == ".nemo":
+        return read_nemo(path)[1]
     safe = path.suffix == ".safetensors"
     try:
         if safe:
@@ -148,3 +154,52 @@ def read_header(path: Path, wanted: str) -> dict[str, str]:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise DataError(f"not a safetensors file ({error!s:.160})", file=path, wanted=wanted) from error
+
+
+def write_nemo(path: Path, config: str, weights: dict[str, Any]) -> None:
+    """Write a ``.nemo`` file: a tar of ``model_config.yaml`` and ``model_weights.safetensors``, no pickle in it.
+
+    Args:
+        path: of the file; replaced atomically.
+        config: YAML.
+        weights: tensors by name.
+    """
+    from safetensors.torch import save
+
+    contents = {NEMO_CONFIG: config.encode(), NEMO_WEIGHTS: save({k: v.contiguous() for k, v in weights.items()})}
+    with atomic_write(path, sync=True) as partial, tarfile.open(partial, "w:") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def read_nemo(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """Return configuration and tensors of a ``.nemo`` file of :func:`write_nemo`; nothing is unpacked, run or pickled.
+
+    Raises:
+        DataError: no such file, or a tar with anything else in it: pickles, links, other paths, objects in YAML.
+    """
+    import yaml
+    from safetensors.torch import load
+
+    wanted = f"a tar of {NEMO_CONFIG} and {NEMO_WEIGHTS} alone, as TrainedModel.save_to writes it"
+    if not path.is_file():
+        raise DataError("no such file", file=path, wanted=wanted)
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = [(member.name, member) for member in tar]
+            if sorted(name for name, _ in members) != [NEMO_CONFIG, NEMO_WEIGHTS]:
+                raise ValueError(f"it holds {', '.join(name for name, _ in members)}")
+            found = dict(members)
+            if not all(member.isreg() for member in found.values()) or found[NEMO_CONFIG].size > _LARGEST_CONFIG:
+                raise ValueError("a link, or a configuration of more than 1 MB")
+            parts = {name: tar.extractfile(member) for name, member in found.items()}
+            config, weights = (stream.read() for stream in (parts[NEMO_CONFIG], parts[NEMO_WEIGHTS]) if stream)
+        document = yaml.safe_load(config)
+        if not isinstance(document, dict):
+            raise ValueError(f"{NEMO_CONFIG} is no mapping")
+        return document, load(weights)
+    except Exception as error:  # tarfile, yaml and safetensors have errors of their own
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        raise DataError(f"not a .nemo file that is safe to read ({reason:.160})", file=path, wanted=wanted) from error

@@ -27,6 +27,7 @@ from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
 from cosmos_lidar.training.guards.nonfinite import dump_batch, first_bad_gradient, first_bad_output
 from cosmos_lidar.training.guards.step_flags import Votes
 from cosmos_lidar.training.measure.step_clock import StepClock
+from cosmos_lidar.training.nemo_file import NemoFile
 
 
 class TrainedModel(ModelPT):
@@ -49,6 +50,7 @@ class TrainedModel(ModelPT):
 
     def __init__(self, run: Run, network: nn.Module, folder: Path) -> None:
         super().__init__(cfg=OmegaConf.create({"run": asdict(run)}))
+        self._save_restore_connector = NemoFile()
         self.run, self.network, self.folder = run, network, folder
         self.votes, self.spikes = Votes(), SpikeGuard(run.guard)
         self.step_values: dict[str, Any] = {}
@@ -182,10 +184,30 @@ class TrainedModel(ModelPT):
         return [{"params": [p for name, p in trained if "bias" not in name]}, {"params": biases, "weight_decay": 0.0}]
 
     def setup_training_data(self, train_data_config: Any) -> None:
-        """Nothing: the loaders are handed to the trainer."""
+        """Refuse: dataloaders are passed to ``Trainer.fit``.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("setup_training_data: dataloaders are passed to Trainer.fit(model, train_dataloaders)")
 
     def setup_validation_data(self, val_data_config: Any) -> None:
-        """Nothing: the loaders are handed to the trainer."""
+        """Refuse: validation data is given to the engine.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("setup_validation_data: the Validate callback of the engine is given the dataloader")
+
+    @classmethod
+    def restore_from(cls, restore_path: str, *args: Any, **options: Any) -> Any:
+        """Return the model of a ``.nemo`` file of ``save_to``, see :class:`~cosmos_lidar.training.nemo_file.NemoFile`.
+
+        Raises:
+            DataError: a file that is not safe to read, or of another class.
+        """
+        options.setdefault("save_restore_connector", NemoFile())
+        return super().restore_from(str(restore_path), *args, **options)
 
     @classmethod
     def list_available_models(cls) -> list:

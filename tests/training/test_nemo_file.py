@@ -1,0 +1,104 @@
+"""``save_to`` and ``restore_from`` through NeMo's entry points, for every family; hostile files are refused."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("nemo")
+
+from nemo.core import ModelPT
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import NEMO_CONFIG, NEMO_WEIGHTS, read_nemo, read_tensors
+from cosmos_lidar.training.model import TrainedModel
+from cosmos_lidar.training.nemo_file import NemoFile
+from recipes.registry import find_family
+
+
+def model_of(name: str) -> TrainedModel:
+    family = find_family(name)
+    torch.manual_seed(1)
+    import importlib
+
+    model = importlib.import_module(family.job).make_dry_model(family.recipes["debug"]())
+    for parameter in model.network.parameters():  # layers that begin with zeros would hide what is not restored
+        torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+@pytest.mark.parametrize("name", ["dit", "lidar_tokenizer", "lidargen", "video_tokenizer"])
+def test_a_restored_model_computes_the_same(name: str, tmp_path: Path):
+    model = model_of(name).eval()
+    model.save_to(str(tmp_path / "x.nemo"))
+    restored = [
+        type(model).restore_from(str(tmp_path / "x.nemo"), map_location=torch.device("cpu")),
+        TrainedModel.restore_from(str(tmp_path / "x.nemo"), map_location=torch.device("cpu")),
+        ModelPT.restore_from(str(tmp_path / "x.nemo"), save_restore_connector=NemoFile()),
+    ]
+    batch = model.example_batch(1)
+    for other in restored:
+        assert type(other) is type(model)
+        assert other.run == model.run
+        assert not other.training
+        wanted, got = model.network.state_dict(), other.network.state_dict()
+        assert wanted.keys() == got.keys()
+        assert all(torch.equal(wanted[key], got[key]) for key in wanted)
+    with torch.no_grad():
+        losses = []
+        for each in (model, restored[0]):
+            torch.manual_seed(0)
+            losses.append({key: float(value) for key, value in each.step(batch).items()})
+    assert losses[0] == losses[1]
+    config = ModelPT.restore_from(str(tmp_path / "x.nemo"), return_config=True, save_restore_connector=NemoFile())
+    assert config.run.family == name
+    assert read_tensors(tmp_path / "x.nemo", "weights").keys() == wanted.keys()
+
+
+def pack(path: Path, contents: dict[str, bytes], link: str | None = None) -> Path:
+    with tarfile.open(path, "w:") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        if link:
+            member = tarfile.TarInfo(link)
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(member)
+    return path
+
+
+def test_hostile_files_are_refused_and_leave_nothing(tmp_path: Path):
+    from safetensors.torch import save
+
+    weights, run = save({"a": torch.zeros(1)}), b"target: os.system\nrun: {family: dit}\n"
+    trap = tmp_path / "trap"
+    tagged = f"target: !!python/object/apply:os.system ['touch {trap}']\n".encode()
+    pickled = io.BytesIO()
+    torch.save({"a": torch.zeros(1)}, pickled)
+    hostile = [
+        pack(tmp_path / "target.nemo", {NEMO_CONFIG: run, NEMO_WEIGHTS: weights}),
+        pack(tmp_path / "package.nemo", {NEMO_CONFIG: b"target: cosmos_lidar.cli.main\n", NEMO_WEIGHTS: weights}),
+        pack(tmp_path / "tag.nemo", {NEMO_CONFIG: tagged, NEMO_WEIGHTS: weights}),
+        pack(tmp_path / "pickle.nemo", {NEMO_CONFIG: run, "model_weights.ckpt": pickled.getvalue()}),
+        pack(tmp_path / "disguised.nemo", {NEMO_CONFIG: run, NEMO_WEIGHTS: pickled.getvalue()}),
+        pack(tmp_path / "path.nemo", {NEMO_CONFIG: run, NEMO_WEIGHTS: weights, "../evil": b"x"}),
+        pack(tmp_path / "link.nemo", {NEMO_CONFIG: run}, link=NEMO_WEIGHTS),
+        pack(tmp_path / "large.nemo", {NEMO_CONFIG: run + b"#" * (1 << 20), NEMO_WEIGHTS: weights}),
+    ]
+    (tmp_path / "no.nemo").write_bytes(b"not a tar")
+    before = sorted(tmp_path.parent.rglob("*"))
+    for path in [*hostile, tmp_path / "no.nemo"]:
+        with pytest.raises(DataError, match=r"safe to read|target"):
+            TrainedModel.restore_from(str(path))
+    assert sorted(tmp_path.parent.rglob("*")) == before
+    assert read_nemo(hostile[0])[0]["target"] == "os.system"
+
+
+def test_data_is_for_the_trainer():
+    with pytest.raises(UserError, match="passed to Trainer.fit"):
+        model_of("dit").setup_training_data({})
