@@ -43,6 +43,7 @@ def test_tokenizer_quick_with_options_beside_it():
     assert len(lines) == 5
 
 
+@pytest.mark.slow
 def test_engine_small():
     """Every table, with the rows that are quick; what cannot run here is told."""
     text = run("engine.py", "--device", "cpu", "--small", "--meshes", "one", "data_replicate=2", "--variants", "eager",

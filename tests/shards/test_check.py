@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.cli import main
-from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.check import Problem, check_shards
+from cosmos_lidar.shards.check import check_shards
 from cosmos_lidar.shards.manifest import index_with_energon, read_manifest, write_manifest
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
@@ -179,16 +178,3 @@ def test_index_that_points_elsewhere(shards: Path) -> None:
 def test_missing_sensor_file(shards: Path) -> None:
     (shards / read_manifest(shards).sensors[0]).unlink()
     one(shards, "sensor file sensors/uniform.yaml missing")
-
-
-def test_exit_status_and_json(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (shards / SHARD).unlink()
-    assert main(["check", str(shards), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)["problems"]
-    assert vars(Problem("shard missing", SHARD)) in found
-    assert main(["check", str(shards)]) == 1
-    assert f"shard missing [shard {SHARD}]" in capsys.readouterr().out
-    assert main(["check", str(shards / "nowhere")]) == 2
-    assert "no such folder" in capsys.readouterr().err
-    with pytest.raises(DataError, match="no such folder"):
-        check_shards(shards / "nowhere")

@@ -1,8 +1,12 @@
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.overrides import apply_overrides
+from recipes import lidar_tokenizer
 from recipes.lidar_tokenizer import FAMILY
 
 
@@ -14,3 +18,17 @@ def test_crops_are_no_wider_than_the_range_maps(shards: Path) -> None:
     with pytest.raises(UserError) as error:
         FAMILY.choose([f"data.path={shards}", "data.crop_columns=896"])
     assert f"data.crop_columns=896 contradicts the data, which has at most 128 ({shards})" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["data.sequence=5"], r"data.sequence=5: a CI tokenizer takes single frames"),
+        (["model.name=CV4x8x8", "data.sequence=4"], r"one more than a multiple of 4, such as 1 or 5"),
+        (["model.name=CV8x8x8", "data.sequence=13"], r"one more than a multiple of 8, such as 9 or 17"),
+        (["data.sequence=0"], r"data.sequence=0"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(options: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        apply_overrides(lidar_tokenizer.debug(), options).check()

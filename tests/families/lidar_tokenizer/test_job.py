@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import os
 import signal
 from dataclasses import replace
@@ -7,17 +9,18 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError, UserError
-
-pytest.importorskip("nemo")
-pytest.importorskip("megatron.energon")
-
 from cosmos_lidar.families.export import export_checkpoint
+from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
+from recipes import lidar_tokenizer
 from recipes.lidar_tokenizer import train
 from recipes.registry import find_family
+
+pytest.importorskip("nemo")
+pytest.importorskip("megatron.energon")
 
 MEASURED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", "data_s", "compute_s", "optimizer_s", "save_s")
 
@@ -161,3 +164,16 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(small_run):
     assert all(not torch.equal(one[name], other[name]) for name in weights - kept if "decoder.conv_" in name)
     with pytest.raises(UserError, match="model.train_encoder=False: give the tokenizer"):
         train(small_run("model.train_encoder=false", "log.name=third"))
+
+
+SHAPE = ["model.name=CV4x8x8", "model.channels_mult=[1,2]", "model.resolution=null", "data.sequence=5"]
+
+
+def test_sequences_are_learned_from_and_exported(tmp_path: Path) -> None:
+    options = [*SHAPE, "trainer.max_steps=8", "trainer.val_every=0", f"log.root={tmp_path}", "log.tensorboard=false"]
+    result = lidar_tokenizer.train(apply_overrides(lidar_tokenizer.debug(), options))
+    rows = [row for row in read_metrics(result.folder / "metrics.csv") if row["val/rmse_m"]]
+    assert float(rows[-1]["val/rmse_m"]) < 0.9 * float(rows[0]["val/rmse_m"])
+    network = load_tokenizer(result.folder / "checkpoints" / "iter_000000008.pt")
+    assert network.config.temporal_compression == 4
+    assert network.encode(torch.zeros(1, 3, 5, 16, 64)).shape == (1, 16, 2, 2, 8)

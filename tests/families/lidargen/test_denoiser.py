@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from cosmos_lidar.diffusion.samplers import exponential_multistep
-from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.denoiser import LidarGenDenoiser, draw_sigma_aug, sample_lidar
 from cosmos_lidar.models.dit import build_dit
@@ -47,32 +46,6 @@ def test_one_denoising_step_of_the_reference(network: torch.nn.Module):
     assert x0[0, 0:3, 0, 0, 0].tolist() == pytest.approx([0.2354976, 1.099244, 0.7678852], abs=1e-5)
     assert x0[0, 9, 0, 5, 6].item() == pytest.approx(0.4706459, abs=1e-5)
     assert torch.equal(x0[:, :, 1:], z0[:, :, 1:])
-
-
-def test_the_published_canvas():
-    layout = CanvasLayout()
-    assert layout.size == (88, 224)
-    lidar, images = torch.rand(2, 16, 64, 224), torch.rand(2, 3, 16, 88, 160)
-    canvas = layout.place(lidar, images)
-    assert canvas.shape == (2, 16, 4, 88, 224)
-    assert torch.equal(layout.lidar_of(canvas), lidar)
-    assert torch.equal(canvas[:, :, 1:, :88, :160].transpose(1, 2), images)
-    assert torch.equal(canvas[:, :, 2, :, :160], images[:, 1])  # slot 2 is the second picture
-    assert canvas[:, :, 0, 64:].abs().sum() == 0
-    assert canvas[:, :, 1:, :, 160:].abs().sum() == 0
-    assert layout.given(canvas).flatten().tolist() == [0, 1, 1, 1]
-    assert 4 * (88 // 2) * (224 // 2) == 19_712
-
-
-def test_layouts_of_other_sensors_and_wrong_latents():
-    layout = CanvasLayout(lidar=(7, 33), image=(9, 16), views=6)
-    assert layout.size == (10, 34)
-    with pytest.raises(DataError, match=r"lidar \(1, 16, 8, 33\)"):
-        layout.place(torch.zeros(1, 16, 8, 33), torch.zeros(1, 6, 16, 9, 16))
-    with pytest.raises(DataError, match=r"pictures \(1, 5, 16, 9, 16\)"):
-        layout.place(torch.zeros(1, 16, 7, 33), torch.zeros(1, 5, 16, 9, 16))
-    with pytest.raises(UserError, match="at least one camera"):
-        CanvasLayout(views=0)
 
 
 def test_given_slots_are_seen_at_their_own_noise_whatever_that_of_the_others():

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cosmos_lidar.cli import main
+from cosmos_lidar.clips.clip import Clip
+
+# ------------------------------------------------------------------------------------------------------ command line
+
+
+@pytest.fixture
+def release(tmp_path: Path, clips: list[Clip]) -> Path:
+    from cosmos_lidar.clips.writers.release import write_release
+
+    for clip in clips[:3]:
+        write_release(tmp_path / "release", clip, max_frames=4)
+    return tmp_path / "release"
+
+
+def test_command_line_from_recordings_to_checked_shards(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shards"
+    command = ["prepare", str(release), str(out), "--format", "release", "--split", "2,1,0"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "train: 2 clips, 8 frames, 1 shards" in text
+    assert "val: 1 clips, 4 frames" in text
+    assert main(command) == 0
+    assert main(["check", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.split("skipped")[-1].strip())
+    assert (result["frames"], result["problems"]) == (12, [])
+    assert main([*command, "--seed", "5"]) == 2
+    assert "other clips or other options" in capsys.readouterr().err
+
+
+def test_command_line_names_what_is_wrong(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "shards")
+    assert main(["prepare", str(release), out, "--sensor", "velodyne9000"]) == 2
+    assert "unknown sensor 'velodyne9000': shipped are ddad_virtual, kitti_hdl64e" in capsys.readouterr().err
+    assert main(["prepare", str(release), out, "--split", "1,1,1"]) == 0
+    assert main(["prepare", str(release), out + "2", "--split-list", str(tmp_path / "no.lst")]) == 2
+    assert "no.lst" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["prepare", str(release), out, "--split", "most,few"])
+    assert "invalid" in capsys.readouterr().err
+    picture = tmp_path / "scan.bin"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    assert main(["prepare", str(picture), out + "3"]) == 2
+    assert "scan.bin" in capsys.readouterr().err
+    assert not Path(out + "2").exists()

@@ -1,0 +1,28 @@
+"""train, replay and export, one after the other on one small run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosmos_lidar.cli import main
+
+
+def test_a_run_is_trained(run: Path) -> None:
+    rows = (run / "metrics.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows[1:3]] == ["1", "2"]
+    run = run if (run / "checkpoints").is_dir() else run.parent
+    assert (run / "checkpoints" / "iter_000000002").is_dir()
+
+
+def test_wrong_names_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "no_such_recipe"]) == 2
+    assert "no_such_recipe" in capsys.readouterr().err
+    assert main(["train", "dit", "recipe=debug", "model.nam=x"]) == 2
+    assert "model.name" in capsys.readouterr().err
+
+
+def test_a_step_is_replayed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(run), "--step", "2"]) == 0
+    assert "(as logged)" in capsys.readouterr().out

@@ -1,0 +1,122 @@
+"""Tests have the tree and the names of the code: every module has a test file, or stands here with what tests it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("cosmos_lidar", "energon_tasks", "recipes", "launch")
+
+# Module -> the file that tests it, because what it does shows only there. Aim: shorter, never longer.
+TESTED_BY: dict[str, str] = {
+    "cosmos_lidar/__main__.py": "tests/test_cli.py",
+    "cosmos_lidar/clips/files.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/footage.py": "tests/commands/test_tokenize.py",
+    "cosmos_lidar/clips/readers/kitti/files.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/readers/kitti/object_set.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/readers/kitti/raw.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/readers/kitti/scans.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/readers/kitti/sequences.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/readers/kitti/track.py": "tests/clips/readers/test_kitti.py",
+    "cosmos_lidar/clips/readers/nuscenes/bare.py": "tests/clips/readers/test_nuscenes.py",
+    "cosmos_lidar/clips/readers/nuscenes/scenes.py": "tests/clips/readers/test_nuscenes.py",
+    "cosmos_lidar/clips/readers/nuscenes/sweeps.py": "tests/clips/readers/test_nuscenes.py",
+    "cosmos_lidar/clips/readers/nuscenes/tables.py": "tests/clips/readers/test_nuscenes.py",
+    "cosmos_lidar/clips/readers/release/cameras.py": "tests/clips/readers/test_release.py",
+    "cosmos_lidar/clips/readers/release/metadata.py": "tests/clips/readers/test_release.py",
+    "cosmos_lidar/clips/readers/release/sweeps.py": "tests/clips/readers/test_release.py",
+    "cosmos_lidar/clips/tar_index.py": "tests/clips/readers/test_release.py",
+    "cosmos_lidar/clips/writers/release.py": "tests/clips/readers/test_release.py",
+    "cosmos_lidar/commands/_arguments.py": "tests/commands/test_autoencode.py",
+    "cosmos_lidar/commands/_codec_setup.py": "tests/commands/test_tokenize.py",
+    "cosmos_lidar/commands/_tokenizer_setup.py": "tests/commands/test_autoencode.py",
+    "cosmos_lidar/commands/encode_views.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/commands/inspect.py": "tests/clips/test_health.py",
+    "cosmos_lidar/demo/page.py": "tests/demo/test_run.py",
+    "cosmos_lidar/families/dit/config.py": "tests/training/test_engine.py",
+    "cosmos_lidar/families/dit/export.py": "tests/training/test_engine.py",
+    "cosmos_lidar/families/dit/facts.py": "tests/training/test_engine.py",
+    "cosmos_lidar/families/dit/job.py": "tests/training/test_engine.py",
+    "cosmos_lidar/families/dit/model.py": "tests/training/test_engine.py",
+    "cosmos_lidar/families/export.py": "tests/commands/test_export.py",
+    "cosmos_lidar/families/lidar_tokenizer/data.py": "tests/families/lidar_tokenizer/test_job.py",
+    "cosmos_lidar/families/lidar_tokenizer/outputs.py": "tests/commands/test_autoencode.py",
+    "cosmos_lidar/families/lidar_tokenizer/score.py": "tests/commands/test_autoencode.py",
+    "cosmos_lidar/families/lidargen/encode.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/generate.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/generator.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/inputs.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/online_encoder.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/outputs.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/prepare.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/lidargen/views.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/families/video_tokenizer/discriminator.py": "tests/families/video_tokenizer/test_job.py",
+    "cosmos_lidar/families/video_tokenizer/latent_files.py": "tests/commands/test_tokenize.py",
+    "cosmos_lidar/families/video_tokenizer/model.py": "tests/families/video_tokenizer/test_job.py",
+    "cosmos_lidar/kernels/triton_ops.py": "tests/kernels/test_kernels.py",
+    "cosmos_lidar/models/tokenizer/__init__.py": "tests/models/tokenizer/test_network.py",
+    "cosmos_lidar/shards/check_index.py": "tests/shards/test_check.py",
+    "cosmos_lidar/shards/clips.py": "tests/commands/test_evaluate.py",
+    "cosmos_lidar/shards/energon_index.py": "tests/shards/test_prepare.py",
+    "cosmos_lidar/shards/files.py": "tests/shards/test_prepare.py",
+    "cosmos_lidar/shards/frames.py": "tests/commands/test_generate_lidar.py",
+    "cosmos_lidar/shards/latents.py": "tests/energon_tasks/test_latents.py",
+    "cosmos_lidar/shards/manifest.py": "tests/shards/test_prepare.py",
+    "cosmos_lidar/shards/sweeps.py": "tests/shards/test_prepare.py",
+    "cosmos_lidar/shards/videos.py": "tests/energon_tasks/test_videos.py",
+    "cosmos_lidar/shards/views.py": "tests/energon_tasks/test_views.py",
+    "energon_tasks/skips.py": "tests/energon_tasks/test_sweeps.py",
+    "recipes/dit.py": "tests/recipes/test_published_configurations.py",
+    "recipes/lidargen.py": "tests/recipes/test_published_configurations.py",
+    "recipes/registry.py": "tests/training/test_family.py",
+    "recipes/video_tokenizer.py": "tests/recipes/test_published_configurations.py",
+}
+
+
+def modules() -> list[Path]:
+    """Return all modules with code of their own, relative to the root; packages that only re-export have none."""
+    found = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
+    return [path.relative_to(ROOT) for path in found if path.name != "__init__.py" or _defines_something(path)]
+
+
+def _defines_something(path: Path) -> bool:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return any(isinstance(node, kinds) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def expected(module: Path) -> list[Path]:
+    """Return the names that a module's test file may have; that of a package lies in its folder or beside it."""
+    parts = module.parts[1:] if module.parts[0] == "cosmos_lidar" else module.parts
+    folder = Path("tests", *parts[:-1])
+    if module.name != "__init__.py":
+        return [folder / f"test_{module.name.lstrip('_')}"]
+    name = f"test_{module.parent.name}.py"
+    return [folder / name, folder.parent / name]
+
+
+def test_every_module_has_a_test_of_its_name() -> None:
+    missing = [
+        f"{module}: no {expected(module)[0]}"
+        for module in modules()
+        if str(module) not in TESTED_BY and not any((ROOT / test).is_file() for test in expected(module))
+    ]
+    assert not missing, "\n" + "\n".join(missing)
+
+
+def test_the_list_of_exceptions_is_true() -> None:
+    known = {str(module): module for module in modules()}
+    for module, test in TESTED_BY.items():
+        assert module in known, f"{module} is not there any more: take it out"
+        assert (ROOT / test).is_file(), f"{module}: no {test}"
+        own = [path for path in expected(known[module]) if (ROOT / path).is_file()]
+        assert not own, f"{module} has {own[0]}: take it out"
+
+
+def test_a_new_module_without_a_test_is_named() -> None:
+    assert expected(Path("cosmos_lidar/metrics/new.py")) == [Path("tests/metrics/test_new.py")]
+    assert expected(Path("recipes/new.py")) == [Path("tests/recipes/test_new.py")]
+    assert expected(Path("cosmos_lidar/clips/readers/new/__init__.py")) == [
+        Path("tests/clips/readers/new/test_new.py"),
+        Path("tests/clips/readers/test_new.py"),
+    ]
