@@ -74,7 +74,6 @@ TESTED_BY: dict[str, str] = {
     "energon_tasks/skips.py": "tests/energon_tasks/test_sweeps.py",
     "recipes/dit.py": "tests/recipes/test_published_configurations.py",
     "recipes/lidargen.py": "tests/recipes/test_published_configurations.py",
-    "recipes/registry.py": "tests/training/test_family.py",
     "recipes/video_tokenizer.py": "tests/recipes/test_published_configurations.py",
 }
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,14 +42,3 @@ def test_what_is_in_the_way_is_named(options: list[str], topic: str, text: str) 
     wrong = [finding for finding in report.findings if finding.ok is False]
     assert [finding.topic for finding in wrong] == [topic]
     assert text in wrong[0].text
-
-
-def test_the_command(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cosmos_lidar.cli", "doctor", "dit", "recipe=debug", f"log.root={tmp_path}"]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    document = json.loads(done.stdout)
-    assert (done.returncode, document["ok"]) == (0, True)
-    assert document["prediction"]["parameters"] > 300_000
-    refused = subprocess.run([*command, "trainer.max_step=3"], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "nearest one is 'trainer.max_steps'" in refused.stderr
