@@ -15,13 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="folder iter_N of a run, or iter_N.pt")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the exported files")
+    parser.add_argument("--nemo", action="store_true", help="write iter_N.nemo instead, for restore_from of NeMo")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
-    from cosmos_lidar.families.export import export_checkpoint
+    from cosmos_lidar.families.export import export_checkpoint, export_nemo
     from recipes.registry import find_family
 
+    if args.nemo:
+        sys.stdout.write(f"{export_nemo(args.checkpoint, args.out, find_family)}\n")
+        return 0
     for path in export_checkpoint(args.checkpoint, args.out, find_family):
         sys.stdout.write(f"{path}\n")
     return 0

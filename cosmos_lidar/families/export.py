@@ -6,9 +6,10 @@ CPU, and those of the EMA (empty without one).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import Tensor
 
@@ -70,6 +71,32 @@ def export_checkpoint(checkpoint: Path, folder: Path, find_family: Callable[[str
     with atomic_write(folder / "config.yaml", sync=True) as partial:
         partial.write_text(configuration.read_text(encoding="utf-8"), encoding="utf-8")
     return [*paths, folder / "config.yaml"]
+
+
+def export_nemo(checkpoint: Path, folder: Path, find_family: Callable[[str], Family[Any]]) -> Path:
+    """Write ``iter_N.nemo`` of a checkpoint folder: its options and weights, those of the EMA where it has one.
+
+    Args:
+        checkpoint: folder ``iter_N`` of a run.
+        folder: for the file; made when absent.
+        find_family: returns the family of a name.
+
+    Raises:
+        DataError: no checkpoint folder, or a damaged one.
+        UserError: the family of the checkpoint is unknown here.
+    """
+    from cosmos_lidar.training.nemo_file import write_model
+
+    if not checkpoint.is_dir():
+        raise DataError("no checkpoint folder", file=checkpoint, wanted="a folder iter_N of a run")
+    step = int(verify(checkpoint)["step"])
+    configuration = checkpoint / "config.yaml"
+    family = find_family(str(read_key(configuration, "family")))
+    kind = get_type_hints(importlib.import_module(family.job).make_dry_model)["return"]
+    weights = load_full(checkpoint, "model.") | load_full(checkpoint, "ema.")
+    path = folder / f"iter_{step:09d}.nemo"
+    write_model(path, f"{kind.__module__}.{kind.__name__}", family.load(configuration), weights)
+    return path
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:

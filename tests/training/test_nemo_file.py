@@ -102,3 +102,25 @@ def test_hostile_files_are_refused_and_leave_nothing(tmp_path: Path):
 def test_data_is_for_the_trainer():
     with pytest.raises(UserError, match="passed to Trainer.fit"):
         model_of("dit").setup_training_data({})
+
+
+def test_exported_checkpoints_restore_and_start_new_runs(tmp_path: Path):
+    from cosmos_lidar.cli import main
+    from cosmos_lidar.models.dit import build_dit
+    from cosmos_lidar.models.dit.weights import load_dit_weights
+    from cosmos_lidar.training.overrides import apply_overrides
+
+    family = find_family("dit")
+    options = ["trainer.max_steps=2", "trainer.val_every=0", f"log.root={tmp_path}", "log.tensorboard=false"]
+    run = apply_overrides(family.recipes["debug"](), options)
+    family.train(run)
+    checkpoint = tmp_path / "posttraining" / "diffusion" / "debug" / "checkpoints" / "iter_000000002"
+    for out in (["--nemo"], []):
+        assert main(["export", str(checkpoint), "--out", str(tmp_path / "out"), *out]) == 0
+    model = TrainedModel.restore_from(str(tmp_path / "out" / "iter_000000002.nemo"), map_location=torch.device("cpu"))
+    published = read_tensors(tmp_path / "out" / "iter_000000002_ema_model.pt", "weights")
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, published[f"net.{key}"])
+    network = build_dit(run.model.name, **run.model.shape())
+    load_dit_weights(network, tmp_path / "out" / "iter_000000002.nemo")
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), model.network.parameters(), strict=True))

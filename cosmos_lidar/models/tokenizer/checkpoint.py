@@ -24,7 +24,7 @@ from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
 _WHOLE = ("autoencoder.jit", "autoencoder.pt", "model.pt", "model.safetensors")
-_WANTED = "a tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencoder.pt, iter_N.pt, .safetensors"
+_WANTED = "a tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencoder.pt, iter_N.pt, .safetensors, .nemo"
 
 
 def load_tokenizer(
@@ -116,7 +116,7 @@ def _read(path: Path, ema: bool) -> State:
     if path.suffix == ".jit" or _is_torchscript(path):
         return _read_jit(path)
     content = read_tensors(path, _WANTED)
-    if path.suffix == ".safetensors":
+    if path.suffix in (".safetensors", ".nemo"):
         return content
     if isinstance(content, dict):
         content = content.get("model", content.get("state_dict", content))
