@@ -124,3 +124,16 @@ def test_exported_checkpoints_restore_and_start_new_runs(tmp_path: Path):
     network = build_dit(run.model.name, **run.model.shape())
     load_dit_weights(network, tmp_path / "out" / "iter_000000002.nemo")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), model.network.parameters(), strict=True))
+
+
+def test_tokenizers_are_loaded_from_nemo_files(tmp_path: Path):
+    from cosmos_lidar.files import write_nemo
+    from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
+    from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
+
+    weights = build_tokenizer("CI8x8", channels=32, num_res_blocks=1).state_dict()
+    write_nemo(tmp_path / "x.nemo", "run: {}\n", weights)
+    for load in (load_tokenizer, from_pretrained):
+        loaded = load(str(tmp_path / "x.nemo")).state_dict()
+        assert loaded.keys() == weights.keys()
+        assert all(torch.equal(loaded[key], weights[key]) for key in weights)
