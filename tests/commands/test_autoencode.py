@@ -41,7 +41,7 @@ def test_autoencode_writes_everything(release: Path, jit_pair: list[str], tmp_pa
     assert document["metrics"]["frames"] == 2
     assert _finite(document["metrics"]["published"])
     assert len(document["protocol"]["hash"]) == 12
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_autoencode_without_point_video_all_clips(release: Path, jit_pair: list[str], tmp_path: Path):
