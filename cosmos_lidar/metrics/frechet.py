@@ -74,19 +74,6 @@ class FeatureStatistics:
         self.mean = self.mean + shift * (other.count / count)
         self.count = count
 
-    def state(self) -> np.ndarray:
-        """Return everything as one float64 vector, to be gathered from other ranks."""
-        return np.concatenate(([self.count], self.mean, self.scatter.ravel()))
-
-    @classmethod
-    def from_state(cls, state: np.ndarray, source: str) -> FeatureStatistics:
-        """Return the accumulator whose :meth:`state` is given."""
-        made = cls(source)
-        size = int((np.sqrt(4 * len(state) - 3) - 1) / 2)  # 1 + D + D^2 values
-        made.count, made.mean = int(state[0]), np.array(state[1 : 1 + size])
-        made.scatter = np.array(state[1 + size :]).reshape(size, size)
-        return made
-
     @property
     def covariance(self) -> np.ndarray:
         """(D, D), over count - 1."""
