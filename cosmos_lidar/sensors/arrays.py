@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 Array: TypeAlias = Union[np.ndarray, "torch.Tensor"]
+ArrayT = TypeVar("ArrayT", np.ndarray, "torch.Tensor")  # the same kind goes in and comes out
 
 
 def is_tensor(value: object) -> TypeIs[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.sensors.arrays import Array, is_tensor, namespace
+from cosmos_lidar.sensors.arrays import Array, ArrayT, is_tensor, namespace
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _FAR = 1000.0  # replaces "no return" in the search for the nearest
 PAIR_METHODS = ("scatter_min", "scatter_max", "every_n")
 
 
-def pair_columns(range_m: Array, count: int = 2, method: str = "scatter_min") -> tuple[Array, Array]:
+def pair_columns(range_m: ArrayT, count: int = 2, method: str = "scatter_min") -> tuple[ArrayT, ArrayT]:
     """Merge each run of ``count`` neighboring columns into one.
 
     Args:
@@ -51,7 +51,7 @@ def pair_columns(range_m: Array, count: int = 2, method: str = "scatter_min") ->
     return merged, chosen + (first.to(chosen.device) if is_tensor(chosen) else first)
 
 
-def normalise(range_m: Array, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0) -> Array:
+def normalise(range_m: ArrayT, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0) -> ArrayT:
     """Clip meters to the format's limits and map them to [min_value, 1]; "no return" (0) becomes the lower limit.
 
     Args:
@@ -73,7 +73,9 @@ def normalise(range_m: Array, format: RangeMapFormat, inverse_depth: bool = Fals
     return unit * 2.0 - 1.0 if min_value == -1.0 else unit
 
 
-def denormalise(picture: Array, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0) -> Array:
+def denormalise(
+    picture: ArrayT, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0
+) -> ArrayT:
     """Return meters for normalized values: the inverse of :func:`normalise` (limits stay limits)."""
     low, high = format.min_range_m, format.max_range_m
     unit = (picture + 1.0) / 2.0 if min_value == -1.0 else picture
@@ -82,7 +84,7 @@ def denormalise(picture: Array, format: RangeMapFormat, inverse_depth: bool = Fa
     return unit * (high - low) + low
 
 
-def prepare_range_map(range_m: Array, format: RangeMapFormat, method: str = "scatter_min") -> Array:
+def prepare_range_map(range_m: ArrayT, format: RangeMapFormat, method: str = "scatter_min") -> ArrayT:
     """Return (…, 3, rows * repeat_rows, columns / pair_columns) in [-1, 1], the tokenizer's input image.
 
     Columns are paired, ranges normalized, rows repeated and three equal channels made, in this order.
@@ -102,13 +104,13 @@ def prepare_range_map(range_m: Array, format: RangeMapFormat, method: str = "sca
 
 
 def restore_range_map(
-    picture: Array,
+    picture: ArrayT,
     format: RangeMapFormat,
-    valid: Array | None = None,
+    valid: ArrayT | None = None,
     near_m: float = 0.5,
     far_m: float = 0.5,
     row: str = "published",
-) -> Array:
+) -> ArrayT:
     """Return the range map (…, rows, W) in meters of an image (…, 3, rows * repeat_rows, W); 0 where not valid.
 
     Channels are averaged. Of each group of repeated rows the published code keeps one, number ``repeat_rows // 2``;
@@ -153,10 +155,10 @@ def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tenso
     return picture[None, ..., start : start + width]
 
 
-def _take(groups: Array, chosen: Array) -> Array:
-    if is_tensor(groups) and is_tensor(chosen):
-        return groups.gather(-1, chosen[..., None])[..., 0]
-    return np.take_along_axis(np.asarray(groups), np.asarray(chosen)[..., None], axis=-1)[..., 0]
+def _take(groups: ArrayT, chosen: ArrayT) -> ArrayT:
+    xp = namespace(groups)
+    take = xp.take_along_dim if is_tensor(groups) else xp.take_along_axis
+    return take(groups, chosen[..., None], -1)[..., 0]
 
 
 def _check_ranges(range_m: Array) -> None:
