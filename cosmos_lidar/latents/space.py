@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.models.tokenizer import load_mean_std
+from cosmos_lidar.models.tokenizer import ContinuousTokenizer, Tokenizer, load_mean_std
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
 
@@ -23,7 +23,7 @@ class LatentSpace:
         std: (C,) float32.
     """
 
-    network: nn.Module
+    network: ContinuousTokenizer
     mean: Tensor
     std: Tensor
 
@@ -46,14 +46,14 @@ class LatentSpace:
         return made.float().cpu()
 
 
-def open_space(network: nn.Module, mean_std: Path | None) -> LatentSpace:
+def open_space(network: Tokenizer, mean_std: Path | None) -> LatentSpace:
     """Return the latent space of a tokenizer; latents are not normalized without ``mean_std``.
 
     Raises:
         UserError: a discrete tokenizer.
         DataError: no such file, or not a pair of means and deviations.
     """
-    if network.config.family.startswith("D"):
+    if not isinstance(network, ContinuousTokenizer):
         raise UserError(f"a {network.config.family} tokenizer gives indices: camera-to-lidar diffusion takes CI or CV")
     if mean_std is None:
         channels = network.config.latent_channels

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.sensors import Sensor, prepare_range_map, ray_directions, restore_range_map
 from cosmos_lidar.sensors.range_picture import PAIR_METHODS
 from cosmos_lidar.sensors.sensor import RangeMapFormat
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _CHOICES = {
     "merge_method": PAIR_METHODS,
@@ -108,7 +105,7 @@ class DecodedFrame:
 
 
 def autoencode_clip(
-    tokenizer: nn.Module,
+    tokenizer: Autoencoder,
     clip: Clip,
     options: AutoencodeOptions,
     max_frames: int = -1,
@@ -182,9 +179,19 @@ def _has_return(reference_m: np.ndarray, decoded_m: np.ndarray, options: Autoenc
     return (range_m > protocol.min_range_m + margin_m) & (range_m < protocol.max_range_m - margin_m)
 
 
+class Autoencoder(Protocol):
+    """A tokenizer, or a baseline in its place."""
+
+    def encode(self, x: torch.Tensor, /) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Return latents of images (B, 3, H, W), or (indices, codes)."""
+
+    def decode(self, z: torch.Tensor, /) -> torch.Tensor:
+        """Return images (B, 3, H, W) of latents or codes."""
+
+
 @torch.inference_mode()
 def reconstruct(
-    tokenizer: nn.Module, range_m: torch.Tensor, options: AutoencodeOptions, dtype: torch.dtype = torch.float32
+    tokenizer: Autoencoder, range_m: torch.Tensor, options: AutoencodeOptions, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
     """Return (B, rows, columns) float32 decoded metres of merged range maps (B, rows, columns).
 

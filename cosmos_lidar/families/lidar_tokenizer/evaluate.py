@@ -14,6 +14,7 @@ from cosmos_lidar.clips import Clip
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     AutoencodeOptions,
+    Autoencoder,
     autoencode_clip,
     count_frames,
     full_directions,
@@ -58,6 +59,7 @@ class MeanPicture(nn.Module):
 
     def __init__(self, picture: torch.Tensor) -> None:
         super().__init__()
+        self.picture: torch.Tensor
         self.register_buffer("picture", picture)
 
     @classmethod
@@ -80,7 +82,7 @@ class MeanPicture(nn.Module):
         return self.picture.expand(len(latents), -1, -1, -1)
 
 
-def build_baseline(name: str, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> nn.Module:
+def build_baseline(name: str, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> Autoencoder:
     """Return the baseline ``identity``, ``resize`` or ``mean``; the last one reads all frames of the clips first."""
     if name == "mean":
         return MeanPicture.of(clips, options, max_frames)
@@ -111,7 +113,7 @@ class Evaluation:
 
 
 def evaluate_clips(
-    network: nn.Module,
+    network: Autoencoder,
     clips: Sequence[Clip],
     options: AutoencodeOptions,
     *,

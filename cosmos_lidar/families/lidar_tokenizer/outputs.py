@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def write_outputs(
     Returns:
         The files and folders that were written, without the metrics file (see :func:`~cosmos_lidar.files.write_json`).
     """
-    points, names = output.folder / "points" / scene, []
+    points = output.folder / "points" / scene
+    names: list[str] = []
     stacked = _range_pictures(_named(frames, names), score, quantile_limits(middle_m), output, scene)
     written = [output.folder / "range_map_video" / f"{scene}.mp4", output.folder / "range_map" / scene, points]
     write_video(written[0], stacked, output.fps)
@@ -83,7 +85,7 @@ def _range_pictures(
         ranges = np.concatenate((frame.reference_m, frame.reconstruction_m))
         colours = published_colours(ranges, output.colormap, *limits)
         write_png(output.folder / "range_map" / scene / f"{name}.png", colours)
-        _write_points(output.folder / "points" / scene, name, frame, score.directions)
+        _write_points(output.folder / "points" / scene, name, frame, cast(np.ndarray, score.directions))
         yield colours
 
 

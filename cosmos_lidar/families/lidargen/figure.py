@@ -58,7 +58,8 @@ def three_rows(
         recorded_points: (M, 3) recorded points, drawn left of the generated ones.
     """
     clouds = [("recorded", recorded_points, ORIGINAL_COLOUR), ("generated", made_points, RECONSTRUCTION_COLOUR)]
-    bottom = np.concatenate([_cloud(*cloud) for cloud in clouds if cloud[1] is not None], axis=1)
+    drawn = [_cloud(title, points, colour) for title, points, colour in clouds if points is not None]
+    bottom = np.concatenate(drawn, axis=1)
     top = [np.concatenate([_view(view) for view in views], axis=1)] if views else []
     width = max(bottom.shape[1], made_m.shape[1], *(row.shape[1] for row in top))
     both = [("recorded", recorded_m), ("generated", made_m)]

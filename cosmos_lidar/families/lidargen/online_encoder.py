@@ -42,7 +42,7 @@ class FrameLatents:
         self.cache = LatentCache(config.cache) if config.cache else None
         spaces = (self.lidar, self.image)
         means = [part.tolist() for space in spaces for part in (space.mean, space.std)]
-        self._settings = {"weights": "+".join(weights_hash(space.network) for space in spaces), "means": means}
+        self._weights, self._means = "+".join(weights_hash(space.network) for space in spaces), means
 
     @property
     def lidar_step(self) -> int:
@@ -78,7 +78,8 @@ class FrameLatents:
 
         if self.cache is None:
             return make()[_CANVAS]
-        return self.cache.get_or_make(latent_key(batch.content[number], **self._settings), make)[_CANVAS]
+        key = latent_key(batch.content[number], self._weights, means=self._means)
+        return self.cache.get_or_make(key, make)[_CANVAS]
 
     def _encode(self, lidar: Tensor, pictures: Tensor) -> Tensor:
         step = self.image.network.config.spatial_compression

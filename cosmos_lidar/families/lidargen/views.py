@@ -86,6 +86,7 @@ class FrameViews:
         return [
             MountedCamera(stream.name, stream.model, camera_in_sweep(clip, stream, index, number))
             for stream, number in chosen
+            if stream.model is not None
         ]
 
     def nearest(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:

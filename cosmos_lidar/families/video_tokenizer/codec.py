@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer
+from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer
 from cosmos_lidar.models.tokenizer.streaming import StreamingDecoder, StreamingEncoder
 from cosmos_lidar.models.tokenizer.tiling import Span, fade, spans
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
@@ -61,7 +62,7 @@ class VideoCodec:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Tokenizer,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         chunk: int = 2,
@@ -71,7 +72,7 @@ class VideoCodec:
         config = network.config
         self.step = config.spatial_compression
         self.temporal = isinstance(config, VideoTokenizerConfig)
-        self.frames_per_latent = config.temporal_compression if self.temporal else 1
+        self.frames_per_latent = config.temporal_compression if isinstance(config, VideoTokenizerConfig) else 1
         if window is not None and window < 1:
             raise UserError(f"window {window}: at least 1 latent frame, or None for all")
         if chunk < 1 or (tile is not None and tile < 8 * self.step):
@@ -91,21 +92,22 @@ class VideoCodec:
         Raises:
             DataError: no frames, another type or number of channels, or frames that change their size.
         """
-        parts, count, size, grid = [], 0, None, None
+        parts: list[Tensor] = []
+        count, grid = 0, None
         for block in self._chunks(_checked(frames)):
-            if size is None:
-                size = block.shape[1:3]
-                grid = _Grid(*(-(-side // self.step) for side in size), self.tile)
+            if grid is None:
+                height, width = block.shape[1:3]
+                grid = _Grid(-(-height // self.step), -(-width // self.step), self.tile)
                 encoders = [self._encoder() for _ in grid.tiles]
             count += len(block)
             parts.append(self._encode_chunk(block, grid, encoders))
-        if size is None:
+        if grid is None:
             raise DataError("no frames", wanted="at least one")
         whole = torch.cat(parts, dim=0 if self.discrete else 1)
-        top, left = (grid.rows * self.step - size[0]) // 2, (grid.columns * self.step - size[1]) // 2
-        crop = (0, top, left, count, top + size[0], left + size[1])
+        top, left = (grid.rows * self.step - height) // 2, (grid.columns * self.step - width) // 2
+        crop = (0, top, left, count, top + height, left + width)
         latents, indices = (None, whole) if self.discrete else (whole, None)
-        return EncodedVideo(latents, indices, count, *size, crop)
+        return EncodedVideo(latents, indices, count, height, width, crop)
 
     def decode(self, encoded: EncodedVideo) -> Iterator[np.ndarray]:
         """Yield the video in blocks (t, H, W, 3) uint8, together ``encoded.frames`` pictures.
@@ -115,7 +117,7 @@ class VideoCodec:
         """
         latents = self._codes(encoded)
         self._expect_crop_within(encoded.crop, latents)
-        grid = _Grid(*latents.shape[-2:], self.tile)
+        grid = _Grid(latents.shape[-2], latents.shape[-1], self.tile)
         decoders = [StreamingDecoder(self.network, self.window) if self.temporal else None for _ in grid.tiles]
         first, top, left, last, bottom, right = encoded.crop
         begin = 0
@@ -137,7 +139,8 @@ class VideoCodec:
 
     def _chunks(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield blocks that fill ``chunk`` latents each, whatever the blocks that come in; the last may be shorter."""
-        step, waiting, size = self.frames_per_latent, [], None
+        step, size = self.frames_per_latent, None
+        waiting: list[np.ndarray] = []
         want = 1 + (self.chunk - 1) * step
         for block in blocks:
             if size is not None and block.shape[1:3] != size:
@@ -165,7 +168,7 @@ class VideoCodec:
                 made = part.new_empty((*part.shape[:-2], grid.rows, grid.columns))
             inside = part[..., _kept(rows), _kept(columns)]
             made[..., rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = inside
-        return made
+        return cast(Tensor, made)
 
     @torch.inference_mode()
     def _encode_tile(self, x: Tensor, encoder: StreamingEncoder | None) -> Tensor:
@@ -174,7 +177,7 @@ class VideoCodec:
             made = encoder(x[None])
             return (made[0] if self.discrete else made)[0].cpu()
         made = self.network.encode(x.transpose(0, 1))
-        return made[0].cpu() if self.discrete else made.transpose(0, 1).cpu()
+        return made[0].cpu() if isinstance(made, tuple) else made.transpose(0, 1).cpu()
 
     def _filled(self, block: np.ndarray, grid: _Grid, begun: bool) -> np.ndarray:
         """Repeat edges until pictures fill latents, and the last frame until time does."""
@@ -188,7 +191,7 @@ class VideoCodec:
     def _codes(self, encoded: EncodedVideo) -> Tensor:
         """Return what the decoder takes, (C, t, h, w)."""
         config = self.network.config
-        if self.discrete:
+        if isinstance(self.network, DiscreteTokenizer):
             if encoded.indices is None:
                 raise DataError("continuous latents", wanted=f"indices, for a {config.family} tokenizer")
             return self.network.quantizer.indices_to_codes(encoded.indices.to(self.device)[None])[0].to(self.dtype)
@@ -206,14 +209,14 @@ class VideoCodec:
             made = self._decode_tile(cut, decoder).float().cpu()
             if len(grid.tiles) == 1:
                 return made
-            if total is None:
+            if total is None or weights is None:
                 total = made.new_zeros((*made.shape[:2], grid.rows * self.step, grid.columns * self.step))
                 weights = made.new_zeros(total.shape[-2:])
-            place = tuple(slice(span.start * self.step, span.stop * self.step) for span in (rows, columns))
+            down, across = (slice(span.start * self.step, span.stop * self.step) for span in (rows, columns))
             weight = grid.weight(rows, columns, self.step)
-            total[..., place[0], place[1]] += made * weight
-            weights[place] += weight
-        return total / weights
+            total[..., down, across] += made * weight
+            weights[down, across] += weight
+        return cast(Tensor, total) / cast(Tensor, weights)
 
     def _decode_tile(self, z: Tensor, decoder: StreamingDecoder | None) -> Tensor:
         if decoder is not None:

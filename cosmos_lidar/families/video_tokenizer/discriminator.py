@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -25,8 +27,8 @@ class Adversary:
     def __init__(self, config: AdversarialConfig, optim: OptimConfig) -> None:
         self.config, self.clip_norm = config, optim.clip_norm
         self.network = PatchDiscriminator(config.channels, config.layers)
-        betas = tuple(optim.betas)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), optim.lr, betas, weight_decay=0.0)
+        first, second = optim.betas
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), optim.lr, (first, second), weight_decay=0.0)
 
     def active(self, step: int) -> bool:
         """Tell whether the game has begun at ``step``."""
@@ -64,5 +66,6 @@ class Adversary:
     def _average_gradients(self) -> None:
         if dist.is_initialized() and dist.get_world_size() > 1:
             for parameter in self.network.parameters():
-                dist.all_reduce(parameter.grad)
-                parameter.grad /= dist.get_world_size()
+                gradient = cast(Tensor, parameter.grad)
+                dist.all_reduce(gradient)
+                gradient /= dist.get_world_size()

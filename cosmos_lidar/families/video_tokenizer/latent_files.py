@@ -23,12 +23,13 @@ def write_encoded(path: Path, encoded: EncodedVideo, facts: dict[str, Any]) -> N
     """
     from safetensors.torch import save
 
-    tensors = {"latents": encoded.latents} if encoded.indices is None else {"indices": encoded.indices}
+    both = {"latents": encoded.latents, "indices": encoded.indices}
+    tensors = {name: tensor.contiguous() for name, tensor in both.items() if tensor is not None}
     sizes = {name: value for name, value in asdict(encoded).items() if name not in ("latents", "indices")}
     header = {"cosmos_lidar": json.dumps({**sizes, **facts})}
     try:
         with atomic_write(path) as partial:
-            partial.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, header))
+            partial.write_bytes(save(tensors, header))
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror}", file=path, wanted="a folder to write to") from error
 

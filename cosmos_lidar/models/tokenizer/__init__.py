@@ -12,20 +12,27 @@ if TYPE_CHECKING:
     from cosmos_lidar.models.tokenizer.checkpoint import load_mean_std, load_tokenizer
     from cosmos_lidar.models.tokenizer.config import CONFIGS, TokenizerConfig
     from cosmos_lidar.models.tokenizer.export import export_jit, export_safetensors
-    from cosmos_lidar.models.tokenizer.network import Tokenizer, build_tokenizer
+    from cosmos_lidar.models.tokenizer.network import (
+        ContinuousTokenizer,
+        DiscreteTokenizer,
+        Tokenizer,
+        build_tokenizer,
+    )
     from cosmos_lidar.models.tokenizer.video_config import VIDEO_CONFIGS, VideoTokenizerConfig
 
 _MODULES = {
     "checkpoint": ("load_mean_std", "load_tokenizer"),
     "config": ("CONFIGS", "TokenizerConfig"),
     "export": ("export_jit", "export_safetensors"),
-    "network": ("Tokenizer", "build_tokenizer"),
+    "network": ("ContinuousTokenizer", "DiscreteTokenizer", "Tokenizer", "build_tokenizer"),
     "video_config": ("VIDEO_CONFIGS", "VideoTokenizerConfig"),
 }
 
 __all__ = [
     "CONFIGS",
     "VIDEO_CONFIGS",
+    "ContinuousTokenizer",
+    "DiscreteTokenizer",
     "Tokenizer",
     "TokenizerConfig",
     "VideoTokenizerConfig",

@@ -56,6 +56,10 @@ class Tokenizer(nn.Module):
         self.quant_conv = conv1(config.z_channels, config.latent_channels)
         self.post_quant_conv = conv1(config.latent_channels, config.z_channels)
 
+    def encode(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return latents, or (indices, codes) of a discrete tokenizer."""
+        raise NotImplementedError
+
     def decode(self, z: Tensor) -> Tensor:
         """Return the reconstruction (B, in_channels, h c, w c) of latents or codes (B, latent_channels, h, w).
 
