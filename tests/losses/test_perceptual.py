@@ -161,5 +161,5 @@ def test_pictures_that_do_not_fit_the_network_are_refused(perceptual: Perceptual
         perceptual(torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32))
     with pytest.raises(DataError, match=r"mask of \(1, 32, 32\)"):
         perceptual(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 32, 32))
-    with pytest.raises(DataError, match="3 pictures for clips of 2"):
+    with pytest.raises(DataError, match="3 images for clips of 2"):
         perceptual.gram(*frames(), frames=2)

@@ -38,8 +38,8 @@ def test_colour_of_marked_pixels_only():
         ((2, 3, 8, 1), None, "images of (2, 3, 8, 1) and (2, 3, 8, 8)"),
         ((2, 1, 8, 8), None, "images of (2, 1, 8, 8) and (2, 3, 8, 8)"),
         ((2, 3, 8, 8), (2, 8, 8), "mask of (2, 8, 8) for images of (2, 3, 8, 8) Expected: (2, 1, 8, 8)"),
-        ((2, 3, 8, 8), (2, 3, 8, 8), "mask of (2, 3, 8, 8) for pictures"),
-        ((2, 3, 8, 8), (1, 1, 8, 8), "mask of (1, 1, 8, 8) for pictures"),
+        ((2, 3, 8, 8), (2, 3, 8, 8), "mask of (2, 3, 8, 8) for images"),
+        ((2, 3, 8, 8), (1, 1, 8, 8), "mask of (1, 1, 8, 8) for images"),
     ],
 )
 def test_shapes_that_would_be_stretched_are_refused(y: tuple[int, ...], mask: tuple[int, ...] | None, message: str):

@@ -79,8 +79,8 @@ def test_error_map_marks_lost_and_invented_returns():
     [
         (lambda: range_map_image(np.zeros((2, 3, 4))), r"shape \(rows, columns\), this array \(2, 3, 4\)"),
         (lambda: range_map_image(np.zeros((2, 3)), near_m=50, far_m=5), "0 < near_m < far_m"),
-        (lambda: error_map_image(np.zeros((2, 3)), np.zeros((2, 4))), r"wanted, not \(2, 3\) and \(2, 4\)"),
-        (lambda: stack_pictures([]), "no pictures"),
+        (lambda: error_map_image(np.zeros((2, 3)), np.zeros((2, 4))), r"one shape, got \(2, 3\) and \(2, 4\)"),
+        (lambda: stack_pictures([]), "no images"),
         (lambda: stack_pictures([np.zeros((4, 4))]), r"this array \(4, 4\)"),
     ],
 )

@@ -21,7 +21,7 @@ from tests.models.tokenizer.reference import small_tokenizer
         ("CI8x8", {"channels_mult": 4}, "channels_mult=4: expected a list of int, each at least 1"),
         ("CI8x8", {"channels_mult": (1, 0, 1)}, "channels_mult=(1, 0, 1): expected a list of int"),
         ("CI8x8", {"attn_resolutions": 32}, "attn_resolutions=32: expected a list of int"),
-        ("CI8x8", {"dropout": 1.0}, "dropout=1.0: at least 0 and less than 1"),
+        ("CI8x8", {"dropout": 1.0}, "dropout=1.0: expected at least 0 and less than 1"),
         ("DI8x8", {"levels": (8, 8)}, "levels=(8, 8) for latent_channels=6: expected one level per channel"),
         ("DI8x8", {"levels": (8, 1, 8, 5, 5, 5)}, "levels=(8, 1, 8, 5, 5, 5): expected a list of int, each at least 2"),
         ("DI8x8", {"levels": (99,) * 6}, "make 941,480,149,401 codes: at most 16,777,216"),
