@@ -285,7 +285,7 @@ def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
         "sensor uniform64": [*words, "--images", write, write, "--sensor", "uniform64"],
         "0 steps": [*words, "--data", made / "drives", "--ddim_iters", 0],
         "2 processes for each piece of work, of 1": [*words, "--data", made / "drives", "--context_parallel_size", 2],
-        "--experiment other: recipes/lidargen.py has text2world": [*words, "--data", made, "--experiment", "other"],
+        "--experiment other: valid: text2world": [*words, "--data", made, "--experiment", "other"],
         "unknown option 'model.nam'": [*words, "--data", made / "drives", "--", "model.nam=faditv2_7b"],
     }  # fmt: skip
     for message, line in wrong.items():
@@ -313,7 +313,7 @@ def test_a_checkpoint_without_its_configuration(made: Path, checkpoint: Path, ca
         assert command(*words, *named, *network) == 0
         captured = capsys.readouterr()
         assert "lidar=(8, 16)" in captured.out
-        assert "the network is that of --experiment debug" in " ".join(captured.err.split())
+        assert "using --experiment debug" in " ".join(captured.err.split())
     assert command(*words) == 2
     assert "unknown" in capsys.readouterr().err  # the published network has other weights
 
@@ -371,7 +371,7 @@ def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkp
     assert "skipped" in captured.err
     assert len(list((made / "of_short").glob("*.npz"))) == 5
     assert command(*words, "--data", made / "short", "--save_dir", made / "none", "--tolerance", 0.0001) == 2
-    assert "no sweep could be made" in capsys.readouterr().err
+    assert "no sweep could be generated" in capsys.readouterr().err
 
 
 def test_published_sizes():
