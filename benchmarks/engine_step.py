@@ -25,7 +25,7 @@ from torch.autograd import DeviceType
 
 from cosmos_lidar import kernels
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.parallel.apply import parallelise
+from cosmos_lidar.parallel.apply import parallelize
 from cosmos_lidar.parallel.clip import clip_gradients
 from cosmos_lidar.parallel.mesh import NAMES, check_plan, make_mesh, mesh_sizes, process_count, start_processes
 from cosmos_lidar.training.measure.memory import give_memory_back
@@ -94,7 +94,7 @@ def train(case: Case) -> Measured:
     network = make_network(case.network, device)
     plan = network.parallel_plan()
     check_plan(sizes, plan)
-    parallelise(network, plan, mesh, recompute=case.recompute, compile=case.compile, precision=case.precision)
+    parallelize(network, plan, mesh, recompute=case.recompute, compile=case.compile, precision=case.precision)
     step = make_step(network, make_batch(case, case.latents[0] // sizes.data, device))
     times = [seconds(step, device) for _ in range(case.steps + 1)]
     measured = Measured(times[0], times[1:], peak_mib(device) - before, float(step()))

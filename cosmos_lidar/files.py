@@ -107,11 +107,19 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
     try:
         if safe:
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and _is_plain_archive(path))
     except Exception as error:  # of other kinds of files the readers make errors of any kind, IndexError too
         kind = "a safetensors file" if safe else "a checkpoint that is safe to read"
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
         raise DataError(f"not {kind} ({reason:.160})", file=path, wanted=wanted) from error
+
+
+def _is_plain_archive(path: Path) -> bool:
+    """Whether a file is a zip archive whose members are not compressed, as torch writes it: it can be mapped."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
 
 
 def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:

@@ -7,6 +7,7 @@ CPU, and those of the EMA (empty without one).
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import atomic_write, read_tensors
+from cosmos_lidar.models.dit.lora import has_lora
 from cosmos_lidar.models.tokenizer.export import PREFIX, export_weights
 from cosmos_lidar.parallel.ranks import is_first
+from cosmos_lidar.training.checkpoint.callback import frozen_norm, trained_state
 from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
 from cosmos_lidar.training.checkpoint.manifest import verify
-from cosmos_lidar.training.checkpoint.reading import load_full
+from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.model import TrainedModel
@@ -31,6 +34,8 @@ ExportWeights = Callable[[dict[str, Tensor], dict[str, Tensor], Path, int], list
 def export_trained(export: ExportWeights, model: TrainedModel, ema: Ema | None, folder: Path, step: int) -> None:
     """Gather the full weights of a model in training on rank 0 and export them. Collective: call on all ranks.
 
+    Of a network with low-rank updates whose checkpoints hold trained parameters only, these alone are exported.
+
     Args:
         export: ``export_weights`` of the family.
         model: in training, sharded or not.
@@ -38,7 +43,8 @@ def export_trained(export: ExportWeights, model: TrainedModel, ema: Ema | None, 
         folder: for the files.
         step: of the training.
     """
-    weights = full_tensors(model.network.state_dict())
+    adapters_only = model.run.trainer.checkpoint_trained_only and has_lora(model.network)
+    weights = full_tensors(trained_state(model.network) if adapters_only else model.network.state_dict())
     average = full_tensors(ema.average) if ema is not None else {}
     if is_first():
         export(weights, average, folder, step)
@@ -66,6 +72,9 @@ def export_checkpoint(checkpoint: Path, folder: Path, find_family: Callable[[str
     configuration = checkpoint / "config.yaml"
     family = find_family(str(read_key(configuration, "family")))
     state, average = load_full(checkpoint, "model."), load_full(checkpoint, "ema.")
+    norm = load_state(checkpoint).get("frozen_norm")
+    if norm is not None:
+        state = _frozen_weights(family, configuration, norm) | state
     folder.mkdir(parents=True, exist_ok=True)
     paths = family.export_weights(state, average, folder, int(manifest["step"]))
     with atomic_write(folder / "config.yaml", sync=True) as partial:
@@ -97,6 +106,18 @@ def export_nemo(checkpoint: Path, folder: Path, find_family: Callable[[str], Fam
     path = folder / f"iter_{step:09d}.nemo"
     write_model(path, f"{kind.__module__}.{kind.__name__}", family.load(configuration), weights)
     return path
+
+
+def _frozen_weights(family: Family[Any], configuration: Path, norm: float) -> dict[str, Tensor]:
+    """Return the weights that a run started from, for a checkpoint that holds its trained parameters only."""
+    network = family.make_network(family.load(configuration))
+    found = frozen_norm(network)
+    if not math.isclose(found, norm, rel_tol=1e-5):
+        raise DataError(
+            f"the frozen weights of the checkpoint have norm {norm:.6g}, those found {found:.6g}", file=configuration,
+            key="model.checkpoint", wanted="the weights that the run started from",
+        )  # fmt: skip
+    return network.state_dict()
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:

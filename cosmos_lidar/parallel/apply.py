@@ -16,16 +16,19 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from cosmos_lidar import kernels
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.kernels.choice import obstacle
+from cosmos_lidar.models.dit.lora import LoraLinear, has_lora
 from cosmos_lidar.models.plan import ParallelPlan
 from cosmos_lidar.parallel.context import BACKENDS, SequenceSplit
+from cosmos_lidar.parallel.lora import LoraColwise, LoraRowwise
 from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, shard_mesh
 from cosmos_lidar.parallel.spatial import split_width
 
+_KEEP_BELOW = 2e9  # bytes of whole gradients that a rank keeps between accumulated batches with reduce=auto
 # What `recompute=selective` keeps: attention is the costly part to compute again, and its output is small.
 _KEPT = ("scaled_dot_product", "all_to_all", "all_gather")
 
 
-def parallelise(
+def parallelize(
     network: nn.Module,
     plan: ParallelPlan,
     mesh: DeviceMesh | None,
@@ -54,7 +57,7 @@ def parallelise(
             does so, with the matrix products of the plan's layers in FP8.
 
     Raises:
-        UserError: ``fp8`` without TransformerEngine and CUDA, or with split layers.
+        UserError: ``fp8`` without TransformerEngine and CUDA, or with split layers or low-rank updates.
     """
     if precision == "fp8":
         use_fp8(network, plan, mesh)
@@ -76,6 +79,8 @@ def use_fp8(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> None:
     """Exchange the large linear layers for TransformerEngine's; parameters keep their names and values."""
     if mesh["tensor"].size() > 1:
         raise UserError("trainer.precision=fp8 and parallel.tensor > 1 exclude each other: parallel.tensor=1")
+    if has_lora(network):
+        raise UserError("trainer.precision=fp8 and model.lora exclude each other: trainer.precision=bf16")
     if problem := obstacle("te", torch.device(mesh.device_type)):
         raise UserError(f"trainer.precision=fp8: {problem}; trainer.precision=bf16 works without")
     network.to(mesh.device_type)
@@ -87,10 +92,14 @@ def split_layers(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> No
 
     Norms that work on single heads see only a part of these: their weights stay whole, and the gradients are summed.
     """
-    layers: dict[str, Any] = {name: ColwiseParallel() for name in plan.column}
-    layers |= {name: RowwiseParallel() for name in plan.row}
+    adapted = {name for name, module in network.named_modules() if isinstance(module, LoraLinear)}
+    layers: dict[str, Any] = {name: LoraColwise() if name in adapted else ColwiseParallel() for name in plan.column}
+    layers |= {name: LoraRowwise() if name in adapted else RowwiseParallel() for name in plan.row}
     layers |= {name: SequenceParallel(sequence_dim=2, use_local_output=True) for name in plan.head_norms}
+    trained = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     parallelize_module(network, mesh, layers)
+    for name, parameter in network.named_parameters():  # SequenceParallel trains frozen weights
+        parameter.requires_grad_(trained[name])
 
 
 def split_samples(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, attention: str) -> None:
@@ -145,6 +154,29 @@ def shard_weights(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, prec
         register_fsdp_forward_method(network, method)
 
 
+def sync_gradients(network: nn.Module, last: bool, when: str) -> None:
+    """Choose whether the next backward pass reduces gradients over ranks or keeps them for the following ones.
+
+    Copies of sharded weights (``data_replicate``) are reduced in the last pass only, which needs no further memory.
+
+    Args:
+        network: sharded, or of one process.
+        last: of the accumulated backward passes of a step.
+        when: ``each`` reduces shards in every pass, ``last`` once, which keeps whole gradients in memory until then;
+            ``auto``: ``last`` where these take less than 2 GB.
+    """
+    if not isinstance(network, FSDPModule):
+        return
+    network.set_is_last_backward(last)
+    network.set_requires_gradient_sync(last or when == "each" or (when == "auto" and not _small_gradients(network)))
+    network.set_requires_all_reduce(last)
+
+
+def _small_gradients(network: nn.Module) -> bool:
+    trained = (parameter for parameter in network.parameters() if parameter.requires_grad)
+    return 4 * sum(parameter.numel() for parameter in trained) < _KEEP_BELOW
+
+
 def reshard(network: nn.Module) -> None:
     """Let go of gathered weights: after a forward pass without backward the outermost ones are still there."""
     for module in network.modules():
@@ -161,3 +193,6 @@ def _checkpointed(forward: Callable, context: dict[str, Callable], *args: Any, *
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     return checkpoint(forward, *args, use_reentrant=False, **context, **kwargs)
+
+
+parallelise = parallelize  # the name that it had

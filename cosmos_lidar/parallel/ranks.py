@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from cosmos_lidar.errors import UserError
@@ -17,6 +18,15 @@ def gather_objects(own: Any) -> list[Any]:
     everyone: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, own)
     return everyone
+
+
+def mean_over_ranks(value: float, device: torch.device) -> float:
+    """Return the mean of ``value`` over all ranks, float64; every rank calls this."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return float(total) / dist.get_world_size()
 
 
 def lend(own: Any) -> Any:

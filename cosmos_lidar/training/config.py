@@ -61,6 +61,9 @@ class ParallelConfig:
     attention: Literal["ulysses", "gather", "ring"] = setting(
         "ulysses", "context > 1: ulysses (all-to-all over heads), gather (keys and values) or ring attention"
     )
+    reduce: Literal["auto", "each", "last"] = setting(
+        "auto", "gradients of accumulated batches are reduced after each or the last one; auto: by their size"
+    )
     recompute: Literal["none", "selective", "full"] = setting(
         "none", "activation checkpointing: none, selective (attention is kept) or full"
     )
@@ -111,6 +114,9 @@ class TrainerConfig:
     keep_last: int = setting(3, "full checkpoints to keep; 0 for all. Exports are always kept")
     keep_best: int = setting(0, "full checkpoints to keep beside these: those with the best best_metric")
     best_metric: str = setting("val/loss", "a column of metrics.csv, low is good; -NAME where high is good")
+    checkpoint_trained_only: bool = setting(
+        False, "checkpoints, EMA and exports hold trained parameters only; frozen ones come from model.checkpoint again"
+    )
     export: bool = setting(True, "write iter_N.pt and the other exports beside every checkpoint")
     resume: str = setting("auto", "auto: resume from the newest checkpoint of the run folder; a checkpoint; or none")
     hang_timeout_s: float = setting(1800.0, "a step that takes longer writes all stacks and ends the run; 0 waits")

@@ -37,20 +37,25 @@ def decay_at(config: EmaConfig, step: int) -> float:
 
 
 class Ema(Callback):
-    """Keep e = decay * e + (1 - decay) * p of every trained parameter of ``model.network`` after each step.
+    """EMA of the parameters of ``model.network``: e = decay * e + (1 - decay) * p after each step.
 
-    The average starts as a copy of the weights that training starts from, is kept in fp32 whatever the precision of the
-    weights, and is part of every checkpoint.
+    The EMA starts as a copy of the weights that training starts from, is kept in fp32 whatever the precision of the
+    weights, sharded as they are, and is part of every checkpoint.
+
+    Args:
+        config: decay of the EMA.
+        trained_only: leave out frozen parameters, whose EMA is their value.
     """
 
-    def __init__(self, config: EmaConfig) -> None:
-        self.config = config
+    def __init__(self, config: EmaConfig, trained_only: bool = False) -> None:
+        self.config, self.trained_only = config, trained_only
         self.average: dict[str, torch.Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the first copy."""
         for name, parameter in pl_module.network.named_parameters():
-            self.average[name] = parameter.detach().to(torch.float32, copy=True)
+            if parameter.requires_grad or not self.trained_only:
+                self.average[name] = parameter.detach().to(torch.float32, copy=True)
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -59,15 +64,17 @@ class Ema(Callback):
         """Move the average towards the new weights."""
         averages, weights = [], []
         for name, parameter in pl_module.network.named_parameters():
-            averages.append(local_part(self.average[name]))
-            weights.append(local_part(parameter.detach()).float())
+            if name in self.average:
+                averages.append(local_part(self.average[name]))
+                weights.append(local_part(parameter.detach()).float())
         torch._foreach_lerp_(averages, weights, 1.0 - decay_at(self.config, trainer.global_step - 1))
 
     @contextmanager
     def swapped_in(self, network: nn.Module) -> Iterator[None]:
         """Let ``network`` have the averaged weights inside the ``with`` block, and its own again afterwards."""
         reshard(network)
-        own = {name: local_part(parameter.detach()).clone() for name, parameter in network.named_parameters()}
+        parameters = dict(network.named_parameters())
+        own = {name: local_part(parameters[name].detach()).clone() for name in self.average}
         _copy_into(network, self.average)
         try:
             yield
@@ -78,5 +85,6 @@ class Ema(Callback):
 
 @torch.no_grad()
 def _copy_into(network: nn.Module, values: dict[str, torch.Tensor]) -> None:
-    for name, parameter in network.named_parameters():
-        local_part(parameter).copy_(local_part(values[name]))
+    parameters = dict(network.named_parameters())
+    for name, value in values.items():
+        local_part(parameters[name]).copy_(local_part(value))

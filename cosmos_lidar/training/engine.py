@@ -28,14 +28,14 @@ from cosmos_lidar.parallel.mesh import (
 )
 from cosmos_lidar.parallel.ranks import from_first
 from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
-from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume
+from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume, trained_state
 from cosmos_lidar.training.checkpoint.manifest import checkpoint_step
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import AnyConfig, LogConfig, accumulation
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals
-from cosmos_lidar.training.measure.flops import peak_tflops, training_flops
+from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import save_config
@@ -104,20 +104,28 @@ class RunResult:
 
 
 class Steps:
-    """The training loader as a sized iterable.
+    """The training loader as a sized iterable of steps: batches, or lists of batches to accumulate.
 
     Lightning draws one batch ahead from loaders without a length; the state in a checkpoint would then be one batch
     further than the training.
+
+    Args:
+        loader: endless.
+        steps: length.
+        accumulate: batches of one step; lists of that many are yielded where it is above 1.
     """
 
-    def __init__(self, loader: Any, steps: int) -> None:
-        self.loader, self.steps = loader, steps
+    def __init__(self, loader: Any, steps: int, accumulate: int = 1) -> None:
+        self.loader, self.steps, self.accumulate = loader, steps, accumulate
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.loader)
+        batches = iter(self.loader)
+        if self.accumulate == 1:
+            return batches
+        return ([next(batches) for _ in range(self.accumulate)] for _ in range(self.steps))
 
 
 def run_folder(run: AnyConfig) -> Path:
@@ -238,17 +246,21 @@ class Session(Generic[ConfigT]):
             UserError: a network that cannot be split over this mesh, unusable data, or a loss that is not finite.
         """
         run, folder, resume = self.run, self.folder, self.resume
+        if resume is not None:
+            trained_only = run.trainer.checkpoint_trained_only
+            job.model.resumed = (trained_state if trained_only else nn.Module.state_dict)(job.model.network).keys()
         check_plan(self.sizes, job.model.network.parallel_plan(), run.parallel.attention)
         if process_rank() == 0:
             save_config(run, folder / "config.yaml")
             save_config(run, folder / "checkpoints" / "config.yaml")
-        stop = StopSignals(job.model.votes)
+        stop = StopSignals(job.model.flags)
         callbacks = [*_make_callbacks(run, job, self.sizes, folder, resume, stop), *watchers]
         trainer = _make_trainer(run, self.sizes, self.on_gpu, callbacks)
         _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
         _announce(job, self.sizes, resume, folder)
         rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
-        trainer.fit(job.model, train_dataloaders=Steps(job.train, run.trainer.max_steps * rounds))
+        steps = Steps(job.train, run.trainer.max_steps * rounds, run.trainer.accumulate)
+        trainer.fit(job.model, train_dataloaders=steps)
         return RunResult(folder, trainer.global_step, stop.received)
 
 
@@ -283,7 +295,7 @@ def _make_callbacks(
 ) -> list[Any]:
     """Return the callbacks, in execution order: EMA, stop signals, logging, validation, checkpoint, hang watch."""
     every, model = run.trainer, job.model
-    ema = Ema(run.model.ema) if run.model.ema.enabled else None
+    ema = Ema(run.model.ema, every.checkpoint_trained_only) if run.model.ema.enabled else None
     log = RunLog(folder / "metrics.csv", every.log_every, model.columns, model.val_columns, step_size(run, job, sizes))
     validate = [] if job.val is None else [Validate(job.val, every.val_every, every.val_at_start, log, ema)]
     store = CheckpointStore(
@@ -308,10 +320,19 @@ def _make_callbacks(
 
 def step_size(run: AnyConfig, job: Job, sizes: MeshSizes) -> StepSize:
     """Return what one step of the whole run is made of."""
-    samples = job.batch_size * sizes.data
-    flops = samples * training_flops(job.model.network, job.model.meta_inputs())
-    peak = peak_tflops(run.log.peak_tflops, run.trainer.precision)
-    return StepSize(samples, samples * job.model.tokens_per_sample(), flops, sizes.world, peak)
+    model, samples = job.model, job.batch_size * run.trainer.accumulate * sizes.data
+    items, flops = model.items_per_sample(), model.flops_per_sample()
+    if flops is None and process_rank() == 0:
+        logger.info("FLOPs are not counted: %s", model.flops_unknown)
+    return StepSize(
+        samples=samples,
+        items=None if items is None else samples * items,
+        flops=None if flops is None else samples * flops,
+        ranks=sizes.world,
+        peak_tflops=peak_tflops(run.log.peak_tflops, run.trainer.precision),
+        item_name=model.item_name,
+        same_data=sizes.world // sizes.data,
+    )
 
 
 def _make_trainer(run: AnyConfig, sizes: MeshSizes, on_gpu: bool, callbacks: list[Any]) -> Trainer:

@@ -21,7 +21,7 @@ from cosmos_lidar.training.overrides import load_config
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from cosmos_lidar.training.engine import DataShare, Job, RunResult
     from cosmos_lidar.training.model import TrainedModel
@@ -105,6 +105,13 @@ class Family(Generic[ConfigT]):
             share: the part of the data that this rank reads.
         """
         return self._module().make_job(run, folder, share)
+
+    def make_network(self, run: ConfigT) -> nn.Module:
+        """Return the network with the weights that a run starts from, whole, on the CPU."""
+        import torch
+
+        torch.manual_seed(run.trainer.seed)
+        return self._module().make_network(run)
 
     def make_dry_model(self, run: ConfigT) -> TrainedModel:
         """Return the model of a run without weights and without reading data, for predictions."""

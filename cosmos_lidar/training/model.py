@@ -6,7 +6,7 @@ A family adds ``step`` (loss of a batch) and the validation to :class:`TrainedMo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,20 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
-from cosmos_lidar.parallel.apply import parallelise
+from cosmos_lidar.parallel.apply import parallelize, sync_gradients
 from cosmos_lidar.parallel.clip import clip_gradients
-from cosmos_lidar.parallel.ranks import gather_objects
+from cosmos_lidar.parallel.materialize import WeightSource, fill, local_device, materialize
+from cosmos_lidar.parallel.ranks import gather_objects, mean_over_ranks
+from cosmos_lidar.training.batches import clips_of, sample_count
 from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.config import OptimConfig, Run
 from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
-from cosmos_lidar.training.guards.nonfinite import dump_batch, first_bad_gradient, first_bad_output
-from cosmos_lidar.training.guards.step_flags import Votes
+from cosmos_lidar.training.guards.nonfinite import dump_batches, first_bad_gradient, first_bad_output
+from cosmos_lidar.training.guards.step_flags import StepFlags
+from cosmos_lidar.training.measure.flops import count_training_flops, on_meta
 from cosmos_lidar.training.measure.step_clock import StepClock
 from cosmos_lidar.training.nemo_file import NemoFile
+from cosmos_lidar.training.validation import pooled_means
 
 
 class TrainedModel(ModelPT):
@@ -39,24 +43,40 @@ class TrainedModel(ModelPT):
         folder: of the run; batches of failed steps are written below it.
 
     Attributes:
-        step_values: numbers of the last step, for the log; ``loss`` among them.
-        skipped: steps that the spike guard left out.
-        roll_back: the last step's loss jumped and the run is to go back to its last checkpoint.
+        columns: names of the values that :meth:`step` returns, as columns of the log.
+        val_columns: names of the values that :meth:`pool_validation` returns.
+        item_name: what throughput is counted in beside samples: tokens, voxels or points.
+        flops_unknown: why FLOPs are not counted; empty where they are.
+        weights: where the weights come from, of a network on the meta device; the first that has a name.
+        resumed: tensors of the network that a checkpoint gives their values afterwards.
+        frozen: networks that take part in a step and are not trained (losses, tokenizers): in eval mode, without
+            gradients, on the model's device, and not in checkpoints.
+        step_values: values of the last step, for the log; ``loss`` among them.
+        items_seen: items of all batches that this rank has trained on.
+        skipped: steps without an update, as their loss jumped.
+        roll_back: the last step's loss jumped and the run is to resume from its last checkpoint.
         clock: where the time of the steps goes.
     """
 
     columns: tuple[str, ...] = ("loss",)
     val_columns: tuple[str, ...] = ()
+    item_name: str = "tokens"
+    flops_unknown: str = ""
 
     def __init__(self, run: Run, network: nn.Module, folder: Path) -> None:
         super().__init__(cfg=OmegaConf.create({"run": asdict(run)}))
         self._save_restore_connector = NemoFile()
         self.run, self.network, self.folder = run, network, folder
-        self.votes, self.spikes = Votes(), SpikeGuard(run.guard)
+        self.flags, self.spikes = StepFlags(), SpikeGuard(run.guard)
+        self.weights: Sequence[WeightSource] = ()
+        self.resumed: Collection[str] = ()
+        self.frozen: list[nn.Module] = []  # a plain list: they are no part of the model's own modules
         self.step_values: dict[str, Any] = {}
-        self.skipped, self.roll_back = 0, False
+        self.items_seen, self.skipped, self.roll_back = 0, 0, False
         self.clock = StepClock()
-        self._spread = False
+        self._configured = False
+        self._batches: list[Any] = []
+        self._before: object = None
 
     # --- what a family provides
 
@@ -64,54 +84,170 @@ class TrainedModel(ModelPT):
         """Return ``loss`` of a batch and its parts, each a scalar."""
         raise NotImplementedError
 
-    def meta_inputs(self) -> tuple[Tensor, ...]:
-        """Return what ``network.forward`` takes for one training sample, as tensors on the ``meta`` device."""
-        raise NotImplementedError
+    def inputs(self, batch: Any) -> dict[str, Any]:
+        """Return the keyword arguments that ``network.forward`` takes for a batch.
+
+        A model without them has no FLOPs in its log.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no inputs(batch)")
 
     def example_batch(self, count: int) -> Any:
         """Return ``count`` training samples of zeros, of the shapes that ``step`` takes."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no example_batch(count)")
 
-    def tokens_per_sample(self) -> int:
-        """Return the latent positions of one training sample."""
-        raise NotImplementedError
+    def items_per_sample(self) -> int | None:
+        """Return the items (:attr:`item_name`) of one sample; None where each batch has its own number."""
+        return None
+
+    def items_of(self, batch: Any) -> int:
+        """Return the items of a batch."""
+        return (self.items_per_sample() or 0) * sample_count(batch)
+
+    def loss_weight(self, batch: Any) -> float:
+        """Return the number of what the loss of a batch is a mean over; the number of its samples.
+
+        Accumulated batches count in proportion. A family whose number differs from batch to batch, such as the points
+        of a sweep, returns that number: the loss of a step is then the mean over all of them, on all ranks together.
+        """
+        return float(sample_count(batch))
 
     def further_tensors(self) -> dict[str, Tensor]:
-        """Return what checkpoints are to hold beside network, optimizer and average, by name; filled in on resume."""
+        """Return what checkpoints hold beside network, optimizer and EMA, by name; filled in place on resume."""
         return {}
 
-    def judges(self) -> list[nn.Module]:
-        """Return further networks that take part in a step and are no part of the trained one."""
+    def frozen_modules(self) -> list[nn.Module]:
+        """Return the networks that take part in a step and are not trained."""
+        return self.frozen
+
+    def auxiliary_modules(self) -> list[nn.Module]:
+        """Return networks that train themselves inside :meth:`step`, such as a discriminator."""
         return []
+
+    # --- derived from these; a family may replace them
+
+    def example_inputs(self) -> dict[str, Any]:
+        """Return :meth:`inputs` of one sample, its tensors on the ``meta`` device."""
+        inputs = self.inputs(self.example_batch(1))
+        return {name: on_meta(value) for name, value in inputs.items()}
+
+    def flops_per_sample(self) -> int | None:
+        """Return the model FLOPs of one training sample, or None, with the reason in :attr:`flops_unknown`.
+
+        Raises:
+            UserError: the network cannot take the sizes of the samples.
+        """
+        if self.flops_unknown:
+            return None
+        count, self.flops_unknown = count_training_flops(self.network, self.example_inputs)
+        return count
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return sums over one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
+        weight = self.loss_weight(batch)
+        return {"count": weight, **{name: float(value) * weight for name, value in self.step(batch).items()}}
+
+    def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the ``val/`` values of all batches of all ranks, weighted by their ``count``."""
+        return pooled_means(results, self.columns)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch by its own ``to``; of a list of batches each moves when its turn comes."""
+        return batch if isinstance(batch, list) else batch.to(device)
 
     # --- the same for all
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """What activations are computed in."""
+        """Type that activations are computed in."""
         return torch.float32 if self.run.trainer.precision == "fp32" else torch.bfloat16
 
     def configure_model(self) -> None:
-        """Spread the network over the mesh, once."""
-        if self._spread:
+        """Parallelize the network over the mesh and load its weights, once; each rank its shards alone."""
+        if self._configured:
             return
-        self._spread = True
+        self._configured = True
+        if self.run.trainer.precision == "fp8":  # TransformerEngine's layers take over weights that are there
+            self._load_weights("cpu")
+        self.parallelize()
+        mesh = self._device_mesh
+        self._load_weights(self.trainer.strategy.root_device if mesh is None else local_device(mesh.device_type))
+
+    def _load_weights(self, device: torch.device | str) -> None:
+        materialize(self.network, device)
+        fill(self.network, self.weights, self.resumed)
+        self.weights = ()
+
+    def parallelize(self) -> None:
+        """Parallelize the network over the mesh; its parameters may be on the meta device."""
         config = self.run.parallel
         options = {"attention": config.attention, "recompute": config.recompute, "compile": config.compile}
         plan = self.network.parallel_plan()
-        parallelise(self.network, plan, self._device_mesh, precision=self.run.trainer.precision, **options)
+        parallelize(self.network, plan, self._device_mesh, precision=self.run.trainer.precision, **options)
+
+    def on_fit_start(self) -> None:
+        """Move the frozen and auxiliary networks to where the model is."""
+        super().on_fit_start()
+        self.prepare_frozen()
+        for network in (*self.frozen_modules(), *self.auxiliary_modules()):
+            network.to(self.device)
+
+    def prepare_frozen(self) -> None:
+        """Put the frozen networks into eval mode, without gradients."""
+        for network in self.frozen_modules():
+            network.eval().requires_grad_(False)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of one batch."""
-        self._batch, self._before = batch, random_state(with_cuda=self.device.type == "cuda")
-        values = self.step(batch)
-        self.step_values = {name: value.detach() for name, value in values.items()}
-        return values["loss"]
+        """Return the loss of one batch, or of the last of several whose gradients are accumulated.
+
+        Args:
+            batch: of the loader, or a list of ``trainer.accumulate`` such.
+            batch_idx: number of the step.
+        """
+        self._batches = batch if isinstance(batch, list) else [batch]
+        self._before = random_state(with_cuda=self.device.type == "cuda")
+        loss, self.step_values = self.run_batches(self._batches, self._loss_shares())
+        return loss
+
+    def run_batches(self, batches: list[Any], shares: list[float]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run forward and backward of all ``batches``, of the last one forward alone.
+
+        Args:
+            batches: of one step.
+            shares: of each in the loss of the step.
+
+        Returns:
+            (loss of the last one, to be differentiated; the values of the step, without gradient).
+        """
+        sums: dict[str, Tensor] = {}
+        for number, (batch, share) in enumerate(zip(batches, shares, strict=True), 1):
+            if len(batches) > 1:
+                batch = self.transfer_batch_to_device(batch, self.device, 0)
+                sync_gradients(self.network, number == len(batches), self.run.parallel.reduce)
+            self.items_seen += self.items_of(batch)
+            values = self.step(batch)
+            loss = values["loss"] if share == 1.0 else values["loss"] * share
+            if number < len(batches):
+                loss.backward()
+            parts = {name: value.detach() * share for name, value in values.items()}
+            sums = {name: sums[name] + part for name, part in parts.items()} if sums else parts
+        return loss, sums
+
+    def _loss_shares(self) -> list[float]:
+        """Share of each batch in the loss of this step; their sum is 1 in the mean over ranks."""
+        own = type(self).loss_weight is not TrainedModel.loss_weight
+        if len(self._batches) == 1 and not own:
+            return [1.0]
+        weights = [self.loss_weight(batch) for batch in self._batches]
+        total = mean_over_ranks(sum(weights), self.device) if own else sum(weights)
+        return [weight / total if total else 1.0 / len(weights) for weight in weights]
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Nothing: Lightning calls this after :meth:`training_step`, when accumulated gradients are there already."""
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
-        """Update, and let go of the gradients at once: Lightning keeps them until the next forward pass has ended."""
+        """Update, then free the gradients at once: Lightning keeps them until the next forward pass has ended."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad(set_to_none=True)
 
@@ -129,23 +265,22 @@ class TrainedModel(ModelPT):
         norm = clip_gradients(self.network.parameters(), self.run.optim.clip_norm or float("inf"))
         self.step_values |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         loss = float(self.step_values["loss"])
-        self.votes.own |= {"loss": loss, "bad": float(not (math.isfinite(loss) and math.isfinite(float(norm))))}
-        self.votes.exchange(self.device)
+        self.flags.own |= {"loss": loss, "bad": float(not (math.isfinite(loss) and math.isfinite(float(norm))))}
+        self.flags.exchange(self.device)
         self.clock.lap("compute_s")
-        if self.votes.highest("bad"):
+        if self.flags.max_over_ranks("bad"):
             self._refuse(float(norm))
-        losses = self.votes.everyone["loss"]
-        if self.spikes.jumps(sum(losses) / len(losses)):
+        if self.spikes.jumps(self.flags.mean_over_ranks("loss")):
             self._answer_jump(optimizer)
 
     def _refuse(self, norm: float) -> None:
         """Find out what is not finite, write the batch, and end the run on all processes."""
         step = self.global_step + 1
         set_random_state(self._before)
-        where = first_bad_output(self.network, lambda: self.step(self._batch))
-        clips = list(dict.fromkeys(getattr(self._batch, "clip_ids", [])))
+        where = first_bad_output(self.network, self._run_again)
+        clips = clips_of(self._batches)
         notes = {"loss": float(self.step_values["loss"]), "norm": norm, "first_bad": where, "clips": clips}
-        dump_batch(self.folder / "dumps", step, self.global_rank, self._batch, notes)
+        dump_batches(self.folder / "dumps", step, self.global_rank, self._batches, notes)
         ranks = gather_objects(notes)
         lines = [
             f"rank {i}: loss {rank['loss']}, clips {', '.join(rank['clips'])}, "
@@ -159,6 +294,10 @@ class TrainedModel(ModelPT):
             f"{'; '.join(lines)}. The batches are in {self.folder / 'dumps'}; `cosmos-lidar replay {self.folder} "
             f"--step {step}` runs this step again. Check these clips (cosmos-lidar inspect), or lower optim.lr"
         )
+
+    def _run_again(self) -> None:
+        for batch in self._batches:
+            self.step(self.transfer_batch_to_device(batch, self.device, 0))
 
     def _answer_jump(self, optimizer: torch.optim.Optimizer) -> None:
         loss, step = float(self.step_values["loss"]), self.global_step + 1

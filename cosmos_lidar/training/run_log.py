@@ -17,26 +17,28 @@ from cosmos_lidar.parallel.ranks import gather_objects
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.training.measure.step_clock import PARTS
 
-_SPEED = ("samples/s", "tokens/s", "tflops", "mfu", "memory_gb", *PARTS)
-
 
 @dataclass(frozen=True)
 class StepSize:
     """What one optimizer step of the whole run is made of.
 
     Attributes:
-        samples: of all processes together.
-        tokens: latent positions of all samples together.
-        flops: model FLOPs of all processes together, see :mod:`cosmos_lidar.training.measure.flops`.
-        processes: that share these.
+        samples: of all ranks together.
+        items: tokens, voxels or points of all samples together; None where they are counted batch by batch.
+        flops: model FLOPs of all ranks together, see :mod:`cosmos_lidar.training.measure.flops`; None if unknown.
+        ranks: that share these.
         peak_tflops: of one device; None where it is not known.
+        item_name: what the items are.
+        same_data: ranks that train on the same batches (context and tensor parallel).
     """
 
     samples: int
-    tokens: int
-    flops: int
-    processes: int
+    items: int | None
+    flops: int | None
+    ranks: int
     peak_tflops: float | None
+    item_name: str = "tokens"
+    same_data: int = 1
 
 
 class RunLog(Callback):
@@ -58,13 +60,15 @@ class RunLog(Callback):
         self, path: Path, every: int, columns: tuple[str, ...], val_columns: tuple[str, ...], size: StepSize
     ) -> None:
         self.path, self.every, self.size = path, every, size
-        self.columns = ("step", *columns, "lr", "grad_norm", *_SPEED, *val_columns)
+        self.columns = ("step", *columns, "lr", "grad_norm", *speed_columns(size.item_name), *val_columns)
         self.last_validation: dict[str, float] = {}
         self._meter: Meter | None = None
+        self._items_before = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; on resume drop the rows of steps that will be run again."""
         self._begin(trainer)
+        self._new_items(pl_module)
         pl_module.clock.read()
         if not trainer.is_global_zero:
             return
@@ -83,10 +87,12 @@ class RunLog(Callback):
         pl_module.clock.steps += 1
         step, values = trainer.global_step, pl_module.step_values
         if step % self.every == 0 or step == trainer.max_steps:
-            everyone = gather_objects({name: float(value) for name, value in values.items()} | _memory(pl_module))
-            means = {name: sum(rank[name] for rank in everyone) / len(everyone) for name in values}
-            means["memory_gb"] = max(rank["memory_gb"] for rank in everyone)
-            self.write(trainer, step, means | self._speeds(trainer) | pl_module.clock.read())
+            own = {name: float(value) for name, value in values.items()} | _memory(pl_module)
+            ranks = gather_objects(own | {"items": self._new_items(pl_module)})
+            means = {name: sum(rank[name] for rank in ranks) / len(ranks) for name in values}
+            means["memory_gb"] = max(rank["memory_gb"] for rank in ranks)
+            items = sum(rank["items"] for rank in ranks) / self.size.same_data
+            self.write(trainer, step, means | self._speeds(trainer, items) | pl_module.clock.read())
         if self._meter is not None:
             self._meter.advance(1, f"loss {float(values['loss']):.4f}")
 
@@ -122,19 +128,34 @@ class RunLog(Callback):
     def _begin(self, trainer: Trainer) -> None:
         self._since, self._since_step = time.monotonic(), trainer.global_step
 
-    def _speeds(self, trainer: Trainer) -> dict[str, float]:
+    def _new_items(self, model: LightningModule) -> int:
+        """Items of the batches since the last call, on this rank."""
+        new = model.items_seen - self._items_before
+        self._items_before = model.items_seen
+        return new
+
+    def _speeds(self, trainer: Trainer, items: float) -> dict[str, float]:
         seconds = max(time.monotonic() - self._since, 1e-9)
         rate = (trainer.global_step - self._since_step) / seconds
         self._begin(trainer)
         size = self.size
-        tflops = rate * size.flops / size.processes / 1e12
-        mfu = {"mfu": tflops / size.peak_tflops} if size.peak_tflops else {}
-        return {"samples/s": rate * size.samples, "tokens/s": rate * size.tokens, "tflops": tflops, **mfu}
+        item_rate = items / seconds if size.items is None else rate * size.items
+        speeds = {"samples/s": rate * size.samples, f"{size.item_name}/s": item_rate}
+        if size.flops is not None:
+            speeds["tflops"] = rate * size.flops / size.ranks / 1e12
+            if size.peak_tflops:
+                speeds["mfu"] = speeds["tflops"] / size.peak_tflops
+        return speeds
 
     def _close(self, error: BaseException | None) -> None:
         if self._meter is not None:
             self._meter.__exit__(type(error) if error else None, error, None)
             self._meter = None
+
+
+def speed_columns(item_name: str) -> tuple[str, ...]:
+    """Return the columns that are measured: rates, memory and seconds per step."""
+    return ("samples/s", f"{item_name}/s", "tflops", "mfu", "memory_gb", *PARTS)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

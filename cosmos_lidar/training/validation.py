@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -91,3 +92,9 @@ class Validate(Callback):
     def _step(trainer: Trainer, model: LightningModule, batch: Any, index: int) -> dict[str, Any]:
         batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
         return model.validation_step(batch, index)
+
+
+def pooled_means(results: list[dict[str, Any]], names: Iterable[str]) -> dict[str, float]:
+    """Return ``val/NAME`` of sums over batches that have a ``count`` each: all sums over all counts."""
+    count = sum(result["count"] for result in results)
+    return {f"val/{name}": sum(result[name] for result in results) / count for name in names}

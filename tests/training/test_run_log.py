@@ -7,7 +7,7 @@ from cosmos_lidar.training.run_log import RunLog, StepSize, read_metrics
 
 def test_metrics_of_steps_that_are_run_again_are_dropped(tmp_path: Path):
     trainer = SimpleNamespace(is_global_zero=True, loggers=[], world_size=1, global_step=0, max_steps=9)
-    model = SimpleNamespace(clock=StepClock())
+    model = SimpleNamespace(clock=StepClock(), items_seen=0)
     log = RunLog(tmp_path / "metrics.csv", 1, ("loss",), ("val/loss",), StepSize(1, 1, 1, 1, None))
     log.on_train_start(trainer, model)
     for step in (1, 2, 3):

@@ -34,9 +34,11 @@ def main() -> None:
 
     def step(self: TrainedModel, batch: Any, index: int) -> torch.Tensor:
         number = self.global_step + 1
-        clips.append(list(batch.clip_ids))
+        batches = batch if isinstance(batch, list) else [batch]
+        clips.append([clip for one in batches for clip in one.clip_ids])
         if victim and scenario.get("nan") == number:
-            batch = replace(batch, latents=batch.latents * float("nan"))
+            poisoned = replace(batches[-1], latents=batches[-1].latents * float("nan"))
+            batch = [*batches[:-1], poisoned] if isinstance(batch, list) else poisoned
         if scenario.get("hang") == number:
             for watch in (one for one in self.trainer.callbacks if isinstance(one, HangWatch)):
                 watch.timeout_s = 10.0  # from here on nothing moves, however fast the machine is

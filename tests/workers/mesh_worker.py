@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.models.dit.lora import add_lora
 from cosmos_lidar.models.dit.rays import RAY_CHANNELS
-from cosmos_lidar.parallel.apply import parallelise
+from cosmos_lidar.parallel.apply import parallelize
 from cosmos_lidar.parallel.clip import clip_gradients
 from cosmos_lidar.parallel.mesh import check_plan, make_mesh, mesh_sizes
 
@@ -35,6 +36,16 @@ def make_network(along_rays: bool = False) -> nn.Module:
     with torch.no_grad():
         for parameter in network.parameters():  # the branches that start at zero hide errors
             parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def add_updates(network: nn.Module) -> nn.Module:
+    """Freeze the network and train low-rank updates instead."""
+    add_lora(network, ["to_q.0", "to_k.0", "to_v.0", "to_out.0", "layer1", "layer2"], rank=3, alpha=6.0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("lora_B"):
+                parameter.copy_(0.05 * torch.randn(parameter.shape))
     return network
 
 
@@ -59,7 +70,8 @@ def train(network: nn.Module, batch: dict[str, Tensor], steps: int) -> dict[str,
         loss.backward()
         norm = clip_gradients(network.parameters(), 0.05)
         if step == 0:
-            gradients = {name: _whole(parameter.grad) for name, parameter in network.named_parameters()}
+            trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+            gradients = {name: _whole(parameter.grad) for name, parameter in trained.items()}
             found = {"loss": loss.detach(), "norm": norm, "gradients": gradients}
         optimizer.step()
         optimizer.zero_grad()
@@ -86,18 +98,19 @@ def main() -> None:
     known = {}
     results = {}
     for name, options in json.loads(sys.argv[1]).items():
-        along_rays = options.pop("rays", False)
-        if along_rays not in known:
+        kind = along_rays, lora = options.pop("rays", False), options.pop("lora", False)
+        if kind not in known:
             reference, batch = make_network(along_rays), make_batch(along_rays)
+            reference = add_updates(reference) if lora else reference
             wanted = train(copy.deepcopy(reference), batch, steps=2) if rank == 0 else None  # only the first compares
-            known[along_rays] = reference, batch, wanted
-        reference, batch, wanted = known[along_rays]
+            known[kind] = reference, batch, wanted
+        reference, batch, wanted = known[kind]
         asked = [options.pop(size, 1) for size in SIZES]
         sizes = mesh_sizes(*asked, world)
         network = copy.deepcopy(reference)
         plan = network.parallel_plan()
         check_plan(sizes, plan, options.get("attention", "ulysses"))
-        parallelise(network, plan, make_mesh(sizes, "cpu"), **options)
+        parallelize(network, plan, make_mesh(sizes, "cpu"), **options)
         share = BATCH // sizes.data
         start = sizes.data_rank(rank) * share
         mine = {key: value[start : start + share] for key, value in batch.items()}

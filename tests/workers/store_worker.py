@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.parallel.apply import parallelise
+from cosmos_lidar.parallel.apply import parallelize
 from cosmos_lidar.parallel.mesh import make_mesh, mesh_sizes
 from cosmos_lidar.training.checkpoint.manifest import checkpoint_path
 from cosmos_lidar.training.checkpoint.reading import load_tensors
@@ -49,7 +49,7 @@ def network_tensors(world: int) -> dict[str, Tensor]:
     network = build_dit("faditv2_debug", num_blocks=1)
     if world > 1:
         sizes = mesh_sizes(0, max(world // 2, 1), 1, 2, world)
-        parallelise(network, network.parallel_plan(), make_mesh(sizes, "cpu"))
+        parallelize(network, network.parallel_plan(), make_mesh(sizes, "cpu"))
     return dict(network.state_dict())
 
 

@@ -19,6 +19,18 @@ class DitNoiseConfig:
 
 
 @dataclass
+class LoraConfig:
+    """Low-rank updates that are trained in place of the network's own weights (LoRA)."""
+
+    rank: int = setting(0, "rank of the updates; 0 trains the network itself")
+    alpha: float = setting(16.0, "scale of the updates, times rank")
+    targets: list[str] = setting(
+        ["to_q.0", "to_k.0", "to_v.0", "to_out.0", "layer1", "layer2"], "ends of the names of the layers that get one"
+    )
+    also_trained: list[str] = setting([], "ends of the names of modules trained whole beside, such as view_embeddings")
+
+
+@dataclass
 class DitModelConfig:
     """The network and its training objective."""
 
@@ -26,6 +38,7 @@ class DitModelConfig:
     checkpoint: str = setting("", "weights to start from: .pt or .safetensors with published names")
     n_views: int = setting(4, "views laid one after the other along time")
     noise: DitNoiseConfig = field(default_factory=DitNoiseConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     ema: EmaConfig = field(default_factory=lambda: EmaConfig(kind="power"))
 
     def shape(self) -> dict[str, int | float | bool]:
@@ -77,7 +90,8 @@ class DitTrainConfig(TrainConfig[DitModelConfig, DitDataConfig]):
         """
         super().check()
         data = self.data
-        refuse_below({"data.batch_size": (data.batch_size, 1), "data.workers": (data.workers, 0)})
+        at_least = {"data.batch_size": (data.batch_size, 1), "data.workers": (data.workers, 0)}
+        refuse_below(at_least | {"model.lora.rank": (self.model.lora.rank, 0)})
         if len(data.latent_shape) != 4:
             raise UserError(f"data.latent_shape={data.latent_shape}: expected four sizes, such as [16,4,64,112]")
         if len(data.text_shape) not in (0, 2):

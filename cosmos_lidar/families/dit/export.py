@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.files import atomic_write
+from cosmos_lidar.models.dit.lora import is_adapters_only, merge_lora
 
 PREFIX = "net."
 
 
 def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folder: Path, step: int) -> list[Path]:
     """Write ``iter_N_reg_model`` and, where there is an average, ``iter_N_ema_model``, each as .pt and .safetensors.
+
+    Low-rank updates are merged into their layers; without the layers' own weights they are written as they are, as
+    ``iter_N_reg_lora`` and ``iter_N_ema_lora``.
 
     Args:
         weights: by name, whole, on the CPU.
@@ -30,8 +34,10 @@ def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folde
     for kind, tensors in (("reg", weights), ("ema", weights | average if average else {})):
         if not tensors:
             continue
-        state = {PREFIX + name: tensor.contiguous() for name, tensor in tensors.items()}
-        plain, safe = (folder / f"iter_{step:09d}_{kind}_model{ending}" for ending in (".pt", ".safetensors"))
+        what = "lora" if is_adapters_only(tensors) else "model"
+        whole = tensors if what == "lora" else merge_lora(tensors)
+        state = {PREFIX + name: tensor.contiguous() for name, tensor in whole.items()}
+        plain, safe = (folder / f"iter_{step:09d}_{kind}_{what}{ending}" for ending in (".pt", ".safetensors"))
         with atomic_write(plain, sync=True) as partial:
             torch.save(state, partial)
         with atomic_write(safe, sync=True) as partial:

@@ -18,9 +18,12 @@ from cosmos_lidar.families.dit.export import export_weights
 from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.families.export import export_trained
 from cosmos_lidar.log import logger
+from cosmos_lidar.models.deferred import build_deferred
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.models.dit.weights import load_dit_weights
+from cosmos_lidar.models.dit.lora import add_lora
+from cosmos_lidar.models.dit.weights import open_dit_weights
 from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.shards.latents import LATENT, META, SAMPLE_TYPE, TEXT, array_bytes
 from cosmos_lidar.training.engine import DataShare, Job
 
@@ -39,7 +42,10 @@ __all__ = [
 
 def make_job(run: DitTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
-    return load_job(run, DitModel(run, make_network(run), folder), folder, share)
+    network, weights = open_network(run)
+    model = DitModel(run, network, folder)
+    model.weights = weights
+    return load_job(run, model, folder, share)
 
 
 def load_job(
@@ -62,23 +68,39 @@ def load_job(
 
 def make_dry_model(run: DitTrainConfig) -> DitModel:
     """Return the model with random weights on the current default device; the data is not looked at."""
-    return DitModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())
+    network = make_network(replace(run, model=replace(run.model, checkpoint="")))
+    return DitModel(run, network, Path())
 
 
 def make_network(run: DitTrainConfig) -> nn.Module:
-    """Return the network, with the weights of ``model.checkpoint`` if that is set.
+    """Return the network, with the weights of ``model.checkpoint`` if that is set, on the current default device.
 
     Raises:
         DataError: the file holds the weights of another network.
         UserError: text of another width than the network takes.
     """
-    network = build_dit(run.model.name, **run.model.shape())
+    return with_weights(*open_network(run))
+
+
+def open_network(run: DitTrainConfig) -> tuple[nn.Module, list[WeightSource]]:
+    """Return the network on the meta device, and where its weights come from.
+
+    Raises:
+        DataError: the file holds the weights of another network.
+        UserError: text of another width than the network takes.
+    """
+    stored = run.model.checkpoint
+    # billions of random numbers are not drawn where they would not be used
+    network, weights = build_deferred(lambda: build_dit(run.model.name, **run.model.shape()), draw=not stored)
     width = network.config.crossattn_emb_channels
     if run.data.text_shape and run.data.text_shape[1] != width:
         raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes embeddings of width {width}")
-    if run.model.checkpoint:
-        load_dit_weights(network, Path(run.model.checkpoint))
-    return network
+    sources: list[WeightSource] = [open_dit_weights(network, Path(stored))] if stored else [*weights]
+    lora = run.model.lora
+    if lora.rank:
+        updates = partial(add_lora, network, lora.targets, lora.rank, lora.alpha, lora.also_trained)
+        sources += build_deferred(updates)[1]
+    return network, sources
 
 
 def synthetic_latents(folder: Path, run: DitTrainConfig) -> Path:

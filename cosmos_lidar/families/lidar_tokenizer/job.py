@@ -12,7 +12,9 @@ from cosmos_lidar.families.export import export_trained
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.families.lidar_tokenizer.data import make_data, picture_size
 from cosmos_lidar.families.lidar_tokenizer.model import LidarTokenizerModel
+from cosmos_lidar.models.deferred import build_deferred
 from cosmos_lidar.models.tokenizer.export import export_weights
+from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.sensors import RangeMapFormat
 from cosmos_lidar.training.engine import DataShare, Job
 
@@ -22,7 +24,9 @@ __all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 def make_job(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network, data and exports of a run."""
     data = make_data(run, folder, share)
-    model = LidarTokenizerModel(run, make_network(run), folder, _make_perceptual(run), data.picture, data.size)
+    network, weights = open_network(run)
+    model = LidarTokenizerModel(run, network, folder, _make_perceptual(run), data.picture, data.size)
+    model.weights = weights
     batch, workers, source = run.data.batch_size, run.data.workers, run.model.checkpoint or "scratch"
     return Job(model, data.train, data.val, batch, workers, source, partial(export_trained, export_weights))
 
@@ -42,20 +46,31 @@ def make_dry_model(run: LidarTokenizerTrainConfig) -> LidarTokenizerModel:
 
 
 def make_network(run: LidarTokenizerTrainConfig) -> nn.Module:
-    """Return the network, with the weights of ``model.checkpoint`` if that is set."""
-    from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
+    """Return the network, with the weights of ``model.checkpoint`` if that is set, on the current default device."""
+    return with_weights(*open_network(run))
+
+
+def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, list[WeightSource]]:
+    """Return the network on the meta device, and where its weights come from.
+
+    Raises:
+        DataError: no tokenizer in ``model.checkpoint``.
+    """
+    from cosmos_lidar.models.tokenizer import build_tokenizer
+    from cosmos_lidar.models.tokenizer.checkpoint import open_tokenizer
 
     config = run.model
+    weights: list[WeightSource]
     if config.checkpoint:
-        network = load_tokenizer(config.checkpoint)
+        network, weights = open_tokenizer(config.checkpoint)
     else:
         shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
         overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
-        network = build_tokenizer(config.name, **overrides)
+        network, weights = build_deferred(lambda: build_tokenizer(config.name, **overrides))
     if not config.train_encoder:
         for part in (network.encoder, network.quant_conv):
             part.requires_grad_(False)
-    return network
+    return network, weights
 
 
 def _make_perceptual(run: LidarTokenizerTrainConfig) -> nn.Module | None:

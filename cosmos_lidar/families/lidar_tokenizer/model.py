@@ -5,15 +5,13 @@ The network itself (``cosmos_lidar.models.tokenizer``) knows nothing of this mod
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
 
-from cosmos_lidar.families.lidar_tokenizer.config import TokenizerRun
+from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.losses.reconstruction import l1
 from cosmos_lidar.losses.schedule import piecewise_constant
 from cosmos_lidar.metrics.image import psnr, ssim
@@ -21,7 +19,9 @@ from cosmos_lidar.metrics.lidar import RangeErrors, RangeProtocol
 from cosmos_lidar.models.tokenizer.video_layers import fold_frames
 from cosmos_lidar.parallel.spatial import join_slices, take_slice
 from cosmos_lidar.sensors import RangeMapFormat, denormalise
+from cosmos_lidar.training.batches import ExampleBatch
 from cosmos_lidar.training.model import TrainedModel
+from cosmos_lidar.training.validation import pooled_means
 
 
 class LidarTokenizerModel(TrainedModel):
@@ -45,7 +45,7 @@ class LidarTokenizerModel(TrainedModel):
 
     def __init__(
         self,
-        run: TokenizerRun,
+        run: LidarTokenizerTrainConfig,
         network: nn.Module,
         folder: Path,
         perceptual: nn.Module | None,
@@ -54,17 +54,11 @@ class LidarTokenizerModel(TrainedModel):
     ) -> None:
         super().__init__(run, network, folder)
         self.picture, self.size = picture, size
-        self._perceptual = (perceptual,)  # in a tuple: its frozen weights are no part of the model or its checkpoints
+        self.frozen = [] if perceptual is None else [perceptual]
 
-    def judges(self) -> list[nn.Module]:
-        """Return the perceptual network, if its term is in use."""
-        return [network for network in self._perceptual if network is not None]
-
-    def on_fit_start(self) -> None:
-        """Move the perceptual network to where the model is."""
-        super().on_fit_start()
-        for network in self.judges():
-            network.to(self.device)
+    def inputs(self, batch: Any) -> dict[str, Any]:
+        """Return the images of a batch, as the network takes them."""
+        return {"x": batch.images.to(self.compute_dtype)}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return reconstructions of ``images`` in [-1, 1], in the dtype of the computation."""
@@ -91,29 +85,20 @@ class LidarTokenizerModel(TrainedModel):
         weights = [config.perceptual, config.perceptual_late]
         weight = piecewise_constant(self.global_step, [config.perceptual_boundary], weights)
         perceptual = torch.zeros((), device=images.device)
-        if self._perceptual[0] is not None:
-            perceptual = self._perceptual[0](reconstruction.float(), images.float(), mask).mean()
+        for distance in self.frozen:
+            perceptual = distance(reconstruction.float(), images.float(), mask).mean()
         return {"loss": config.color * color + weight * perceptual, "color": color, "perceptual": perceptual}
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move the two tensors of a batch; Lightning by itself walks into the loader's bookkeeping and fails."""
-        images, valid = (tensor.to(device, non_blocking=True) for tensor in (batch.images, batch.valid))
-        return replace(batch, images=images, valid=valid)
 
     def step(self, batch: Any) -> dict[str, torch.Tensor]:
         """Return ``loss`` and its parts of one batch."""
         return self.losses(self(batch.images), batch.images, batch.valid)
 
-    def meta_inputs(self) -> tuple[torch.Tensor, ...]:
-        """Return one training picture on the ``meta`` device."""
-        return (torch.empty(1, 3, *self._shape, device="meta"),)
-
-    def example_batch(self, count: int) -> SimpleNamespace:
-        """Return ``count`` pictures of zeros."""
+    def example_batch(self, count: int) -> ExampleBatch:
+        """Return ``count`` images of zeros."""
         valid = torch.ones(count, 1, *self._shape, dtype=torch.bool)
-        return SimpleNamespace(images=torch.zeros(count, 3, *self._shape), valid=valid, clip_ids=[])
+        return ExampleBatch(count, images=torch.zeros(count, 3, *self._shape), valid=valid)
 
-    def tokens_per_sample(self) -> int:
+    def items_per_sample(self) -> int:
         """Return the latent positions of a training picture or sequence."""
         shape, frames = self.network.config, self.run.data.sequence
         time = 1 + (frames - 1) // shape.temporal_compression if frames > 1 else 1
@@ -132,9 +117,7 @@ class LidarTokenizerModel(TrainedModel):
 
     def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Return the ``val/`` values of all batches of all ranks, weighted by their number of frames."""
-        count = sum(result["count"] for result in results)
-        names = ("loss", "color", "perceptual", "psnr", "ssim")
-        pooled = {f"val/{name}": sum(result[name] for result in results) / count for name in names}
+        pooled = pooled_means(results, (*self.columns, "psnr", "ssim"))
         errors = RangeErrors(RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m))
         errors.load_state(sum(result["errors"] for result in results))
         found = errors.result().published

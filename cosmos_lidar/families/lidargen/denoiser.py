@@ -7,6 +7,7 @@ the slots that are made; sigma_aug is not told to the network (Cosmos-Transfer-L
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from cosmos_lidar.diffusion.objective import make_objective
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 
 AUG_MEAN, AUG_STD = -3.0, 2.0  # of ln sigma_aug
+_SHAPE = (-1, 1, 1, 1, 1)
 
 
 class LidarGenDenoiser(nn.Module):
@@ -62,24 +64,47 @@ class LidarGenDenoiser(nn.Module):
             noise: unit-variance noise for them, shaped as the canvas.
             rays: (B, 1 + views, rows, columns of tokens, 6), for a network of rays.
         """
-        shape = (-1, 1, 1, 1, 1)
+        x, given = self._conditioned(noisy, sigma, canvas, sigma_aug, noise), self.layout.given(canvas)
+        raw = self.network(**self._network_inputs(x, sigma, given, rays))
+        outer = self.objective.precondition(sigma)
+        x0 = outer.skip.view(_SHAPE) * x + outer.out.view(_SHAPE) * raw.to(x.dtype)
+        return given * canvas + (1.0 - given) * x0
+
+    def inputs(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        canvas: Tensor,
+        sigma_aug: Tensor,
+        noise: Tensor,
+        rays: Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Return the keyword arguments of the network; arguments as those of :meth:`forward`."""
+        x = self._conditioned(noisy, sigma, canvas, sigma_aug, noise)
+        return self._network_inputs(x, sigma, self.layout.given(canvas), rays)
+
+    def _conditioned(
+        self, noisy: Tensor, sigma: Tensor, canvas: Tensor, sigma_aug: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Put the given slots, noised and scaled, into the noisy canvas."""
         outer, inner = (self.objective.precondition(level) for level in (sigma, sigma_aug))
         given = self.layout.given(canvas)
-        ratio = (inner.in_ / outer.in_).view(shape)
-        condition = (canvas + sigma_aug.view(shape) * noise) * ratio
-        x = given * condition + (1.0 - given) * noisy
+        ratio = (inner.in_ / outer.in_).view(_SHAPE)
+        condition = (canvas + sigma_aug.view(_SHAPE) * noise) * ratio
+        return given * condition + (1.0 - given) * noisy
+
+    def _network_inputs(self, x: Tensor, sigma: Tensor, given: Tensor, rays: Tensor | None) -> dict[str, Any]:
+        outer = self.objective.precondition(sigma)
         mask = given.expand(len(x), 1, *x.shape[2:])
-        scaled = (outer.in_.view(shape) * x).to(self.compute_dtype)
-        options = {}
+        scaled = (outer.in_.view(_SHAPE) * x).to(self.compute_dtype)
+        options: dict[str, Any] = {"timesteps": outer.noise, "text": None}
         if rays is not None:
             options["rays"] = rays
         if self.kept is not None:
             used = self.layout.used(scaled)
             scaled, mask = scaled * used, mask * used
             options["kept"] = self.kept.to(x.device)
-        raw = self.network(scaled, outer.noise, None, mask.to(self.compute_dtype), **options)
-        x0 = outer.skip.view(shape) * x + outer.out.view(shape) * raw.to(x.dtype)
-        return given * canvas + (1.0 - given) * x0
+        return {"x": scaled, "condition_mask": mask.to(self.compute_dtype), **options}
 
 
 def draw_sigma_aug(count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.families.dit.export import export_weights
-from cosmos_lidar.families.dit.job import load_job, make_network
+from cosmos_lidar.families.dit.job import load_job, make_network, open_network
 from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.model import LidarGenModel
 from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
@@ -19,11 +19,12 @@ __all__ = ["export_weights", "make_dry_model", "make_job"]
 
 def make_job(run: LidarGenTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
-    if not run.data.tokenizers.lidar:
-        return load_job(run, LidarGenModel(run, make_network(run), folder), folder, share)
-    encode = FrameLatents(run.data.tokenizers, run.model.canvas.layout())
-    model = LidarGenModel(run, make_network(run), folder, encode)
-    return load_job(run, model, folder, share, partial(_open_frames, encode.lidar_step))
+    encode = FrameLatents(run.data.tokenizers, run.model.canvas.layout()) if run.data.tokenizers.lidar else None
+    network, weights = open_network(run)
+    model = LidarGenModel(run, network, folder, encode)
+    model.weights = weights
+    loader = None if encode is None else partial(_open_frames, encode.lidar_step)
+    return load_job(run, model, folder, share, loader)
 
 
 def _open_frames(step: int, path: str | Path, split: str, **options: Any) -> Any:
@@ -34,4 +35,5 @@ def _open_frames(step: int, path: str | Path, split: str, **options: Any) -> Any
 
 def make_dry_model(run: LidarGenTrainConfig) -> LidarGenModel:
     """Return the model with random weights on the current default device; the data is not looked at."""
-    return LidarGenModel(run, make_network(replace(run, model=replace(run.model, checkpoint=""))), Path())
+    network = make_network(replace(run, model=replace(run.model, checkpoint="")))
+    return LidarGenModel(run, network, Path())

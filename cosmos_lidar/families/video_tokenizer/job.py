@@ -16,12 +16,14 @@ from cosmos_lidar.losses.flow import load_flow
 from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features, load_perceptual
 from cosmos_lidar.losses.video import VideoLoss
 from cosmos_lidar.metrics.lpips import Lpips, load_lpips
+from cosmos_lidar.models.deferred import build_deferred
 from cosmos_lidar.models.pretrained import VGG16
 from cosmos_lidar.models.tokenizer import Tokenizer, build_tokenizer
 from cosmos_lidar.models.tokenizer.config import tokenizer_config
 from cosmos_lidar.models.tokenizer.export import export_weights
-from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
+from cosmos_lidar.models.tokenizer.pretrained import open_pretrained
 from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.parallel.spatial import check_width
 from cosmos_lidar.training.engine import DataShare, Job
 
@@ -33,7 +35,7 @@ def make_job(run: VideoTokenizerTrainConfig, folder: Path, share: DataShare) -> 
     from energon_tasks.videos import Window, video_loader
 
     data = run.data
-    network = make_network(run)
+    network, weights = open_network(run)
     check_width(data.size, run.parallel.context, network.config.spatial_compression)
     path = data.path or _synthetic(run, folder / "synthetic")
     window = Window(data.frames, data.size, data.resize, data.stride, data.fps)
@@ -48,6 +50,7 @@ def make_job(run: VideoTokenizerTrainConfig, folder: Path, share: DataShare) -> 
         **common,
     )  # fmt: skip
     model = VideoTokenizerModel(run, network, folder, make_loss(run), _make_lpips(run))
+    model.weights = weights
     export = partial(export_trained, export_weights)
     return Job(model, train, val, data.batch_size, data.workers, run.model.jit_ckpt_pth or "scratch", export)
 
@@ -86,16 +89,28 @@ def _make_lpips(run: VideoTokenizerTrainConfig) -> Lpips | None:
 
 
 def make_network(run: VideoTokenizerTrainConfig) -> Tokenizer:
-    """Return the network, with the weights of ``model.jit_ckpt_pth`` if that is set.
+    """Return the network, with the weights of ``model.jit_ckpt_pth`` if that is set, on the current default device.
+
+    Raises:
+        DataError: no tokenizer there.
+        UserError: it is of another family or compression than ``model.model``.
+    """
+    return with_weights(*open_network(run))
+
+
+def open_network(run: VideoTokenizerTrainConfig) -> tuple[Tokenizer, list[WeightSource]]:
+    """Return the network on the meta device, and where its weights come from.
 
     Raises:
         DataError: no tokenizer there.
         UserError: it is of another family or compression than ``model.model``.
     """
     config = run.model
+    weights: list[WeightSource]
     if not config.jit_ckpt_pth:
-        return build_tokenizer(config.model, **config.overrides)
-    network = from_pretrained(config.jit_ckpt_pth)
+        network, weights = build_deferred(lambda: build_tokenizer(config.model, **config.overrides))
+        return network, weights
+    network, weights = open_pretrained(config.jit_ckpt_pth)
     wanted = tokenizer_config(config.model, **config.overrides)
     for name in ("family", "spatial_compression", "temporal_compression", "patch_size"):
         found, asked = getattr(network.config, name, None), getattr(wanted, name, None)
@@ -105,7 +120,7 @@ def make_network(run: VideoTokenizerTrainConfig) -> Tokenizer:
                 f"{config.jit_ckpt_pth} have {found}: name the model that they belong to"
             )
     check_sizes(run.data, network.config)
-    return network
+    return network, weights
 
 
 def _synthetic(run: VideoTokenizerTrainConfig, folder: Path) -> Path:

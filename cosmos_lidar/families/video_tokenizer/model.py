@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.families.video_tokenizer.config import VideoRun
+from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConfig
 from cosmos_lidar.families.video_tokenizer.discriminator import Adversary
 from cosmos_lidar.losses.adversarial import adaptive_weight
 from cosmos_lidar.losses.video import VideoLoss
@@ -22,7 +20,9 @@ from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.tokenizer.video_layers import fold_frames, unfold_frames
 from cosmos_lidar.parallel.spatial import join_slices, take_slice
+from cosmos_lidar.training.batches import ExampleBatch
 from cosmos_lidar.training.model import TrainedModel
+from cosmos_lidar.training.validation import pooled_means
 
 
 class VideoTokenizerModel(TrainedModel):
@@ -37,34 +37,38 @@ class VideoTokenizerModel(TrainedModel):
     """
 
     def __init__(
-        self, run: VideoRun, network: nn.Module, folder: Path, loss: VideoLoss, lpips: Lpips | None = None
+        self,
+        run: VideoTokenizerTrainConfig,
+        network: nn.Module,
+        folder: Path,
+        loss: VideoLoss,
+        lpips: Lpips | None = None,
     ) -> None:
         super().__init__(run, network, folder)
         self.discrete = isinstance(network, DiscreteTokenizer)
         self.temporal = isinstance(network.config, VideoTokenizerConfig)
-        self._lpips = (lpips,)
-        self._loss = (loss,)  # in a tuple: frozen networks in it are no part of the model or its checkpoints
+        self.frozen = [loss] if lpips is None else [loss, lpips]
         game = run.model.loss.adversarial
         self.adversary = Adversary(game, run.optim) if game.weight else None
         self.columns = ("loss", *loss.names, *(("adversarial", "critic") if self.adversary else ()))
         quality = ["psnr", "ssim"] + ["lpips"] * (lpips is not None) + ["perplexity", "codes_used"] * self.discrete
         self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
 
-    def judges(self) -> list[nn.Module]:
-        """Return the loss, with its networks, the critic and LPIPS."""
-        further = [self.adversary.network] if self.adversary else []
-        return [*self._loss, *further, *(network for network in self._lpips if network is not None)]
+    @property
+    def _loss(self) -> nn.Module:
+        return self.frozen[0]
 
-    def on_fit_start(self) -> None:
-        """Move the networks of the loss to where the model is."""
-        super().on_fit_start()
-        for network in self.judges():
-            network.to(self.device)
+    @property
+    def _lpips(self) -> nn.Module | None:
+        return self.frozen[1] if len(self.frozen) > 1 else None
+
+    def auxiliary_modules(self) -> list[nn.Module]:
+        """Return the discriminator, if there is one."""
+        return [self.adversary.network] if self.adversary else []
 
     def forward(self, frames: Tensor) -> dict[str, Any]:
         """Return ``reconstruction`` of clips (B, 3, T, H, W) in [-1, 1], and ``indices`` of a discrete tokenizer."""
-        x = frames.to(self.compute_dtype)
-        x = x if self.temporal else fold_frames(x)
+        x = self._network_input(frames)
         context = self.run.parallel.context > 1
         group = self._device_mesh["context"].get_group() if context else None
         encoded = self.network.encode(take_slice(x, group) if context else x)
@@ -72,6 +76,14 @@ class VideoTokenizerModel(TrainedModel):
         made = self.network.decode(latents)
         made = join_slices(made, group) if context else made
         return {"reconstruction": made if self.temporal else unfold_frames(made, frames), "indices": indices}
+
+    def inputs(self, batch: Any) -> dict[str, Any]:
+        """Return the clips of a batch, or their frames, as the network takes them."""
+        return {"x": self._network_input(to_unit_range(batch.frames))}
+
+    def _network_input(self, frames: Tensor) -> Tensor:
+        x = frames.to(self.compute_dtype)
+        return x if self.temporal else fold_frames(x)
 
     def losses(self, made: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Return ``loss`` and its parts, each a scalar; while training, the critic learns from the clips too.
@@ -81,7 +93,7 @@ class VideoTokenizerModel(TrainedModel):
             frames: of the same shape, in [-1, 1].
         """
         made = made.float()
-        total, parts = self._loss[0](made, frames, self.global_step)
+        total, parts = self._loss(made, frames, self.global_step)
         if self.adversary is None:
             return {"loss": total, **parts}
         if not self.adversary.active(self.global_step):
@@ -97,24 +109,17 @@ class VideoTokenizerModel(TrainedModel):
         """Return the critic's weights and optimizer."""
         return self.adversary.tensors() if self.adversary else {}
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move the frames of a batch; Lightning by itself walks into the loader's bookkeeping and fails."""
-        return replace(batch, frames=batch.frames.to(device, non_blocking=True))
-
     def step(self, batch: Any) -> dict[str, Tensor]:
         """Return ``loss`` and its parts of one batch."""
         frames = to_unit_range(batch.frames)
         return self.losses(self(frames)["reconstruction"], frames)
 
-    def meta_inputs(self) -> tuple[Tensor, ...]:
-        """Return one training clip on the ``meta`` device."""
-        return (self._zeros(1, "meta") if self.temporal else self._zeros(1, "meta")[:, :, 0],)
-
-    def example_batch(self, count: int) -> SimpleNamespace:
+    def example_batch(self, count: int) -> ExampleBatch:
         """Return ``count`` clips of zeros."""
-        return SimpleNamespace(frames=self._zeros(count, None), clip_ids=[])
+        data = self.run.data
+        return ExampleBatch(count, frames=torch.zeros(count, 3, data.frames, data.size, data.size))
 
-    def tokens_per_sample(self) -> int:
+    def items_per_sample(self) -> int:
         """Return the latent positions of a training clip."""
         data, shape = self.run.data, self.network.config
         time = 1 + (data.frames - 1) // shape.temporal_compression if self.temporal else 1
@@ -130,8 +135,8 @@ class VideoTokenizerModel(TrainedModel):
         per_clip = frames.shape[2]
         sums["psnr"] = float(psnr(pictures, reference).sum()) / per_clip
         sums["ssim"] = float(ssim(pictures, reference).sum()) / per_clip
-        if self._lpips[0] is not None:
-            sums["lpips"] = float(self._lpips[0](pictures, reference).sum()) / per_clip
+        if self._lpips is not None:
+            sums["lpips"] = float(self._lpips(pictures, reference).sum()) / per_clip
         usage = None
         if self.discrete:
             codebook = CodebookUsage(self.network.quantizer.codebook_size)
@@ -143,17 +148,13 @@ class VideoTokenizerModel(TrainedModel):
 
     def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Return the ``val/`` values of all batches of all ranks, weighted by their number of clips."""
-        count = sum(result["count"] for result in results)
-        pooled = {f"val/{name}": sum(result["sums"][name] for result in results) / count for name in results[0]["sums"]}
+        sums = [{"count": result["count"], **result["sums"]} for result in results]
+        pooled = pooled_means(sums, results[0]["sums"])
         if self.discrete:
             codebook = CodebookUsage(self.network.quantizer.codebook_size)
             codebook.counts += torch.from_numpy(np.sum([result["usage"] for result in results], axis=0))
             pooled |= {"val/perplexity": codebook.perplexity(), "val/codes_used": codebook.used()}
         return pooled
-
-    def _zeros(self, count: int, device: str | None) -> Tensor:
-        data = self.run.data
-        return torch.zeros(count, 3, data.frames, data.size, data.size, device=device)
 
     def _write_sample(self, frames: Tensor, made: Tensor) -> None:
         """Write the first clip of the validation: the video on the left, its reconstruction on the right."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import read_tensors
+from cosmos_lidar.models.stored_weights import StoredWeights
 
 
 def load_dit_weights(network: nn.Module, path: Path) -> None:
@@ -20,6 +21,23 @@ def load_dit_weights(network: nn.Module, path: Path) -> None:
     Raises:
         DataError: no readable file, or the weights of another network; nothing is changed then.
     """
+    network.load_state_dict(_checked_state(network, path), assign=next(network.parameters()).is_meta)
+
+
+def open_dit_weights(network: nn.Module, path: Path) -> StoredWeights:
+    """Open the same files for reading tensor by tensor, memory-mapped, after comparing all names and shapes.
+
+    Args:
+        network: on any device; it is not changed.
+        path: of the file.
+
+    Raises:
+        DataError: no readable file, or the weights of another network.
+    """
+    return StoredWeights(_checked_state(network, path), [path])
+
+
+def _checked_state(network: nn.Module, path: Path) -> dict[str, Tensor]:
     wanted = f"the weights of a {type(network).__name__} of the same shape"
     content = read_tensors(path, wanted, mmap=True)
     try:
@@ -40,4 +58,4 @@ def load_dit_weights(network: nn.Module, path: Path) -> None:
     if other:
         problem = f"shape {tuple(state[other].shape)} instead of {tuple(own[other].shape)}"
         raise DataError(problem, file=path, key=other, wanted=wanted)
-    network.load_state_dict(state, assign=next(network.parameters()).is_meta)
+    return state

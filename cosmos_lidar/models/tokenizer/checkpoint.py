@@ -18,8 +18,11 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import read_tensors
+from cosmos_lidar.models.deferred import InitialWeights, build_deferred
+from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
 from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
+from cosmos_lidar.models.torchscript import mapped_torchscript
 
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
@@ -41,15 +44,42 @@ def load_tokenizer(
         DataError: missing or broken file, one of a pair missing, another kind of network, tensors that do not fit; it
             names the missing and the unexpected keys, and nothing is loaded partially.
     """
-    files = [Path(part) for part in source] if isinstance(source, tuple | list) else _files(Path(source))
-    if not files:
-        raise DataError("no files given", wanted=_WANTED)
-    state: State = {}
-    for file in files:
-        _merge(state, _read(file, ema), file)
-    where = " + ".join(str(file) for file in files)
+    state, files = _read_all(source, ema)
+    where = _names(files)
     network = make_tokenizer(infer_config(state, where))
-    return _fill(network, split_unused(state, network.state_dict()), where)
+    state = split_unused(state, network.state_dict())
+    _check(network, state, where)
+    _check_values(network.state_dict(), StoredWeights(state, files), where)
+    network.load_state_dict(state, strict=False)  # what may be absent are computed buffers, checked above
+    return network.float().eval()
+
+
+def open_tokenizer(
+    source: str | Path | tuple[str | Path, str | Path] | list[str | Path],
+) -> tuple[Tokenizer, list[StoredWeights | InitialWeights]]:
+    """Open the same files without reading the weights into memory.
+
+    Random numbers are consumed as by :func:`load_tokenizer`.
+
+    Args:
+        source: as of :func:`load_tokenizer`.
+
+    Returns:
+        (network with its parameters on the meta device, in eval mode; where its weights come from, the first one that
+        has a name).
+
+    Raises:
+        DataError: likewise; every tensor of the files is looked at.
+    """
+    state, files = _read_all(source, ema=False)
+    where = _names(files)
+    config = infer_config(state, where)
+    network, initial = build_deferred(lambda: make_tokenizer(config))
+    state = split_unused(state, network.state_dict())
+    _check(network, state, where)
+    stored = StoredWeights(state, files)
+    _check_values(network.state_dict(), stored, where)
+    return network.eval(), [stored, *initial]
 
 
 def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
@@ -69,6 +99,23 @@ def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:
     if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
         raise DataError("values that cannot normalize latents", file=path, wanted=wanted)
     return mean, std
+
+
+def _read_all(
+    source: str | Path | tuple[str | Path, str | Path] | list[str | Path], ema: bool
+) -> tuple[State, list[Path]]:
+    """Return the tensors of all files of a tokenizer, memory-mapped, and the files."""
+    files = [Path(part) for part in source] if isinstance(source, tuple | list) else _files(Path(source))
+    if not files:
+        raise DataError("no files given", wanted=_WANTED)
+    state: State = {}
+    for file in files:
+        _merge(state, _read(file, ema), file)
+    return state, files
+
+
+def _names(files: list[Path]) -> str:
+    return " + ".join(str(file) for file in files)
 
 
 def _merge(state: State, other: State, file: Path) -> None:
@@ -115,7 +162,7 @@ def _read(path: Path, ema: bool) -> State:
     _check_archive(path)
     if path.suffix == ".jit" or _is_torchscript(path):
         return _read_jit(path)
-    content = read_tensors(path, _WANTED)
+    content = read_tensors(path, _WANTED, mmap=True)
     if path.suffix in (".safetensors", ".nemo"):
         return content
     if isinstance(content, dict):
@@ -180,6 +227,14 @@ def _is_torchscript(path: Path) -> bool:
 
 def _read_jit(path: Path) -> State:
     try:
+        return {_decoder_name(key): value for key, value in mapped_torchscript(path).items()}
+    except (ValueError, RuntimeError, OSError, zipfile.BadZipFile):
+        return _read_jit_whole(path)
+
+
+def _read_jit_whole(path: Path) -> State:
+    """Read an archive that cannot be mapped, or say what is wrong with it."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what is published
             module = torch.jit.load(str(path), map_location="cpu")
@@ -194,7 +249,8 @@ def _decoder_name(key: str) -> str:
     return key.removeprefix("inv_quant.")
 
 
-def _fill(network: Tokenizer, state: State, where: str) -> Tokenizer:
+def _check(network: Tokenizer, state: State, where: str) -> None:
+    """Refuse tensors of other names or shapes than the network's."""
     own = network.state_dict()
     missing = sorted(set(own) - set(state) - {key for key in own if key.endswith(FIXED_BUFFERS)})
     unexpected = sorted(set(state) - set(own))
@@ -204,14 +260,12 @@ def _fill(network: Tokenizer, state: State, where: str) -> Tokenizer:
         parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         text = "; ".join(f"{len(keys)} {name}: {_some(keys)}" for name, keys in parts if keys)
         raise DataError(f"tensors do not fit a {network.config.family} tokenizer: {text}", file=where, wanted=_WANTED)
-    _check_values(own, state, where)
-    network.load_state_dict(state, strict=False)  # what may be absent are computed buffers, checked above
-    return network.float().eval()
 
 
-def _check_values(own: State, state: State, where: str) -> None:
+def _check_values(own: State, stored: StoredWeights, where: str) -> None:
     """Refuse tensors with invalid values: quantized, not finite, or buffers with unexpected values."""
-    for key, value in state.items():
+    for key in (name for name in own if name in stored):
+        value = stored.read(key)
         if own[key].is_floating_point() and not value.is_floating_point():
             raise DataError(f"a tensor of {value.dtype}", file=where, key=key, wanted="floating-point weights")
         if not torch.isfinite(value.float()).all():
@@ -220,6 +274,7 @@ def _check_values(own: State, state: State, where: str) -> None:
         if key.endswith(FIXED_BUFFERS) and not torch.allclose(own[key].float(), value.float(), rtol=1e-3):
             raise DataError(f"unexpected values in buffer '{key.rsplit('.')[-1]}'", file=where, key=key,
                             wanted="Haar patches and scalar quantization")  # fmt: skip
+        stored.release(value)
 
 
 def _some(keys: list[str], most: int = 8) -> str:

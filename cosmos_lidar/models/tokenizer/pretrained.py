@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from cosmos_lidar.errors import DataError, require
-from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
+from cosmos_lidar.models.deferred import InitialWeights
+from cosmos_lidar.models.stored_weights import StoredWeights
+from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer, open_tokenizer
 from cosmos_lidar.models.tokenizer.network import Tokenizer
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -25,9 +27,16 @@ def from_pretrained(name: str | Path) -> Tokenizer:
         DataError: it does not exist, cannot be downloaded, or is no tokenizer.
         UserError: huggingface_hub is needed and not installed.
     """
-    if Path(name).exists() or not is_hub_name(name):
-        return load_tokenizer(name)
-    return load_tokenizer(_download(str(name)))
+    return load_tokenizer(_place(name))
+
+
+def open_pretrained(name: str | Path) -> tuple[Tokenizer, list[StoredWeights | InitialWeights]]:
+    """Open the same files without reading the weights into memory, see :func:`open_tokenizer`."""
+    return open_tokenizer(_place(name))
+
+
+def _place(name: str | Path) -> str | Path:
+    return name if Path(name).exists() or not is_hub_name(name) else _download(str(name))
 
 
 def is_hub_name(name: str | Path) -> bool:

@@ -5,6 +5,7 @@ The files themselves are the work of :mod:`cosmos_lidar.training.checkpoint.stor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.clip import total_norm
 from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.parallel.ranks import gather_objects, is_first
 from cosmos_lidar.training.checkpoint.manifest import newest_good, verify
@@ -79,6 +81,7 @@ class Checkpoints(Callback):
         self.store, self.every, self.resume, self.loader = store, every, resume, loader
         self.workers, self.sizes, self.ema, self.run_log, self.after_save = workers, sizes, ema, run_log, after_save
         self._saved_step = -1
+        self._frozen_norm: float | None = None
         self._random: object = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -108,7 +111,7 @@ class Checkpoints(Callback):
             self.roll_back(trainer, pl_module)
         step = trainer.global_step
         last = trainer.should_stop or step >= trainer.max_steps
-        again = pl_module.votes.highest("save_again")
+        again = pl_module.flags.max_over_ranks("save_again")
         if last or again or (self.every and step % self.every == 0):
             self.save(trainer, pl_module)
         self._report(self.store.wait() if last else self.store.poll(), pl_module)
@@ -125,7 +128,7 @@ class Checkpoints(Callback):
             return
         self._saved_step = step
         self._report(self.store.wait(), model)
-        model.votes.own["save_again"] = 0.0
+        model.flags.own["save_again"] = 0.0
         tensors = self._tensors(trainer, model)
         texts = {"config.yaml": to_yaml(model.run)}
         self.store.save(step, tensors, self._state(trainer, model), texts, self.run_log.last_validation)
@@ -156,6 +159,7 @@ class Checkpoints(Callback):
     def _load_training(
         self, trainer: Trainer, model: LightningModule, path: Path, state: dict[str, Any], in_mid_run: bool = False
     ) -> None:
+        self._check_frozen(model, path, state)
         load_tensors(path, self._tensors(trainer, model))
         loop = from_plain(state["loop"])
         if in_mid_run:  # the count of batches goes on: only the optimizer steps go back
@@ -168,7 +172,9 @@ class Checkpoints(Callback):
             group["lr"] = lr
 
     def _tensors(self, trainer: Trainer, model: LightningModule) -> dict[str, Tensor]:
-        return training_tensors(model.network, trainer.optimizers[0], self.ema) | model.further_tensors()
+        trained_only = model.run.trainer.checkpoint_trained_only
+        own = training_tensors(model.network, trainer.optimizers[0], self.ema, trained_only)
+        return own | model.further_tensors()
 
     def _state(self, trainer: Trainer, model: LightningModule) -> dict[str, Any]:
         own = {
@@ -185,7 +191,24 @@ class Checkpoints(Callback):
             "mesh": asdict(self.sizes),
             "workers": self.workers,
             "ranks": gather_objects(own),
-        }
+        } | self._frozen(model)
+
+    def _frozen(self, model: LightningModule) -> dict[str, float]:
+        """What a checkpoint without the frozen weights holds of them, to recognize them by."""
+        if not model.run.trainer.checkpoint_trained_only:
+            return {}
+        if self._frozen_norm is None:
+            self._frozen_norm = frozen_norm(model.network)
+        return {"frozen_norm": self._frozen_norm}
+
+    def _check_frozen(self, model: LightningModule, path: Path, state: dict[str, Any]) -> None:
+        wanted, found = state.get("frozen_norm"), self._frozen(model).get("frozen_norm")
+        if wanted is None or found is None or math.isclose(wanted, found, rel_tol=1e-5):
+            return
+        raise DataError(
+            f"its frozen weights have norm {wanted:.6g}, those of this run {found:.6g}", file=path,
+            key="model.checkpoint", wanted="the weights that the run started from",
+        )  # fmt: skip
 
     def _report(self, outcome: SaveOutcome | None, model: LightningModule) -> None:
         if outcome is None:
@@ -194,19 +217,44 @@ class Checkpoints(Callback):
             logger.info("saved %s", outcome.path) if is_first() else None
             return
         logger.error("the checkpoint of step %d could not be written: %s", outcome.step, outcome.error)
-        model.votes.own["save_again"] = 1.0
+        model.flags.own["save_again"] = 1.0
 
 
-def training_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> dict[str, Tensor]:
+def training_tensors(
+    network: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, trained_only: bool = False
+) -> dict[str, Tensor]:
     """Return all tensors that training changes, by name: ``model.…``, ``optimizer.…`` and ``ema.…``.
 
     Those of the optimizer are made where the first step has not made them yet.
+
+    Args:
+        network: in training.
+        optimizer: of its parameters.
+        ema: of them, or None.
+        trained_only: leave out what is frozen.
     """
-    tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
+    state = trained_state(network) if trained_only else network.state_dict()
+    tensors = {f"model.{name}": value for name, value in state.items()}
     tensors |= optimizer_tensors(network, optimizer, "optimizer.")
     if ema is not None:
         tensors |= {f"ema.{name}": value for name, value in ema.average.items()}
     return tensors
+
+
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the trained parameters of a network, and the buffers of modules that have any, by name."""
+    names = set()
+    for prefix, module in network.named_modules():
+        own = {name: p for name, p in module.named_parameters(recurse=False) if p.requires_grad}
+        if own:
+            buffers = dict(module.named_buffers(recurse=False))
+            names |= {f"{prefix}.{name}".lstrip(".") for name in (*own, *buffers)}
+    return {name: tensor for name, tensor in network.state_dict().items() if name in names}
+
+
+def frozen_norm(network: nn.Module) -> float:
+    """Return the L2 norm of all frozen parameters; every rank calls this."""
+    return float(total_norm([p.detach() for p in network.parameters() if not p.requires_grad]))
 
 
 def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

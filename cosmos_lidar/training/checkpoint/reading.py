@@ -82,6 +82,16 @@ def load_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     _fill(path, dict(tensors), reader, alone=not dist.is_initialized())
 
 
+def stored_names(path: Path, prefix: str) -> frozenset[str]:
+    """Return the names of the tensors of a checkpoint that begin with ``prefix``, without it.
+
+    Raises:
+        DataError: the index of tensors is missing or damaged.
+    """
+    names = _Reader(path).read_metadata().state_dict_metadata
+    return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
 def load_full(path: Path, prefix: str = "") -> dict[str, Tensor]:
     """Return the whole tensors of a checkpoint whose names begin with ``prefix``, on the CPU, without it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.parallel.clip import local_part
+from cosmos_lidar.training.batches import batch_content
 
 
 def first_bad_output(network: nn.Module, again: Any) -> str:
@@ -45,32 +45,18 @@ def first_bad_gradient(network: nn.Module) -> str:
     return bad[-1] if bad else ""
 
 
-def dump_batch(folder: Path, step: int, rank: int, batch: Any, notes: dict[str, object]) -> Path:
-    """Write a batch and what is known of its step to ``folder/step_N/rank_R.pt``, to be read without unpickling."""
+def dump_batches(folder: Path, step: int, rank: int, batches: list[Any], notes: dict[str, object]) -> Path:
+    """Write the batches of a step to ``folder/step_N/rank_R.pt``, to be read without unpickling.
+
+    The file holds ``step``, ``rank``, the ``notes`` and ``batch``; of accumulated batches, the list ``batches``.
+    """
     path = folder / f"step_{step:09d}" / f"rank_{rank:05d}.pt"
-    content = {"step": step, "rank": rank, **notes, "batch": batch_content(batch)}
+    contents = [batch_content(batch) for batch in batches]
+    named = {"batch": contents[0]} if len(contents) == 1 else {"batches": contents}
+    content = {"step": step, "rank": rank, **notes, **named}
     with atomic_write(path, sync=True) as partial:
         torch.save(content, partial)
     return path
-
-
-def batch_content(batch: Any) -> dict[str, object]:
-    """Return the tensors, texts and numbers of a batch by the names of its fields; other things as text."""
-    if not is_dataclass(batch):
-        return {"batch": _plain(batch)}
-    return {field.name.strip("_"): _plain(getattr(batch, field.name)) for field in fields(batch)}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return repr(value)
 
 
 def _gradient(parameter: Tensor) -> object:

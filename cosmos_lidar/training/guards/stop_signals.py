@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cosmos_lidar.log import logger
-from cosmos_lidar.training.guards.step_flags import Votes
+from cosmos_lidar.training.guards.step_flags import StepFlags
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -18,14 +18,14 @@ class StopSignals(Callback):
     """Turn the first signal into a wish to stop, agreed between ranks after each step; a second Ctrl-C stops at once.
 
     Args:
-        votes: of the model; they carry the wish to the other ranks.
+        flags: of the model; they carry the signal to the other ranks.
 
     Attributes:
         received: number of the signal that ended the run (on any rank), 0 if none did.
     """
 
-    def __init__(self, votes: Votes) -> None:
-        self.votes, self.received = votes, 0
+    def __init__(self, flags: StepFlags) -> None:
+        self.flags, self.received = flags, 0
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -36,7 +36,7 @@ class StopSignals(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop after this step if one of the ranks was signalled before its update."""
-        asked = self.votes.highest("signal")
+        asked = self.flags.max_over_ranks("signal")
         if asked:
             self.received = asked
             trainer.should_stop = True
@@ -56,6 +56,6 @@ class StopSignals(Callback):
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.votes.own["signal"] and number == signal.SIGINT:
+        if self.flags.own["signal"] and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.votes.own["signal"] = float(number)
+        self.flags.own["signal"] = float(number)

@@ -133,7 +133,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = _machine_memory()
     yield Finding("CPU", True, f"{os.cpu_count()} cores, {memory / 1e9:.0f} GB memory")
     if not torch.cuda.is_available():
         yield Finding("GPU", None, "none: training runs on the CPU")
@@ -185,33 +185,61 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
 
 def _memory(run: Any, family: Any, sizes: MeshSizes, found: Prediction, memory_gb: float) -> Iterator[Finding]:
     yield Finding("parameters", None, f"{found.parameters / 1e6:,.1f} M")
-    per = "" if sizes.world == 1 else f", {found.flops / 1e12:,.3g} per process"
-    yield Finding("FLOPs", None, f"{found.total_flops / 1e12:,.3g} TFLOP per step{per} (forward and backward)")
+    yield Finding("FLOPs", None, _flops_text(sizes, found))
     parts = {
-        "weights": found.weights, "optimizer": found.optimizer, "average": found.average,
+        "weights": found.weights, "optimizer": found.optimizer, "EMA": found.average,
         "activations and gradients": found.activations,
     }  # fmt: skip
     shares = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts.items() if size)
     need, limit, where = _need(run, sizes, found, memory_gb)
     fits = need <= limit
     text = f"{need / 1e9:.2f} GB of {limit / 1e9:.1f} usable on {where} per process: {shares}"
-    yield Finding("memory", fits, text)
+    if found.peak is None:
+        text = f"at least {text}; activations are not counted: {found.peak_unknown}"
+    yield Finding("memory", fits if found.peak is not None or not fits else None, text)
+    if where != "this machine":
+        yield _host_memory(sizes, found, here=not memory_gb)
     if not fits:
         yield Finding("advice", None, _advice(run, family, sizes, memory_gb))
 
 
+def _flops_text(sizes: MeshSizes, found: Prediction) -> str:
+    if found.flops is None or found.total_flops is None:
+        return f"not counted: {found.flops_unknown}"
+    per = "" if sizes.world == 1 else f", {found.flops / 1e12:,.3g} per process"
+    return f"{found.total_flops / 1e12:,.3g} TFLOP per step{per} (forward and backward)"
+
+
+def _host_memory(sizes: MeshSizes, found: Prediction, here: bool) -> Finding:
+    """Main memory of a rank that trains on a GPU: to load weights, and to write checkpoints."""
+    need = base_memory() + max(found.loading - found.weights, found.staging)
+    text = f"{need / 1e9:.2f} GB per process: program, and a checkpoint while it is written"
+    if not here:
+        return Finding("main memory", None, text)
+    limit = _machine_memory() / _local_ranks(sizes)
+    return Finding("main memory", need <= limit, f"{text}; {limit / 1e9:.1f} GB on this machine")
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _local_ranks(sizes: MeshSizes) -> int:
+    return min(sizes.world, int(os.environ.get("LOCAL_WORLD_SIZE", sizes.world)))
+
+
 def _need(run: Any, sizes: MeshSizes, found: Prediction, memory_gb: float) -> tuple[float, float, str]:
     """Bytes that a process needs, bytes that it may use, and on what."""
+    standing = found.weights + found.optimizer + found.average
+    peak = found.peak if found.peak is not None else standing + found.gradients
     on_gpu = run.trainer.accelerator == "gpu" or (run.trainer.accelerator == "auto" and torch.cuda.is_available())
     if memory_gb and run.trainer.accelerator != "cpu":
-        return found.peak, memory_gb * 1e9 * _USABLE, "the device"
+        return peak, memory_gb * 1e9 * _USABLE, "the device"
     if on_gpu and torch.cuda.is_available():
-        return found.peak, torch.cuda.get_device_properties(0).total_memory * _USABLE, "the GPU"
-    memory = memory_gb * 1e9 or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    here = min(sizes.world, int(os.environ.get("LOCAL_WORLD_SIZE", sizes.world)))
-    standing = found.weights + found.optimizer + found.average
-    need = base_memory() + max(found.peak, standing + found.staging)
-    return need, memory / here, "this machine"
+        return peak, torch.cuda.get_device_properties(0).total_memory * _USABLE, "the GPU"
+    memory = memory_gb * 1e9 or _machine_memory()
+    need = base_memory() + max(peak, standing + found.staging, found.loading)
+    return need, memory / _local_ranks(sizes), "this machine"
 
 
 def _advice(run: Any, family: Any, sizes: MeshSizes, memory_gb: float) -> str:

@@ -17,13 +17,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.parallel.clip import local_part
 from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, make_mesh
 from cosmos_lidar.training.checkpoint.callback import training_tensors
-from cosmos_lidar.training.config import Run
+from cosmos_lidar.training.config import Run, accumulation
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.family import Family
-from cosmos_lidar.training.measure.flops import training_flops
 from cosmos_lidar.training.measure.memory import PeakMemory
 from cosmos_lidar.training.model import TrainedModel
 
@@ -38,11 +38,14 @@ class Prediction:
         gradients: bytes of gradients.
         optimizer: bytes of its state.
         average: bytes of the running average of the weights.
-        peak: most bytes at once during a step, all of these included.
+        peak: most bytes at once during a step, all of these included; None where a step cannot be run on shapes alone.
         checkpoint: bytes of tensors in a checkpoint, of all processes together.
         staging: bytes of main memory that a checkpoint takes while it is written.
-        flops: of one step, one process.
-        total_flops: of one step, all processes.
+        loading: bytes at most while weights are loaded: a rank's shards and one whole tensor.
+        flops: of one step, one process; None where they cannot be counted.
+        total_flops: of one step, all processes; None likewise.
+        peak_unknown: why ``peak`` is None; empty where it is known.
+        flops_unknown: why ``flops`` is None; empty where they are known.
     """
 
     parameters: int
@@ -50,16 +53,19 @@ class Prediction:
     gradients: int
     optimizer: int
     average: int
-    peak: int
+    peak: int | None
     checkpoint: int
     staging: int
-    flops: int
-    total_flops: int
+    loading: int
+    flops: int | None
+    total_flops: int | None
+    peak_unknown: str = ""
+    flops_unknown: str = ""
 
     @property
-    def activations(self) -> int:
-        """Bytes at the peak that are neither weights nor optimizer nor average: activations and what is gathered."""
-        return self.peak - self.weights - self.optimizer - self.average
+    def activations(self) -> int | None:
+        """Bytes at the peak that are neither weights nor optimizer nor EMA: activations and gathered weights."""
+        return None if self.peak is None else self.peak - self.weights - self.optimizer - self.average
 
 
 def predict(run: Run, family: Family[Any], sizes: MeshSizes) -> Prediction:
@@ -73,47 +79,68 @@ def predict(run: Run, family: Family[Any], sizes: MeshSizes) -> Prediction:
     Raises:
         UserError: the network cannot be divided that way.
     """
-    run = replace(run, parallel=replace(run.parallel, compile=False))  # compiled blocks need less, if anything
+    trainer = replace(run.trainer, accumulate=accumulation(run, sizes.data))
+    # compiled blocks need less, if anything
+    run = replace(run, parallel=replace(run.parallel, compile=False), trainer=trainer)
     with torch.device("meta"):
         model: TrainedModel = family.make_dry_model(run)
     check_plan(sizes, model.network.parallel_plan(), run.parallel.attention)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    everything = 4 * parameters * (3 + run.model.ema.enabled)
-    flops = run.data.batch_size * sizes.data * training_flops(model.network, model.meta_inputs())
+    samples, each = run.data.batch_size * run.trainer.accumulate * sizes.data, model.flops_per_sample()
+    flops = None if each is None else samples * each
     with _imagined_processes(sizes.world):
         whole = sizes.world == 1 and run.trainer.precision == "fp32"
         model._device_mesh = None if whole else make_mesh(sizes, "cpu")
-        model.configure_model()
+        model.parallelize()
         counted = _count(model, run)
-    return Prediction(
-        parameters=parameters, checkpoint=everything, flops=flops // sizes.world, total_flops=flops, **counted
-    )
+    share = None if flops is None else flops // sizes.world
+    unknown = model.flops_unknown
+    return Prediction(parameters=parameters, flops=share, total_flops=flops, flops_unknown=unknown, **counted)
 
 
-def _count(model: TrainedModel, run: Run) -> dict[str, int]:
+def _count(model: TrainedModel, run: Run) -> dict[str, Any]:
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.network.to_empty(device="cpu")
-        judges = model.judges()
-        for judge in judges:
-            judge.to_empty(device="cpu")
+        model.prepare_frozen()
+        others = [*model.frozen_modules(), *model.auxiliary_modules()]
+        for network in others:
+            network.to_empty(device="cpu")
         optimizer = model.configure_optimizers()["optimizer"]
-        ema = Ema(run.model.ema) if run.model.ema.enabled else None
+        trained_only = run.trainer.checkpoint_trained_only
+        ema = Ema(run.model.ema, trained_only) if run.model.ema.enabled else None
         if ema is not None:
             ema.on_fit_start(None, model)
-        tensors = training_tensors(model.network, optimizer, ema) | model.further_tensors()
+        tensors = training_tensors(model.network, optimizer, ema, trained_only) | model.further_tensors()
+        weights = list(model.network.state_dict().values())
         batch = model.example_batch(run.data.batch_size)
         memory = PeakMemory()
-        memory.add([tensors, list(vars(batch).values()), [p for judge in judges for p in judge.parameters()]])
-        with memory.watching():
-            model.step(batch)["loss"].backward()
-        gradients = [parameter.grad for parameter in model.network.parameters() if parameter.grad is not None]
+        held = [tensor for network in others for tensor in (*network.parameters(), *network.buffers())]
+        memory.add([tensors, weights, list(vars(batch).values()), held])
+        problem = _try_step(model, batch, run.trainer.accumulate, memory)
         sums = {
-            "weights": _bytes(tensors, "model."),
+            "weights": sum(_size(tensor) for tensor in weights),
             "optimizer": _bytes(tensors, "optimizer."),
             "average": _bytes(tensors, "ema."),
-            "gradients": sum(_size(gradient) for gradient in gradients),
+            "gradients": sum(_size(p) for p in model.network.parameters() if p.requires_grad),
+            "checkpoint": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         }
-        return sums | {"peak": memory.peak, "staging": sums["weights"] + sums["optimizer"] + sums["average"]}
+        staging = sum(_size(tensor) for tensor in tensors.values())
+        sums["loading"] = sums["weights"] + max(tensor.numel() * tensor.element_size() for tensor in weights)
+        return sums | {"peak": None if problem else memory.peak, "staging": staging, "peak_unknown": problem}
+
+
+def _try_step(model: TrainedModel, batch: Any, accumulate: int, memory: PeakMemory) -> str:
+    """Run a step and watch its memory; returns why it cannot be run on shapes alone, or nothing."""
+    batches = [batch] * min(accumulate, 2)  # the second one runs beside the gradients of the first, as all later ones
+    try:
+        with memory.watching():
+            loss, _ = model.run_batches(batches, [1.0 / len(batches)] * len(batches))
+            loss.backward()
+    except UserError:
+        raise
+    except Exception as error:  # shapes that depend on data end in errors of many kinds
+        return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return ""
 
 
 @contextmanager

@@ -12,14 +12,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.mesh import process_count, process_rank
+from cosmos_lidar.training.batches import clips_of
 from cosmos_lidar.training.checkpoint.callback import checkpoint_mesh
 from cosmos_lidar.training.checkpoint.manifest import newest_good
 from cosmos_lidar.training.engine import Session
 from cosmos_lidar.training.family import Family
-from cosmos_lidar.training.guards.nonfinite import dump_batch
+from cosmos_lidar.training.guards.nonfinite import dump_batches
+from cosmos_lidar.training.measure.step_clock import PARTS
 from cosmos_lidar.training.run_log import read_metrics
 
-_SPEEDS = ("lr", "samples/s", "tokens/s", "tflops", "mfu", "memory_gb", "data_s", "compute_s", "optimizer_s", "save_s")
+_NOT_COMPARED = ("lr", "tflops", "mfu", "memory_gb", *PARTS)  # and rates, which end in /s
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,12 @@ class _NoteStep(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the batch to disk."""
+        """Write the batches of the step to disk."""
         if trainer.global_step == self.step:
-            self.clips = list(dict.fromkeys(getattr(batch, "clip_ids", [])))
-            notes = {name: float(value) for name, value in pl_module.step_values.items()}
-            self.path = dump_batch(self.folder, self.step, trainer.global_rank, batch, notes | {"clips": self.clips})
+            batches = batch if isinstance(batch, list) else [batch]
+            self.clips = clips_of(batches)
+            notes = {name: float(value) for name, value in pl_module.step_values.items()} | {"clips": self.clips}
+            self.path = dump_batches(self.folder, self.step, trainer.global_rank, batches, notes)
 
 
 def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) -> ReplayResult:
@@ -101,7 +104,7 @@ def _check_processes(start: Path, folder: Path, step: int) -> None:
 
 
 def _compare(found: dict[str, str], logged: dict[str, str] | None, note: _NoteStep) -> ReplayResult:
-    names = [name for name, value in found.items() if value and not name.startswith("val/") and name not in _SPEEDS]
+    names = [name for name, value in found.items() if value and _compared(name)]
     lines = [f"step {found['step']}: clips {', '.join(note.clips)}; the batch is in {note.path}"]
     differ = [name for name in names if logged is not None and logged.get(name) != found[name]]
     for name in names[1:]:
@@ -110,3 +113,7 @@ def _compare(found: dict[str, str], logged: dict[str, str] | None, note: _NoteSt
     if logged is None:
         lines.append("  nothing was logged of this step (trainer.log_every)")
     return ReplayResult(lines, not differ)
+
+
+def _compared(name: str) -> bool:
+    return not name.startswith("val/") and not name.endswith("/s") and name not in _NOT_COMPARED

@@ -16,4 +16,4 @@ def test_loss_of_a_sequence_is_that_of_its_frames() -> None:
     valid = torch.rand(2, 1, 5, 16, 32) > 0.5
     expected = sum((made[b, :, t] - images[b, :, t]).abs().mean() for b in range(2) for t in range(5)) / 10
     assert model.losses(made, images, valid)["color"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert model.tokens_per_sample() == 2 * model.size[0] * model.size[1] // 64
+    assert model.items_per_sample() == 2 * model.size[0] * model.size[1] // 64

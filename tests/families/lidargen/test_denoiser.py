@@ -52,8 +52,10 @@ def test_given_slots_are_seen_at_their_own_noise_whatever_that_of_the_others():
     seen = []
 
     class Look(torch.nn.Module):
-        def forward(self, x: torch.Tensor, t: torch.Tensor, text: None, mask: torch.Tensor) -> torch.Tensor:
-            seen.append((x, t, mask))
+        def forward(
+            self, x: torch.Tensor, timesteps: torch.Tensor, text: None, condition_mask: torch.Tensor
+        ) -> torch.Tensor:
+            seen.append((x, timesteps, condition_mask))
             return torch.zeros_like(x)
 
     denoiser = LidarGenDenoiser(Look(), LAYOUT)

@@ -10,7 +10,7 @@ import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.tokenizer import CONFIGS, build_tokenizer
-from cosmos_lidar.parallel.apply import parallelise
+from cosmos_lidar.parallel.apply import parallelize
 from tests.models.tokenizer.reference import VECTORS, fill, hash01, small_tokenizer, wave_video
 
 # (all, encoder, decoder, quant_conv, post_quant_conv) parameters, state entries, parameter tensors
@@ -190,7 +190,7 @@ def test_recomputing_gives_the_same_gradients():
     x, gradients = wave_video(1, 16, 16)[:, :, 0], []
     for kind in ("none", "selective", "full"):
         network = small_tokenizer().train()
-        parallelise(network, network.parallel_plan(), None, recompute=kind)
+        parallelize(network, network.parallel_plan(), None, recompute=kind)
         network(x)["reconstructions"].square().mean().backward()
         gradients.append([parameter.grad for parameter in network.parameters()])
     assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(*gradients, strict=True))

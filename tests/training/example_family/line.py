@@ -120,15 +120,9 @@ def _model(run: LineTrainConfig, folder: Path) -> Any:
         def inputs(self, batch: Any) -> dict[str, Any]:
             return {"x": batch.x}
 
-        def meta_inputs(self) -> tuple[torch.Tensor, ...]:
-            return (torch.empty(1, 1, device="meta"),)
-
         def example_batch(self, count: int) -> _Batch:
             x = torch.zeros(count, 1)
             return _Batch(__key__=[""] * count, clip_ids=[], x=x, y=x)
-
-        def tokens_per_sample(self) -> int:
-            return 1
 
         def items_per_sample(self) -> int:
             return 1

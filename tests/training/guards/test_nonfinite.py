@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.training.guards.nonfinite import batch_content, dump_batch, first_bad_gradient, first_bad_output
+from cosmos_lidar.training.guards.nonfinite import dump_batches, first_bad_gradient, first_bad_output
 
 
 class Divide(nn.Module):
@@ -45,7 +45,7 @@ class Batch:
 
 def test_a_batch_is_written_so_that_it_can_be_read_without_unpickling(tmp_path: Path) -> None:
     batch = Batch(["a"], torch.full((2, 3), float("nan")), (1, 2), {3: [None, Path("x")]})
-    path = dump_batch(tmp_path, 17, 2, batch, {"loss": float("nan"), "clips": ["c"]})
+    path = dump_batches(tmp_path, 17, 2, [batch], {"loss": float("nan"), "clips": ["c"]})
     assert path == tmp_path / "step_000000017" / "rank_00002.pt"
     content = torch.load(path, weights_only=True)
     assert (content["step"], content["rank"], content["clips"]) == (17, 2, ["c"])
@@ -53,4 +53,10 @@ def test_a_batch_is_written_so_that_it_can_be_read_without_unpickling(tmp_path: 
     assert content["batch"]["latents"].isnan().all()
     assert content["batch"]["times"] == [1, 2]
     assert content["batch"]["more"] == {"3": [None, repr(Path("x"))]}
-    assert batch_content(torch.ones(2))["batch"].tolist() == [1, 1]
+
+
+def test_accumulated_batches_are_written_together(tmp_path: Path) -> None:
+    batches = [Batch(["a"], torch.zeros(1), (), {}), Batch(["b"], torch.ones(1), (), {})]
+    content = torch.load(dump_batches(tmp_path, 3, 0, batches, {}), weights_only=True)
+    assert [one["key"] for one in content["batches"]] == [["a"], ["b"]]
+    assert "batch" not in content

@@ -4,28 +4,28 @@ import json
 
 import torch
 
-from cosmos_lidar.training.guards.step_flags import NAMES, Votes
+from cosmos_lidar.training.guards.step_flags import NAMES, StepFlags
 from tests.workers.client import torchrun
 
 PROGRAM = """
 import json, torch, torch.distributed as dist
-from cosmos_lidar.training.guards.step_flags import Votes
+from cosmos_lidar.training.guards.step_flags import StepFlags
 dist.init_process_group("gloo")
-votes, rank = Votes(), dist.get_rank()
-votes.own |= {"loss": 0.1 + rank, "signal": 15.0 * (rank == 1)}
-votes.exchange(torch.device("cpu"))
-print(json.dumps([votes.everyone, votes.highest("signal"), votes.highest("bad")]))
+flags, rank = StepFlags(), dist.get_rank()
+flags.own |= {"loss": 0.1 + rank, "signal": 15.0 * (rank == 1)}
+flags.exchange(torch.device("cpu"))
+print(json.dumps([flags.ranks, flags.max_over_ranks("signal"), flags.max_over_ranks("bad")]))
 dist.destroy_process_group()
 """
 
 
 def test_alone() -> None:
-    votes = Votes()
-    votes.own |= {"loss": 0.25, "bad": 1.0}
-    votes.exchange(torch.device("cpu"))
-    assert votes.everyone == {"loss": [0.25], "bad": [1.0], "signal": [0.0], "save_again": [0.0]}
-    assert (votes.highest("bad"), votes.highest("signal")) == (1, 0)
-    assert tuple(votes.own) == NAMES
+    flags = StepFlags()
+    flags.own |= {"loss": 0.25, "bad": 1.0}
+    flags.exchange(torch.device("cpu"))
+    assert flags.ranks == {"loss": [0.25], "bad": [1.0], "signal": [0.0], "save_again": [0.0]}
+    assert (flags.max_over_ranks("bad"), flags.max_over_ranks("signal")) == (1, 0)
+    assert tuple(flags.own) == NAMES
 
 
 def test_every_rank_knows_what_each_said() -> None:
