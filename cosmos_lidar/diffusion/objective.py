@@ -21,10 +21,14 @@ class _PerLevel(Protocol):
     def __call__(self, sigma: Tensor) -> Tensor: ...
 
 
+class _Precondition(Protocol):
+    def __call__(self, sigma: Tensor) -> Preconditioning: ...
+
+
 class Objective(NamedTuple):
     """A training target: preconditioning of the network and loss weight of the error of x0 at a noise level."""
 
-    precondition: _PerLevel
+    precondition: _Precondition
     loss_weight: _PerLevel
 
 

@@ -27,7 +27,7 @@ _OVERWRITE = ("aten::uniform_", "aten::normal_", "aten::zero_", "aten::fill_", "
 _SHAPE_ONLY = ("aten::empty", "aten::new_", "aten::zeros_like", "aten::ones_like", "aten::full_like", "aten::rand")
 _EMPTY = ("aten::empty", "aten::empty_like", "aten::new_empty", "aten::empty_strided")
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0)
-_truncated_normal = nn.init._no_grad_trunc_normal_  # type: ignore[attr-defined]
+_truncated_normal = nn.init._no_grad_trunc_normal_
 
 
 class NotRecorded(Exception):

@@ -6,7 +6,7 @@ No rank ever holds a whole network, only one whole tensor at a time, of which a 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from cosmos_lidar.parallel.clip import local_part
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class WeightSource(Protocol):
@@ -61,7 +63,7 @@ def fill(network: nn.Module, sources: Sequence[WeightSource], without: Collectio
             source.release(value)
 
 
-def with_weights(network: nn.Module, sources: Sequence[WeightSource]) -> nn.Module:
+def with_weights(network: M, sources: Sequence[WeightSource]) -> M:
     """Return a deferred network with its weights, whole, on the current default device."""
     materialize(network, torch.get_default_device())
     fill(network, sources)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from cosmos_lidar.parallel.apply import reshard
@@ -51,7 +51,7 @@ class Ema(Callback):
         self.config, self.trained_only = config, trained_only
         self.average: dict[str, torch.Tensor] = {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Take the first copy."""
         for name, parameter in pl_module.network.named_parameters():
             if parameter.requires_grad or not self.trained_only:
@@ -59,7 +59,7 @@ class Ema(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move the average towards the new weights."""
         averages, weights = [], []

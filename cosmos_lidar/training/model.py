@@ -61,6 +61,7 @@ class TrainedModel(ModelPT):
     columns: tuple[str, ...] = ("loss",)
     val_columns: tuple[str, ...] = ()
     item_name: str = "tokens"
+    network: Any  # torch's attributes are tensors or modules to a type checker
     flops_unknown: str = ""
 
     def __init__(self, run: Run, network: nn.Module, folder: Path) -> None:
@@ -180,9 +181,15 @@ class TrainedModel(ModelPT):
     def parallelize(self) -> None:
         """Parallelize the network over the mesh; its parameters may be on the meta device."""
         config = self.run.parallel
-        options = {"attention": config.attention, "recompute": config.recompute, "compile": config.compile}
-        plan = self.network.parallel_plan()
-        parallelize(self.network, plan, self._device_mesh, precision=self.run.trainer.precision, **options)
+        parallelize(
+            self.network,
+            self.network.parallel_plan(),
+            self._device_mesh,
+            attention=config.attention,
+            recompute=config.recompute,
+            compile=config.compile,
+            precision=self.run.trainer.precision,
+        )
 
     def on_fit_start(self) -> None:
         """Move the frozen and auxiliary networks to where the model is."""
@@ -309,7 +316,7 @@ class TrainedModel(ModelPT):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule."""
         config = self.run.optim
-        settings = {"lr": config.lr, "betas": tuple(config.betas), "eps": config.eps, "fused": True}
+        settings: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas), "eps": config.eps, "fused": True}
         optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay, **settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -7,15 +7,18 @@ import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from cosmos_lidar.files import atomic_write, read_rows
 from cosmos_lidar.parallel.ranks import gather_objects
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.training.measure.step_clock import PARTS
+
+if TYPE_CHECKING:
+    from cosmos_lidar.training.model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class RunLog(Callback):
         self._meter: Meter | None = None
         self._items_before = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock; on resume drop the rows of steps that will be run again."""
         self._begin(trainer)
         self._new_items(pl_module)
@@ -75,12 +78,12 @@ class RunLog(Callback):
         self.drop_after(trainer.global_step)
         self._meter = Meter("train", "steps", trainer.max_steps - trainer.global_step).__enter__()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Note that the batch is there."""
         pl_module.clock.lap("data_s")
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write a training row when it is time."""
         pl_module.clock.lap("optimizer_s")
@@ -117,18 +120,18 @@ class RunLog(Callback):
             writer.writeheader()
             writer.writerows(kept)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Close the progress bar."""
         self._close(None)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Close the progress bar before the error is shown."""
         self._close(exception)
 
     def _begin(self, trainer: Trainer) -> None:
         self._since, self._since_step = time.monotonic(), trainer.global_step
 
-    def _new_items(self, model: LightningModule) -> int:
+    def _new_items(self, model: TrainedModel) -> int:
         """Items of the batches since the last call, on this rank."""
         new = model.items_seen - self._items_before
         self._items_before = model.items_seen
@@ -163,7 +166,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return [row for row in read_rows(path) if row.get("step", "").isdigit()]
 
 
-def _memory(model: LightningModule) -> dict[str, float]:
+def _memory(model: TrainedModel) -> dict[str, float]:
     if model.device.type == "cuda":
         return {"memory_gb": torch.cuda.max_memory_allocated(model.device) / 1e9}
     return {"memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}

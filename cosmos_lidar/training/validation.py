@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
@@ -16,6 +16,9 @@ from cosmos_lidar.parallel.ranks import gather_objects, lend
 from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.run_log import RunLog
+
+if TYPE_CHECKING:
+    from cosmos_lidar.training.model import TrainedModel
 
 
 class Validate(Callback):
@@ -36,20 +39,20 @@ class Validate(Callback):
         self.loader, self.every, self.at_start = loader, every, at_start
         self.run_log, self.ema = run_log, ema
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Validate what training starts from."""
         if self.at_start and trainer.global_step == 0:
             self.run(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Validate when it is time."""
         step = trainer.global_step
         if step >= trainer.max_steps or (self.every and step % self.every == 0):
             self.run(trainer, pl_module)
 
-    def run(self, trainer: Trainer, model: LightningModule) -> None:
+    def run(self, trainer: Trainer, model: TrainedModel) -> None:
         """Validate now.
 
         Raises:
@@ -74,7 +77,7 @@ class Validate(Callback):
             shown = ", ".join(f"{name[4:]} {value:.4g}" for name, value in values.items())
             logger.info("validation after step %d: %s", trainer.global_step, shown)
 
-    def _results(self, trainer: Trainer, model: LightningModule) -> list[dict[str, Any]]:
+    def _results(self, trainer: Trainer, model: TrainedModel) -> list[dict[str, Any]]:
         """Return those of this process's batches.
 
         Sharded weights are gathered by all processes together: one whose batches have ended goes on with lent ones
@@ -89,7 +92,7 @@ class Validate(Callback):
         return results
 
     @staticmethod
-    def _step(trainer: Trainer, model: LightningModule, batch: Any, index: int) -> dict[str, Any]:
+    def _step(trainer: Trainer, model: TrainedModel, batch: Any, index: int) -> dict[str, Any]:
         batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
         return model.validation_step(batch, index)
 

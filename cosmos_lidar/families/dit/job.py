@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,7 @@ def make_network(run: DitTrainConfig) -> nn.Module:
     return with_weights(*open_network(run))
 
 
-def open_network(run: DitTrainConfig) -> tuple[nn.Module, list[WeightSource]]:
+def open_network(run: DitTrainConfig) -> tuple[nn.Module, Sequence[WeightSource]]:
     """Return the network on the meta device, and where its weights come from.
 
     Raises:

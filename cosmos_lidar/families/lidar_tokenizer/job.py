@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,7 @@ def make_network(run: LidarTokenizerTrainConfig) -> nn.Module:
     return with_weights(*open_network(run))
 
 
-def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, list[WeightSource]]:
+def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, Sequence[WeightSource]]:
     """Return the network on the meta device, and where its weights come from.
 
     Raises:
@@ -60,7 +61,7 @@ def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, list[Weight
     from cosmos_lidar.models.tokenizer.checkpoint import open_tokenizer
 
     config = run.model
-    weights: list[WeightSource]
+    weights: Sequence[WeightSource]
     if config.checkpoint:
         network, weights = open_tokenizer(config.checkpoint)
     else:

@@ -84,7 +84,7 @@ class LidarGenModel(DitModel):
         """Return the tokens in the network's sequence."""
         return len(self.layout.kept()) if self.run.model.canvas.dense else super().items_per_sample()
 
-    def _drawn(self, batch: Any) -> dict[str, Tensor | None]:
+    def _drawn(self, batch: Any) -> dict[str, Any]:
         """Return the arguments of the denoiser: canvases, rays, and noise from the samples' own seeds."""
         rays, canvas = self._rays_of(batch), batch.latents
         sigma, noisy = self._noised(batch)

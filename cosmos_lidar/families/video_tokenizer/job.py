@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,7 @@ def make_network(run: VideoTokenizerTrainConfig) -> Tokenizer:
     return with_weights(*open_network(run))
 
 
-def open_network(run: VideoTokenizerTrainConfig) -> tuple[Tokenizer, list[WeightSource]]:
+def open_network(run: VideoTokenizerTrainConfig) -> tuple[Tokenizer, Sequence[WeightSource]]:
     """Return the network on the meta device, and where its weights come from.
 
     Raises:
@@ -106,7 +107,7 @@ def open_network(run: VideoTokenizerTrainConfig) -> tuple[Tokenizer, list[Weight
         UserError: it is of another family or compression than ``model.model``.
     """
     config = run.model
-    weights: list[WeightSource]
+    weights: Sequence[WeightSource]
     if not config.jit_ckpt_pth:
         network, weights = build_deferred(lambda: build_tokenizer(config.model, **config.overrides))
         return network, weights

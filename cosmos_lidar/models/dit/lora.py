@@ -26,16 +26,18 @@ class LoraLinear(nn.Linear):
         alpha: scale times rank.
     """
 
+    lora_scale: Tensor
+
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight = base.weight
         self.register_parameter("bias", base.bias)
         # of a deferred network they are recorded, and then join its other parameters on the meta device
-        place = {} if base.weight.is_meta else {"device": base.weight.device}
-        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, **place))
-        self.lora_B = nn.Parameter(torch.empty(base.out_features, rank, **place))
-        self.register_buffer(SCALE, torch.tensor(alpha / rank, **place))
+        device = None if base.weight.is_meta else base.weight.device
+        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, device=device))
+        self.lora_B = nn.Parameter(torch.empty(base.out_features, rank, device=device))
+        self.register_buffer(SCALE, torch.tensor(alpha / rank, device=device))
         self.reset_adapter()
 
     def reset_adapter(self) -> None:

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
@@ -27,6 +27,9 @@ from cosmos_lidar.training.checkpoint.store import CheckpointStore, SaveOutcome
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.overrides import to_yaml
 from cosmos_lidar.training.run_log import RunLog
+
+if TYPE_CHECKING:
+    from cosmos_lidar.training.model import TrainedModel
 
 _OPTIMIZER = ("exp_avg", "exp_avg_sq", "step")
 
@@ -76,7 +79,7 @@ class Checkpoints(Callback):
         sizes: MeshSizes,
         ema: Ema | None,
         run_log: RunLog,
-        after_save: Callable[[LightningModule, int], None] | None,
+        after_save: Callable[[TrainedModel, int], None] | None,
     ) -> None:
         self.store, self.every, self.resume, self.loader = store, every, resume, loader
         self.workers, self.sizes, self.ema, self.run_log, self.after_save = workers, sizes, ema, run_log, after_save
@@ -84,7 +87,7 @@ class Checkpoints(Callback):
         self._frozen_norm: float | None = None
         self._random: object = None
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Take up the run where the checkpoint left it."""
         if self.resume is None:
             return
@@ -97,14 +100,14 @@ class Checkpoints(Callback):
             self._random = own["random"]
         self._saved_step = trainer.global_step
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Set the random numbers back, last of all: setting up and starting the loader draw some."""
         if self._random is not None:
             set_random_state(self._random)
             self._random = None
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save when it is time, or when the run is about to stop, or once more when the last save failed."""
         if pl_module.roll_back:
@@ -117,11 +120,11 @@ class Checkpoints(Callback):
         self._report(self.store.wait() if last else self.store.poll(), pl_module)
         pl_module.clock.lap("save_s")
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Let the save under way come to its end, before the processes part."""
         self.store.wait()
 
-    def save(self, trainer: Trainer, model: LightningModule) -> None:
+    def save(self, trainer: Trainer, model: TrainedModel) -> None:
         """Begin to write the checkpoint of the present step; training goes on meanwhile."""
         step = trainer.global_step
         if step == self._saved_step:
@@ -135,7 +138,7 @@ class Checkpoints(Callback):
         if self.after_save is not None:
             self.after_save(model, step)
 
-    def roll_back(self, trainer: Trainer, model: LightningModule) -> None:
+    def roll_back(self, trainer: Trainer, model: TrainedModel) -> None:
         """Put weights, optimizer and step back to the last checkpoint; the data goes on where it is.
 
         Raises:
@@ -157,7 +160,7 @@ class Checkpoints(Callback):
             self.run_log.drop_after(trainer.global_step)
 
     def _load_training(
-        self, trainer: Trainer, model: LightningModule, path: Path, state: dict[str, Any], in_mid_run: bool = False
+        self, trainer: Trainer, model: TrainedModel, path: Path, state: dict[str, Any], in_mid_run: bool = False
     ) -> None:
         self._check_frozen(model, path, state)
         load_tensors(path, self._tensors(trainer, model))
@@ -171,12 +174,12 @@ class Checkpoints(Callback):
         for group, lr in zip(trainer.optimizers[0].param_groups, state["lr"], strict=True):
             group["lr"] = lr
 
-    def _tensors(self, trainer: Trainer, model: LightningModule) -> dict[str, Tensor]:
+    def _tensors(self, trainer: Trainer, model: TrainedModel) -> dict[str, Tensor]:
         trained_only = model.run.trainer.checkpoint_trained_only
         own = training_tensors(model.network, trainer.optimizers[0], self.ema, trained_only)
         return own | model.further_tensors()
 
-    def _state(self, trainer: Trainer, model: LightningModule) -> dict[str, Any]:
+    def _state(self, trainer: Trainer, model: TrainedModel) -> dict[str, Any]:
         own = {
             "loader": to_plain(self.loader.save_state_rank()),
             "random": random_state(with_cuda=model.device.type == "cuda"),
@@ -193,7 +196,7 @@ class Checkpoints(Callback):
             "ranks": gather_objects(own),
         } | self._frozen(model)
 
-    def _frozen(self, model: LightningModule) -> dict[str, float]:
+    def _frozen(self, model: TrainedModel) -> dict[str, float]:
         """What a checkpoint without the frozen weights holds of them, to recognize them by."""
         if not model.run.trainer.checkpoint_trained_only:
             return {}
@@ -201,7 +204,7 @@ class Checkpoints(Callback):
             self._frozen_norm = frozen_norm(model.network)
         return {"frozen_norm": self._frozen_norm}
 
-    def _check_frozen(self, model: LightningModule, path: Path, state: dict[str, Any]) -> None:
+    def _check_frozen(self, model: TrainedModel, path: Path, state: dict[str, Any]) -> None:
         wanted, found = state.get("frozen_norm"), self._frozen(model).get("frozen_norm")
         if wanted is None or found is None or math.isclose(wanted, found, rel_tol=1e-5):
             return
@@ -210,7 +213,7 @@ class Checkpoints(Callback):
             key="model.checkpoint", wanted="the weights that the run started from",
         )  # fmt: skip
 
-    def _report(self, outcome: SaveOutcome | None, model: LightningModule) -> None:
+    def _report(self, outcome: SaveOutcome | None, model: TrainedModel) -> None:
         if outcome is None:
             return
         if outcome.error is None:
@@ -259,7 +262,7 @@ def frozen_norm(network: nn.Module) -> float:
 
 def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
     """Return the moments and step counts of every trained parameter, made where there are none yet."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             state = _adam_state(optimizer, parameter)

@@ -17,7 +17,8 @@ def full_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     full: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        whole = tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+        own = tensor.detach()
+        whole = own.full_tensor() if isinstance(own, DTensor) else own
         if is_first():
             full[name] = whole.to("cpu", copy=True).contiguous()
     return full

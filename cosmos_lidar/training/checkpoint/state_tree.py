@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def to_plain(value: object) -> object:
     raise TypeError(f"a {type(value).__module__}.{type(value).__name__} cannot be stored in a checkpoint")
 
 
-def from_plain(tree: object) -> object:
+def from_plain(tree: Any) -> Any:
     """Return what :func:`to_plain` was given.
 
     Raises:
@@ -64,7 +65,7 @@ def from_plain(tree: object) -> object:
     return made(values) if issubclass(made, dict) else made(**values)
 
 
-def random_state(with_cuda: bool) -> object:
+def random_state(with_cuda: bool) -> Any:
     """Return the state of python's, numpy's and torch's random numbers as a plain tree."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}  # noqa: NPY002
     if with_cuda:
@@ -72,7 +73,7 @@ def random_state(with_cuda: bool) -> object:
     return to_plain(state)
 
 
-def set_random_state(tree: object) -> None:
+def set_random_state(tree: Any) -> None:
     """Put back what :func:`random_state` returned."""
     state = from_plain(tree)
     random.setstate(state["python"])

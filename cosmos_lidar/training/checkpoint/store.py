@@ -202,9 +202,8 @@ class CheckpointStore:
     def _best(self, found: list[Path]) -> list[Path]:
         if not self.keep_best:
             return []
-        values = {path: self._value(path) for path in found}
-        known = [path for path in found if values[path] is not None]
-        return sorted(known, key=lambda path: values[path], reverse=not self.best_is_low)[: self.keep_best]
+        values = {path: value for path in found if (value := self._value(path)) is not None}
+        return sorted(values, key=values.__getitem__, reverse=not self.best_is_low)[: self.keep_best]
 
     def _value(self, path: Path) -> float | None:
         try:
@@ -216,8 +215,9 @@ class CheckpointStore:
 
 def _copy(tensor: Tensor) -> Tensor:
     """Return a copy on the CPU that shares nothing with the tensor; of a sharded one, of the part that is here."""
-    if not isinstance(tensor, DTensor):
-        return tensor.detach().to("cpu", copy=True)
-    local = tensor.detach().to_local().to("cpu", copy=True)
+    own = tensor.detach()
+    if not isinstance(own, DTensor):
+        return own.to("cpu", copy=True)
+    local = own.to_local().to("cpu", copy=True)
     # from_local would move it back to the device of the mesh
-    return DTensor(local, tensor._spec, requires_grad=False)
+    return DTensor(local, own._spec, requires_grad=False)

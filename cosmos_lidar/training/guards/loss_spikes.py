@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
+from typing import Any
 
 from cosmos_lidar.training.config import GuardConfig
 
@@ -37,11 +38,11 @@ class SpikeGuard:
         spread = statistics.median(abs(value - middle) for value in self._window) * _MAD_TO_STD
         return (loss - middle) / max(spread, 1e-6 * abs(middle), 1e-30)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         return {"window": list(self._window), "rollbacks": self.rollbacks}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what a checkpoint kept; the number of rollbacks only grows."""
         self._window.clear()
         self._window.extend(state["window"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def first_bad_gradient(network: nn.Module) -> str:
     return bad[-1] if bad else ""
 
 
-def dump_batches(folder: Path, step: int, rank: int, batches: list[Any], notes: dict[str, object]) -> Path:
+def dump_batches(folder: Path, step: int, rank: int, batches: list[Any], notes: Mapping[str, object]) -> Path:
     """Write the batches of a step to ``folder/step_N/rank_R.pt``, to be read without unpickling.
 
     The file holds ``step``, ``rank``, the ``notes`` and ``batch``; of accumulated batches, the list ``batches``.

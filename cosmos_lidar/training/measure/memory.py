@@ -70,12 +70,12 @@ class PeakMemory(TorchDispatchMode):
                 self._set(storage._cdata, storage.nbytes())
             return done
 
-        torch.UntypedStorage.resize_ = counted
+        setattr(torch.UntypedStorage, "resize_", counted)  # noqa: B010 - a method, which types cannot be given anew
         try:
             with self:
                 yield
         finally:
-            torch.UntypedStorage.resize_ = resize
+            setattr(torch.UntypedStorage, "resize_", resize)  # noqa: B010
 
     def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

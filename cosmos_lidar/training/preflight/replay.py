@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
@@ -46,7 +46,7 @@ class _NoteStep(Callback):
         self.clips: list[str] = []
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the batches of the step to disk."""
         if trainer.global_step == self.step:
