@@ -53,7 +53,11 @@ class Ema(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Take the first copy."""
-        for name, parameter in pl_module.network.named_parameters():
+        self.start(pl_module.network)
+
+    def start(self, network: nn.Module) -> None:
+        """Begin with a copy of the parameters of a network."""
+        for name, parameter in network.named_parameters():
             if parameter.requires_grad or not self.trained_only:
                 self.average[name] = parameter.detach().to(torch.float32, copy=True)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.losses.reconstruction import l1
 from cosmos_lidar.losses.schedule import piecewise_constant
@@ -53,6 +54,11 @@ class LidarTokenizerModel(TrainedModel):
         size: tuple[int, int],
     ) -> None:
         super().__init__(run, network, folder)
+        if run.model.loss.masked and run.trainer.accumulate > 1:  # means over pixels beside means over images
+            raise UserError(
+                f"trainer.accumulate={run.trainer.accumulate} and model.loss.masked=True exclude each other: larger "
+                "data.batch_size"
+            )
         self.picture, self.size = picture, size
         self.frozen = [] if perceptual is None else [perceptual]
 

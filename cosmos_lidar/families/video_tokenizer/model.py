@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConfig
 from cosmos_lidar.families.video_tokenizer.discriminator import Adversary
 from cosmos_lidar.losses.adversarial import adaptive_weight
@@ -49,6 +50,11 @@ class VideoTokenizerModel(TrainedModel):
         self.temporal = isinstance(network.config, VideoTokenizerConfig)
         self.frozen = [loss] if lpips is None else [loss, lpips]
         game = run.model.loss.adversarial
+        if game.weight and run.trainer.accumulate > 1:  # the discriminator is updated with every batch
+            raise UserError(
+                f"trainer.accumulate={run.trainer.accumulate} and model.loss.adversarial.weight={game.weight} exclude "
+                "each other: larger data.batch_size"
+            )
         self.adversary = Adversary(game, run.optim) if game.weight else None
         self.columns = ("loss", *loss.names, *(("adversarial", "critic") if self.adversary else ()))
         quality = ["psnr", "ssim"] + ["lpips"] * (lpips is not None) + ["perplexity", "codes_used"] * self.discrete
@@ -70,7 +76,7 @@ class VideoTokenizerModel(TrainedModel):
         """Return ``reconstruction`` of clips (B, 3, T, H, W) in [-1, 1], and ``indices`` of a discrete tokenizer."""
         x = self._network_input(frames)
         context = self.run.parallel.context > 1
-        group = self._device_mesh["context"].get_group() if context else None
+        group: Any = self._device_mesh["context"].get_group() if context else None
         encoded = self.network.encode(take_slice(x, group) if context else x)
         indices, latents = encoded if self.discrete else (None, encoded)
         made = self.network.decode(latents)
@@ -100,7 +106,7 @@ class VideoTokenizerModel(TrainedModel):
             zero = torch.zeros_like(total)
             return {"loss": total, **parts, "adversarial": zero, "critic": zero}
         game = (self.adversary.play if self.training else self.adversary.judge)(made, frames)
-        weight = self.adversary.config.weight
+        weight: Tensor | float = self.adversary.config.weight
         if self.adversary.config.adaptive and self.training:
             weight = weight * adaptive_weight(total, game["adversarial"], made)
         return {"loss": total + weight * game["adversarial"], **parts, **game}

@@ -109,7 +109,7 @@ def _count(model: TrainedModel, run: Run) -> dict[str, Any]:
         trained_only = run.trainer.checkpoint_trained_only
         ema = Ema(run.model.ema, trained_only) if run.model.ema.enabled else None
         if ema is not None:
-            ema.on_fit_start(None, model)
+            ema.start(model.network)
         tensors = training_tensors(model.network, optimizer, ema, trained_only) | model.further_tensors()
         weights = list(model.network.state_dict().values())
         batch = model.example_batch(run.data.batch_size)
