@@ -1,4 +1,4 @@
-"""Spread a network over a mesh: one function, in one order."""
+"""Apply FP8, TP, CP, activation checkpointing, compile and FSDP2 to a network, in this order."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def parallelize(
     Args:
         network: on any device; its weights are moved to that of ``mesh``.
         plan: what the network says of itself.
-        mesh: of :func:`~cosmos_lidar.parallel.mesh.make_mesh`; None for one process without sharding.
-        attention: how self-attention works over context processes: ``ulysses``, ``gather`` or ``ring``.
+        mesh: of :func:`~cosmos_lidar.parallel.mesh.make_mesh`; None for one rank without sharding.
+        attention: how self-attention works over context ranks: ``ulysses``, ``gather`` or ``ring``.
         recompute: activations that are computed again in backward: ``none``, ``selective`` (all but attention) or
             ``full``.
         compile: ``torch.compile`` each block.
@@ -88,7 +88,7 @@ def use_fp8(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> None:
 
 
 def split_layers(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> None:
-    """Split linear layers over the tensor processes: some by outputs (heads, hidden units), the next ones by inputs.
+    """Split linear layers over the tensor ranks: some by outputs (heads, hidden units), the next ones by inputs.
 
     Norms that work on single heads see only a part of these: their weights stay whole, and the gradients are summed.
     """
@@ -103,7 +103,7 @@ def split_layers(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh) -> No
 
 
 def split_samples(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, attention: str) -> None:
-    """Divide every sample over the context processes: tokens of a transformer, or columns of a tokenizer."""
+    """Divide every sample over the context ranks: tokens of a transformer, or columns of a tokenizer."""
     group = mesh.get_group()
     if plan.context == "width":
         split_width(network, group)
@@ -117,11 +117,11 @@ def split_samples(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, atte
 def share_samples(network: nn.Module, mesh: DeviceMesh) -> None:
     """Let processes compute each sample together, without a gradient: each has the whole weights, and sees all outputs.
 
-    Heads are exchanged for tokens where the processes divide them, else keys and values are collected.
+    Heads are exchanged for tokens where the ranks divide them, else keys and values are collected.
 
     Args:
         network: with a plan of its own.
-        mesh: of one dimension, the processes.
+        mesh: of one dimension, the ranks.
 
     Raises:
         UserError: the network cannot share a sample.
@@ -141,9 +141,9 @@ def recompute_block(block: nn.Module, kind: str) -> None:
 
 
 def shard_weights(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, precision: str) -> None:
-    """Shard weights, gradients and optimizer over data and context processes (FSDP2), unit by unit.
+    """Shard weights, gradients and optimizer over data and context ranks (FSDP2), unit by unit.
 
-    Gradients become the mean over these processes.
+    Gradients become the mean over these ranks.
     """
     lower = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
     options = {"mesh": shard_mesh(mesh), "mp_policy": MixedPrecisionPolicy() if precision == "fp32" else lower}
@@ -160,7 +160,7 @@ def sync_gradients(network: nn.Module, last: bool, when: str) -> None:
     Copies of sharded weights (``data_replicate``) are reduced in the last pass only, which needs no further memory.
 
     Args:
-        network: sharded, or of one process.
+        network: sharded, or of one rank.
         last: of the accumulated backward passes of a step.
         when: ``each`` reduces shards in every pass, ``last`` once, which keeps whole gradients in memory until then;
             ``auto``: ``last`` where these take less than 2 GB.
@@ -178,7 +178,7 @@ def _small_gradients(network: nn.Module) -> bool:
 
 
 def reshard(network: nn.Module) -> None:
-    """Let go of gathered weights: after a forward pass without backward the outermost ones are still there."""
+    """Reshard FSDP modules after evaluation: the root keeps its all-gathered parameters without a backward pass."""
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.reshard()

@@ -1,6 +1,6 @@
 """The total gradient norm, and clipping to it, where parameters live on different meshes.
 
-``torch.nn.utils.clip_grad_norm_`` stacks the norms of all gradients and refuses when these are spread over different
+``torch.nn.utils.clip_grad_norm_`` stacks the norms of all gradients and refuses when these are sharded over different
 meshes, as those of split and unsplit layers are.
 """
 
@@ -19,7 +19,7 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float) -> Tensor:
     """Scale all gradients by min(1, limit / (norm + 1e-6)); returns the total L2 norm before that, fp32 scalar.
 
     Args:
-        parameters: plain or distributed; those without gradient are left out. Every process calls this.
+        parameters: plain or distributed; those without gradient are left out. Every rank calls this.
         limit: largest norm; infinity only measures.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -32,7 +32,7 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float) -> Tensor:
 
 @torch.no_grad()
 def total_norm(tensors: list[Tensor]) -> Tensor:
-    """Return the L2 norm of all ``tensors`` together, the same on every process."""
+    """Return the L2 norm of all ``tensors`` together, the same on every rank."""
     kinds: dict[object, list[Tensor]] = {}
     for tensor in tensors:
         key = (tensor.device_mesh, tensor.placements) if isinstance(tensor, DTensor) else None
@@ -43,7 +43,7 @@ def total_norm(tensors: list[Tensor]) -> Tensor:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """Return what this process holds of a tensor."""
+    """Return what this rank holds of a tensor."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 

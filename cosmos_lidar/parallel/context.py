@@ -1,4 +1,4 @@
-"""Self-attention over a sequence that is divided among the context processes, and the division itself.
+"""Self-attention over a sequence that is divided among the context ranks, and the division itself.
 
 Tokens are divided once, in front of the first block, and joined once, behind the last: :class:`SequenceSplit`.
 """
@@ -21,15 +21,15 @@ class SequenceSplit:
     """Gives each context process an equal share of the tokens of every view.
 
     Put in the place of a network's ``sequence`` attribute. Every context process sees the same input and, after
-    :meth:`join`, the same output; a loss computed from it has its gradient summed over the processes on the way back,
-    so that the *mean* over processes is the gradient of one process (that mean is what sharded weights take).
+    :meth:`join`, the same output; a loss computed from it has its gradient summed over the ranks on the way back,
+    so that the *mean* over ranks is the gradient of one rank (that mean is what sharded weights take).
     """
 
     def __init__(self, group: dist.ProcessGroup) -> None:
         self.group = group
 
     def split(self, views: int, **named: Tensor) -> dict[str, Tensor]:
-        """Return this process's share of each tensor (…, L, C), whose L tokens are laid view after view.
+        """Return this rank's share of each tensor (…, L, C), whose L tokens are laid view after view.
 
         Raises:
             UserError: the tokens of one view cannot be divided.
@@ -37,7 +37,7 @@ class SequenceSplit:
         return {name: self._share(name, tensor, views) for name, tensor in named.items()}
 
     def join(self, views: int, tokens: Tensor) -> Tensor:
-        """Return (B, L, C), L tokens in their order, from each process's (B, L / n, C)."""
+        """Return (B, L, C), L tokens in their order, from each rank's (B, L / n, C)."""
         shares = gather_tensors(tokens, self.group)
         return torch.cat([share.unflatten(1, (views, -1)) for share in shares], dim=2).flatten(1, 2)
 
@@ -55,7 +55,7 @@ class SequenceSplit:
 def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
     """Return attention whose q, k, v (B, L / n, heads, D) hold a share of the tokens each.
 
-    One all-to-all gives each process all tokens of heads / n heads, another turns the result back (Jacobs et al. 2023,
+    One all-to-all gives each rank all tokens of heads / n heads, another turns the result back (Jacobs et al. 2023,
     arXiv 2309.14509).
     """
 
@@ -67,7 +67,7 @@ def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
 
 
 def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
-    """Return attention in which each process asks for its own tokens and sees all keys and values; any head count."""
+    """Return attention in which each rank asks for its own tokens and sees all keys and values; any head count."""
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = torch.cat(gather_tensors(torch.stack([k, v]), group), dim=2)
@@ -77,7 +77,7 @@ def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
 
 
 def ring(attend: Attend, group: dist.ProcessGroup) -> Attend:
-    """Return attention in which keys and values go round the processes (Liu et al. 2023, arXiv 2310.01889).
+    """Return attention in which keys and values go round the ranks (Liu et al. 2023, arXiv 2310.01889).
 
     TransformerEngine's where it is installed, else PyTorch's; both need CUDA.
 

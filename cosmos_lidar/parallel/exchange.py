@@ -1,4 +1,4 @@
-"""Exchanges between processes that a gradient finds its way back through."""
+"""Differentiable collectives."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 def gather_tensors(x: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, ...]:
-    """Return ``x`` of every process, in rank order; backward sums what all of them did with this one's."""
+    """Return ``x`` of every rank, in rank order; backward sums what all of them did with this one's."""
     return _Gather.apply(x, group).unbind(0)
 
 
 def sum_tensors(x: Tensor, group: dist.ProcessGroup) -> Tensor:
-    """Return the sum of ``x`` over the processes; backward sums the gradients."""
+    """Return the sum of ``x`` over the ranks; backward sums the gradients."""
     return _Sum.apply(x, group)
 
 
 def exchange_shares(x: Tensor, group: dist.ProcessGroup, scatter: int, gather: int) -> Tensor:
-    """Divide dimension ``scatter`` among the processes and put ``gather`` together; backward the other way round."""
+    """Divide dimension ``scatter`` among the ranks and put ``gather`` together; backward the other way round."""
     return _AllToAll.apply(x, group, scatter, gather)
 
 

@@ -1,4 +1,4 @@
-"""Work that one process of a run does while the others wait for its result on the shared file system."""
+"""Run a function on rank 0; the other ranks wait for its output file on the shared file system."""
 
 from __future__ import annotations
 

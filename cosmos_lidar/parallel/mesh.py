@@ -1,4 +1,4 @@
-"""How many processes do what: four sizes, checked before anything is allocated, then a device mesh."""
+"""Mesh dimensions (HSDP x CP x TP): validation and ``DeviceMesh``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class MeshSizes:
 
     Attributes:
         data_replicate: groups that hold a whole copy each.
-        data_shard: processes that share a copy and read other data.
-        context: processes that share each sample.
-        tensor: processes that share each layer.
+        data_shard: ranks that share a copy and read other data.
+        context: ranks that share each sample.
+        tensor: ranks that share each layer.
     """
 
     data_replicate: int = 1
@@ -32,7 +32,7 @@ class MeshSizes:
 
     @property
     def world(self) -> int:
-        """Number of processes."""
+        """Number of ranks."""
         return self.data_replicate * self.data_shard * self.context * self.tensor
 
     @property
@@ -41,7 +41,7 @@ class MeshSizes:
         return self.data_replicate * self.data_shard
 
     def data_rank(self, rank: int) -> int:
-        """Return which of the ``data`` groups process ``rank`` belongs to."""
+        """Return which of the ``data`` groups rank ``rank`` belongs to."""
         return rank // (self.context * self.tensor)
 
     def __str__(self) -> str:
@@ -51,12 +51,12 @@ class MeshSizes:
 
 
 def process_rank() -> int:
-    """Return this process's number, as its launcher says."""
+    """Return this rank's number, as its launcher says."""
     return int(os.environ.get("RANK", 0))
 
 
 def process_count() -> int:
-    """Return the number of processes, as their launcher says."""
+    """Return the number of ranks, as their launcher says."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -105,7 +105,7 @@ def check_plan(sizes: MeshSizes, plan: ParallelPlan, attention: str = "ulysses")
 
 
 def make_mesh(sizes: MeshSizes, device_type: str) -> DeviceMesh:
-    """Return the mesh with the four dimensions; every process calls this, with the process group initialised."""
+    """Return the mesh with the four dimensions; every rank calls this, with the process group initialised."""
     shape = (sizes.data_replicate, sizes.data_shard, sizes.context, sizes.tensor)
     mesh = init_device_mesh(device_type, shape, mesh_dim_names=NAMES)
     if sizes.data_shard > 1 and sizes.context > 1:

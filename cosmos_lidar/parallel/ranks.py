@@ -1,4 +1,4 @@
-"""Small things between processes."""
+"""Rank helpers: gather, broadcast, rank-0 execution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmos_lidar.errors import UserError
 
 
 def gather_objects(own: Any) -> list[Any]:
-    """Return ``own`` of every process, in rank order, on every process."""
+    """Return ``own`` of every rank, in rank order, on every rank."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return [own]
     everyone: list[Any] = [None] * dist.get_world_size()
@@ -32,7 +32,7 @@ def mean_over_ranks(value: float, device: torch.device) -> float:
 def lend(own: Any) -> Any:
     """Return ``own``, or where that is None, that of the first process that has one; None when no process has.
 
-    All processes call this; objects travel only where some process has none.
+    All ranks call this; objects travel only where some process has none.
     """
     have = gather_objects(own is not None)
     if all(have) or not any(have):
@@ -43,12 +43,12 @@ def lend(own: Any) -> Any:
 
 
 def is_first() -> bool:
-    """Tell whether this is process 0, the one that writes."""
+    """Tell whether this is rank 0, the one that writes."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def from_first(work: Callable[[], Any]) -> Any:
-    """Do ``work`` on process 0 alone and return its result on all; its UserError is raised on all, too."""
+    """Do ``work`` on rank 0 alone and return its result on all; its UserError is raised on all, too."""
     answer: list[Any] = [None, None]
     if is_first():
         try:

@@ -1,11 +1,11 @@
-"""One picture or clip shared by several processes: each holds an equal slice of the columns.
+"""One picture or clip shared by several ranks: each holds an equal slice of the columns.
 
 The convolutional tokenizers are changed from outside, in place; parameters keep their names. What reaches beyond a
 slice talks to the others: convolutions take a column from their neighbours, norms share their sums, attention over all
-positions gathers keys and values. Latents and reconstructions are those of one process, up to rounding.
+positions gathers keys and values. Latents and reconstructions are those of one rank, up to rounding.
 
-Gradients: let every process compute a loss. The parameter gradients, *summed* over the processes, are those of the sum
-of these losses. So losses that are means over a slice, or the same loss of the joined picture on each process, want the
+Gradients: let every rank compute a loss. The parameter gradients, *summed* over the ranks, are those of the sum
+of these losses. So losses that are means over a slice, or the same loss of the joined picture on each rank, want the
 *mean* of the gradients, which is what sharded weights take.
 """
 
@@ -28,11 +28,11 @@ Conv = nn.Conv2d | nn.Conv3d
 
 
 def split_width(network: nn.Module, group: dist.ProcessGroup) -> None:
-    """Let a tokenizer work on slices of the width: ``encode`` and ``decode`` then take and return this process's.
+    """Let a tokenizer work on slices of the width: ``encode`` and ``decode`` then take and return this rank's.
 
     Args:
         network: changed in place.
-        group: the processes that share a sample.
+        group: the ranks that share a sample.
 
     Raises:
         UserError: the network has a kind of layer that nothing is known of; it is named.
@@ -48,7 +48,7 @@ def check_width(width: int, ranks: int, compression: int) -> None:
 
     Args:
         width: of the pictures.
-        ranks: processes that share each.
+        ranks: ranks that share each.
         compression: columns of one latent column.
 
     Raises:
@@ -65,7 +65,7 @@ def check_width(width: int, ranks: int, compression: int) -> None:
 
 
 def take_slice(x: Tensor, group: dist.ProcessGroup, dim: int = -1) -> Tensor:
-    """Return this process's share of ``x``, which all processes have whole.
+    """Return this rank's share of ``x``, which all ranks have whole.
 
     Raises:
         UserError: it cannot be divided.
@@ -75,7 +75,7 @@ def take_slice(x: Tensor, group: dist.ProcessGroup, dim: int = -1) -> Tensor:
 
 
 def join_slices(x: Tensor, group: dist.ProcessGroup, dim: int = -1) -> Tensor:
-    """Return the whole of which every process holds a slice."""
+    """Return the whole of which every rank holds a slice."""
     return torch.cat(gather_tensors(x, group), dim=dim)
 
 
@@ -115,7 +115,7 @@ def _checked(module: Conv, name: str) -> Conv:
 def _with_neighbours(x: Tensor, group: dist.ProcessGroup, left: int, right: int) -> Tensor:
     """Put ``left`` columns of the left neighbour before ``x`` and ``right`` of the right one behind; zeros at the ends.
 
-    Every process gives all its edges to all others: they are thin, and the gradient finds its way back by itself.
+    Every rank gives all its edges to all others: they are thin, and the gradient finds its way back by itself.
     """
     widest = max(left, right)
     if x.shape[-1] < widest:
@@ -125,7 +125,7 @@ def _with_neighbours(x: Tensor, group: dist.ProcessGroup, left: int, right: int)
     nothing = torch.zeros_like(x[..., :widest])
     before = edges[rank - 1][1] if rank else nothing
     behind = edges[rank + 1][0] if rank + 1 < ranks else nothing
-    # every process has to take part in the backward pass of every exchange, also the one that uses nothing of it
+    # every rank has to take part in the backward pass of every exchange, also the one that uses nothing of it
     tie = edges[rank].flatten()[0] * 0.0
     parts = [before[..., widest - left :], x, behind[..., :right]]
     return torch.cat(parts, dim=-1) + tie
@@ -174,6 +174,6 @@ def _video_attention(group: dist.ProcessGroup, q: Tensor, k: Tensor, v: Tensor) 
 
 
 def _gathered(k: Tensor, v: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor]:
-    """Keys and values (B, 1, L / n, C) of all processes, (B, 1, L, C); their order does not matter."""
+    """Keys and values (B, 1, L / n, C) of all ranks, (B, 1, L, C); their order does not matter."""
     k, v = torch.cat(gather_tensors(torch.stack([k, v]), group), dim=3)
     return k, v

@@ -1,4 +1,4 @@
-"""The mesh under Lightning: starts the processes, makes the mesh, leaves the rest to the model."""
+"""The mesh under Lightning: starts the ranks, makes the mesh, leaves the rest to the model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class MeshStrategy(ModelParallelStrategy):
     The model finds the mesh in ``configure_model``. Lightning's own saving and loading is not used.
 
     Args:
-        sizes: of the mesh; their product is the number of processes.
-        on_gpu: the processes talk through NCCL (and gloo for what is on the CPU), else through gloo alone.
+        sizes: of the mesh; their product is the number of ranks.
+        on_gpu: the ranks talk through NCCL (and gloo for what is on the CPU), else through gloo alone.
     """
 
     def __init__(self, sizes: MeshSizes, on_gpu: bool) -> None:
@@ -34,12 +34,12 @@ class MeshStrategy(ModelParallelStrategy):
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:
-        """Return which share of the data this process reads."""
+        """Return which share of the data this rank reads."""
         return {"num_replicas": self.sizes.data, "rank": self.sizes.data_rank(self.global_rank)}
 
 
 def cluster_environment() -> LightningEnvironment | TorchElasticEnvironment:
-    """Return how to find the other processes: by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+    """Return how to find the other ranks: by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
 
     Named outright, as Lightning would guess from the variables of a batch system, which need not agree with these.
     """

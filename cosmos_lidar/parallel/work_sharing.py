@@ -1,4 +1,4 @@
-"""Work that the processes of a ``torchrun`` share among themselves: other pieces each, or each piece by several."""
+"""Work that the ranks of a ``torchrun`` share among themselves: other pieces each, or each piece by several."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cosmos_lidar.parallel.mesh import MeshSizes, make_mesh, process_count, star
 
 @dataclass(frozen=True)
 class Share:
-    """The place of this process among those of a ``torchrun``; (0, 1) where there is only one.
+    """The place of this rank among those of a ``torchrun``; (0, 1) where there is only one.
 
     Attributes:
         rank: of the group of processes that do the same pieces together; of the process, where none do.
         world: number of such groups.
-        context: mesh of the processes of this group; None where each process works alone.
+        context: mesh of the ranks of this group; None where each rank works alone.
     """
 
     rank: int
@@ -31,16 +31,16 @@ class Share:
 
     @property
     def writes(self) -> bool:
-        """Whether this process is the one of its group that writes what they made."""
+        """Whether this rank is the one of its group that writes what they made."""
         return self.context is None or self.context.get_local_rank() == 0
 
     def wait(self) -> None:
-        """Wait until every process has come here."""
+        """Wait until every rank has come here."""
         if dist.is_initialized():
             dist.barrier()
 
     def device(self, wish: torch.device) -> torch.device:
-        """Return the GPU of this process where GPUs are wished for, else ``wish``."""
+        """Return the GPU of this rank where GPUs are wished for, else ``wish``."""
         if wish.type == "cuda" and wish.index is None and dist.is_initialized():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         return wish
@@ -48,14 +48,14 @@ class Share:
 
 @contextmanager
 def shared_work(context: int = 1, device_type: str = "cpu") -> Iterator[Share]:
-    """Join the processes of a ``torchrun``, if this is one of them, until the end of the block.
+    """Join the ranks of a ``torchrun``, if this is one of them, until the end of the block.
 
     Args:
         context: processes that do each piece together; neighbours by their number.
         device_type: on which these compute; processes that work alone only wait for each other, and need no GPU for it.
 
     Raises:
-        UserError: the number of processes is no multiple of ``context``.
+        UserError: the number of ranks is no multiple of ``context``.
     """
     world = process_count()
     if context < 1 or world % context:

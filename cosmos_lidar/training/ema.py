@@ -1,4 +1,4 @@
-"""A running average of the weights in fp32, sharded as they are."""
+"""EMA of the weights in fp32, sharded as they are."""
 
 from __future__ import annotations
 

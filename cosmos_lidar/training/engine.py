@@ -47,7 +47,7 @@ ConfigT = TypeVar("ConfigT", bound=AnyConfig)
 
 @dataclass(frozen=True)
 class DataShare:
-    """Which part of the data this process reads.
+    """Which part of the data this rank reads.
 
     Attributes:
         rank: number of the share.
@@ -65,13 +65,13 @@ class Job:
     """What a family brings to the engine.
 
     Attributes:
-        model: with its network, not yet spread over processes.
+        model: with its network, not yet sharded over ranks.
         train: Energon's savable loader, endless; has ``save_state_rank`` and ``restore_state_rank``.
         val: loader of the validation, the same batches each time; None for a family without one.
         batch_size: samples per step and share of the data.
         workers: reader processes of ``train``.
         origin: what training starts from, in words.
-        export: writes the exports of (model, average or None, checkpoints folder, step); every process calls it.
+        export: writes the exports of (model, average or None, checkpoints folder, step); every rank calls it.
     """
 
     model: TrainedModel

@@ -267,7 +267,7 @@ class TrainedModel(ModelPT):
         """Scale gradients to ``optim.clip_norm``, and look before the update: is all finite, did the loss jump?
 
         Raises:
-            UserError: on every process, for what is not finite on any.
+            UserError: on every rank, for what is not finite on any.
         """
         norm = clip_gradients(self.network.parameters(), self.run.optim.clip_norm or float("inf"))
         self.step_values |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
@@ -281,7 +281,7 @@ class TrainedModel(ModelPT):
             self._answer_jump(optimizer)
 
     def _refuse(self, norm: float) -> None:
-        """Find out what is not finite, write the batch, and end the run on all processes."""
+        """Find out what is not finite, write the batch, and end the run on all ranks."""
         step = self.global_step + 1
         set_random_state(self._before)
         where = first_bad_output(self.network, self._run_again)

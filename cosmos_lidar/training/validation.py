@@ -78,9 +78,9 @@ class Validate(Callback):
             logger.info("validation after step %d: %s", trainer.global_step, shown)
 
     def _results(self, trainer: Trainer, model: TrainedModel) -> list[dict[str, Any]]:
-        """Return those of this process's batches.
+        """Return those of this rank's batches.
 
-        Sharded weights are gathered by all processes together: one whose batches have ended goes on with lent ones
+        Sharded weights are gathered by all ranks together: one whose batches have ended goes on with lent ones
         until the others have ended too, and forgets what came out.
         """
         results, batches, index = [], iter(self.loader), 0

@@ -1,4 +1,4 @@
-"""When checkpoints are written, what is in them, and how a run goes on from one.
+"""When checkpoints are written, what is in them, and how a run resumes from one.
 
 The files themselves are the work of :mod:`cosmos_lidar.training.checkpoint.store`.
 """
@@ -35,7 +35,7 @@ _OPTIMIZER = ("exp_avg", "exp_avg_sq", "step")
 
 
 def find_resume(choice: str, folder: Path) -> Path | None:
-    """Return the checkpoint to go on from: of ``trainer.resume`` = ``auto``, ``none`` or a folder.
+    """Return the checkpoint to resume from: of ``trainer.resume`` = ``auto``, ``none`` or a folder.
 
     Every file of it is read and compared with its checksum. ``auto`` passes over damaged ones, and says so.
 
@@ -55,18 +55,18 @@ def find_resume(choice: str, folder: Path) -> Path | None:
 
 
 class Checkpoints(Callback):
-    """Save every so many steps, at the end and when asked to, and take a run up again.
+    """Save every so many steps, at the end and when asked to, and resume a run.
 
     Args:
         store: writes the files.
         every: steps between checkpoints; 0 for none on the way.
-        resume: checkpoint to go on from; None for a fresh start.
-        loader: Energon's savable training loader of this process.
+        resume: checkpoint to resume from; None for a fresh start.
+        loader: Energon's savable training loader of this rank.
         workers: reader processes of the loader; a loader can only go on with as many.
         sizes: of the mesh.
         ema: the average of the weights, if there is one.
         run_log: told what a roll-back undoes; its last validation is stored with the checkpoint.
-        after_save: called on every process with (model, step), to write exports.
+        after_save: called on every rank with (model, step), to write exports.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Checkpoints(Callback):
         pl_module.clock.lap("save_s")
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Let the save under way come to its end, before the processes part."""
+        """Let the save under way come to its end, before the ranks part."""
         self.store.wait()
 
     def save(self, trainer: Trainer, model: TrainedModel) -> None:
@@ -271,10 +271,10 @@ def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, pref
 
 
 def find_rank(state: dict[str, Any], sizes: MeshSizes, rank: int, workers: int) -> dict[str, Any] | None:
-    """Return the loader and random state of a checkpoint that process ``rank`` goes on from.
+    """Return the loader and random state of a checkpoint that rank ``rank`` resumes from.
 
-    That of the same number, or on another mesh, of a process that read the same share of the data. None, with a
-    warning, where the data is shared otherwise: each process then starts a new shuffle.
+    That of the same number, or on another mesh, of a rank that read the same share of the data. None, with a
+    warning, where the data is shared otherwise: each rank then starts a new shuffle.
     """
     saved = MeshSizes(**state["mesh"])
     if saved.data != sizes.data or state["workers"] != workers:

@@ -1,4 +1,4 @@
-"""Sharded tensors put together again."""
+"""Full tensors, gathered from their shards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cosmos_lidar.parallel.ranks import is_first
 
 
 def full_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return whole tensors on the CPU, on process 0 only; all processes call this.
+    """Return whole tensors on the CPU, on rank 0 only; all ranks call this.
 
     They are gathered one at a time, so that no process but the first ever holds more than one of them.
     """

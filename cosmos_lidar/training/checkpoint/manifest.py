@@ -143,7 +143,7 @@ def _put_back(folder: Path) -> None:
     for old in folder.glob(".iter_*.old"):
         path = folder / old.name.removeprefix(".").removesuffix(".old")
         if not path.exists():
-            with suppress(OSError):  # another process of the run did it
+            with suppress(OSError):  # another rank of the run did it
                 old.rename(path)
 
 

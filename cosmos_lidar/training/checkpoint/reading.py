@@ -1,4 +1,4 @@
-"""Reading sharded checkpoints: tensors onto any mesh, and the rest of the state; nothing in them is run."""
+"""Reading sharded checkpoints: tensors onto any mesh, and the rest of the state; pickled code is never executed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _IndexUnpickler(pickle.Unpickler):
 
 
 def load_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Fill ``tensors`` from a checkpoint, in place, whatever mesh it was written on; all processes call this.
+    """Fill ``tensors`` from a checkpoint, in place, whatever mesh it was written on; all ranks call this.
 
     Raises:
         DataError: a name is not in the checkpoint, or has another shape: nothing is changed then; or a file is damaged.
@@ -122,7 +122,7 @@ def _fill(path: Path, tensors: dict[str, Tensor], reader: _Reader, alone: bool) 
     """Read ``tensors``; what goes wrong is put down to the damaged file, where one is found."""
     try:
         dcp.load(tensors, storage_reader=reader, no_dist=alone)
-    # what torch collects of several processes is no Exception
+    # what torch collects of several ranks is no Exception
     except (Exception, dcp.CheckpointException) as error:
         verify(path)
         wanted = "a checkpoint as training wrote it"
@@ -130,7 +130,7 @@ def _fill(path: Path, tensors: dict[str, Tensor], reader: _Reader, alone: bool) 
 
 
 def in_words(error: BaseException) -> str:
-    """Say what went wrong in one line; of an error on several processes, the first one's."""
+    """Say what went wrong in one line; of an error on several ranks, the first one's."""
     failures = getattr(error, "failures", None)
     if failures:
         rank, first = next(iter(failures.items()))

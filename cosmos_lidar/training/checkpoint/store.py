@@ -38,7 +38,7 @@ LATEST = "latest_checkpoint.txt"
 
 @dataclass(frozen=True)
 class SaveOutcome:
-    """How a save in the background ended, the same on all processes.
+    """How a save in the background ended, the same on all ranks.
 
     Attributes:
         step: of the checkpoint.
@@ -56,10 +56,10 @@ class SaveOutcome:
 
 
 class CheckpointStore:
-    """Writes the checkpoints of a run; every process makes one, and calls :meth:`save` together.
+    """Writes the checkpoints of a run; every rank makes one, and calls :meth:`save` together.
 
     Args:
-        folder: the run's ``checkpoints`` folder, on a file system that all processes share.
+        folder: the run's ``checkpoints`` folder, on a file system that all ranks share.
         keep_last: how many of the newest stay; 0 for all.
         keep_best: how many stay beside these, by ``best_metric``.
         best_metric: a name in the metrics given to :meth:`save`.
@@ -93,9 +93,9 @@ class CheckpointStore:
 
         Args:
             step: steps that this state has seen.
-            tensors: by name; plain ones are taken to be the same on all processes.
-            state: a plain tree (:mod:`cosmos_lidar.training.checkpoint.state_tree`); that of process 0 is stored.
-            texts: further files by name; those of process 0 are stored.
+            tensors: by name; plain ones are taken to be the same on all ranks.
+            state: a plain tree (:mod:`cosmos_lidar.training.checkpoint.state_tree`); that of rank 0 is stored.
+            texts: further files by name; those of rank 0 are stored.
             metrics: stored in the manifest.
         """
         started = time.perf_counter()
@@ -129,7 +129,7 @@ class CheckpointStore:
     def _write(
         self, step: int, staged: dict[str, Any], parts: dict[str, bytes], metrics: dict[str, float], started: float
     ) -> None:
-        """In the background, on every process: write the part of this process; process 0 finishes the folder."""
+        """In the background, on every rank: write the part of this rank; rank 0 finishes the folder."""
         part = self.folder / f".iter_{step:09d}.part"
         size, error = 0, None
         try:
@@ -137,7 +137,7 @@ class CheckpointStore:
             writer = dcp.FileSystemWriter(part, sync_files=True)
             dcp.save(staged, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
             size = self._together(lambda: self._finish(part, step, parts, metrics))
-        # training goes on, the outcome tells; what torch collects of several processes is no Exception
+        # training goes on, the outcome tells; what torch collects of several ranks is no Exception
         except (Exception, dcp.CheckpointException) as problem:
             error = in_words(problem)
             if self._is_first():
@@ -149,7 +149,7 @@ class CheckpointStore:
         return self._group is None or dist.get_rank() == 0
 
     def _together(self, work: Any) -> Any:
-        """Do ``work`` on process 0; all wait for it, get its result, and raise its error."""
+        """Do ``work`` on rank 0; all wait for it, get its result, and raise its error."""
         answer: list[Any] = [None, None]
         if self._is_first():
             try:

@@ -1,4 +1,4 @@
-"""A step that never ends: write where every process stands, and end the run so that it can be started again."""
+"""Hang watchdog: writes the stacks of every rank and ends the run so that it can be restarted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EXIT_STATUS = 75  # "temporary failure" of sysexits.h: worth another try
 class HangWatch(Callback):
     """End the run with status 75 when no step has finished for ``timeout_s``; all stacks go to one file first.
 
-    Every process watches itself: when one hangs, the others wait for it and run out of time, too. Validation and saving
+    Every rank watches itself: when one hangs, the others wait for it and run out of time, too. Validation and saving
     count as part of the step that they follow.
 
     Args:
-        file: all processes append to it.
+        file: all ranks append to it.
         timeout_s: longest time of a step.
-        rank: of this process.
+        rank: of this rank.
     """
 
     def __init__(self, file: Path, timeout_s: float, rank: int) -> None:

@@ -33,7 +33,7 @@ def give_memory_back() -> None:
 class PeakMemory(TorchDispatchMode):
     """Counts the bytes of all tensor storages that are alive, while it is the current mode.
 
-    Works on fake tensors as on real ones. Distributed tensors count with what this process holds.
+    Works on fake tensors as on real ones. Distributed tensors count with what this rank holds.
 
     Attributes:
         now: bytes alive.
@@ -54,7 +54,7 @@ class PeakMemory(TorchDispatchMode):
     def __torch_dispatch__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run an operation and count what it made."""
         if any(issubclass(kind, DTensor) for kind in types):
-            return NotImplemented  # it comes back here with the part of this process
+            return NotImplemented  # it comes back here with the part of this rank
         out = func(*args, **(kwargs or {}))
         self.add(out)
         return out

@@ -1,7 +1,7 @@
-"""What a training run will need, found out on shapes alone: parameters, peak memory of a process, FLOPs of a step.
+"""What a training run will need, found out on shapes alone: parameters, peak memory of a rank, FLOPs of a step.
 
-The very code that trains is run, forward and backward, as process 0 of the whole mesh, with tensors that have a shape
-but no content and processes that are not there. Left out: work space of convolution and attention libraries, buffers of
+The very code that trains is run, forward and backward, as rank 0 of the whole mesh, with fake tensors
+and a fake process group. Left out: work space of convolution and attention libraries, buffers of
 the communication library, fragmentation.
 """
 
@@ -30,7 +30,7 @@ from cosmos_lidar.training.model import TrainedModel
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run needs; bytes are those of one process.
+    """What a run needs; bytes are those of one rank.
 
     Attributes:
         parameters: of the whole network.
@@ -39,11 +39,11 @@ class Prediction:
         optimizer: bytes of its state.
         average: bytes of the running average of the weights.
         peak: most bytes at once during a step, all of these included; None where a step cannot be run on shapes alone.
-        checkpoint: bytes of tensors in a checkpoint, of all processes together.
+        checkpoint: bytes of tensors in a checkpoint, of all ranks together.
         staging: bytes of main memory that a checkpoint takes while it is written.
         loading: bytes at most while weights are loaded: a rank's shards and one whole tensor.
-        flops: of one step, one process; None where they cannot be counted.
-        total_flops: of one step, all processes; None likewise.
+        flops: of one step, one rank; None where they cannot be counted.
+        total_flops: of one step, all ranks; None likewise.
         peak_unknown: why ``peak`` is None; empty where it is known.
         flops_unknown: why ``flops`` is None; empty where they are known.
     """
@@ -88,7 +88,7 @@ def predict(run: Run, family: Family[Any], sizes: MeshSizes) -> Prediction:
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     samples, each = run.data.batch_size * run.trainer.accumulate * sizes.data, model.flops_per_sample()
     flops = None if each is None else samples * each
-    with _imagined_processes(sizes.world):
+    with _fake_process_group(sizes.world):
         whole = sizes.world == 1 and run.trainer.precision == "fp32"
         model._device_mesh = None if whole else make_mesh(sizes, "cpu")
         model.parallelize()
@@ -144,8 +144,8 @@ def _try_step(model: TrainedModel, batch: Any, accumulate: int, memory: PeakMemo
 
 
 @contextmanager
-def _imagined_processes(world: int) -> Iterator[None]:
-    """Be process 0 of ``world``; exchanges return at once, with whatever is in their buffers."""
+def _fake_process_group(world: int) -> Iterator[None]:
+    """Start a fake process group as rank 0 of ``world``; collectives return at once and move nothing."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     dist.init_process_group("fake", rank=0, world_size=world, store=FakeStore())

@@ -29,7 +29,7 @@ class ReplayResult:
     """What came out.
 
     Attributes:
-        lines: for people, from process 0.
+        lines: for people, from rank 0.
         same: everything logged of that step came out again, digit for digit; true where nothing was logged.
     """
 
@@ -67,7 +67,7 @@ def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) 
         dumps: folder for the batch of the step.
 
     Raises:
-        UserError: the step does not exist, this is another number of processes than the run had, or the step ends as it
+        UserError: the step does not exist, this is another number of ranks than the run had, or the step ends as it
             ended then: with a loss that is not finite.
     """
     if not 1 <= step <= run.trainer.max_steps:
