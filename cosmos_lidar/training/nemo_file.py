@@ -63,6 +63,7 @@ class NemoFile(SaveRestoreConnector):
             DataError: no such file, one that is not safe to read, or of another class.
         """
         path = Path(restore_path)
+        config: Any
         config, weights = read_nemo(path)
         if override_config_path is not None:
             given = override_config_path

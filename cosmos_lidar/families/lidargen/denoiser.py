@@ -31,6 +31,8 @@ class LidarGenDenoiser(nn.Module):
         dense: tokens of unfilled parts of the canvas are left out of the sequence.
     """
 
+    network: Any  # torch's attributes are tensors or modules to a type checker
+
     def __init__(
         self,
         network: nn.Module,

@@ -190,7 +190,8 @@ class LidarGenerator:
     def points(self, range_m: np.ndarray) -> np.ndarray:
         """Return (N, 3) float32 meters of a range map (rows, columns) that was cut from the middle of a revolution."""
         full = self.sensor.columns // self.sensor.format.pair_columns
-        return range_map_to_points(range_m, self.sensor, "centre", (full - range_m.shape[1]) // 2, full)
+        points = range_map_to_points(range_m, self.sensor, "centre", (full - range_m.shape[1]) // 2, full)
+        return np.asarray(points)
 
     def recorded(self, range_m: np.ndarray) -> np.ndarray:
         """Return a recorded range map as the network's are: columns merged, cut in the middle, in range."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidar_tokenizer.job import make_dry_model
 from cosmos_lidar.training.overrides import apply_overrides
 from recipes import lidar_tokenizer
@@ -17,3 +18,9 @@ def test_loss_of_a_sequence_is_that_of_its_frames() -> None:
     expected = sum((made[b, :, t] - images[b, :, t]).abs().mean() for b in range(2) for t in range(5)) / 10
     assert model.losses(made, images, valid)["color"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert model.items_per_sample() == 2 * model.size[0] * model.size[1] // 64
+
+
+def test_masked_losses_are_not_accumulated() -> None:
+    options = [*SHAPE, "model.loss.masked=true", "trainer.accumulate=2"]
+    with pytest.raises(UserError, match="trainer.accumulate=2 and model.loss.masked=True exclude each other"):
+        make_dry_model(apply_overrides(lidar_tokenizer.debug(), options))

@@ -176,3 +176,9 @@ def test_two_processes_are_one(mesh: str, shards: Path, tmp_path: Path) -> None:
         one = losses(train(tmp_path, "one", shards, *options))
         for ours, theirs in zip(two, one, strict=True):
             assert [float(x) for x in ours] == pytest.approx([float(x) for x in theirs], rel=2e-4, abs=2e-4)
+
+
+def test_a_discriminator_takes_no_accumulated_batches() -> None:
+    options = ["model.loss.adversarial.weight=0.1", "trainer.accumulate=2"]
+    with pytest.raises(UserError, match="trainer.accumulate=2 and model.loss.adversarial.weight=0.1 exclude"):
+        make_dry_model(apply_overrides(video_tokenizer.debug(), options))
