@@ -73,10 +73,10 @@ def sampling_rows(shape: Shape, args: argparse.Namespace, device: torch.device, 
         tokens = len(layout.kept()) if dense else (1 + layout.views) * layout.size[0] * layout.size[1] // 4
         for setting in args.settings:
             sampler, steps = setting.split(":")
-            ladder = sigma_ladder(int(steps))
+            schedule = sigma_ladder(int(steps))
 
-            def sample(sampler: str = sampler, ladder: Tensor = ladder, denoiser: nn.Module = denoiser) -> Tensor:
-                return sample_lidar(denoiser, images, lambda x0, noise: solve(sampler, x0, noise, ladder), [1])
+            def sample(sampler: str = sampler, schedule: Tensor = schedule, denoiser: nn.Module = denoiser) -> Tensor:
+                return sample_lidar(denoiser, images, lambda x0, noise: solve(sampler, x0, noise, schedule), [1])
 
             if mode == "compiled":
                 sample()  # compiles

@@ -48,7 +48,7 @@ def exponential_multistep(
 
 
 def solve(
-    name: str, denoise: Denoiser, noise: Tensor, ladder: Tensor, progress: Callable[[int], None] | None = None
+    name: str, denoise: Denoiser, noise: Tensor, schedule: Tensor, progress: Callable[[int], None] | None = None
 ) -> Tensor:
     """Sample with a named solver.
 
@@ -56,7 +56,7 @@ def solve(
         name: of a ``SOLVER`` in ``diffusion/solvers``, with options behind commas (``heun,alpha=0.5``).
         denoise: (x, sigma) -> x0; x shaped as ``noise``, sigma a float64 scalar tensor.
         noise: unit-variance noise.
-        ladder: (steps + 1,) descending noise schedule.
+        schedule: (steps + 1,) descending noise levels.
         progress: called with the index of each finished evaluation.
 
     Returns:
@@ -66,7 +66,7 @@ def solve(
         UserError: an unknown solver or option.
     """
     solver, options = find_solver(name)
-    ladder = ladder.to(noise.device, torch.float64)
+    schedule = schedule.to(noise.device, torch.float64)
     count = 0
 
     def counted(x: Tensor, sigma: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ def solve(
             progress(count)
         return x0
 
-    x = solver.integrate(counted, noise.to(torch.float64) * ladder[0], ladder, **options)
-    return counted(x, ladder[-1])
+    x = solver.integrate(counted, noise.to(torch.float64) * schedule[0], schedule, **options)
+    return counted(x, schedule[-1])
 
 
 def evaluations(name: str, steps: int) -> int:

@@ -1,7 +1,7 @@
 """One picture or clip shared by several ranks: each holds an equal slice of the columns.
 
 The convolutional tokenizers are changed from outside, in place; parameters keep their names. What reaches beyond a
-slice talks to the others: convolutions take a column from their neighbours, norms share their sums, attention over all
+slice talks to the others: convolutions take a column from their neighbors, norms share their sums, attention over all
 positions gathers keys and values. Latents and reconstructions are those of one rank, up to rounding.
 
 Gradients: let every rank compute a loss. The parameter gradients, *summed* over the ranks, are those of the sum
@@ -112,8 +112,8 @@ def _checked(module: Conv, name: str) -> Conv:
     return module
 
 
-def _with_neighbours(x: Tensor, group: dist.ProcessGroup, left: int, right: int) -> Tensor:
-    """Put ``left`` columns of the left neighbour before ``x`` and ``right`` of the right one behind; zeros at the ends.
+def _with_neighbors(x: Tensor, group: dist.ProcessGroup, left: int, right: int) -> Tensor:
+    """Put ``left`` columns of the left neighbor before ``x`` and ``right`` of the right one behind; zeros at the ends.
 
     Every rank gives all its edges to all others: they are thin, and the gradient finds its way back by itself.
     """
@@ -135,16 +135,16 @@ def _convolve(module: Conv, group: dist.ProcessGroup, x: Tensor) -> Tensor:
     reach = module.padding[-1]
     convolve = F.conv2d if isinstance(module, nn.Conv2d) else F.conv3d
     padding = (*module.padding[:-1], 0)
-    wide = _with_neighbours(x, group, reach, reach)
+    wide = _with_neighbors(x, group, reach, reach)
     return convolve(wide, module.weight, module.bias, module.stride, padding, module.dilation, module.groups)
 
 
 def _downsample(module: Downsample, group: dist.ProcessGroup, x: Tensor) -> Tensor:
-    return module.conv(F.pad(_with_neighbours(x, group, 0, 1), (0, 0, 0, 1)))
+    return module.conv(F.pad(_with_neighbors(x, group, 0, 1), (0, 0, 0, 1)))
 
 
 def _hybrid_down(module: HybridDown, group: dist.ProcessGroup, x: Tensor) -> Tensor:
-    wide = F.pad(_with_neighbours(x, group, 0, 1), (0, 0, 0, 1))
+    wide = F.pad(_with_neighbors(x, group, 0, 1), (0, 0, 0, 1))
     return module.after_spatial(module.conv1(wide) + module.spatial_mean(x))
 
 
@@ -153,9 +153,9 @@ def _group_norm(module: nn.GroupNorm, group: dist.ProcessGroup, x: Tensor) -> Te
     wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     grouped = wide.reshape(x.shape[0], module.num_groups, -1)
     mean = sum_tensors(grouped.mean(-1, keepdim=True), group) / group.size()
-    centred = grouped - mean
-    variance = sum_tensors(centred.square().mean(-1, keepdim=True), group) / group.size()
-    normed = (centred * torch.rsqrt(variance + module.eps)).reshape(x.shape)
+    centered = grouped - mean
+    variance = sum_tensors(centered.square().mean(-1, keepdim=True), group) / group.size()
+    normed = (centered * torch.rsqrt(variance + module.eps)).reshape(x.shape)
     shape = (1, -1, *[1] * (x.ndim - 2))
     return (normed * module.weight.view(shape) + module.bias.view(shape)).to(x.dtype)
 

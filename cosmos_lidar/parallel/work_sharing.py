@@ -51,7 +51,7 @@ def shared_work(context: int = 1, device_type: str = "cpu") -> Iterator[Share]:
     """Join the ranks of a ``torchrun``, if this is one of them, until the end of the block.
 
     Args:
-        context: processes that do each piece together; neighbours by their number.
+        context: processes that do each piece together; neighbors by their number.
         device_type: on which these compute; processes that work alone only wait for each other, and need no GPU for it.
 
     Raises:

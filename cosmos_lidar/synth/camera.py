@@ -57,15 +57,15 @@ def render(
     hits = cast(tiles, bodies, scene.terrain, VIEW_M)
     found = look_up(tiles, hits, bodies, scene.terrain)
     lit = _sunlit(scene, bodies, tiles, found, hits.body.shape) if shadows else np.ones(len(found.ray), np.float32)
-    colour = _sky(direction.transpose(0, 2, 1).reshape(-1, 3), scene.sun)
-    colour[found.ray] = _shade(found, colour[found.ray], scene.sun, lit)
+    color = _sky(direction.transpose(0, 2, 1).reshape(-1, 3), scene.sun)
+    color[found.ray] = _shade(found, color[found.ray], scene.sun, lit)
     depth = np.full(pixels.size, np.inf, np.float32)
     depth[found.ray] = found.distance_m * view.transpose(0, 2, 1).reshape(-1, 3)[found.ray, 2]
     labels = np.zeros(pixels.size, np.uint16)
     labels[found.ray] = found.label
     shape, flat = (camera.height, camera.width), pixels.reshape(-1)
     image = CameraImage(np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32), np.zeros(shape, np.uint16))
-    image.rgb.reshape(-1, 3)[flat] = (np.clip(colour, 0, 1) ** (1 / 1.9) * 255 + 0.5).astype(np.uint8)
+    image.rgb.reshape(-1, 3)[flat] = (np.clip(color, 0, 1) ** (1 / 1.9) * 255 + 0.5).astype(np.uint8)
     image.depth_m.reshape(-1)[flat], image.labels.reshape(-1)[flat] = depth, labels
     return image
 
@@ -110,13 +110,13 @@ def _shade(found: Surface, behind: np.ndarray, sun: np.ndarray, lit: np.ndarray)
     sunny = np.clip(sun.astype(np.float32) @ found.normal, 0, None) * lit
     up = 0.5 + 0.5 * found.normal[2]
     light = sunny[:, None] * _SUN + up[:, None] * _SKY_LIGHT + (1 - up)[:, None] * _BOUNCE
-    colour = found.colour**1.6 * light * _leafy(found)[:, None]
+    color = found.color**1.6 * light * _leafy(found)[:, None]
     sheen = np.zeros(256, np.float32)
     sheen[Material.GLASS], sheen[Material.PAINT] = 0.55, 0.16
     gloss = sheen[found.material] * (0.12 + 0.88 * (1 - found.cosine) ** 3)
-    colour += gloss[:, None] * (0.6 * _HORIZON)
+    color += gloss[:, None] * (0.6 * _HORIZON)
     haze = (1 - np.exp(-found.distance_m / 600.0))[:, None]
-    return colour * (1 - haze) + haze * (_HORIZON**1.9)
+    return color * (1 - haze) + haze * (_HORIZON**1.9)
 
 
 def _leafy(found: Surface) -> np.ndarray:

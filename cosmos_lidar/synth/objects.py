@@ -32,8 +32,8 @@ _CLOTHES = np.array(
 
 
 def _pick(rng: np.random.Generator, table: np.ndarray) -> tuple[float, ...]:
-    colour = np.clip(table[rng.integers(len(table))] * rng.uniform(0.85, 1.1), 0, 1)
-    return tuple(float(v) for v in colour)
+    color = np.clip(table[rng.integers(len(table))] * rng.uniform(0.85, 1.1), 0, 1)
+    return tuple(float(v) for v in color)
 
 
 def _wheels(
@@ -143,11 +143,11 @@ def tree(rng: np.random.Generator) -> Primitives:
 def lamp(rng: np.random.Generator) -> Primitives:
     """Return a street lamp whose arm reaches over the road (along x)."""
     height = rng.uniform(6.0, 7.5)
-    grey = (0.35, 0.37, 0.38)
+    gray = (0.35, 0.37, 0.38)
     return concatenate([
-        rod((0, 0, height / 2), (0.075, 0.075, height / 2), M.METAL, 80, grey),
-        rod((0, 0, 0.5), (0.12, 0.12, 0.5), M.METAL, 80, grey),
-        block((0.8, 0, height - 0.05), (0.8, 0.04, 0.04), M.METAL, 80, grey),
+        rod((0, 0, height / 2), (0.075, 0.075, height / 2), M.METAL, 80, gray),
+        rod((0, 0, 0.5), (0.12, 0.12, 0.5), M.METAL, 80, gray),
+        block((0.8, 0, height - 0.05), (0.8, 0.04, 0.04), M.METAL, 80, gray),
         block((1.6, 0, height - 0.06), (0.32, 0.13, 0.06), M.METAL, 80, (0.7, 0.7, 0.66)),
     ])  # fmt: skip
 
@@ -163,13 +163,13 @@ def sign(rng: np.random.Generator) -> Primitives:
 
 def building(rng: np.random.Generator, width_m: float, depth_m: float) -> Primitives:
     """Return a house of ``width_m`` along x and ``depth_m`` along y, with a ridged or a flat roof."""
-    storeys, wall = int(rng.integers(2, 7)), _pick(rng, _WALLS)
-    height, below = storeys * 3.0 + 0.4, 1.5
+    floors, wall = int(rng.integers(2, 7)), _pick(rng, _WALLS)
+    height, below = floors * 3.0 + 0.4, 1.5
     parts = [block((0, 0, height / 2), (width_m / 2, depth_m / 2, height / 2), M.FACADE, 50, wall)]
     parts.append(block((0, 0, -below / 2 + 0.25), (width_m / 2 + 0.04, depth_m / 2 + 0.04, below / 2 + 0.25),
                       M.KERB, 50,
                       tuple(0.6 * v for v in wall)))  # fmt: skip
-    if storeys <= 4 and rng.random() < 0.7:
+    if floors <= 4 and rng.random() < 0.7:
         rise, eaves = depth_m * rng.uniform(0.25, 0.38), 0.35
         half = (width_m / 2 + 0.1, (depth_m / 2 + eaves) / 2, rise / 2)
         tile = tuple(float(v) for v in np.array([0.36, 0.16, 0.11]) * rng.uniform(0.6, 1.2))

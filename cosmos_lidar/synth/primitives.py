@@ -34,7 +34,7 @@ class Primitives:
         taper: (P, 2) float64 meters per meter, blocks only.
         material: (P,) uint8, see :class:`~cosmos_lidar.synth.labels.Material`.
         label: (P,) uint16 semantic class.
-        colour: (P, 3) float32 in [0, 1].
+        color: (P, 3) float32 in [0, 1].
         velocity: (P, 3) float64 m/s, world.
         instance: (P,) uint32 number of the road user they belong to; 0 for everything else.
     """
@@ -46,7 +46,7 @@ class Primitives:
     taper: np.ndarray
     material: np.ndarray
     label: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
     velocity: np.ndarray
     instance: np.ndarray
 
@@ -85,7 +85,7 @@ def body(
     half: tuple[float, float, float],
     material: int,
     label: int,
-    colour: Sequence[float],
+    color: Sequence[float],
     taper: tuple[float, float] = (0.0, 0.0),
     yaw_rad: float = 0.0,
 ) -> Primitives:
@@ -95,7 +95,7 @@ def body(
         np.array([shape], np.int8), np.array([centre], np.float64),
         np.array([[[c, -s, 0], [s, c, 0], [0, 0, 1]]], np.float64),
         np.array([half], np.float64), np.array([taper], np.float64), np.array([material], np.uint8),
-        np.array([label], np.uint16), np.array([colour], np.float32), np.zeros((1, 3)), np.zeros(1, np.uint32),
+        np.array([label], np.uint16), np.array([color], np.float32), np.zeros((1, 3)), np.zeros(1, np.uint32),
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ class Surface:
         material: (M,) uint8.
         label: (M,) uint16.
         instance: (M,) uint32, 0 for what is no road user.
-        colour: (M, 3) float32, before light.
+        color: (M, 3) float32, before light.
     """
 
     ray: np.ndarray
@@ -48,7 +48,7 @@ class Surface:
     material: np.ndarray
     label: np.ndarray
     instance: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
 
 
 def look_up(tiles: RayTiles, hits: Hits, bodies: Primitives, terrain: Terrain | None) -> Surface:
@@ -62,22 +62,22 @@ def look_up(tiles: RayTiles, hits: Hits, bodies: Primitives, terrain: Terrain | 
     delay = None if tiles.delay_s is None else tiles.delay_s.reshape(-1)[ray]
     on_body = body[ray] != GROUND
     count = len(ray)
-    normal, colour = np.zeros((3, count), np.float32), np.zeros((count, 3), np.float32)
+    normal, color = np.zeros((3, count), np.float32), np.zeros((count, 3), np.float32)
     material, label = np.zeros(count, np.uint8), np.zeros(count, np.uint16)
     instance = np.zeros(count, np.uint32)
     bodily = np.flatnonzero(on_body)
     late = None if delay is None else delay[bodily]
-    normal[:, bodily], material[bodily], label[bodily], colour[bodily] = _of_bodies(
+    normal[:, bodily], material[bodily], label[bodily], color[bodily] = _of_bodies(
         point[:, bodily], bodies, body[ray[bodily]], tiles.anchor, late
     )
     instance[bodily] = bodies.instance[body[ray[bodily]]]
     ground = np.flatnonzero(~on_body)
     if terrain is not None and len(ground):
-        normal[:, ground], material[ground], label[ground], colour[ground] = _of_ground(
+        normal[:, ground], material[ground], label[ground], color[ground] = _of_ground(
             point[:, ground], terrain, tiles.anchor
         )
     cosine = np.abs((normal * direction).sum(0))
-    return Surface(ray, distance, point, normal, cosine, material, label, instance, colour)
+    return Surface(ray, distance, point, normal, cosine, material, label, instance, color)
 
 
 def _of_bodies(
@@ -89,15 +89,15 @@ def _of_bodies(
         offset -= bodies.velocity.astype(np.float32)[body].T * delay_s
     local = np.einsum("mij,im->jm", turn, offset)
     inside = normals(bodies.shape[body], local, half, bodies.taper.astype(np.float32)[body])
-    material, colour = bodies.material[body], bodies.colour[body]
-    _add_windows(local, inside, half, bodies.shape[body], material, colour)
-    return np.einsum("mij,jm->im", turn, inside), material, bodies.label[body], colour
+    material, color = bodies.material[body], bodies.color[body]
+    _add_windows(local, inside, half, bodies.shape[body], material, color)
+    return np.einsum("mij,jm->im", turn, inside), material, bodies.label[body], color
 
 
 def _add_windows(
-    local: np.ndarray, normal: np.ndarray, half: np.ndarray, shape: np.ndarray, material: np.ndarray, colour: np.ndarray
+    local: np.ndarray, normal: np.ndarray, half: np.ndarray, shape: np.ndarray, material: np.ndarray, color: np.ndarray
 ) -> None:
-    """Put panes into walls, and painted roofs onto glass cabins; changes ``material`` and ``colour``."""
+    """Put panes into walls, and painted roofs onto glass cabins; changes ``material`` and ``color``."""
     wall = np.flatnonzero((material == Material.FACADE) & (np.abs(normal[2]) < 0.5) & (shape == Shape.BLOCK))
     across = np.where(np.abs(normal[0, wall]) > np.abs(normal[1, wall]), 1, 0)
     along, size = local[across, wall], half[wall, across]
@@ -108,13 +108,13 @@ def _add_windows(
     pane = whole & (u > 0.27) & (u < 0.73) & (v > 0.32) & (v < 0.82) & (columns > 0)
     frame = whole & (u > 0.22) & (u < 0.78) & (v > 0.27) & (v < 0.85) & ~pane & (columns > 0)
     material[wall[pane]] = Material.GLASS
-    colour[wall[pane]] = (0.13, 0.17, 0.22)
-    colour[wall[frame]] = (0.82, 0.80, 0.77)
+    color[wall[pane]] = (0.13, 0.17, 0.22)
+    color[wall[frame]] = (0.82, 0.80, 0.77)
     roof = (material == Material.GLASS) & (normal[2] > 0.8)
     material[roof] = Material.PAINT
     cabin = (material == Material.GLASS) & ~roof
     cabin[wall[pane]] = False
-    colour[cabin] = (0.09, 0.11, 0.14)
+    color[cabin] = (0.09, 0.11, 0.14)
 
 
 def _of_ground(
@@ -135,11 +135,11 @@ def _of_ground(
         material[face] = Material.KERB
         _face_the_road(normal, near, x, y, face)
     material[on_road & (material == Material.ROAD) & _marked(near, x, lateral, x + anchor[0])] = Material.MARKING
-    labels, colours = np.zeros(256, np.uint16), np.zeros((256, 3), np.float32)
+    labels, colors = np.zeros(256, np.uint16), np.zeros((256, 3), np.float32)
     for kind, label in _LABEL_OF_GROUND.items():
-        labels[kind], colours[kind] = label, _COLOUR_OF_GROUND[kind]
-    colour = colours[material] * _patchiness(x + anchor[0], y + anchor[1], material)[:, None]
-    return normal.astype(np.float32), material, labels[material], colour
+        labels[kind], colors[kind] = label, _COLOUR_OF_GROUND[kind]
+    color = colors[material] * _patchiness(x + anchor[0], y + anchor[1], material)[:, None]
+    return normal.astype(np.float32), material, labels[material], color
 
 
 def _face_the_road(normal: np.ndarray, near: Terrain, x: np.ndarray, y: np.ndarray, face: np.ndarray) -> None:

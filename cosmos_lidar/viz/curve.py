@@ -14,7 +14,7 @@ import numpy as np
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import read_rows
 
-COLOURS = ("var(--accent)", "var(--second)", "var(--good)", "var(--soft)")
+COLORS = ("var(--accent)", "var(--second)", "var(--good)", "var(--soft)")
 _MOST_VERTICES = 600
 
 
@@ -110,14 +110,14 @@ def curve_html(series: Mapping[str, Series], log: bool | None = None) -> str:
     log = bool(values.min() > 0 and values.max() > 8 * values.min()) if log is None else log
     frame = _Frame(float(steps.min()), float(steps.max()), *_limits(values, log), log)
     lines, shown, keys = [], [], []
-    for (name, one), colour in zip(series.items(), COLOURS, strict=False):
+    for (name, one), color in zip(series.items(), COLORS, strict=False):
         soft = Series(one.steps, smooth(one.values, len(one.steps) // 50)) if len(one.steps) > 60 else None
         if soft is not None:
-            lines.append(_path(frame, thin(one), colour, "faint"))
+            lines.append(_path(frame, thin(one), color, "faint"))
         main = thin(soft if soft is not None else one)
-        lines.append(_path(frame, main, colour, "line"))
+        lines.append(_path(frame, main, color, "line"))
         shown.append({"name": name, "steps": _plain(main.steps), "values": _plain(main.values)})
-        keys.append(f'<span><i style="background:{colour}"></i>{escape(name)} <b>{main.values[-1]:.4g}</b></span>')
+        keys.append(f'<span><i style="background:{color}"></i>{escape(name)} <b>{main.values[-1]:.4g}</b></span>')
     data = json.dumps({"first": frame.first, "last": frame.last, "series": shown}).replace("<", "\\u003c")
     label = escape(f"Curve of {', '.join(series)} over training steps")
     return (
@@ -160,11 +160,11 @@ def _plain(numbers: np.ndarray) -> list[float]:
     return [float(f"{number:.6g}") for number in numbers]
 
 
-def _path(frame: _Frame, series: Series, colour: str, kind: str) -> str:
+def _path(frame: _Frame, series: Series, color: str, kind: str) -> str:
     corners = " ".join(f"{x:.2f},{y:.2f}" for x, y in zip(frame.x(series.steps), frame.y(series.values), strict=True))
     if len(series.steps) == 1:
         corners += " h1"
-    return f'<path class="{kind}" style="stroke:{colour}" d="M{corners}"/>'
+    return f'<path class="{kind}" style="stroke:{color}" d="M{corners}"/>'
 
 
 def _grid(frame: _Frame) -> str:

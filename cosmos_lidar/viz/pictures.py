@@ -106,10 +106,10 @@ def png_bytes(picture: np.ndarray) -> bytes:
     if len(np.unique(codes[:: max(len(codes) // 10_000, 1)])) > 256:  # a photograph: slow to quantize
         Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
         return buffer.getvalue()
-    colours, index = np.unique(codes, return_inverse=True)
-    if len(colours) <= 256:
+    colors, index = np.unique(codes, return_inverse=True)
+    if len(colors) <= 256:
         image = Image.fromarray(index.reshape(picture.shape[:2]).astype(np.uint8), "P")
-        palette = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
+        palette = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1)
         image.putpalette(palette.astype(np.uint8).tobytes())
     else:
         image = Image.fromarray(picture)

@@ -81,13 +81,13 @@ def render_points(
         background: color where no point is.
     """
     points = _checked(points)
-    colours = point_colours(points, colors)
+    rgb = point_colours(points, colors)
     pixels, depth = project_view(points, view, width, height)
     corner = np.floor(pixels - (point_px - 1) / 2.0)
     seen = (depth > _NEAR_PLANE_M) & np.all((corner > -point_px) & (corner < (width, height)), axis=1)
     if cube_m is not None:
         seen &= np.all(np.abs(points[:, :3]) <= cube_m, axis=1)
-    return _splat(corner[seen].astype(np.int32), depth[seen], colours[seen], (height, width), point_px, background)
+    return _splat(corner[seen].astype(np.int32), depth[seen], rgb[seen], (height, width), point_px, background)
 
 
 def _checked(points: np.ndarray) -> np.ndarray:
@@ -112,21 +112,21 @@ def point_colours(points: np.ndarray, colors: np.ndarray | tuple[float, float, f
 def _splat(
     corner: np.ndarray,
     depth: np.ndarray,
-    colours: np.ndarray,
+    rgb: np.ndarray,
     shape: tuple[int, int],
     point_px: int,
     background: tuple[int, int, int],
 ) -> np.ndarray:
     """Paint squares from far to near: of several values for one pixel, an indexed assignment keeps the last."""
     order = np.argsort(-depth, kind="stable")
-    corner, colours = corner[order], colours[order]
+    corner, rgb = corner[order], rgb[order]
     step = np.arange(point_px, dtype=np.int32)
     columns = (corner[:, 0, None, None] + step[None, None, :]).repeat(point_px, axis=1).reshape(-1)
     rows = (corner[:, 1, None, None] + step[None, :, None]).repeat(point_px, axis=2).reshape(-1)
     inside = (columns >= 0) & (columns < shape[1]) & (rows >= 0) & (rows < shape[0])
     picture = np.empty((shape[0] * shape[1], 3), np.uint8)
     picture[:] = background
-    picture[(rows * shape[1] + columns)[inside]] = np.repeat(colours, point_px * point_px, axis=0)[inside]
+    picture[(rows * shape[1] + columns)[inside]] = np.repeat(rgb, point_px * point_px, axis=0)[inside]
     return picture.reshape(*shape, 3)
 
 
@@ -157,13 +157,13 @@ def bird_view_image(
         background: color where no point is.
     """
     points = _checked(points)
-    colours = height_colours(points[:, 2]) if colors is None else point_colours(points, colors)
+    rgb = height_colours(points[:, 2]) if colors is None else point_colours(points, colors)
     scale = size_px / 2.0 / half_extent_m
     pixels = np.stack([size_px / 2.0 - points[:, 1] * scale, size_px / 2.0 - points[:, 0] * scale], axis=1)
     corner = np.floor(pixels - (point_px - 1) / 2.0)
     seen = np.all((corner > -point_px) & (corner < size_px), axis=1)
     picture = _splat(
-        corner[seen].astype(np.int32), -points[seen, 2], colours[seen], (size_px, size_px), point_px, background
+        corner[seen].astype(np.int32), -points[seen, 2], rgb[seen], (size_px, size_px), point_px, background
     )
     step = ring_step_m if ring_step_m is not None else max(round(half_extent_m / 5.0 / 5.0) * 5.0, 1.0)
     return _draw_rings(picture, np.all(picture == background, axis=2), scale, half_extent_m, step)

@@ -53,9 +53,9 @@ def published_colours(
     near, far = np.log(near_m or limits.near_m), np.log(far_m or limits.far_m)
     with np.errstate(divide="ignore"):
         value = 1.0 - (np.log(range_m) - near) / (far - near)
-    colours = apply_colormap(np.clip(value, 0.0, 1.0), colormap)
-    colours[~(range_m > 0)] = 0.82
-    return colours
+    colors = apply_colormap(np.clip(value, 0.0, 1.0), colormap)
+    colors[~(range_m > 0)] = 0.82
+    return colors
 
 
 def range_colours(
@@ -71,9 +71,9 @@ def range_colours(
     scale = np.log if log else np.asarray
     with np.errstate(divide="ignore", invalid="ignore"):
         value = (scale(range_m) - scale(near_m)) / (scale(far_m) - scale(near_m))
-    colours = (apply_colormap(1.0 - value, colormap) * 255.0 + 0.5).astype(np.uint8)
-    colours[~(range_m > 0)] = NO_RETURN
-    return colours
+    colors = (apply_colormap(1.0 - value, colormap) * 255.0 + 0.5).astype(np.uint8)
+    colors[~(range_m > 0)] = NO_RETURN
+    return colors
 
 
 def bar_ticks_m(near_m: float, far_m: float) -> list[float]:

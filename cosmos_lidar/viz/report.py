@@ -291,7 +291,7 @@ def _error_legend(max_error_m: float) -> str:
     ticks = [(share, f"{share * max_error_m:g}") for share in (0.0, 0.5, 1.0)]
     swatches = (("lost return", MISSED), ("invented return", INVENTED))
     marks = "".join(
-        f'<span class="swatch"><i style="background:rgb{colour}"></i>{name}</span>' for name, colour in swatches
+        f'<span class="swatch"><i style="background:rgb{color}"></i>{name}</span>' for name, color in swatches
     )
     return _bar("Error", gradient_css("viridis"), ticks) + marks
 

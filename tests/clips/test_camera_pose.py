@@ -38,11 +38,11 @@ def moving(compensated: bool = False) -> tuple[Clip, CameraStream]:
 
 def test_points_are_moved_to_the_moment_of_the_picture():
     clip, camera = moving()
-    point = np.array([[10.0, 0.0, 1.0]])  # straight ahead: seen in mid-sweep, half a metre before the picture
+    point = np.array([[10.0, 0.0, 1.0]])  # straight ahead: seen in mid-sweep, half a meter before the picture
     seen = project_sweep(clip, camera, 0, 0, point)
     assert seen.depth == pytest.approx(9.5)
     assert seen.uv[0] == pytest.approx([99.5, 49.5 - 100 / 9.5])
-    clip, camera = moving(compensated=True)  # at the start of the sweep: a whole metre
+    clip, camera = moving(compensated=True)  # at the start of the sweep: a whole meter
     assert project_sweep(clip, camera, 0, 0, point).depth == pytest.approx(9.0)
 
 

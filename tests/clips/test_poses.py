@@ -41,6 +41,6 @@ def test_one_pose_is_the_pose_of_all_times():
 
 
 def test_quaternion():
-    quarter = pose_from_quaternion([2.0, 0, 0, 2.0], [1, 2, 3])  # normalised here
+    quarter = pose_from_quaternion([2.0, 0, 0, 2.0], [1, 2, 3])  # normalized here
     assert np.allclose(quarter[:3, :3] @ [1, 0, 0], [0, 1, 0])
     assert quarter[:3, 3].tolist() == [1, 2, 3]

@@ -21,9 +21,9 @@ def test_coefficients(row):
 
 
 def test_ladder():
-    ladder = sigma_ladder(35)
+    schedule = sigma_ladder(35)
     expected = {0: 80, 1: 69.532116, 2: 60.26092, 17: 4.4959212, 34: 0.031051976, 35: 0.02}
-    assert {i: ladder[i].item() for i in expected} == pytest.approx(expected, rel=1e-7)
+    assert {i: schedule[i].item() for i in expected} == pytest.approx(expected, rel=1e-7)
 
 
 def test_sigma_is_log_normal():

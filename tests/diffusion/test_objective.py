@@ -8,11 +8,11 @@ from cosmos_lidar.diffusion.objective import flow_ladder, make_objective
 from cosmos_lidar.errors import UserError
 
 
-def test_flow_ladder_is_even_in_time_and_shifts_towards_noise():
-    ladder = flow_ladder(10)
-    t = ladder / (1 + ladder)
-    assert ladder[0] == pytest.approx(80.0)
-    assert ladder[-1] == pytest.approx(0.02)
+def test_flow_ladder_is_even_in_time_and_shifts_toward_noise():
+    schedule = flow_ladder(10)
+    t = schedule / (1 + schedule)
+    assert schedule[0] == pytest.approx(80.0)
+    assert schedule[-1] == pytest.approx(0.02)
     assert torch.allclose(t.diff(), t.diff()[0].expand(10))
     shifted = flow_ladder(10, shift=3.0)
     middle = t[5] * 3 / (1 + 2 * t[5])

@@ -28,9 +28,9 @@ def exact(noise: Tensor) -> Tensor:
     return denoise(MEAN + score * math.hypot(STD, BOTTOM), torch.tensor(BOTTOM))
 
 
-def error(name: str, steps: int, ladder=sigma_ladder) -> float:
+def error(name: str, steps: int, schedule=sigma_ladder) -> float:
     noise = torch.linspace(-2, 2, 41, dtype=torch.float64)
-    return (solve(name, denoise, noise, ladder(steps, TOP, BOTTOM)) - exact(noise)).abs().max().item()
+    return (solve(name, denoise, noise, schedule(steps, TOP, BOTTOM)) - exact(noise)).abs().max().item()
 
 
 @pytest.mark.parametrize(("name", "order"), [("2ab", 2), ("dpm++2m", 2), ("heun", 2), ("ddim", 1)])
@@ -44,20 +44,20 @@ def test_order_of_convergence(name: str, order: int):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_denoiser_that_knows_the_answer_is_followed_exactly(name: str):
     target = torch.tensor([3.0, -1.0], dtype=torch.float64)
-    for ladder in (sigma_ladder(4), flow_ladder(4)):
-        assert torch.allclose(solve(name, lambda x, sigma: target, torch.randn(2), ladder), target)
+    for schedule in (sigma_ladder(4), flow_ladder(4)):
+        assert torch.allclose(solve(name, lambda x, sigma: target, torch.randn(2), schedule), target)
 
 
 def test_ddim_is_euler_along_the_straight_path_of_a_flow():
-    for ladder in (sigma_ladder(7), flow_ladder(7)):
+    for schedule in (sigma_ladder(7), flow_ladder(7)):
         noise = torch.linspace(-2, 2, 41, dtype=torch.float64)
-        x = noise * ladder[0] / (1 + ladder[0])
-        for sigma, target in zip(ladder[:-1], ladder[1:], strict=True):
+        x = noise * schedule[0] / (1 + schedule[0])
+        for sigma, target in zip(schedule[:-1], schedule[1:], strict=True):
             x0 = denoise(x * (1 + sigma), sigma)
             velocity = (x * (1 + sigma) - x0) / sigma - x0
             x = x + (target / (1 + target) - sigma / (1 + sigma)) * velocity
-        wanted = denoise(x * (1 + ladder[-1]), ladder[-1])
-        assert torch.allclose(solve("ddim", denoise, noise, ladder), wanted, atol=1e-12)
+        wanted = denoise(x * (1 + schedule[-1]), schedule[-1])
+        assert torch.allclose(solve("ddim", denoise, noise, schedule), wanted, atol=1e-12)
 
 
 def test_few_steps_second_order_is_nearer():
@@ -101,8 +101,9 @@ def test_sampler(steps, expected):
 
 
 def test_options_behind_commas():
-    noise, ladder = torch.linspace(-2, 2, 41, dtype=torch.float64), sigma_ladder(64)
-    heun, same, midpoint = (solve(name, denoise, noise, ladder) for name in ("heun", "heun,alpha=1", "heun,alpha=0.5"))
+    noise, schedule = torch.linspace(-2, 2, 41, dtype=torch.float64), sigma_ladder(64)
+    names = ("heun", "heun,alpha=1", "heun,alpha=0.5")
+    heun, same, midpoint = (solve(name, denoise, noise, schedule) for name in names)
     assert torch.equal(heun, same)
     assert 1e-9 < (heun - midpoint).abs().max() < 1e-2
     for text, message in (

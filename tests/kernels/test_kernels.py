@@ -49,8 +49,8 @@ def formula_rms(x, weight):
 
 
 def formula_norm(x):
-    centred = x - x.sum(-1, keepdim=True) / x.shape[-1]
-    return centred / ((centred**2).sum(-1, keepdim=True) / x.shape[-1] + EPS) ** 0.5
+    centered = x - x.sum(-1, keepdim=True) / x.shape[-1]
+    return centered / ((centered**2).sum(-1, keepdim=True) / x.shape[-1] + EPS) ** 0.5
 
 
 def formula_modulated(x, shift, scale):

@@ -28,9 +28,9 @@ def test_whole_clips_are_drawn():
 
 def test_intervals_are_put_around_a_distance_and_not_below_zero():
     values = np.linspace(1.0, 3.0, 201)
-    plain, centred = interval_of_draws(values), interval_of_draws(values, around=0.5)
+    plain, centered = interval_of_draws(values), interval_of_draws(values, around=0.5)
     assert (plain.low, plain.high) == pytest.approx((1.05, 2.95))
-    assert (centred.low, centred.high) == pytest.approx((0.0, 1.45))
+    assert (centered.low, centered.high) == pytest.approx((0.0, 1.45))
     assert math.isnan(interval_of_draws([]).low)
     assert interval_of_draws([1.0, math.nan, 1.0]) == interval_of_draws([1.0])
 

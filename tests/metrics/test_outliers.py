@@ -10,7 +10,7 @@ from cosmos_lidar.metrics.outliers import statistical_inliers, without_edges
 
 
 def test_the_same_points_as_open3d():
-    """400 points; 20 neighbours, ratio 1: numbers of Open3D 0.20."""
+    """400 points; 20 neighbors, ratio 1: numbers of Open3D 0.20."""
     i = np.arange(400)
     points = np.stack([10 * np.sin(0.7 * i) + 0.01 * i, 10 * np.cos(0.3 * i), np.sin(0.05 * i)], -1)
     points[7] += (30, 0, 5)

@@ -48,7 +48,7 @@ def test_things_have_plausible_sizes_and_classes(make, length, width, height, la
         assert height[0] <= high[2] <= height[1], seed
         assert -0.1 <= low[2] <= 0.2, seed
         assert set(thing.label) == labels
-        assert ((thing.colour >= 0) & (thing.colour <= 1)).all()
+        assert ((thing.color >= 0) & (thing.color <= 1)).all()
         assert np.array_equal(make(np.random.default_rng(seed)).centre, thing.centre)
 
 

@@ -30,25 +30,25 @@ def test_point_normal_and_incidence_of_a_turned_wall():
     assert np.allclose(found.distance_m, distance, atol=1e-4)
     assert np.allclose(found.point[:, 0], [distance, 0, 0], atol=1e-4)
     assert found.label.tolist() == [80]
-    assert np.allclose(found.colour, [[0.1, 0.2, 0.3]])
+    assert np.allclose(found.color, [[0.1, 0.2, 0.3]])
 
 
 def test_walls_have_panes_in_the_middle_of_every_window_and_none_between():
-    """A facade of 5.2 m x 9 m: two columns of windows on three storeys, on both sides of its edges and middles."""
+    """A facade of 5.2 m x 9 m: two columns of windows on three floors, on both sides of its edges and middles."""
     wall = body(Shape.BLOCK, (10, 0, 4.5), (1.0, WINDOW_PITCH_M, 4.5), Material.FACADE, 50, (0.7, 0.6, 0.5))
     panes = [(0, y, z) for y in (-1.3, 1.3) for z in (1.7, 1.7 + STOREY_M, 1.7 + 2 * STOREY_M)]
     bricks = [(0, y, z) for y in (-2.5, 0.0, 2.5) for z in (1.7, 0.2, 2.9)]
     found = look(panes + bricks, [(1, 0, 0)] * 15, wall)
     assert (found.material[:6] == Material.GLASS).all()
     assert (found.material[6:] == Material.FACADE).all()
-    assert np.allclose(found.colour[6:], [0.7, 0.6, 0.5])
+    assert np.allclose(found.color[6:], [0.7, 0.6, 0.5])
 
 
 def test_glass_cabins_have_painted_roofs():
     cabin = body(Shape.BLOCK, (10, 0, 1), (1.0, 1.0, 0.5), Material.GLASS, 10, (0.5, 0.1, 0.1))
     found = look([(10, 0, 9), (0, 0, 1)], [(0, 0, -1), (1, 0, 0)], cabin)
     assert found.material.tolist() == [Material.PAINT, Material.GLASS]
-    assert np.allclose(found.colour[0], [0.5, 0.1, 0.1])
+    assert np.allclose(found.color[0], [0.5, 0.1, 0.1])
 
 
 def test_ground_across_the_road():

@@ -21,11 +21,11 @@ def test_caption_darkens_its_box_and_writes_white():
     assert picture[59, 199].tolist() == [100, 100, 100]
 
 
-@pytest.mark.parametrize("colours", [3, 5000])
-def test_png_round_trip(tmp_path, colours):
+@pytest.mark.parametrize("colors", [3, 5000])
+def test_png_round_trip(tmp_path, colors):
     from PIL import Image
 
-    index = np.random.default_rng(0).integers(0, colours, (80, 90))
+    index = np.random.default_rng(0).integers(0, colors, (80, 90))
     picture = np.stack([index % 256, index // 256, index % 7], axis=2).astype(np.uint8)
     write_png(tmp_path / "deep" / "a.png", picture)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png").convert("RGB")), picture)

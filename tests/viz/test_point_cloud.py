@@ -34,12 +34,12 @@ def test_every_overlap_is_won_by_the_nearest_also_with_large_points():
     colors = rng.integers(1, 255, (3000, 3)).astype(np.uint8)
     picture = render_points(points, colors, 60, 40, view=FORWARD, point_px=3)
     depth, wanted = np.full((40, 60), np.inf), np.zeros((40, 60, 3), np.uint8)
-    for (x, y, z), colour in zip(points.astype(np.float32), colors, strict=True):
+    for (x, y, z), color in zip(points.astype(np.float32), colors, strict=True):
         u, v = np.floor(np.float32(-y * 20 / x + 30) - 1), np.floor(np.float32(-z * 20 / x + 20) - 1)
         rows = slice(max(int(v), 0), max(int(v) + 3, 0))
         columns = slice(max(int(u), 0), max(int(u) + 3, 0))
         closer = depth[rows, columns] > x
-        wanted[rows, columns][closer], depth[rows, columns][closer] = colour, x
+        wanted[rows, columns][closer], depth[rows, columns][closer] = color, x
     assert (picture != wanted).any(axis=2).mean() < 0.005  # a point on a pixel's edge may fall to either side
 
 
