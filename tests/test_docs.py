@@ -58,3 +58,25 @@ def test_readme_python_runs(tmp_path, monkeypatch):
     exec(code, names)
     assert names["points"].shape[1] == 3
     assert names["tokenizer"].config.family == "CI"
+
+
+def test_documented_options_exist():
+    from cosmos_lidar.training.option_names import translate
+    from cosmos_lidar.training.overrides import describe
+    from recipes.registry import family_names, find_family
+
+    families = [find_family(name) for name in family_names()]
+    known = {key for family in families for make in family.recipes.values() for key, *_ in describe(make())}
+    aliases = {name: key for family in families for name, key in family.aliases.items()}
+    tops = "|".join(sorted({key.partition(".")[0] for key in known if "." in key}))
+    for page in PAGES:
+        for option in re.findall(rf"(?<![\w.])((?:{tops})\.[\w.]+=)", code_of(page.read_text(encoding="utf-8"))):
+            assert translate(option, aliases).rstrip("=") in known, f"{page.name}: {option}"
+
+
+def test_documented_files_exist():
+    tops = "cosmos_lidar|energon_tasks|recipes|launch|docker|benchmarks|docs|tests"
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for path in re.findall(rf"`((?:{tops})/[\w./-]+)`", page.read_text(encoding="utf-8")):
+            if "NAME" not in path:
+                assert (ROOT / path).exists(), f"{page.name}: {path}"
