@@ -1,0 +1,47 @@
+"""NeMo-Run factories of every recipe; the local executor trains one, SLURM's dry run shows the job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+nemo_run = pytest.importorskip("nemo_run")
+
+from cosmos_lidar.errors import UserError  # noqa: E402
+from launch import factories  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", ["dit", "lidar_tokenizer", "lidargen", "video_tokenizer"])
+def test_every_family_has_a_factory(name: str):
+    import fiddle
+
+    from recipes.registry import find_family
+
+    family = find_family(name)
+    partial = getattr(factories, name)("debug")
+    assert fiddle.build(partial.run) == family.recipes["debug"]()
+    partial.run.trainer.max_steps = 7
+    assert fiddle.build(partial.run).trainer.max_steps == 7
+    first = next(iter(family.recipes.values()))()
+    assert fiddle.build(getattr(factories, name)().run) == first
+    with pytest.raises(UserError, match=rf"{name}: unknown recipe 'nothing'; valid: "):
+        getattr(factories, name)("nothing")
+
+
+@pytest.mark.slow  # starts NeMo-Run's runner, which imports NeMo and trains, in another process
+def test_the_local_executor_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NEMORUN_HOME", str(tmp_path / "nemo_run"))
+    partial = factories.dit("debug")
+    partial.run.trainer.max_steps = 3
+    partial.run.log.root = str(tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # NeMo-Run starts `python`
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": path}
+    monkeypatch.setenv("PATH", path)
+    nemo_run.run(partial, executor=nemo_run.LocalExecutor(env_vars=env), detach=False, tail_logs=False)
+    folder = tmp_path / "posttraining" / "diffusion" / "debug"
+    assert (folder / "checkpoints" / "latest_checkpoint.txt").read_text().strip() == "iter_000000003"
