@@ -39,9 +39,10 @@ test-slow: venv  ## the tests that take minutes
 test-all: venv lint  ## all tests
 	$(PYTEST)
 
-lint: venv  ## check style and spelling
+lint: venv  ## check style, spelling and types
 	$(RUN) -m ruff check .
 	$(VENV)/bin/codespell $(SPELLED)
+	$(RUN) -m mypy
 
 types: venv  ## check types with mypy
 	$(RUN) -m mypy
