@@ -41,6 +41,7 @@ test-all: venv lint  ## all tests
 
 lint: venv  ## check style, spelling and types
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	$(VENV)/bin/codespell $(SPELLED)
 	$(RUN) -m mypy
 

@@ -61,8 +61,12 @@ def hardware() -> str:
 
 def table(results: dict) -> str:
     """Return the results as Markdown."""
-    lines = [results["hardware"], "", "| held-out sweeps of | network | RMSE m | MAE m | relative | Chamfer m |",
-             "|---|---|---|---|---|---|"]
+    lines = [
+        results["hardware"],
+        "",
+        "| held-out sweeps of | network | RMSE m | MAE m | relative | Chamfer m |",
+        "|---|---|---|---|---|---|",
+    ]
     for dataset, result in results["datasets"].items():
         for name in _NAMES:
             pooled = result["metrics"][name]["pooled"]

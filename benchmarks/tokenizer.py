@@ -146,8 +146,17 @@ def machine(device: str) -> str:
 def table_row(case: Case, measured: Measured) -> str:
     """Return one row; frames per second count encoding and decoding together."""
     rate = case.batch / (measured.encode_s + measured.decode_s)
-    cells = (f"{case.height} x {case.width}", case.batch, case.dtype, case.mode, f"{1e3 * measured.encode_s:.1f}",
-             f"{1e3 * measured.decode_s:.1f}", f"{rate:.3g}", f"{measured.first_s:.1f}", f"{measured.peak_mib:.0f}")
+    cells = (
+        f"{case.height} x {case.width}",
+        case.batch,
+        case.dtype,
+        case.mode,
+        f"{1e3 * measured.encode_s:.1f}",
+        f"{1e3 * measured.decode_s:.1f}",
+        f"{rate:.3g}",
+        f"{measured.first_s:.1f}",
+        f"{measured.peak_mib:.0f}",
+    )
     return "| " + " | ".join(map(str, cells)) + " |\n"
 
 

@@ -54,10 +54,7 @@ def test_names_that_never_were_are_refused_as_ever() -> None:
 
 
 def test_it_costs_nothing_at_import() -> None:
-    program = (
-        "import sys; before = set(sys.modules); import cosmos_lidar;"
-        "print(*sorted(set(sys.modules) - before))"
-    )
+    program = "import sys; before = set(sys.modules); import cosmos_lidar;print(*sorted(set(sys.modules) - before))"
     assert run(program).split() == ["cosmos_lidar", "cosmos_lidar._moved"]
 
 

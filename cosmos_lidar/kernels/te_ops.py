@@ -42,7 +42,8 @@ def replace_linears(module: nn.Module, recipe: str, names: Collection[str] | Non
         raise UserError(f"FP8 recipe {recipe!r} needs compute capability {lowest}, {device} has {has}: use another one")
     scaling = getattr(te_recipes, class_name)() if class_name else None
     swapped = [
-        name for name, layer in found.items()
+        name
+        for name, layer in found.items()
         if (names is None or name in names) and not (layer.in_features % multiple or layer.out_features % multiple)
     ]
     for name in swapped:

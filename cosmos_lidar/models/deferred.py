@@ -195,9 +195,7 @@ class _Recorder(TorchDispatchMode):
         if random and self.draw:
             func(_own_pages(target.size(), target.stride(), target.dtype), *arguments, **options)
         place = tuple(target.size()), tuple(target.stride()), int(target.storage_offset())
-        self.records[_key(target)].operations.append(
-            _Operation(func, *place, arguments, options, state, overwrites)
-        )
+        self.records[_key(target)].operations.append(_Operation(func, *place, arguments, options, state, overwrites))
 
 
 def _own_pages(size: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> Tensor:

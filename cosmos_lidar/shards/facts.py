@@ -80,9 +80,7 @@ def read_sweep_facts(sources: Sources, format: RangeMapFormat | None = None, any
     if format is None and not known:
         raise UserError(f"{kinds[0].where}: no such sensor file, which says how ranges become images: copy it there")
     columns = min(kind.shape[1] for kind in kinds)
-    return SweepFacts(
-        format or known[0].format, kinds[0].shape[0], columns, min(frames), known[0] if known else None
-    )
+    return SweepFacts(format or known[0].format, kinds[0].shape[0], columns, min(frames), known[0] if known else None)
 
 
 def agree(facts: Iterable[tuple[Path, Mapping[str, Any]]], what: str) -> None:

@@ -99,9 +99,7 @@ def name_sensors(sensors: Sequence[Sensor]) -> dict[str, str]:
     return {print_: f"{SENSORS}/{file.replace('/', '_')}.yaml" for print_, file in files.items()}
 
 
-def index_with_energon(
-    folder: Path, names: Sequence[str], workers: int = 1, sample_type: str = SAMPLE_TYPE
-) -> None:
+def index_with_energon(folder: Path, names: Sequence[str], workers: int = 1, sample_type: str = SAMPLE_TYPE) -> None:
     """Index shards with Energon: splits from the shards' names, samples as crude dictionaries for a cooker.
 
     Args:

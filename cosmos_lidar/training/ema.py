@@ -62,9 +62,7 @@ class Ema(Callback):
                 self.average[name] = parameter.detach().to(torch.float32, copy=True)
 
     @torch.no_grad()
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the average towards the new weights."""
         averages, weights = [], []
         for name, parameter in pl_module.network.named_parameters():

@@ -82,9 +82,7 @@ class RunLog(Callback):
         """Note that the batch is there."""
         pl_module.clock.lap("data_s")
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write a training row when it is time."""
         pl_module.clock.lap("optimizer_s")
         pl_module.clock.steps += 1

@@ -44,9 +44,7 @@ class Validate(Callback):
         if self.at_start and trainer.global_step == 0:
             self.run(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Validate when it is time."""
         step = trainer.global_step
         if step >= trainer.max_steps or (self.every and step % self.every == 0):

@@ -64,9 +64,7 @@ def test_sweeps_that_cannot_be_read_or_are_empty(good):
     health = check_clip(good.with_lidar(read=read))
     assert health.problems == ("broken [file somewhere.bin, clip a_drive]",) * 3
     empty = Sweep(range_m=np.zeros(good.sensor.shape, np.float32))
-    assert check_clip(good.with_lidar(read=lambda index: empty)).problems == (
-        "no return in any of the sweeps read",
-    )
+    assert check_clip(good.with_lidar(read=lambda index: empty)).problems == ("no return in any of the sweeps read",)
 
 
 def test_times():

@@ -23,7 +23,7 @@ def complete(script, line):
     """Return what bash offers for the last word of a line."""
     words = line.split(" ")
     code = (
-        f'source {script}; COMP_WORDS=({" ".join(map(repr, words))}); COMP_CWORD={len(words) - 1}; '
+        f"source {script}; COMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1}; "
         f'COMP_LINE="{line}"; "$(complete -p cosmos-lidar | sed -E \'s/.*-F ([^ ]+).*/\\1/\')" '
         f'cosmos-lidar "{words[-1]}" "{words[-2]}"; printf "%s\\n" "${{COMPREPLY[@]}}"'
     )

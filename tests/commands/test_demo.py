@@ -20,8 +20,6 @@ def test_options_reach_the_demo_and_its_end_is_the_status(
 
 
 @pytest.mark.parametrize(("words", "message"), [(["--drives", "1"], "--drives 1"), (["--format", "kitti"], "--data")])
-def test_options_that_do_not_go_together(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_that_do_not_go_together(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", *words]) == 2
     assert message in capsys.readouterr().err

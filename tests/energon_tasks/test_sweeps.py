@@ -49,9 +49,7 @@ def test_pictures_are_those_of_the_sensor_file(shards: Path) -> None:
         assert batch.valid.dtype == torch.bool
         assert batch.valid.shape == (len(batch.images), 1, 8, 24)
         assert len(batch.__key__) == len(batch.images) == len(batch.clip_ids) == len(batch.frame_ids)
-        for picture, valid, clip, frame in zip(
-            batch.images, batch.valid, batch.clip_ids, batch.frame_ids, strict=True
-        ):
+        for picture, valid, clip, frame in zip(batch.images, batch.valid, batch.clip_ids, batch.frame_ids, strict=True):
             range_m = tiny_map(clip, int(frame))
             expected = prepare_range_map(range_m, SENSOR.format)
             np.testing.assert_allclose(picture, expected, atol=2.2e-5)  # 1 mm of the 95 m that are 2 units

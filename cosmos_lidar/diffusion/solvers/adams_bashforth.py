@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def advance(
-    x: Tensor, x0: Tensor, sigma: Tensor, target: Tensor, previous: tuple[Tensor, Tensor] | None
-) -> Tensor:
+def advance(x: Tensor, x0: Tensor, sigma: Tensor, target: Tensor, previous: tuple[Tensor, Tensor] | None) -> Tensor:
     """Return x at noise level ``target``."""
     if previous is None:
         return hold(x, x0, sigma, target)

@@ -85,9 +85,7 @@ class LidarGenDenoiser(nn.Module):
         x = self._conditioned(noisy, sigma, canvas, sigma_aug, noise)
         return self._network_inputs(x, sigma, self.layout.given(canvas), rays)
 
-    def _conditioned(
-        self, noisy: Tensor, sigma: Tensor, canvas: Tensor, sigma_aug: Tensor, noise: Tensor
-    ) -> Tensor:
+    def _conditioned(self, noisy: Tensor, sigma: Tensor, canvas: Tensor, sigma_aug: Tensor, noise: Tensor) -> Tensor:
         """Put the given slots, noised and scaled, into the noisy canvas."""
         outer, inner = (self.objective.precondition(level) for level in (sigma, sigma_aug))
         given = self.layout.given(canvas)

@@ -83,8 +83,9 @@ class FrameLatents:
 
     def _encode(self, lidar: Tensor, pictures: Tensor) -> Tensor:
         step = self.image.network.config.spatial_compression
-        sizes = tuple(side // self.lidar_step for side in lidar.shape[-2:]), tuple(
-            side // step for side in pictures.shape[-2:]
+        sizes = (
+            tuple(side // self.lidar_step for side in lidar.shape[-2:]),
+            tuple(side // step for side in pictures.shape[-2:]),
         )
         if (*sizes, len(pictures)) != (self.layout.lidar, self.layout.image, self.layout.views):
             found = f"range maps of {sizes[0]} latents and {len(pictures)} pictures of {sizes[1]}"

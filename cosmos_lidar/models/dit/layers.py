@@ -43,8 +43,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Attend from x (B, L, C) to context (B, M, D), or to itself; rotary = (cos, sin), each (L, D) or (B, L, D)."""
         context = x if context is None else context
-        q, k, v = (self._heads(layer[0](source)) for layer, source in
-                   ((self.to_q, x), (self.to_k, context), (self.to_v, context)))
+        q, k, v = (
+            self._heads(layer[0](source))
+            for layer, source in ((self.to_q, x), (self.to_k, context), (self.to_v, context))
+        )
         q = _positioned(cast(HeadNorm, self.to_q[1]), q, rotary)
         k = _positioned(cast(HeadNorm, self.to_k[1]), k, rotary)
         return self.to_out(self.attend(q, k, v).flatten(2))

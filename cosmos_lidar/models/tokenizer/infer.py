@@ -38,7 +38,8 @@ def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig | Vide
     if missing:
         own = f"{', '.join(sorted(state)[:4])}, …" if state else "no tensors"
         raise DataError(
-            f"no tokenizer, or half of one: missing {', '.join(missing)}; it holds {own}", file=where,
+            f"no tokenizer, or half of one: missing {', '.join(missing)}; it holds {own}",
+            file=where,
             wanted="tensors of an encoder and a decoder",
         )
     try:

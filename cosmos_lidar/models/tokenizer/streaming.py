@@ -186,9 +186,7 @@ def _with_past(module: CausalConv3d, memory: _Memory, x: Tensor) -> Tensor:
     return whole
 
 
-def _attend(
-    module: TemporalAttention, memory: _Memory, window: int | None, q: Tensor, k: Tensor, v: Tensor
-) -> Tensor:
+def _attend(module: TemporalAttention, memory: _Memory, window: int | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if module in memory:
         k, v = (torch.cat(pair, dim=2) for pair in zip(memory[module], (k, v), strict=True))
     memory[module] = tuple((part if window is None else part[:, :, -window:]).clone() for part in (k, v))

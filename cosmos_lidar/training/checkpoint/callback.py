@@ -106,9 +106,7 @@ class Checkpoints(Callback):
             set_random_state(self._random)
             self._random = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save when it is time, or when the run is about to stop, or once more when the last save failed."""
         if pl_module.roll_back:
             self.roll_back(trainer, pl_module)

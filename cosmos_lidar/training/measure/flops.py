@@ -63,6 +63,7 @@ def count_training_flops(network: nn.Module, make_inputs: Callable[[], Inputs]) 
 
 def on_meta(value: Any) -> Any:
     """Return ``value`` with its tensors on the ``meta`` device, floating-point ones as float32."""
+
     def move(tensor: Tensor) -> Tensor:
         return tensor.to("meta", torch.float32 if tensor.is_floating_point() else tensor.dtype)
 

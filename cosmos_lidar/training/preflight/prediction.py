@@ -162,4 +162,3 @@ def _bytes(tensors: dict[str, Tensor], prefix: str) -> int:
 def _size(tensor: Tensor) -> int:
     local = local_part(tensor)
     return local.numel() * local.element_size()
-

@@ -45,9 +45,7 @@ class _NoteStep(Callback):
         self.path: Path | None = None
         self.clips: list[str] = []
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write the batches of the step to disk."""
         if trainer.global_step == self.step:
             batches = batch if isinstance(batch, list) else [batch]

@@ -13,7 +13,7 @@ from cosmos_lidar.cli import main
 from cosmos_lidar.diffusion import samplers, solvers
 from cosmos_lidar.families.lidargen.generator import SamplingOptions
 
-FAKE = '''
+FAKE = """
 from cosmos_lidar.diffusion.solvers import Solver
 
 def integrate(denoise, x, schedule, gain=2.0):
@@ -23,7 +23,7 @@ def integrate(denoise, x, schedule, gain=2.0):
     return x
 
 SOLVER = Solver("thrice", "made up", integrate, 3, {"gain": 2.0})
-'''
+"""
 
 
 @pytest.fixture

@@ -45,9 +45,7 @@ class ReleaseSweeps:
         self._same_length(index, rows, columns, ranges)
         if not (np.isfinite(ranges) & (ranges >= 0)).all():
             wrong = int((~(np.isfinite(ranges) & (ranges >= 0))).sum())
-            self._complain(
-                index, "lidar_range", f"{wrong} of {len(ranges)} ranges NaN, infinite or negative", "meters"
-            )
+            self._complain(index, "lidar_range", f"{wrong} of {len(ranges)} ranges NaN, infinite or negative", "meters")
         at = (rows, columns)
         values: dict[str, Any] = {}
         if f"{self.stems[index]}.lidar_intensity.npz" in self.tar.members:
