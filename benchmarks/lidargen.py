@@ -50,10 +50,10 @@ class WithGuidance(nn.Module):
         super().__init__()
         self.network, self.text, self.config = network, text, network.config
 
-    def forward(self, x: Tensor, timesteps: Tensor, _: None, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, timesteps: Tensor, condition_mask: Tensor, text: None = None) -> Tensor:
         """Return conditioned + 1.5 (conditioned - unconditioned), which are the same."""
-        text = self.text.expand(len(x), -1, -1)
-        first, second = (self.network(x, timesteps, text, mask) for _ in range(2))
+        inputs = {"x": x, "timesteps": timesteps, "condition_mask": condition_mask}
+        first, second = (self.network(text=self.text.expand(len(x), -1, -1), **inputs) for _ in range(2))
         return first + 1.5 * (first - second)
 
 

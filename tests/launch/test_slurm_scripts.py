@@ -45,7 +45,7 @@ def test_a_hung_rank_is_started_again_but_not_for_ever(slurm, tmp_path: Path):
     found = slurm.wait(job)
     assert (found["ExitCode"], found["Restarts"]) == ("75:0", "1"), out.read_text()
     text = out.read_text()
-    assert text.count("ranks ended with status 75") == 2
+    assert text.count("ranks exited with status 75") == 2
     assert text.count("status 75: requeued, restart 1") == 1
     assert "status 75 after 1 restarts (MAX_RESTARTS): not requeued" in text
     ports = re.findall(r"\d+ ranks on \S+, \S+:(\d+)", text)
@@ -60,7 +60,7 @@ def test_every_rank_saves_on_sigusr1_even_one_that_begins_late(slurm, tmp_path: 
     found = slurm.wait(job)
     text = out.read_text()
     assert (found["ExitCode"], found["Restarts"]) == ("0:0", "1"), text
-    for line in ("rank 0 saved after restart 0", "rank 1 saved after restart 0", "ranks ended with status 138"):
+    for line in ("rank 0 saved after restart 0", "rank 1 saved after restart 0", "ranks exited with status 138"):
         assert line in text
     assert "restart 1 will resume from the newest checkpoint" in text
     assert "rank 1 saved after restart 1" in text
