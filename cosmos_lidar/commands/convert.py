@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     from cosmos_lidar.errors import UserError
+    from cosmos_lidar.models.plan import count_parameters
     from cosmos_lidar.models.tokenizer import export_jit, export_safetensors, load_tokenizer
 
     if len(args.source) > 2:
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out}: give NAME.safetensors, or a folder without a dot in its name")
     else:
         files = export_jit(network, args.out)
-    config, count = network.config, sum(parameter.numel() for parameter in network.parameters())
+    config, count = network.config, count_parameters(network)
     shape = f"{config.family}, compression {config.spatial_compression}, patches of {config.patch_size}"
     sys.stdout.write(f"{shape}, {count:,} parameters\n")
     sys.stdout.writelines(f"{file}\n" for file in files)

@@ -214,8 +214,9 @@ def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Fr
 
 def _say(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame]) -> int:
     from cosmos_lidar.diffusion.samplers import evaluations
+    from cosmos_lidar.models.plan import count_parameters
 
-    parameters = sum(parameter.numel() for parameter in generator.denoiser.network.parameters())
+    parameters = count_parameters(generator.denoiser.network)
     count = evaluations(args.sampler, args.ddim_iters)
     sys.stdout.write(
         f"{len(frames)} sweeps of {generator.sensor.name}, first {frames[0].name}\n"

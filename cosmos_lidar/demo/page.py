@@ -20,6 +20,7 @@ from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation, build_bas
 from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_outputs
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
 from cosmos_lidar.files import write_json
+from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.models.tokenizer.network import make_tokenizer
 from cosmos_lidar.progress import Meter
@@ -55,7 +56,7 @@ def write_page(out: Path, recordings: Recordings, exports: Path) -> Path:
     _write_first_clip(network, clips[0], options, out / "autoencode")
     trained = results[TRAINED].pooled
     errors = trained.errors.result().published
-    size = sum(parameter.numel() for parameter in network.parameters())
+    size = count_parameters(network)
     return write_report(
         out / "report.html",
         "Lidar tokenizer: demo",

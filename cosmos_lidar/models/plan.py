@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,8 @@ class ParallelPlan:
     heads: int = 0
     context: str = ""
     compression: int = 1
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters of a network, on any device."""
+    return sum(parameter.numel() for parameter in network.parameters())

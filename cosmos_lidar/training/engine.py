@@ -18,6 +18,7 @@ from torch import nn
 from cosmos_lidar import kernels
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
+from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.parallel.mesh import (
     MeshSizes,
     check_plan,
@@ -392,11 +393,6 @@ def _announce(job: Job, sizes: MeshSizes, resume: Path | None, folder: Path) -> 
         begin = f"going on from {resume}" if resume else f"starting from {job.origin}"
         name = job.model.run.model.name
         logger.info("%s with %.3f M parameters on %s, %s; results in %s", name, millions, sizes, begin, folder)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _quieten() -> None:

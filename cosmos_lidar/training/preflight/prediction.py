@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.parallel.clip import local_part
 from cosmos_lidar.parallel.mesh import MeshSizes, check_plan, make_mesh
 from cosmos_lidar.training.checkpoint.callback import training_tensors
@@ -85,7 +86,7 @@ def predict(run: Run, family: Family[Any], sizes: MeshSizes) -> Prediction:
     with torch.device("meta"):
         model: TrainedModel = family.make_dry_model(run)
     check_plan(sizes, model.network.parallel_plan(), run.parallel.attention)
-    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    parameters = count_parameters(model.network)
     samples, each = run.data.batch_size * run.trainer.accumulate * sizes.data, model.flops_per_sample()
     flops = None if each is None else samples * each
     with _fake_process_group(sizes.world):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.tokenizer import CONFIGS, build_tokenizer
 from cosmos_lidar.parallel.apply import parallelize
 from tests.models.tokenizer.reference import VECTORS, fill, hash01, small_tokenizer, wave_video
@@ -26,10 +27,6 @@ COUNTS = {
 }
 
 
-def count(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def largest_difference(ours: torch.Tensor, key: str) -> float:
     """Largest difference to a stored reconstruction, of which every fourth row and column is kept."""
     return np.abs(ours.numpy()[..., ::4, ::4] - VECTORS[key]).max()
@@ -44,7 +41,7 @@ def test_published_numbers(name: str):
     network = fill(build_tokenizer(name))
     parts = (network.encoder, network.decoder, network.quant_conv, network.post_quant_conv)
     tensors = len(network.state_dict()), len(list(network.parameters()))
-    assert (count(network), *map(count, parts), *tensors) == COUNTS[name]
+    assert (count_parameters(network), *map(count_parameters, parts), *tensors) == COUNTS[name]
     x = wave_video(1, 64, 64)[:, :, 0]
     with torch.no_grad():
         if name.startswith("CI"):
@@ -97,7 +94,7 @@ def test_the_lidar_decoder_has_three_more_attention_blocks(resolution: int, para
     with torch.device("meta"):
         network = build_tokenizer("CI8x8", resolution=resolution)
     assert set(network.state_dict()) == expected_image_keys(attention=resolution == 512)
-    assert (count(network), len(network.state_dict())) == (parameters, entries)
+    assert (count_parameters(network), len(network.state_dict())) == (parameters, entries)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     assert shapes["encoder.conv_in.weight"] == (128, 48, 3, 3)
     assert shapes["encoder.down.0.block.0.nin_shortcut.weight"] == (256, 128, 1, 1)

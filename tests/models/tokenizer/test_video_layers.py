@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.tokenizer import VIDEO_CONFIGS, build_tokenizer
 from cosmos_lidar.models.tokenizer.video_config import Scaling
 from cosmos_lidar.models.tokenizer.video_layers import (
@@ -38,10 +39,6 @@ COUNTS = {
 }
 
 
-def count(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 @pytest.mark.parametrize("name", VIDEO_CONFIGS)
 def test_published_counts(name: str):
     with torch.device("meta"):
@@ -50,7 +47,7 @@ def test_published_counts(name: str):
     network = network or build_tokenizer(name)  # the quantizer computes its codebook when it is made
     parts = (network.encoder, network.decoder, network.quant_conv, network.post_quant_conv)
     tensors = len(network.state_dict()), len(list(network.parameters()))
-    assert (count(network), *map(count, parts), *tensors) == COUNTS[name]
+    assert (count_parameters(network), *map(count_parameters, parts), *tensors) == COUNTS[name]
 
 
 def largest_difference(ours: torch.Tensor, key: str) -> float:
