@@ -13,18 +13,9 @@ import pytest
 from cosmos_lidar.cli import main
 from cosmos_lidar.shards.check import check_shards
 from cosmos_lidar.shards.manifest import index_with_energon, read_manifest, write_manifest
-from cosmos_lidar.shards.plan import PrepareOptions
-from cosmos_lidar.shards.prepare import prepare_shards
-from tests.shards.conftest import tiny_clip
+from tests.shards.damaged import SHARD, shards
 
-SHARD = "train-000000.tar"
-
-
-@pytest.fixture
-def shards(tmp_path: Path) -> Path:
-    clips = [tiny_clip(name, 20) for name in ("north", "south", "west")]
-    prepare_shards(clips, tmp_path / "shards", PrepareOptions(split=(2, 1), samples_per_shard=2))
-    return tmp_path / "shards"
+__all__ = ["shards"]  # the fixture
 
 
 def problems(folder: Path) -> list[str]:
