@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cosmos_lidar.recipes import video_tokenizer
 from tokenizer import machine  # the benchmark beside this one
 
 from cosmos_lidar.clips.footage import scaled
@@ -28,7 +29,6 @@ from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.videos import VIDEOS, find_videos, prepare_videos
 from cosmos_lidar.training.overrides import apply_overrides
-from recipes import video_tokenizer
 
 PIECE = 20  # frames
 

@@ -90,8 +90,7 @@ _PACKAGES = ("inference", "models.lidargen")  # whose modules have all moved
 def moved_to(name: str) -> list[str]:
     """Return the modules that hold the content of an earlier module ``name`` now; empty where it never was one."""
     targets = _MOVED.get(name.removeprefix("cosmos_lidar."), "").split()
-    outside = ("recipes.", "energon_tasks.")
-    return [target if target.startswith(outside) else f"cosmos_lidar.{target}" for target in targets]
+    return [target if target.startswith("energon_tasks.") else f"cosmos_lidar.{target}" for target in targets]
 
 
 class MovedModules:

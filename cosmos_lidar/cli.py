@@ -1,7 +1,8 @@
 """The ``cosmos-lidar`` command line: one sub-command per file in ``cosmos_lidar/commands``.
 
 A command module has ``GROUP`` (a key of :data:`GROUPS`; without one it is listed last), ``HELP`` (one line),
-``EXAMPLE`` (a command line), ``add_arguments(parser)`` and ``run(args)``. It imports heavy packages only inside
+``EXAMPLE`` (a command line), ``add_arguments(parser)`` and ``run(args)``; one that needs more than the base install has
+``needs(args)``, which returns modules of :data:`cosmos_lidar.extras.EXTRAS`. It imports heavy packages only inside
 ``run``: ``cosmos-lidar --help`` must take less than half a second.
 """
 
@@ -16,6 +17,7 @@ from types import ModuleType
 
 from cosmos_lidar import __version__, commands
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.extras import require_installed
 
 GROUPS = {
     "data": "data (inspect recordings, make and check shards)",
@@ -92,8 +94,12 @@ def build_parser() -> CommandParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(child)
-        child.set_defaults(run=module.run)
+        child.set_defaults(run=module.run, needs=getattr(module, "needs", _nothing))
     return parser
+
+
+def _nothing(args: argparse.Namespace) -> tuple[str, ...]:
+    return ()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
 
     configure(args.debug)
     try:
+        require_installed(args.needs(args), f"cosmos-lidar {args.command}")
         return int(args.run(args) or 0)
     except UserError as error:
         if args.debug:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 
 class UserError(Exception):
@@ -52,24 +51,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-
-
-def require(module: str, extra: str) -> Any:
-    """Import an optional package; the error has the command that installs it.
-
-    Args:
-        module: dotted module name, such as ``"megatron.energon"``.
-        extra: the extra of this project that installs it, such as ``"train"``.
-
-    Raises:
-        UserError: the module is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{module} is needed here and {error.name} is not installed: "
-            f"pip install -c constraints.txt 'cosmos_lidar[{extra}]'"
-        ) from error

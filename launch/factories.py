@@ -2,7 +2,7 @@
 
 ```python
 import nemo_run as run
-from launch.factories import lidar_tokenizer
+from cosmos_lidar.launch.factories import lidar_tokenizer
 
 partial = lidar_tokenizer("debug")
 partial.run.trainer.max_steps = 5
@@ -10,7 +10,7 @@ run.run(partial, executor=run.LocalExecutor())
 ```
 
 ``recipe(name, variant)`` does the same for any recipe file. What a job writes is the recipe's run folder, as when the
-file is started itself. NeMo-Run's command line takes them as ``launch.factories.NAME``.
+file is started itself. NeMo-Run's command line takes them as ``cosmos_lidar.launch.factories.NAME``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from cosmos_lidar.errors import UserError, require
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.extras import require
 
 
 def train(run: Any) -> None:
@@ -30,7 +31,7 @@ def train(run: Any) -> None:
     Raises:
         UserError: options that cannot work together, or a run that a signal ended.
     """
-    from recipes.registry import find_family
+    from cosmos_lidar.recipes.registry import find_family
 
     result = find_family(run.family).train(run)
     if result.signal:
@@ -47,9 +48,9 @@ def recipe(name: str, variant: str = "") -> Any:
     Raises:
         UserError: no such recipe or variant, or NeMo-Run is not installed.
     """
-    from recipes.registry import find_family
+    from cosmos_lidar.recipes.registry import find_family
 
-    require("nemo_run", "train")
+    require("nemo_run")
     import nemo_run
 
     variants = find_family(name).recipes

@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cosmos_lidar.errors import UserError, require
-from launch.cluster import Cluster, load_cluster
+from cosmos_lidar.launch.cluster import Cluster, load_cluster
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.extras import require
 
 ROOT = Path(__file__).resolve().parents[1]
 _CODE = ("cosmos_lidar", "energon_tasks", "recipes", "launch")  # packaged with a job, as on disk
@@ -50,7 +52,7 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
     Raises:
         UserError: NeMo-Run is not installed.
     """
-    require("nemo_run", "train")
+    require("nemo_run")
     import nemo_run
 
     os.chdir(ROOT)

@@ -76,9 +76,9 @@ def _files() -> dict[str, Path]:
 
 
 def _load(path: Path) -> ModuleType:
-    """Import a recipe file: one of this folder as ``recipes.NAME``, others by their path."""
+    """Import a recipe file: one of this folder as ``cosmos_lidar.recipes.NAME``, others by their path."""
     if path.resolve().parent == _OWN.resolve():
-        return importlib.import_module(f"recipes.{path.stem}")
+        return importlib.import_module(f"{__package__}.{path.stem}")
     name = f"recipe_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:12]}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]

@@ -61,9 +61,10 @@ def test_readme_python_runs(tmp_path, monkeypatch):
 
 
 def test_documented_options_exist():
+    from cosmos_lidar.recipes.registry import family_names, find_family
+
     from cosmos_lidar.training.option_names import translate
     from cosmos_lidar.training.overrides import describe
-    from recipes.registry import family_names, find_family
 
     families = [find_family(name) for name in family_names()]
     known = {key for family in families for make in family.recipes.values() for key, *_ in describe(make())}

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import pickle
 
-import pytest
-
-from cosmos_lidar.errors import DataError, UserError, require
+from cosmos_lidar.errors import DataError, UserError
 
 
 def test_a_message_names_file_clip_key_and_what_was_expected() -> None:
@@ -24,9 +22,3 @@ def test_errors_come_back_from_a_worker_process() -> None:
     assert (copy.problem, copy.file, copy.clip, copy.key, copy.wanted) == (
         "3 values", "a.npz", "drive", "pose", "4 values"
     )  # fmt: skip
-
-
-def test_optional_packages_are_imported_or_named_with_their_extra() -> None:
-    assert require("json.decoder", "train").JSONDecoder
-    with pytest.raises(UserError, match=r"no_such_package.part is needed here.*cosmos_lidar\[viz\]"):
-        require("no_such_package.part", "viz")

@@ -46,7 +46,7 @@ def _describe(action: argparse.Action) -> None:
     """Tell shtab what an argument takes: a recipe, a folder, or a file."""
     import shtab
 
-    from recipes.registry import family_names
+    from cosmos_lidar.recipes.registry import family_names
 
     if action.dest == "recipe":
         action.choices = family_names()

@@ -22,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="training steps (default: the recipe's)")
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    from cosmos_lidar.extras import TRAINING
+
+    return TRAINING
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 130 if training was interrupted; the next call resumes it."""
     from cosmos_lidar.demo.run import DemoOptions, run_demo

@@ -25,14 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    from cosmos_lidar.extras import TRAINING
+
+    return TRAINING if args.recipe else ()
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the findings; returns 0 if the run can start, else 1.
 
     Raises:
         UserError: unknown recipe or option.
     """
+    from cosmos_lidar.recipes.registry import find_family
     from cosmos_lidar.training.preflight.doctor import examine
-    from recipes.registry import find_family
 
     family = find_family(args.recipe) if args.recipe else None
     report = examine(family, args.options, args.processes, args.memory_gb, look_at_data=not args.no_data)

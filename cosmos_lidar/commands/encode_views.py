@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto (default), cpu, cuda …")
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    return ("megatron.energon",)
+
+
 def run(args: argparse.Namespace) -> int:
     """Encode the drives; the shapes that a recipe needs are recorded in ``latents.json``."""
     from cosmos_lidar.clips import open_clips

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
     from cosmos_lidar.families.export import export_checkpoint, export_nemo
-    from recipes.registry import find_family
+    from cosmos_lidar.recipes.registry import find_family
 
     if args.nemo:
         sys.stdout.write(f"{export_nemo(args.checkpoint, args.out, find_family)}\n")

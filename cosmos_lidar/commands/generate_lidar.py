@@ -157,8 +157,8 @@ def _configuration(args: argparse.Namespace) -> LidarGenTrainConfig:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.lidargen.generate import configuration
     from cosmos_lidar.log import logger
+    from cosmos_lidar.recipes.registry import find_family
     from cosmos_lidar.training.overrides import apply_overrides
-    from recipes.registry import find_family
 
     named = [text.partition("=")[2] for text in args.overrides if text.startswith("experiment=")]
     own = [text for text in args.overrides if not text.startswith(("experiment=", "dataloader_"))]

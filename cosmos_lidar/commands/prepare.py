@@ -67,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    return ("megatron.energon",)
+
+
 def run(args: argparse.Namespace) -> int:
     """Convert recordings; returns the exit status."""
     from cosmos_lidar.clips import open_clips

@@ -18,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the batch of the step (default RUN/dumps)")
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    from cosmos_lidar.extras import TRAINING
+
+    return TRAINING
+
+
 def run(args: argparse.Namespace) -> int:
     """Repeat the step; returns 0 if it equals the log, 1 if it differs or is not finite.
 
@@ -25,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
         DataError: no run folder.
         UserError: a step that the run has not reached, or another world size.
     """
+    from cosmos_lidar.recipes.registry import load_run
     from cosmos_lidar.training.preflight.replay import replay
-    from recipes.registry import load_run
 
     family, trained = load_run(args.folder)
     result = replay(family, trained, args.folder, args.step, args.out or args.folder / "dumps")

@@ -20,12 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    from cosmos_lidar.extras import TRAINING
+
+    return TRAINING
+
+
 def run(args: argparse.Namespace) -> int:
     """Train; returns the exit status.
 
     Raises:
         UserError: unknown recipe or option.
     """
-    from recipes.registry import find_family
+    from cosmos_lidar.recipes.registry import find_family
 
     return find_family(args.recipe).main(args.options)

@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=5, metavar="N", help="sweeps per clip on the page (default 5)")
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    return ("rerun",) if args.rrd else ()
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the files; returns the exit status."""
     from cosmos_lidar.clips import open_clips

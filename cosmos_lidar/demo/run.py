@@ -106,7 +106,7 @@ def _shards(recordings: Recordings, out: Path) -> None:
 
 
 def _training(options: DemoOptions) -> LidarTokenizerTrainConfig:
-    from recipes.lidar_tokenizer import demo
+    from cosmos_lidar.recipes.lidar_tokenizer import demo
 
     run = demo()
     steps = run.trainer.max_steps if options.steps is None else options.steps
@@ -119,7 +119,7 @@ def _training(options: DemoOptions) -> LidarTokenizerTrainConfig:
 
 def _train(run: LidarTokenizerTrainConfig) -> tuple[int, Path]:
     """Train; returns the signal that stopped training, and the path of the last exports without suffixes."""
-    from recipes.lidar_tokenizer import FAMILY
+    from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
 
     result = FAMILY.train(run)
     return result.signal, result.folder / "checkpoints" / f"iter_{result.step:09d}"

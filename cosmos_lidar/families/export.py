@@ -56,7 +56,7 @@ def export_checkpoint(checkpoint: Path, folder: Path, find_family: Callable[[str
     Args:
         checkpoint: the folder or file.
         folder: for the files; made when absent.
-        find_family: returns the family of a name, see :func:`recipes.registry.find_family`.
+        find_family: returns the family of a name, see :func:`cosmos_lidar.recipes.registry.find_family`.
 
     Returns:
         The files; the configuration among them where the checkpoint holds it.

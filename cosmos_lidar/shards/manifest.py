@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cosmos_lidar import __version__
-from cosmos_lidar.errors import DataError, require
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.extras import require
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.sweeps import SAMPLE_TYPE
@@ -112,7 +113,7 @@ def index_with_energon(folder: Path, names: Sequence[str], workers: int = 1, sam
         UserError: Energon is not installed.
         DataError: Energon could not index them, or the disk is full.
     """
-    flavors = require("megatron.energon.flavors", "train")
+    flavors = require("megatron.energon.flavors")
     patterns = [(split, f"{split}-[0-9]+[.]tar$") for split in dict.fromkeys(name.rpartition("-")[0] for name in names)]
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import multiprocessing
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.extras import require_installed
 from cosmos_lidar.files import remove_partial
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
@@ -92,7 +92,7 @@ def prepare_shards(
         DataError: the folder holds something else, the disk is full, a split is empty, or too many bad frames.
         UserError: impossible options, ``resume`` without an interrupted run, or another run writing to the folder.
     """
-    _expect_energon()
+    require_installed(("megatron.energon",), "the index of the shards")
     options = options or PrepareOptions()
     plan = make_plan(clips, options)
     _claim_folder(folder, resume)
@@ -122,12 +122,6 @@ def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, 
     index_with_energon(folder, [shard.name for shard in manifest.shards], jobs)
     write_manifest(folder, manifest)
     return manifest
-
-
-def _expect_energon() -> None:
-    """Require Energon before hours of work; importing it here would take seconds and fork its threads."""
-    if importlib.util.find_spec("megatron") is None or importlib.util.find_spec("megatron.energon") is None:
-        raise UserError("megatron-energon indexes the shards and is not installed: pip install 'cosmos_lidar[train]'")
 
 
 def _claim_folder(folder: Path, resume: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.errors import require
+from cosmos_lidar.extras import require
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.progress import track
 from cosmos_lidar.viz.range_map import range_colours, range_map_image
@@ -32,7 +32,7 @@ def write_rrd(path: str | Path, clip: Clip, frames: Sequence[int] | None = None)
     Raises:
         UserError: rerun-sdk is not installed.
     """
-    rr = require("rerun", "viz")
+    rr = require("rerun")
     with atomic_write(path) as partial:
         recording = rr.RecordingStream("cosmos_lidar", recording_id=clip.clip_id)
         recording.save(partial)

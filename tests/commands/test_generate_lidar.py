@@ -13,6 +13,8 @@ import torch
 
 pytest.importorskip("nemo")
 
+from cosmos_lidar.recipes import lidargen
+
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
@@ -30,7 +32,6 @@ from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.viz.pictures import write_png
 from cosmos_lidar.viz.point_files import read_ply
 from energon_tasks.latents import latents_loader
-from recipes import lidargen
 from tests.workers.client import python, torchrun
 
 CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",

@@ -13,6 +13,8 @@ import torch
 
 pytest.importorskip("nemo")
 
+from cosmos_lidar.recipes import lidargen
+
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError, UserError
@@ -25,7 +27,6 @@ from cosmos_lidar.shards.views import read_facts
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from energon_tasks.views import views_loader
-from recipes import lidargen
 
 CAMERAS = ("camera_front_wide_120fov", "camera_rear_left_70fov")
 CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",

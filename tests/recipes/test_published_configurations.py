@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cosmos_lidar.recipes.registry import family_names, find_family
 
 from cosmos_lidar.training.overrides import to_yaml
-from recipes.registry import family_names, find_family
 
 GOLDEN = Path(__file__).parent / "golden"
 # "auto" is what a recipe decided by itself before: false without $WANDB_API_KEY.

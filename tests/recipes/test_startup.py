@@ -5,7 +5,7 @@ import sys
 
 ANSWERS = """
 import sys
-from recipes.registry import family_names, find_family
+from cosmos_lidar.recipes.registry import family_names, find_family
 
 for name in family_names():
     family = find_family(name)

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.recipes import dit
+
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
-from recipes import dit
 
 FEW = (
     "trainer.max_steps=8 trainer.val_every=0 trainer.val_at_start=false trainer.val_batches=1 trainer.save_every=0 "

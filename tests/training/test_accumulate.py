@@ -10,13 +10,14 @@ import torch
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.recipes.dit import FAMILY as DIT
+
 from cosmos_lidar.parallel.mesh import mesh_sizes
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.preflight.prediction import predict
 from cosmos_lidar.training.preflight.replay import replay
 from cosmos_lidar.training.run_log import read_metrics
-from recipes.dit import FAMILY as DIT
 from tests.training.sparse_family import FAMILY, VoxelModel, VoxelNetwork, debug, point_batch
 from tests.training.test_engine import assert_same_end, processes
 from tests.workers.client import torchrun

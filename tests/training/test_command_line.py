@@ -1,8 +1,8 @@
 import pytest
+from cosmos_lidar.recipes.lidar_tokenizer import RECIPES
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.training.command_line import choose, recipe_main
-from recipes.lidar_tokenizer import RECIPES
 
 
 def test_command_line_messages(capsys):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from cosmos_lidar.recipes import dit, lidar_tokenizer
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.model import DitModel
@@ -18,7 +19,6 @@ from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.preflight.replay import replay
-from recipes import dit, lidar_tokenizer
 from tests.training.debug_runs import FEW, losses, small
 from tests.workers.client import python, torchrun
 
@@ -153,7 +153,7 @@ def step(self, batch, index):
         os.kill(os.getpid(), getattr(signal, os.environ["SEND"]))
     return train(self, batch, index)
 TrainedModel.training_step = step
-from recipes import dit
+from cosmos_lidar.recipes import dit
 sys.exit(dit.FAMILY.main())
 """
     options = ["recipe=debug", *FEW, f"log.root={tmp_path}"]

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from cosmos_lidar.recipes.lidar_tokenizer import RECIPES, debug
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
@@ -16,7 +17,6 @@ from cosmos_lidar.training.overrides import (
     option_types,
     save_config,
 )
-from recipes.lidar_tokenizer import RECIPES, debug
 
 
 def test_overrides_are_typed():

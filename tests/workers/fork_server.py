@@ -31,7 +31,7 @@ PRELOADED = (
     "torch._dynamo", "torch._inductor.config", "torch.distributed.checkpoint", "torch.distributed.fsdp",
     "torch.distributed.tensor.parallel", "torch.utils.tensorboard", "torch.onnx", "megatron.energon",
     "lightning.pytorch",
-    "nemo.core", "nemo.utils.exp_manager", "scipy.stats", "pandas", "s3fs", "recipes.registry",
+    "nemo.core", "nemo.utils.exp_manager", "scipy.stats", "pandas", "s3fs", "cosmos_lidar.recipes.registry",
     *(f"cosmos_lidar.families.{family}.job" for family in ("dit", "lidar_tokenizer", "lidargen", "video_tokenizer")),
     *(f"cosmos_lidar.training.{name}" for name in ("engine", "model", "checkpoint.callback", "preflight.doctor")),
 )  # fmt: skip

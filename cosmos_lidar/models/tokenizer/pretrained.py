@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cosmos_lidar.errors import DataError, require
+from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.deferred import InitialWeights
 from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer, open_tokenizer
@@ -45,9 +45,10 @@ def is_hub_name(name: str | Path) -> bool:
 
 
 def _download(name: str) -> Path:
-    hub = require("huggingface_hub", "train")
+    import huggingface_hub as hub
+
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=_FILES))
+        return Path(hub.snapshot_download(name, allow_patterns=list(_FILES)))
     except Exception as error:  # connection, permission, unknown name: the hub raises many kinds
         wanted = (
             f"a folder of that name, or access to the hub (HF_TOKEN for licensed models), or files fetched elsewhere: "

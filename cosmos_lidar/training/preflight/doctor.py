@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,7 +20,9 @@ from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
 from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
 from cosmos_lidar.shards.sources import describe, resolve
 from cosmos_lidar.training.family import Family
-from cosmos_lidar.training.preflight.prediction import Prediction, predict
+
+if TYPE_CHECKING:
+    from cosmos_lidar.training.preflight.prediction import Prediction
 
 # What training imports, and the versions that are known to work together.
 _PACKAGES = {
@@ -91,20 +93,38 @@ def examine(
         return report
     run, _ = family.choose(options, look_at_data)
     try:
-        family.check(run)
+        no_data = _check(run, family)
         sizes = _sizes(run, processes)
         report.findings.append(Finding("mesh", True, f"{sizes}: {sizes.world} processes, {sizes.data} shares of data"))
-        if look_at_data:
-            report.findings += _data(run)
+        if no_data or look_at_data:
+            report.findings += no_data or _data(run)
         report.findings += _checkpoint(run)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            report.prediction = predict(run, family, sizes)
+            report.prediction = _predict(run, family, sizes)
             report.findings += _memory(run, family, sizes, report.prediction, memory_gb)
         report.findings += _disk(run, report.prediction)
     except UserError as error:
         report.findings.append(Finding("recipe", False, str(error)))
     return report
+
+
+def _check(run: Any, family: Family[Any]) -> list[Finding]:
+    """Check the options; those of a run that names no data as if it did, which is the finding returned."""
+    try:
+        family.check(run)
+    except UserError as error:
+        if run.data.path:
+            raise
+        family.check(replace(run, data=replace(run.data, path="shards")))
+        return [Finding("data", None, f"{error}; the rest is predicted without it")]
+    return []
+
+
+def _predict(run: Any, family: Family[Any], sizes: MeshSizes) -> Prediction:
+    from cosmos_lidar.training.preflight.prediction import predict  # imports Lightning, which the machine may not have
+
+    return predict(run, family, sizes)
 
 
 def base_memory() -> int:
@@ -247,7 +267,7 @@ def _advice(run: Any, family: Any, sizes: MeshSizes, memory_gb: float) -> str:
     said = []
     for text, changed, changed_sizes in _savers(run, sizes):
         try:
-            found = predict(changed, family, changed_sizes)
+            found = _predict(changed, family, changed_sizes)
         except UserError:
             continue
         need, limit, _ = _need(changed, changed_sizes, found, memory_gb)

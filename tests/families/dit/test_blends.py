@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("nemo")
 
+from cosmos_lidar.recipes import dit
+
 from cosmos_lidar.families.dit.job import synthetic_latents
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
-from recipes import dit
 from tests.shards.energon_folders import metadataset
 
 OPTIONS = ["synthetic_clips=0", "log.tensorboard=false", "trainer.val_every=0", "trainer.val_at_start=false",

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cosmos_lidar.recipes import lidar_tokenizer
+from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.training.overrides import apply_overrides
-from recipes import lidar_tokenizer
-from recipes.lidar_tokenizer import FAMILY
 
 
 def test_crops_are_no_wider_than_the_range_maps(shards: Path) -> None:

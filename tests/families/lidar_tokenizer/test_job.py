@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from cosmos_lidar.recipes import lidar_tokenizer
+from cosmos_lidar.recipes.lidar_tokenizer import train
+from cosmos_lidar.recipes.registry import find_family
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.export import export_checkpoint
@@ -15,9 +18,6 @@ from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
-from recipes import lidar_tokenizer
-from recipes.lidar_tokenizer import train
-from recipes.registry import find_family
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")

@@ -9,12 +9,13 @@ import pytest
 
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.recipes.lidargen import FAMILY
+from cosmos_lidar.recipes.lidargen import debug as debug_recipe
+
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidargen.config import CanvasConfig
 from cosmos_lidar.shards.latents import LATENTS, SAMPLE_TYPE, pack_canvas
 from cosmos_lidar.shards.manifest import index_with_energon
-from recipes.lidargen import FAMILY
-from recipes.lidargen import debug as debug_recipe
 
 
 def write_latents(folder: Path, shape: tuple[int, ...], canvas: dict | None, rays: bool = False) -> Path:

@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cosmos_lidar.recipes import video_tokenizer
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.training.engine import resolved
 from cosmos_lidar.training.overrides import apply_overrides
-from recipes import video_tokenizer
 
 
 def test_the_published_command_line_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cosmos_lidar.recipes import video_tokenizer
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConfig
@@ -16,7 +17,6 @@ from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
-from recipes import video_tokenizer
 from tests.workers.client import torchrun
 
 pytest.importorskip("nemo")

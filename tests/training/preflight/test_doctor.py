@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cosmos_lidar.recipes import dit, lidar_tokenizer
 
 from cosmos_lidar.training.preflight.doctor import examine
-from recipes import dit, lidar_tokenizer
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
