@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OUT ?= demo
-SPELLED := $(wildcard *.md) docs launch docker .github cosmos_lidar/commands cosmos_lidar/demo cosmos_lidar/kernels cosmos_lidar/losses cosmos_lidar/metrics cosmos_lidar/latents $(wildcard cosmos_lidar/*.py)
+SPELLED := $(wildcard *.md *.toml *.cfg *.yml *.cff) Makefile .github .ci benchmarks cosmos_lidar docker docs energon_tasks launch recipes tests
 # Tests run in JOBS processes, a file at a time, the expensive files first (tests/README.md).
 JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -47,7 +47,7 @@ def test_a_command_is_one_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "hint"),
-    [("chek", "did you mean check?"), ("latents_stats", "latents-stats?"), ("xyzzy", "valid: autoencode, check")],
+    [("checck", "did you mean check?"), ("latents_stats", "latents-stats?"), ("xyzzy", "valid: autoencode, check")],
 )
 def test_an_unknown_command_names_the_nearest(given, hint, capsys):
     with pytest.raises(SystemExit) as ended:

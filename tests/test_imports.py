@@ -31,7 +31,7 @@ ORDER = (
 ENTRY = ("cli",)  # makes the parser of the commands, one of which prints its completions
 SHARED = ("training", "energon_tasks", "shards", "viz")  # name no family
 TABLE = Path("cosmos_lidar", "_moved.py")  # holds names of modules as data
-LENT = ("dit",)  # families that others may import
+IMPORTABLE = ("dit",)  # families that others may import
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def families_that_meet(imports: list[Import]) -> list[str]:
     found = []
     for one in imports:
         own, other = family_of(one.importer), family_of(one.imported)
-        if package_of(one.importer) == "families" and other not in (None, own, *LENT):
+        if package_of(one.importer) == "families" and other not in (None, own, *IMPORTABLE):
             found.append(f"{one}: {own or 'what families share'} names the family {other}")
-        if package_of(one.importer) == "families" and own is None and other in LENT:
+        if package_of(one.importer) == "families" and own is None and other in IMPORTABLE:
             found.append(f"{one}: what families share names the family {other}")
     return found
 

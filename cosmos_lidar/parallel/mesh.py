@@ -105,7 +105,7 @@ def check_plan(sizes: MeshSizes, plan: ParallelPlan, attention: str = "ulysses")
 
 
 def make_mesh(sizes: MeshSizes, device_type: str) -> DeviceMesh:
-    """Return the mesh with the four dimensions; every rank calls this, with the process group initialised."""
+    """Return the mesh with the four dimensions; every rank calls this, with the process group initialized."""
     shape = (sizes.data_replicate, sizes.data_shard, sizes.context, sizes.tensor)
     mesh = init_device_mesh(device_type, shape, mesh_dim_names=NAMES)
     if sizes.data_shard > 1 and sizes.context > 1:

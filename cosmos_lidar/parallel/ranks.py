@@ -29,17 +29,17 @@ def mean_over_ranks(value: float, device: torch.device) -> float:
     return float(total) / dist.get_world_size()
 
 
-def lend(own: Any) -> Any:
-    """Return ``own``, or where that is None, that of the first process that has one; None when no process has.
+def broadcast_missing(own: Any) -> Any:
+    """Return ``own``, or where that is None, that of the first rank that has one, broadcast; None when no rank has.
 
-    All ranks call this; objects travel only where some process has none.
+    All ranks call this; objects are sent only where some rank has none.
     """
     have = gather_objects(own is not None)
     if all(have) or not any(have):
         return own
-    lent = [own]
-    dist.broadcast_object_list(lent, src=have.index(True))
-    return lent[0] if own is None else own
+    found = [own]
+    dist.broadcast_object_list(found, src=have.index(True))
+    return found[0] if own is None else own
 
 
 def is_first() -> bool:

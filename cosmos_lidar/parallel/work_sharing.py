@@ -39,11 +39,11 @@ class Share:
         if dist.is_initialized():
             dist.barrier()
 
-    def device(self, wish: torch.device) -> torch.device:
-        """Return the GPU of this rank where GPUs are wished for, else ``wish``."""
-        if wish.type == "cuda" and wish.index is None and dist.is_initialized():
+    def device(self, device: torch.device) -> torch.device:
+        """Return the GPU of this rank where ``device`` is "cuda" without a number, else ``device``."""
+        if device.type == "cuda" and device.index is None and dist.is_initialized():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        return wish
+        return device
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Sensor files (YAML) of spinning lidars: beam elevations, azimuths, range-map format.
 
-Frame: x forward, y left, z up, meters. Azimuth is measured from x towards y, elevation from the x-y plane upwards.
+Frame: x forward, y left, z up, meters. Azimuth is measured from x toward y, elevation from the x-y plane upwards.
 Row 0 is the highest beam. Column 0 starts at ``first_azimuth_rad`` and columns advance clockwise (azimuth falls)
 unless the file says otherwise, so that with the usual start of pi the middle column looks forward.
 """

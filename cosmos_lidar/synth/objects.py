@@ -135,8 +135,8 @@ def tree(rng: np.random.Generator) -> Primitives:
     for _ in range(int(rng.integers(5, 9))):
         angle, out, up = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 0.75) * crown, rng.uniform(0.6, 1.6) * crown
         size, shade = rng.uniform(0.38, 0.6, 3) * crown, green * rng.uniform(0.8, 1.25)
-        centre = (out * np.cos(angle), out * np.sin(angle), clear + up)
-        parts.append(ball(centre, tuple(size), M.LEAVES, 70, tuple(shade)))
+        center = (out * np.cos(angle), out * np.sin(angle), clear + up)
+        parts.append(ball(center, tuple(size), M.LEAVES, 70, tuple(shade)))
     return concatenate(parts)
 
 

@@ -28,7 +28,7 @@ class Primitives:
 
     Attributes:
         shape: (P,) int8, see :class:`Shape`.
-        centre: (P, 3) float64 meters, world.
+        center: (P, 3) float64 meters, world.
         rotation: (P, 3, 3) float64, world_R_body.
         half: (P, 3) float64 meters.
         taper: (P, 2) float64 meters per meter, blocks only.
@@ -40,7 +40,7 @@ class Primitives:
     """
 
     shape: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     rotation: np.ndarray
     half: np.ndarray
     taper: np.ndarray
@@ -63,9 +63,9 @@ class Primitives:
         """Return these bodies moved as one by ``world_SE3_body`` (4, 4), all with ``velocity`` (3,) m/s."""
         rotation = world_SE3_body[:3, :3]
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["centre"] = self.centre @ rotation.T + world_SE3_body[:3, 3]
+        values["center"] = self.center @ rotation.T + world_SE3_body[:3, 3]
         values["rotation"] = rotation @ self.rotation
-        values["velocity"] = np.broadcast_to(np.asarray(velocity, np.float64), self.centre.shape)
+        values["velocity"] = np.broadcast_to(np.asarray(velocity, np.float64), self.center.shape)
         return Primitives(**values)
 
     def numbered(self, instance: int) -> Primitives:
@@ -81,7 +81,7 @@ class Primitives:
 
 def body(
     shape: Shape,
-    centre: tuple[float, float, float],
+    center: tuple[float, float, float],
     half: tuple[float, float, float],
     material: int,
     label: int,
@@ -92,7 +92,7 @@ def body(
     """Return one resting body turned by ``yaw_rad`` about z."""
     c, s = np.cos(yaw_rad), np.sin(yaw_rad)
     return Primitives(
-        np.array([shape], np.int8), np.array([centre], np.float64),
+        np.array([shape], np.int8), np.array([center], np.float64),
         np.array([[[c, -s, 0], [s, c, 0], [0, 0, 1]]], np.float64),
         np.array([half], np.float64), np.array([taper], np.float64), np.array([material], np.uint8),
         np.array([label], np.uint16), np.array([color], np.float32), np.zeros((1, 3)), np.zeros(1, np.uint32),

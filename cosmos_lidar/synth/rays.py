@@ -66,7 +66,7 @@ def cast(tiles: RayTiles, bodies: Primitives, terrain: Terrain | None, max_range
         local = terrain.relative_to(tiles.anchor)
         best = local.intersect(flat[0], flat[1], max_range_m).astype(np.float32).reshape(shape)
     body = np.where(np.isfinite(best), np.int32(GROUND), np.int32(NOTHING))
-    near = np.linalg.norm(bodies.centre - tiles.anchor, axis=1) - np.linalg.norm(bodies.bounding_half(), axis=1)
+    near = np.linalg.norm(bodies.center - tiles.anchor, axis=1) - np.linalg.norm(bodies.bounding_half(), axis=1)
     numbers = np.flatnonzero(near < max_range_m + 5.0)
     chosen = bodies.select(numbers)
     tile, pick = _candidates(tiles, chosen, max_range_m)
@@ -112,8 +112,8 @@ def _tile_sees_body(
 ) -> np.ndarray:
     """Return (P, T): False only where no ray of the tile can meet the body."""
     turn = bodies.rotation.astype(np.float32)
-    centre = (bodies.centre - anchor).astype(np.float32)
-    o = np.einsum("pij,tpi->jpt", turn, middle[:, None] - centre, optimize=True)
+    center = (bodies.center - anchor).astype(np.float32)
+    o = np.einsum("pij,tpi->jpt", turn, middle[:, None] - center, optimize=True)
     d = np.einsum("pij,ti->jpt", turn, axis, optimize=True)
     half = bodies.bounding_half().astype(np.float32)
     half = half + np.linalg.norm(bodies.velocity, axis=1)[:, None].astype(np.float32) * np.float32(late_s)
@@ -141,7 +141,7 @@ def _meet_bodies(
 ) -> None:
     """Intersect the given pairs exactly and keep what is nearer than ``best``; updates ``best`` and ``body``."""
     turn = np.ascontiguousarray(bodies.rotation.transpose(0, 2, 1)).astype(np.float32)
-    centre = np.einsum("pij,pj->pi", turn, (bodies.centre - tiles.anchor).astype(np.float32))
+    center = np.einsum("pij,pj->pi", turn, (bodies.center - tiles.anchor).astype(np.float32))
     velocity = np.einsum("pij,pj->pi", turn, bodies.velocity.astype(np.float32))
     moves = np.any(bodies.velocity != 0, axis=1)
     half, taper = bodies.half.astype(np.float32), bodies.taper.astype(np.float32)
@@ -150,7 +150,7 @@ def _meet_bodies(
     for first in range(0, len(tile), _PAIRS_AT_ONCE):
         t, p = tile[first : first + _PAIRS_AT_ONCE], pick[first : first + _PAIRS_AT_ONCE]
         local = (turn[p] @ rays[t]).reshape(len(p), 3, 2, width).transpose(2, 1, 0, 3)
-        o = local[0] - centre[p].T[:, :, None]
+        o = local[0] - center[p].T[:, :, None]
         if tiles.delay_s is not None and moves[p].any():
             o -= velocity[p].T[:, :, None] * tiles.delay_s[t]
         distance = intersect(kind, o, local[1], half[p], taper[p])

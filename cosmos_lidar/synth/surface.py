@@ -84,7 +84,7 @@ def _of_bodies(
     point: np.ndarray, bodies: Primitives, body: np.ndarray, anchor: np.ndarray, delay_s: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     turn, half = bodies.rotation.astype(np.float32)[body], bodies.half.astype(np.float32)[body]
-    offset = point - (bodies.centre - anchor).astype(np.float32)[body].T
+    offset = point - (bodies.center - anchor).astype(np.float32)[body].T
     if delay_s is not None:
         offset -= bodies.velocity.astype(np.float32)[body].T * delay_s
     local = np.einsum("mij,im->jm", turn, offset)

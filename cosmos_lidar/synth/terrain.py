@@ -75,7 +75,7 @@ class Terrain:
             gx, gy = gx + kx * wave, gy + ky * wave
         return gx, gy
 
-    def centre_line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def center_line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the center line's y and dy/dx at ``x``."""
         y, slope = self.centre_m + 0.0 * x, 0.0 * x
         for amplitude, k, phase in self.bends.tolist():
@@ -84,8 +84,8 @@ class Terrain:
 
     def lateral(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the signed distance from the center line, positive to the left."""
-        centre, slope = self.centre_line(x)
-        return (y - centre) / np.sqrt(1.0 + slope * slope)
+        center, slope = self.center_line(x)
+        return (y - center) / np.sqrt(1.0 + slope * slope)
 
     def beyond_kerb(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the distance (meters) from the nearest kerb: negative on a road, positive beside it."""
@@ -100,8 +100,8 @@ class Terrain:
 
     def frame(self, x: float, lateral_m: float, yaw_rad: float = 0.0) -> np.ndarray:
         """Return world_SE3_object (4, 4): on the ground, x along the road turned by ``yaw_rad``, z off it."""
-        centre, slope = self.centre_line(np.float64(x))
-        y = centre + lateral_m * np.sqrt(1.0 + slope * slope)
+        center, slope = self.center_line(np.float64(x))
+        y = center + lateral_m * np.sqrt(1.0 + slope * slope)
         heading = np.arctan(slope) + yaw_rad
         gx, gy = self.gradient(np.float64(x), y)
         up = np.array([-gx, -gy, 1.0]) / np.sqrt(1.0 + gx * gx + gy * gy)

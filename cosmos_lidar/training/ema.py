@@ -63,7 +63,7 @@ class Ema(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the average towards the new weights."""
+        """Move the average toward the new weights."""
         averages, weights = [], []
         for name, parameter in pl_module.network.named_parameters():
             if name in self.average:

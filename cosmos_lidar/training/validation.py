@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.apply import reshard
-from cosmos_lidar.parallel.ranks import gather_objects, lend
+from cosmos_lidar.parallel.ranks import broadcast_missing, gather_objects
 from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.run_log import RunLog
@@ -78,11 +78,11 @@ class Validate(Callback):
     def _results(self, trainer: Trainer, model: TrainedModel) -> list[dict[str, Any]]:
         """Return those of this rank's batches.
 
-        Sharded weights are gathered by all ranks together: one whose batches have ended goes on with lent ones
-        until the others have ended too, and forgets what came out.
+        Sharded weights are gathered by all ranks together: one that runs out of batches repeats another rank's
+        until the others run out too, and discards the results.
         """
         results, batches, index = [], iter(self.loader), 0
-        while (batch := lend(own := next(batches, None))) is not None:
+        while (batch := broadcast_missing(own := next(batches, None))) is not None:
             result = self._step(trainer, model, batch, index)
             if own is not None:
                 results.append(result)

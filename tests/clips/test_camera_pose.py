@@ -67,8 +67,8 @@ def test_edges_of_a_synthetic_scene_are_where_the_picture_has_them():
     seen = project_sweep(clip, stream, 1, picture, points)
     assert seen.visible.sum() > 300
     u, v = np.round(seen.uv[seen.visible]).astype(int).T
-    colour = stream.read(picture)[v, u].astype(int)
-    bluish = colour[:, 2] > colour[:, 0] + 25
+    color = stream.read(picture)[v, u].astype(int)
+    bluish = color[:, 2] > color[:, 0] + 25
     assert bluish.mean() < 0.03
 
 

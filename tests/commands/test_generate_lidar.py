@@ -287,7 +287,7 @@ def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
         "0 steps": [*words, "--data", made / "drives", "--ddim_iters", 0],
         "2 processes for each piece of work, of 1": [*words, "--data", made / "drives", "--context_parallel_size", 2],
         "--experiment other: valid: text2world": [*words, "--data", made / "drives", "--experiment", "other"],
-        "unknown option 'model.nam'": [*words, "--data", made / "drives", "--", "model.nam=faditv2_7b"],
+        "unknown option 'model.nname'": [*words, "--data", made / "drives", "--", "model.nname=faditv2_7b"],
     }  # fmt: skip
     for message, line in wrong.items():
         assert command(*line) == 2, message

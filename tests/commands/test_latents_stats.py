@@ -33,7 +33,7 @@ def test_lidar_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     x = torch.from_numpy(np.stack(pictures))[..., spare // 2 : pictures[0].shape[-1] - (spare - spare // 2)]
     with torch.no_grad():
         z = network.encode(x).double().transpose(0, 1).flatten(1)
-    assert torch.allclose(mean, z.mean(1).float(), atol=2e-3)  # shards keep ranges to the millimetre
+    assert torch.allclose(mean, z.mean(1).float(), atol=2e-3)  # shards keep ranges to the millimeter
     assert torch.allclose(std, z.std(1, correction=0).float(), atol=2e-3)
     assert main([*words, "--out", str(tmp_path / "x.pt"), "--every", "0"]) == 2
 

@@ -19,7 +19,7 @@ def test_a_run_is_trained(run: Path) -> None:
 def test_wrong_names_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "no_such_recipe"]) == 2
     assert "no_such_recipe" in capsys.readouterr().err
-    assert main(["train", "dit", "recipe=debug", "model.nam=x"]) == 2
+    assert main(["train", "dit", "recipe=debug", "model.nname=x"]) == 2
     assert "model.name" in capsys.readouterr().err
 
 

@@ -23,7 +23,7 @@ def build_clip(sensor: Sensor, frames: int = 3, clip_id: str = "drive") -> Clip:
     times = np.stack((np.arange(frames), np.arange(frames) + 1), axis=1).astype(np.int64) * 100_000
     names = tuple(f"{3 * index:06d}" for index in range(frames))
     poses = np.tile(np.eye(4), (frames, 2, 1, 1))
-    return one_lidar_clip(clip_id, sensor, names, times, read_sweep, Path("made-up"), "test", world_SE3_lidar=poses)
+    return one_lidar_clip(clip_id, sensor, names, times, read_sweep, Path("synthetic"), "test", world_SE3_lidar=poses)
 
 
 @pytest.fixture(scope="session")

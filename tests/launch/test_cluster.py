@@ -25,7 +25,7 @@ def test_nodes_and_gpus_of_the_command_line_come_first(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("executor: slurm\npartion: x", "unknown key [file {file}, key partion] Expected: a key such as partition"),
+        ("executor: slurm\npartitio: x", "unknown key [file {file}, key partitio] Expected: a key such as partition"),
         ("executor: slurm\nnodes: two", "got 'two' [file {file}, key nodes] Expected: int"),
         ("executor: slurm\nnodes: true", "got True [file {file}, key nodes] Expected: int"),
         ("executor: slurm\ntime: 4:00:00", "got 14400 [file {file}, key time] Expected: str ("),

@@ -20,17 +20,17 @@ def test_hinge_losses_by_hand():
 @pytest.mark.parametrize("frames", [1, 5, 9])
 def test_the_critic_learns_to_tell_and_takes_any_length(frames: int):
     torch.manual_seed(0)
-    critic = PatchDiscriminator(channels=8, layers=2)
-    optimizer = torch.optim.Adam(critic.parameters(), 1e-2)
+    discriminator = PatchDiscriminator(channels=8, layers=2)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 1e-2)
     recorded, made = clips(2, 3, frames, 32, 32), clips(2, 3, frames, 32, 32, seed=1) * 0.2
-    first = critic_hinge(critic(recorded), critic(made))
+    first = critic_hinge(discriminator(recorded), discriminator(made))
     for _ in range(25):
-        loss = critic_hinge(critic(recorded), critic(made))
+        loss = critic_hinge(discriminator(recorded), discriminator(made))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert loss < 0.5 * first
-    assert critic(recorded).mean() > critic(made).mean()
+    assert discriminator(recorded).mean() > discriminator(made).mean()
 
 
 def test_the_adaptive_weight_makes_gradients_equally_large():

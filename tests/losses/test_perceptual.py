@@ -145,8 +145,8 @@ def test_absent_or_wrong_weights_are_named(weights_file: Path, tmp_path: Path):
     state = vgg_weights()
     torch.save({k: v for k, v in state.items() if k != "features.28.bias"}, tmp_path / "less.pth")
     refused(tmp_path / "less.pth", "missing features.28.bias")
-    torch.save(state | {"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "grey.pth")
-    refused(tmp_path / "grey.pth", "features.0.weight is (64, 1, 3, 3), not (64, 3, 3, 3)")
+    torch.save(state | {"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "gray.pth")
+    refused(tmp_path / "gray.pth", "features.0.weight is (64, 1, 3, 3), not (64, 3, 3, 3)")
     torch.save(state | {"features.2.bias": torch.full((64,), float("inf"))}, tmp_path / "inf.pth")
     refused(tmp_path / "inf.pth", "weights that are not finite")
 

@@ -24,7 +24,7 @@ def test_the_sum_is_of_the_weighted_terms_and_changes_at_the_boundary():
     weights = {"color": always(2.0), "perceptual": Weight(0.1, 0.3, 10), "gram": Weight(0.0, 0.5, 20)}
     loss = VideoLoss(weights, perceptual)
     made, video = clips(2, 3, 2, 32, 32), clips(2, 3, 2, 32, 32, seed=1)
-    colour = (made - video).abs().mean()
+    color = (made - video).abs().mean()
     frames = [perceptual(made[b, :, t, None].transpose(0, 1), video[b, :, t, None].transpose(0, 1)).item()
               for b in range(2) for t in range(2)]  # fmt: skip
     for step, weight in ((9, 0.1), (10, 0.3)):
@@ -32,7 +32,7 @@ def test_the_sum_is_of_the_weighted_terms_and_changes_at_the_boundary():
         assert set(parts) == {"color", "perceptual", "gram"}
         assert parts["perceptual"].item() == pytest.approx(sum(frames) / 4, rel=1e-5)
         assert parts["gram"] == 0
-        assert total.item() == pytest.approx(2.0 * colour.item() + weight * sum(frames) / 4, rel=1e-5)
+        assert total.item() == pytest.approx(2.0 * color.item() + weight * sum(frames) / 4, rel=1e-5)
     clip = [perceptual.gram(made[b].transpose(0, 1), video[b].transpose(0, 1), frames=2).item() for b in range(2)]
     assert loss(made, video, 20)[1]["gram"].item() == pytest.approx(sum(clip) / 2, rel=1e-5)
 

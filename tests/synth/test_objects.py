@@ -24,7 +24,7 @@ def extent(thing: Primitives) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest corner of the bounding boxes of all bodies, which stand at the origin without a turn."""
     assert np.array_equal(thing.rotation, np.tile(np.eye(3), (len(thing), 1, 1)))
     half = thing.bounding_half()
-    return (thing.centre - half).min(0), (thing.centre + half).max(0)
+    return (thing.center - half).min(0), (thing.center + half).max(0)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_things_have_plausible_sizes_and_classes(make, length, width, height, la
         assert -0.1 <= low[2] <= 0.2, seed
         assert set(thing.label) == labels
         assert ((thing.color >= 0) & (thing.color <= 1)).all()
-        assert np.array_equal(make(np.random.default_rng(seed)).centre, thing.centre)
+        assert np.array_equal(make(np.random.default_rng(seed)).center, thing.center)
 
 
 def test_houses_hedges_and_fences_have_the_asked_length():

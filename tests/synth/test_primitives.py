@@ -7,10 +7,10 @@ from tests.synth.street import AT, SENSOR, beams, still
 
 
 def test_sphere():
-    centre = np.array([9.0, -4.0, 1.0])
-    sweep = cast_sweep(SENSOR, body(Shape.ELLIPSOID, AT + centre, (2.0,) * 3, 0, 10, (0, 0, 0)), None, still(), 0.1)
-    along = np.einsum("i,irc->rc", centre, beams())
-    inside = 4.0 - (centre @ centre - along**2)
+    center = np.array([9.0, -4.0, 1.0])
+    sweep = cast_sweep(SENSOR, body(Shape.ELLIPSOID, AT + center, (2.0,) * 3, 0, 10, (0, 0, 0)), None, still(), 0.1)
+    along = np.einsum("i,irc->rc", center, beams())
+    inside = 4.0 - (center @ center - along**2)
     wanted = np.where((inside > 0) & (along > 0), along - np.sqrt(np.maximum(inside, 0)), 0)
     grazing = np.abs(inside) < 1e-4
     assert (wanted > 0).sum() > 100

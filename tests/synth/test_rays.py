@@ -20,7 +20,7 @@ def test_culling_loses_nothing():
     for i in range(len(bodies)):
         turn = bodies.rotation[i].astype(np.float32)
         o, d = (np.einsum("ij,tik->jtk", turn, tiles.rays[:, :, k]) for k in (0, 1))
-        middle = (bodies.centre[i] - tiles.anchor)[:, None, None] + bodies.velocity[i][:, None, None] * tiles.delay_s
+        middle = (bodies.center[i] - tiles.anchor)[:, None, None] + bodies.velocity[i][:, None, None] * tiles.delay_s
         o = o - np.einsum("ij,itk->jtk", turn, middle)
         size, taper = bodies.half[i : i + 1].astype(np.float32), bodies.taper[i : i + 1].astype(np.float32)
         flat = intersect(bodies.shape[i], o.reshape(3, 1, -1), d.reshape(3, 1, -1), size, taper)

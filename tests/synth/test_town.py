@@ -25,8 +25,8 @@ def test_movers_keep_their_speed_or_their_gap():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_road_is_clear_of_what_stands_still(seed):
     scene = build_scene(seed, 3.0)
-    lateral = np.abs(scene.terrain.lateral(scene.still.centre[:, 0], scene.still.centre[:, 1]))
-    low = scene.still.centre[:, 2] - scene.terrain.height(scene.still.centre[:, 0], scene.still.centre[:, 1]) < 4.0
+    lateral = np.abs(scene.terrain.lateral(scene.still.center[:, 0], scene.still.center[:, 1]))
+    low = scene.still.center[:, 2] - scene.terrain.height(scene.still.center[:, 0], scene.still.center[:, 1]) < 4.0
     assert lateral[low].min() > LANE_M + 1.5
     assert set(scene.still.label) <= {10, 50, 51, 70, 71, 80, 81}
     assert not scene.still.velocity.any()
@@ -38,7 +38,7 @@ def test_bodies_move_as_far_as_their_velocities_say():
     scene = build_scene(1, 3.0)
     now, later = scene.at(1.0), scene.at(1.02)
     assert np.array_equal(now.label, later.label)
-    moved = (later.centre - now.centre) / 0.02
+    moved = (later.center - now.center) / 0.02
     slow = np.abs(moved - now.velocity).max(1)
     assert np.quantile(slow, 0.99) < 0.2
     assert np.linalg.norm(now.velocity, axis=1).max() > 5.0

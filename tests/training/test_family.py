@@ -70,5 +70,5 @@ def test_the_job_module_is_imported_when_it_is_needed(monkeypatch: pytest.Monkey
 def test_a_dry_run_prints_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert FAMILY.main(["recipe=large", "--dryrun"]) == 0
     assert "size: 40" in capsys.readouterr().out
-    assert FAMILY.main(["data.sise=3"]) == 2
+    assert FAMILY.main(["data.sizze=3"]) == 2
     assert "data.size" in capsys.readouterr().err

@@ -104,7 +104,7 @@ def test_choices_come_from_annotations():
         ("log.wandb=maybe", "log.wandb=maybe: valid: true, false, auto"),
         ("trainer.max_steps=many", "trainer.max_steps=many: expected int, got 'many'"),
         ("model.channels=wide", "model.channels=wide: expected int | None, got 'wide'"),
-        ("parallel.recompute=fulll", "(did you mean full?)"),
+        ("parallel.recompute=ffull", "(did you mean full?)"),
     ],
 )
 def test_a_wrong_choice_lists_the_valid_ones(text, said):

@@ -29,9 +29,9 @@ def test_published_limits_are_quantiles_of_the_middle_frame():
     limits = quantile_limits(maps[1])
     assert limits.near_m == pytest.approx(np.quantile(maps[1, 5:], 0.01), rel=1e-6)
     assert limits.far_m == pytest.approx(np.quantile(maps[1], 0.99), rel=1e-6)  # zeros count here
-    colours = published_colours(maps)
-    assert np.array_equal(colours[1, 9, 99], colormap_table("Spectral")[0])
-    assert np.all(colours[0] == np.float32(0.82))
+    colors = published_colours(maps)
+    assert np.array_equal(colors[1, 9, 99], colormap_table("Spectral")[0])
+    assert np.all(colors[0] == np.float32(0.82))
     assert np.all(np.isfinite(published_colours(np.zeros((4, 6)))))
 
 
@@ -57,14 +57,14 @@ def test_bar_and_caption_are_added():
     assert full.shape == (16 + 34, 600, 3)
     assert not np.array_equal(full[:16, :100], plain[:, :100])
     assert np.array_equal(full[:16, 200:], plain[:, 200:])
-    assert (full[16:] == 255).sum() + (full[16:].max(axis=2) > 190).sum() > 100  # bar colours and labels
+    assert (full[16:] == 255).sum() + (full[16:].max(axis=2) > 190).sum() > 100  # bar colors and labels
     assert bar_ticks_m(2.0, 100.0) == [2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
 
 def test_invalid_ranges_look_like_no_return():
-    colours = range_colours(np.array([0.0, np.nan, -1.0, 1e9]))
-    assert np.array_equal(colours[:3], [NO_RETURN] * 3)
-    assert np.array_equal(colours[3], np.round(colormap_table("turbo")[0] * 255))
+    colors = range_colours(np.array([0.0, np.nan, -1.0, 1e9]))
+    assert np.array_equal(colors[:3], [NO_RETURN] * 3)
+    assert np.array_equal(colors[3], np.round(colormap_table("turbo")[0] * 255))
 
 
 def test_error_map_marks_lost_and_invented_returns():

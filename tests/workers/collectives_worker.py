@@ -85,7 +85,7 @@ def main() -> None:
         "exchanges": exchanges(rank, world),
         "attention": {kind: attention(kind) for kind in ("ulysses", "gather")},
         "objects": rank_helpers.gather_objects({"rank": rank}),
-        "lent": [rank_helpers.lend(f"of {rank}" if rank else None), rank_helpers.lend(None), rank_helpers.lend(rank)],
+        "missing": [rank_helpers.broadcast_missing(own) for own in (f"of {rank}" if rank else None, None, rank)],
         "from first": from_first(rank),
         "full": {name: tensor.tolist() for name, tensor in full.items()},
     }

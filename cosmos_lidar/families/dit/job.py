@@ -104,7 +104,7 @@ def open_network(run: DitTrainConfig) -> tuple[nn.Module, Sequence[WeightSource]
 
 
 def synthetic_latents(folder: Path, run: DitTrainConfig) -> Path:
-    """Return a folder of shards of made-up latents: smooth waves, different in each clip; rank 0 makes it."""
+    """Return a folder of shards of synthetic latents: smooth waves, different in each clip; rank 0 makes it."""
     from cosmos_lidar.shards.manifest import index_with_energon
 
     def make() -> None:

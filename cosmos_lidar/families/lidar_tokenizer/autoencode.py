@@ -1,4 +1,4 @@
-"""Range maps through a tokenizer and back: merge columns, make a picture, pad, encode, decode, restore metres.
+"""Range maps through a tokenizer and back: merge columns, make a picture, pad, encode, decode, restore meters.
 
 The defaults follow the published lidar tokenizer command except where its choice costs quality without need:
 pictures are padded by repeating the edge to a multiple of 8 (published: mid-range zeros to a multiple of 16) and
@@ -40,7 +40,7 @@ class AutoencodeOptions:
 
     Attributes:
         format: range limits, merged columns and repeated rows.
-        merge_rows: that many neighbouring rows become one.
+        merge_rows: that many neighboring rows become one.
         merge_method: which return of merged pixels is kept: ``scatter_min`` the nearest, ``scatter_max`` the farthest,
             ``every_n`` that of the first pixel.
         repeat_columns: each merged column is repeated that often in the picture.
@@ -89,9 +89,9 @@ class DecodedFrame:
 
     Attributes:
         frame_id: the dataset's name of the frame.
-        reference_m: float32 metres as measured, 0 = no return, not clipped.
-        decoded_m: float32 metres as decoded in every pixel, between the range limits.
-        reconstruction_m: float32 metres, 0 where the reconstruction has no return.
+        reference_m: float32 meters as measured, 0 = no return, not clipped.
+        decoded_m: float32 meters as decoded in every pixel, between the range limits.
+        reconstruction_m: float32 meters, 0 where the reconstruction has no return.
         source: int64, flat index of the pixel of the full range map whose ray each merged pixel keeps.
         seconds: time that encoding and decoding took (a batch's time shared out evenly).
     """
@@ -165,7 +165,7 @@ def read_merged(clip: Clip, number: int, options: AutoencodeOptions) -> Merged:
         problem = f"a range map of {' x '.join(map(str, range_m.shape))} pixels"
         wanted = f"{sensor.rows} x {sensor.columns} of sensor {sensor.name}; choose the sensor with --sensor"
     elif not np.isfinite(range_m).all():
-        problem, wanted = "ranges that are not finite", "metres, 0 where nothing came back"
+        problem, wanted = "ranges that are not finite", "meters, 0 where nothing came back"
     if problem:
         key = f"range map of frame {clip.frame_ids[number]}"
         raise DataError(problem, file=clip.source, clip=clip.clip_id, key=key, wanted=wanted)
@@ -193,7 +193,7 @@ class Autoencoder(Protocol):
 def reconstruct(
     tokenizer: Autoencoder, range_m: torch.Tensor, options: AutoencodeOptions, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Return (B, rows, columns) float32 decoded metres of merged range maps (B, rows, columns).
+    """Return (B, rows, columns) float32 decoded meters of merged range maps (B, rows, columns).
 
     Every pixel is given, also those without a return: the caller decides which to keep.
 
@@ -225,7 +225,7 @@ def to_picture(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tenso
 
 
 def from_picture(picture: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
-    """Return (B, rows, columns) metres between the range limits of decoded pictures (B, 3, H, W)."""
+    """Return (B, rows, columns) meters between the range limits of decoded pictures (B, 3, H, W)."""
     picture = picture[..., options.repeat_columns // 2 :: options.repeat_columns]
     every_pixel = torch.ones((), dtype=torch.bool, device=picture.device)
     return restore_range_map(picture, options.format, valid=every_pixel, row=options.rows_taken)
@@ -246,10 +246,10 @@ def pad_picture(picture: torch.Tensor, padding: str) -> tuple[torch.Tensor, tupl
 
 
 def frame_points(range_m: np.ndarray, source: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Return (N, 3) float32 metres of the pixels with a return, row by row.
+    """Return (N, 3) float32 meters of the pixels with a return, row by row.
 
     Args:
-        range_m: (rows, columns) metres, 0 = no return.
+        range_m: (rows, columns) meters, 0 = no return.
         source: (rows, columns) flat index into the full map, so that each point keeps the azimuth that was measured.
         directions: (rows, columns of the full map, 3), see :func:`full_directions`.
     """

@@ -27,7 +27,7 @@ from cosmos_lidar.metrics.bootstrap import Interval, bootstrap_over_clips
 
 
 class Identity(nn.Module):
-    """Baseline that gives the picture back: what remains is the error of merging, clipping and normalising alone."""
+    """Baseline that gives the picture back: what remains is the error of merging, clipping and normalizing alone."""
 
     def encode(self, picture: torch.Tensor) -> torch.Tensor:
         """Return the picture."""

@@ -1,4 +1,4 @@
-"""Neighbouring pixels of a range map become one, remembering which of them was kept."""
+"""Neighboring pixels of a range map become one, remembering which of them was kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Merged:
     """A smaller range map.
 
     Attributes:
-        range_m: (rows, columns) float32 metres, 0 = no return.
+        range_m: (rows, columns) float32 meters, 0 = no return.
         source: (rows, columns) int64, flat index of the kept pixel in the full map.
     """
 
@@ -27,7 +27,7 @@ def merge_pixels(range_m: np.ndarray, rows: int = 1, columns: int = 2, method: s
     """Merge blocks of ``rows`` x ``columns`` pixels.
 
     Args:
-        range_m: (R, C) metres, 0 = no return.
+        range_m: (R, C) meters, 0 = no return.
         rows: height of a block.
         columns: width of a block.
         method: ``scatter_min`` keeps the nearest return of a block (published), ``scatter_max`` the farthest,

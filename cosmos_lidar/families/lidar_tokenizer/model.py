@@ -33,7 +33,7 @@ class LidarTokenizerModel(TrainedModel):
         network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
         folder: of the run.
         perceptual: module (reconstruction, picture, mask) -> per-picture distance; None when its weight is 0.
-        picture: how ranges became pictures, to report errors in metres.
+        picture: how ranges became pictures, to report errors in meters.
         size: (height, width) of training pictures.
 
     A network of video takes sequences (B, 3, T, H, W); losses and metrics are those of their frames as pictures.
@@ -135,7 +135,7 @@ class LidarTokenizerModel(TrainedModel):
         return (frames, *self.size) if frames > 1 else self.size
 
     def _metres(self, picture: torch.Tensor) -> torch.Tensor:
-        """Return (B, rows, columns) metres of (B, 3, H, W) pictures: mean of channels, one row of each group."""
+        """Return (B, rows, columns) meters of (B, 3, H, W) pictures: mean of channels, one row of each group."""
         ranges = denormalise(picture.clamp(-1.0, 1.0).mean(dim=1), self.picture)
         return ranges[:, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
 

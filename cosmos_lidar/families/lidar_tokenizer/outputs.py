@@ -49,7 +49,7 @@ def write_outputs(
         scene: name of the clip, and of its files.
         frames: at least one.
         score: fed with every frame; must have been made with directions.
-        middle_m: (rows, columns) metres, range map of the middle frame: it sets the colours of all.
+        middle_m: (rows, columns) meters, range map of the middle frame: it sets the colors of all.
         output: where to write and how it looks.
 
     Returns:
@@ -83,27 +83,27 @@ def _range_pictures(
         score.add(frame)
         name = _file_name(frame.frame_id)
         ranges = np.concatenate((frame.reference_m, frame.reconstruction_m))
-        colours = published_colours(ranges, output.colormap, *limits)
-        write_png(output.folder / "range_map" / scene / f"{name}.png", colours)
+        colors = published_colours(ranges, output.colormap, *limits)
+        write_png(output.folder / "range_map" / scene / f"{name}.png", colors)
         _write_points(output.folder / "points" / scene, name, frame, cast(np.ndarray, score.directions))
-        yield colours
+        yield colors
 
 
 def _write_points(folder: Path, name: str, frame: DecodedFrame, directions: np.ndarray) -> None:
-    colours = (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR)
-    for kind, range_m, colour in zip(_KINDS, (frame.reference_m, frame.reconstruction_m), colours, strict=True):
+    colors = (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR)
+    for kind, range_m, color in zip(_KINDS, (frame.reference_m, frame.reconstruction_m), colors, strict=True):
         points = frame_points(range_m, frame.source, directions)
         with atomic_write(folder / f"{name}_{kind}.npz") as partial, partial.open("wb") as file:
             np.savez(file, points=points)
-        write_ply(folder / f"{name}_{kind}.ply", points, colour)
+        write_ply(folder / f"{name}_{kind}.ply", points, color)
 
 
 def _point_pictures(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
     for name in names:
         panels = []
-        for kind, colour in zip(_KINDS, (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR), strict=True):
+        for kind, color in zip(_KINDS, (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR), strict=True):
             with np.load(folder / f"{name}_{kind}.npz", allow_pickle=False) as file:
-                panels.append(caption_picture(render_points(file["points"], colour, 1280, 720), kind.capitalize()))
+                panels.append(caption_picture(render_points(file["points"], color, 1280, 720), kind.capitalize()))
         yield stack_pictures(panels)
 
 

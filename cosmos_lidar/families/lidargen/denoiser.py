@@ -123,11 +123,11 @@ def sample_lidar(
     """Return latents (B, C, rows, columns) of range maps that fit the pictures.
 
     A sample depends on its own seed alone: not on the others of the batch, and the same seed gives the same sample
-    (published: the noise of the condition is drawn anew at each evaluation).
+    (published: new noise of the condition is drawn at each evaluation).
 
     Args:
         denoiser: the trained network.
-        images: (B, views, C, rows, columns) latents of the pictures, normalised.
+        images: (B, views, C, rows, columns) latents of the pictures, normalized.
         sampler: (x0 of (x, sigma), unit-variance noise) -> sample, such as ``exponential_multistep``.
         seeds: one for each sample.
         rays: (B, 1 + views, rows, columns of tokens, 6), for a network of rays.

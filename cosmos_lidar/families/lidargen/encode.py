@@ -49,5 +49,5 @@ class FrameEncoder(FrameViews):
 
 
 def restore_ranges(picture: Tensor, format: RangeMapFormat, near_m: float = 1.5, far_m: float = 10.0) -> np.ndarray:
-    """Return (rows, columns) metres of a decoded picture (3, H, W); 0 within the published margins of the limits."""
+    """Return (rows, columns) meters of a decoded picture (3, H, W); 0 within the published margins of the limits."""
     return restore_range_map(picture.numpy(), format, near_m=near_m, far_m=far_m)

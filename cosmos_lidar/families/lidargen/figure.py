@@ -52,13 +52,13 @@ def three_rows(
 
     Args:
         views: pictures, with the generated points in them.
-        made_m: (rows, columns) generated range map, metres, 0 = no return.
+        made_m: (rows, columns) generated range map, meters, 0 = no return.
         made_points: (N, 3) generated points.
         recorded_m: (rows, columns) recorded range map, drawn above the generated one.
         recorded_points: (M, 3) recorded points, drawn left of the generated ones.
     """
     clouds = [("recorded", recorded_points, ORIGINAL_COLOUR), ("generated", made_points, RECONSTRUCTION_COLOUR)]
-    drawn = [_cloud(title, points, colour) for title, points, colour in clouds if points is not None]
+    drawn = [_cloud(title, points, color) for title, points, color in clouds if points is not None]
     bottom = np.concatenate(drawn, axis=1)
     top = [np.concatenate([_view(view) for view in views], axis=1)] if views else []
     width = max(bottom.shape[1], made_m.shape[1], *(row.shape[1] for row in top))
@@ -68,17 +68,17 @@ def three_rows(
 
 
 def overlay(view: SeenView) -> np.ndarray:
-    """Return the picture (H, W, 3) uint8 with a dot for each point, coloured by height; near ones hide far ones."""
+    """Return the picture (H, W, 3) uint8 with a dot for each point, colored by height; near ones hide far ones."""
     out = to_uint8(view.picture) // 2
     size = max(round(out.shape[1] / 400), 1)
     order = np.argsort(-view.distance_m, kind="stable")
     corner = np.floor(view.uv[order] + 0.5 - (size - 1) / 2).astype(int)
-    colours = height_colours(view.height_m[order])
+    colors = height_colours(view.height_m[order])
     for down in range(size):
         for across in range(size):
             column, row = corner[:, 0] + across, corner[:, 1] + down
             inside = (column >= 0) & (row >= 0) & (column < out.shape[1]) & (row < out.shape[0])
-            out[row[inside], column[inside]] = colours[inside]
+            out[row[inside], column[inside]] = colors[inside]
     return out
 
 
@@ -105,6 +105,6 @@ def _view(view: SeenView) -> np.ndarray:
     return caption_picture(overlay(shown), view.name, 18, 6)
 
 
-def _cloud(title: str, points: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    picture = render_points(points, colour, *_CLOUD_SIZE, cube_m=PUBLISHED_CUBE_M, point_px=2)
+def _cloud(title: str, points: np.ndarray, color: tuple[float, float, float]) -> np.ndarray:
+    picture = render_points(points, color, *_CLOUD_SIZE, cube_m=PUBLISHED_CUBE_M, point_px=2)
     return caption_picture(picture, f"{title}, {len(points):,} points", 18, 8)

@@ -31,7 +31,7 @@ class Frame:
         name: of its files.
         pictures: -> (views, 3, H, W) in [-1, 1].
         rays: -> (1 + views, rows, columns, 6), or None where calibration is missing.
-        recorded: -> (rows, columns) metres of the recorded sweep, cut as the network's are; None without a recording.
+        recorded: -> (rows, columns) meters of the recorded sweep, cut as the network's are; None without a recording.
         views: points -> the pictures, with where the points are in them; empty without calibration.
     """
 

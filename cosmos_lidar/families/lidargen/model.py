@@ -97,7 +97,7 @@ class LidarGenModel(DitModel):
         if not self.run.model.rays:
             return None
         if batch.rays is None:
-            raise UserError("model.rays=True: these latents have no rays; encode them anew, cosmos-lidar encode-views")
+            raise UserError("model.rays=True: these latents have no rays; encode them again, cosmos-lidar encode-views")
         wanted = (1 + self.layout.views, *(side // 2 for side in self.layout.size), RAY)
         if tuple(batch.rays.shape[1:]) != wanted:
             raise UserError(f"rays of shape {tuple(batch.rays.shape[1:])}: model.canvas wants {wanted}")

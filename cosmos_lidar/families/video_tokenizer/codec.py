@@ -1,7 +1,7 @@
 """Pictures and videos of any length and size to latents and back, in memory that does not grow with the length.
 
 Numbers are those of the published inference: uint8 / 255 * 2 - 1 on the way in, floor(255 x + 0.5) on the way out. What
-differs: time is streamed exactly instead of cut into windows that begin anew, sizes are filled up by repeating edges
+differs: time is streamed exactly instead of cut into independent windows, sizes are filled up by repeating edges
 instead of black, time by repeating the last frame at the end instead of on both sides.
 """
 
@@ -21,7 +21,7 @@ from cosmos_lidar.models.tokenizer.streaming import StreamingDecoder, StreamingE
 from cosmos_lidar.models.tokenizer.tiling import Span, fade, spans
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
-_OVERLAP = 4  # of the tile's side is a quarter shared with each neighbour
+_OVERLAP = 4  # of the tile's side is a quarter shared with each neighbor
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class VideoCodec:
         """Return the latents, or indices, of a video.
 
         Args:
-            frames: (T, H, W, 3) uint8 RGB, or blocks of that, of any length; also grey (T, H, W) or (T, H, W, 1), and
+            frames: (T, H, W, 3) uint8 RGB, or blocks of that, of any length; also gray (T, H, W) or (T, H, W, 1), and
                 with alpha, (T, H, W, 4), which is dropped.
 
         Raises:
@@ -268,8 +268,8 @@ def _checked(frames: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for block in [frames] if isinstance(frames, np.ndarray) else frames:
         if block.dtype != np.uint8:
             raise DataError(f"frames of type {block.dtype}", wanted="uint8, 0 to 255")
-        lone = block.ndim == 3 and block.shape[2] in (3, 4)  # one picture, or many grey ones 3 pixels wide: hardly
+        lone = block.ndim == 3 and block.shape[2] in (3, 4)  # one picture, or many gray ones 3 pixels wide: hardly
         block = block[..., None] if block.ndim == 3 and not lone else block
         if block.ndim != 4 or block.shape[3] not in (1, 3, 4):
-            raise DataError(f"frames of shape {block.shape}", wanted="(T, H, W, 3) RGB, grey, or RGB with alpha")
+            raise DataError(f"frames of shape {block.shape}", wanted="(T, H, W, 3) RGB, gray, or RGB with alpha")
         yield np.repeat(block, 3, axis=3) if block.shape[3] == 1 else block[..., :3]

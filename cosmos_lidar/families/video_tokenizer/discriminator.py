@@ -1,4 +1,4 @@
-"""The critic of adversarial training: its network, its own optimizer, its part in checkpoints."""
+"""The discriminator of adversarial training: its network, its own optimizer, its part in checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Adversary:
 
     Args:
         config: its weight, start and size.
-        optim: of the tokenizer; learning rate, betas and clipping are the critic's too.
+        optim: of the tokenizer; learning rate, betas and clipping are the discriminator's too.
     """
 
     def __init__(self, config: AdversarialConfig, optim: OptimConfig) -> None:
@@ -35,7 +35,7 @@ class Adversary:
         return step >= self.config.start
 
     def play(self, made: Tensor, recorded: Tensor) -> dict[str, Tensor]:
-        """Update the critic; returns ``critic``, its loss, and ``adversarial``, what the tokenizer adds to its own.
+        """Update the discriminator; return its loss ``critic`` and the tokenizer's adversarial loss.
 
         Args:
             made: (B, 3, T, H, W) reconstructions; the gradient of ``adversarial`` goes into them.
@@ -58,7 +58,7 @@ class Adversary:
             return {"adversarial": generator_hinge(verdict), "critic": critic_hinge(self.network(recorded), verdict)}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint holds of the critic, by name."""
+        """Return what a checkpoint holds of the discriminator, by name."""
         self.network.requires_grad_(True)
         weights = {f"adversary.{name}": value for name, value in self.network.state_dict().items()}
         return weights | optimizer_tensors(self.network, self.optimizer, "adversary_optimizer.")

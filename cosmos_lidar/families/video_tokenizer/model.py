@@ -92,7 +92,7 @@ class VideoTokenizerModel(TrainedModel):
         return x if self.temporal else fold_frames(x)
 
     def losses(self, made: Tensor, frames: Tensor) -> dict[str, Tensor]:
-        """Return ``loss`` and its parts, each a scalar; while training, the critic learns from the clips too.
+        """Return ``loss`` and its parts, each a scalar; while training, the discriminator learns from the clips too.
 
         Args:
             made: (B, 3, T, H, W) reconstructions.
@@ -112,7 +112,7 @@ class VideoTokenizerModel(TrainedModel):
         return {"loss": total + weight * game["adversarial"], **parts, **game}
 
     def further_tensors(self) -> dict[str, Tensor]:
-        """Return the critic's weights and optimizer."""
+        """Return the discriminator's weights and optimizer."""
         return self.adversary.tensors() if self.adversary else {}
 
     def step(self, batch: Any) -> dict[str, Tensor]:

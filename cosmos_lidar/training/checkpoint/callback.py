@@ -37,7 +37,7 @@ _OPTIMIZER = ("exp_avg", "exp_avg_sq", "step")
 def find_resume(choice: str, folder: Path) -> Path | None:
     """Return the checkpoint to resume from: of ``trainer.resume`` = ``auto``, ``none`` or a folder.
 
-    Every file of it is read and compared with its checksum. ``auto`` passes over damaged ones, and says so.
+    Every file of it is read and compared with its checksum. ``auto`` skips damaged ones with a warning.
 
     Raises:
         UserError: the named checkpoint does not exist.
@@ -48,7 +48,7 @@ def find_resume(choice: str, folder: Path) -> Path | None:
     if choice == "auto":
         return newest_good(folder, logger.warning if is_first() else logger.debug)
     if not Path(choice).is_dir():
-        hint = f"auto goes on from the newest of {folder}, none starts anew"
+        hint = f"valid: auto (the newest of {folder}), none, an existing folder"
         raise UserError(f"trainer.resume={choice}: no such checkpoint folder ({hint})")
     verify(Path(choice))
     return Path(choice)
@@ -279,7 +279,7 @@ def find_rank(state: dict[str, Any], sizes: MeshSizes, rank: int, workers: int) 
         if rank == 0:
             before = f"{saved.data} data processes with {state['workers']} workers"
             now = f"{sizes.data} with {workers}"
-            logger.warning("the checkpoint was written by %s, this run has %s: the data starts anew", before, now)
+            logger.warning("checkpoint of %s, this run has %s: the data order is reshuffled", before, now)
         return None
     if saved == sizes:
         return state["ranks"][rank]

@@ -1,4 +1,4 @@
-"""Losses that jump: found by a robust z-score against the last steps."""
+"""Loss spikes, found by a robust z-score against the last steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAD_TO_STD = 1.4826  # of a normal distribution
 
 
 class SpikeGuard:
-    """Judges each step's loss by the median and the median absolute deviation of the accepted ones before it.
+    """Detects loss spikes: each step's loss against median and median absolute deviation of the last ones.
 
     Attributes:
         rollbacks: how often the run went back to a checkpoint.
@@ -24,7 +24,7 @@ class SpikeGuard:
         self._window: deque[float] = deque(maxlen=config.spike_window)
 
     def jumps(self, loss: float) -> bool:
-        """Tell whether ``loss`` is a jump; a loss that is none joins the window."""
+        """Return whether ``loss`` is a spike; other losses are added to the window."""
         if self.config.spike == "off":
             return False
         if len(self._window) >= self.config.spike_window // 2 and self.score(loss) > self.config.spike_score:

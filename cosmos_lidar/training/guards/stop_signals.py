@@ -35,7 +35,7 @@ class StopSignals(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop after this step if one of the ranks was signalled before its update."""
+        """Stop after this step if one of the ranks was signaled before its update."""
         asked = self.flags.max_over_ranks("signal")
         if asked:
             self.received = asked

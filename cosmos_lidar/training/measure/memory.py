@@ -70,7 +70,7 @@ class PeakMemory(TorchDispatchMode):
                 self._set(storage._cdata, storage.nbytes())
             return done
 
-        setattr(torch.UntypedStorage, "resize_", counted)  # noqa: B010 - a method, which types cannot be given anew
+        setattr(torch.UntypedStorage, "resize_", counted)  # noqa: B010 - types do not let a method be replaced
         try:
             with self:
                 yield

@@ -185,8 +185,8 @@ def test_published_pipeline_vector(make_clip):
     result = errors.result().published
     assert result.pixels == 141
     assert np.clip(frame.reference_m, 5, 100).sum() == pytest.approx(5791.6621, rel=1e-6)
-    normalised = to_picture(torch.from_numpy(frame.reference_m)[None], options)[0, 0, ::4]
-    assert normalised.sum().item() == pytest.approx(-37.228168, rel=1e-5)
+    normalized = to_picture(torch.from_numpy(frame.reference_m)[None], options)[0, 0, ::4]
+    assert normalized.sum().item() == pytest.approx(-37.228168, rel=1e-5)
     padded, (top, left) = pad_picture(to_picture(torch.from_numpy(frame.reference_m)[None], options), "published")
     assert (tuple(padded.shape), top, left) == ((1, 3, 32, 32), 0, 7)
     with torch.inference_mode():

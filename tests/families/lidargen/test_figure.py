@@ -8,14 +8,14 @@ from cosmos_lidar.families.lidargen.figure import SeenView, overlay, scaled, thr
 
 
 def test_dots_are_where_the_points_are_and_near_ones_are_in_front():
-    grey = np.full((60, 80, 3), 100, np.uint8)
-    view = SeenView("v", grey, np.array([[10.0, 20.0], [70.4, 5.6], [10.2, 19.9]]), np.array([4.0, -2.5, -2.5]),
+    gray = np.full((60, 80, 3), 100, np.uint8)
+    view = SeenView("v", gray, np.array([[10.0, 20.0], [70.4, 5.6], [10.2, 19.9]]), np.array([4.0, -2.5, -2.5]),
                     np.array([30.0, 8.0, 5.0]))  # fmt: skip
     out = overlay(view)
     changed = np.argwhere((out != 50).any(-1)).tolist()
     assert changed == [[6, 70], [20, 10]]
     assert (out[20, 10] == out[6, 70]).all()  # the low point at 5 m, not the high one at 30 m
-    assert np.array_equal(view.picture, grey)
+    assert np.array_equal(view.picture, gray)
 
 
 def test_rows_with_and_without_views_and_recording():

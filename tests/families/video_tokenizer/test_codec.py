@@ -71,9 +71,9 @@ def test_bytes_to_numbers_and_back():
         assert np.array_equal(to_uint8(from_uint8(every, dtype)), every)
     assert from_uint8(every, torch.float32).min() == -1
     assert to_uint8(torch.full((3, 1, 1, 1), 7.0)).max() == 255
-    grey, alpha = noise(2, 16, 16, 1), noise(2, 16, 16, 4)
+    gray, alpha = noise(2, 16, 16, 1), noise(2, 16, 16, 4)
     codec = VideoCodec(small("CI8x8"))
-    assert torch.equal(codec.encode(grey[..., 0]).latents, codec.encode(grey.repeat(3, axis=3)).latents)
+    assert torch.equal(codec.encode(gray[..., 0]).latents, codec.encode(gray.repeat(3, axis=3)).latents)
     assert torch.equal(codec.encode(alpha).latents, codec.encode(alpha[..., :3]).latents)
 
 

@@ -1,4 +1,4 @@
-"""Training a video tokenizer: it learns, resumes exactly, plays against a critic, takes published weights and keys."""
+"""Training a video tokenizer: it learns, resumes exactly, has a discriminator, takes published weights and keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.importorskip("nemo")
 
 ROOT = Path(__file__).resolve().parents[3]
 DISCRETE = ["model.model=DV4x8x8", "model.channels_mult=[1,2,2]"]
-CRITIC = [f"model.loss.adversarial.{text}" for text in ("weight=0.1", "start=2", "channels=8", "layers=2")]
+DISCRIMINATOR = [f"model.loss.adversarial.{text}" for text in ("weight=0.1", "start=2", "channels=8", "layers=2")]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_loss_falls_quality_rises_and_exports_load(shards: Path) -> None:
     assert torch.allclose(network.decode(latent), decoder(latent), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [DISCRETE, CRITIC], ids=["discrete", "critic"])
+@pytest.mark.parametrize("options", [DISCRETE, DISCRIMINATOR], ids=["discrete", "adversarial"])
 def test_interrupted_is_uninterrupted(options: list[str], shards: Path, tmp_path: Path) -> None:
     options = [*options, "trainer.val_at_start=false"]
     whole = train(tmp_path, "whole", shards, "trainer.max_steps=5", *options)
@@ -73,22 +73,22 @@ def test_interrupted_is_uninterrupted(options: list[str], shards: Path, tmp_path
     ours, theirs = (load_full(folder / "checkpoints" / "iter_000000005") for folder in (whole, part))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert any(name.startswith("adversary.") for name in ours) == (options[0] in CRITIC)
+    assert any(name.startswith("adversary.") for name in ours) == (options[0] in DISCRIMINATOR)
 
 
 def test_the_critic_enters_at_its_step_and_moves(shards: Path, tmp_path: Path) -> None:
-    folder = train(tmp_path, "game", shards, "trainer.max_steps=4", *CRITIC, "trainer.val_at_start=false")
+    folder = train(tmp_path, "game", shards, "trainer.max_steps=4", *DISCRIMINATOR, "trainer.val_at_start=false")
     rows = [row for row in read_metrics(folder / "metrics.csv") if row["loss"]]
-    critic = [float(row["critic"]) for row in rows]
-    assert critic[:2] == [0.0, 0.0]
-    assert critic[2] > 0
-    assert critic[3] != critic[2]
+    discriminator = [float(row["critic"]) for row in rows]
+    assert discriminator[:2] == [0.0, 0.0]
+    assert discriminator[2] > 0
+    assert discriminator[3] != discriminator[2]
     last = rows[-1]
     assert float(last["loss"]) == pytest.approx(float(last["color"]) + 0.1 * float(last["adversarial"]), rel=1e-4)
 
 
 def test_an_adaptive_weight_balances_the_gradients(shards: Path, tmp_path: Path) -> None:
-    options = [*CRITIC, "model.loss.adversarial.adaptive=true", "trainer.val_at_start=false"]
+    options = [*DISCRIMINATOR, "model.loss.adversarial.adaptive=true", "trainer.val_at_start=false"]
     folder = train(tmp_path, "adaptive", shards, "trainer.max_steps=4", *options)
     last = [row for row in read_metrics(folder / "metrics.csv") if row["loss"]][-1]
     plain = float(last["color"]) + 0.1 * float(last["adversarial"])
@@ -165,7 +165,7 @@ def test_bytes_and_floats_mean_the_same() -> None:
 @pytest.mark.parametrize("mesh", ["parallel.context=2", "parallel.data_shard=2"])
 def test_two_processes_are_one(mesh: str, shards: Path, tmp_path: Path) -> None:
     """Two context processes see the same clip; two data processes see two, as one does with a batch of two."""
-    options = ["trainer.max_steps=3", "trainer.val_at_start=false", "optim.lr=1e-4", *CRITIC, "data.shuffle=0"]
+    options = ["trainer.max_steps=3", "trainer.val_at_start=false", "optim.lr=1e-4", *DISCRIMINATOR, "data.shuffle=0"]
     program = [str(ROOT / "recipes" / "video_tokenizer.py"), "recipe=debug", f"log.root={tmp_path}", "log.name=two",
                f"data.path={shards}", "log.tensorboard=false", "trainer.val_every=0", mesh, *options]  # fmt: skip
     done = torchrun(2, *program)

@@ -27,7 +27,7 @@ from tests.models.tokenizer.reference import small_tokenizer
         ("DI8x8", {"levels": (99,) * 6}, "make 941,480,149,401 codes: at most 16,777,216"),
         ("CV8x8x8", {"temporal_compression": 0}, "temporal_compression=0: expected int, at least 1"),
         ("CI9x9", {}, "unknown tokenizer 'CI9x9'; valid: CI8x8, CI16x16"),
-        ("CI8x8", {"chanels": 64}, "unknown field 'chanels' of tokenizer CI8x8; valid: family"),
+        ("CI8x8", {"channelz": 64}, "unknown field 'channelz' of tokenizer CI8x8; valid: family"),
         ("CI8x8", {"channels": 48}, "channels=48: expected a multiple of 32"),
         ("CI8x8", {"patch_size": 3}, "patch_size=3, spatial_compression=8: expected powers of two"),
         ("CI8x8", {"patch_size": 16}, "-1 halvings"),

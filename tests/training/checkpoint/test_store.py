@@ -102,7 +102,7 @@ def test_old_ones_go_but_the_newest_and_the_best(tmp_path: Path) -> None:
     for step in range(1, 6):
         save(every, step)
     assert len(list(every.folder.glob("iter_*"))) == 5
-    assert_content(save(every, 3))  # a step that is there is written anew
+    assert_content(save(every, 3))  # a step that is there is written again
 
 
 def test_a_damaged_old_one_does_not_fail_the_next(tmp_path: Path) -> None:
