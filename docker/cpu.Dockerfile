@@ -11,7 +11,7 @@ USER 1000
 ENV PATH=/home/cosmos/venv/bin:$PATH OUTPUT_ROOT=/results
 WORKDIR /opt/cosmos_lidar
 
-COPY --chown=cosmos constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
+COPY --chown=cosmos constraints.txt setup.cfg setup.py pyproject.toml README.md LICENSE ./
 COPY --chown=cosmos cosmos_lidar/__init__.py cosmos_lidar/
 # The index that has the CPU build of torch (PyTorch's installation page); without, the large CUDA build comes.
 ARG TORCH_INDEX=""
@@ -23,5 +23,5 @@ RUN python -m venv /home/cosmos/venv \
     && pip uninstall --yes cosmos_lidar
 
 COPY --chown=cosmos . .
-RUN pip install -c constraints.txt --no-deps --editable .
+RUN pip install -c constraints.txt --no-deps .
 CMD ["cosmos-lidar", "--help"]
