@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/lidargen.py --shapes faditv2_3m:8x32:8x16:3 --settings 2ab:35 ddim:4
     python benchmarks/lidargen.py --device cuda --shapes faditv2_7b:64x224:88x160:3 --modes published dense compiled
 
-A shape is network:latents of the range map:latents of a picture:cameras. ``published`` runs the whole canvas with
+A shape is network:latents of the range map:latents of an image:cameras. ``published`` runs the whole canvas with
 text of zeros and guidance, two evaluations for one, as the published sampler does; ``plain`` leaves out what changes
 nothing (guidance, text); ``dense`` also the unfilled canvas; ``compiled`` compiles that. Latents only: tokenizers have
 their own benchmark. ``--train`` measures a training step of the plain network. Memory is the peak above the weights.

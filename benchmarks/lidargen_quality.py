@@ -4,7 +4,7 @@
 on the drives that ``encode-views`` kept for validation, with the recorded sweeps: samples of the network with each of
 ``--settings``, as they are and without pixels next to jumps; the tokenizer's reconstruction of the recording, which no
 sample can surpass by much; the mean range map of the training drives; the recorded sweep of the training frame whose
-pictures, or whose latents of pictures, are nearest; and a training sweep at random. What counts as a jump is chosen on
+images, or whose latents of images, are nearest; and a training sweep at random. What counts as a jump is chosen on
 some of the drives, which the table then leaves out. Writes a JSON file and prints a table in Markdown, whose last
 column is how much farther (below 0: nearer) each is than the better of the two retrieved sweeps, drive by drive.
 """
@@ -42,7 +42,7 @@ from cosmos_lidar.shards.latents import LATENTS
 SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "frechet_range_distance", "ray_drop_f1")
 RETRIEVED, AGAINST = ("nearest pictures", "nearest latents of pictures"), "chamfer_m against retrieval"
 DIFFERENCE = Protocol("chamfer_difference", f"chamfer_m of a row minus that of the better retrieved sweep; {CHAMFER}")
-_POOL = 4  # pixels of a picture that make one of its description
+_POOL = 4  # pixels of an image that make one of its description
 
 Make = Callable[[Clip, int], np.ndarray]  # of frame and number: a range map (rows, columns), meters
 

@@ -73,7 +73,7 @@ def write_small(path: Path, picture: np.ndarray) -> None:
             image.quantize(colors, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
         if path.stat().st_size < MOST_BYTES:
             return
-    raise SystemExit(f"{path} is larger than {MOST_BYTES} bytes: make the picture smaller")
+    raise SystemExit(f"{path} is larger than {MOST_BYTES} bytes: make the image smaller")
 
 
 if __name__ == "__main__":

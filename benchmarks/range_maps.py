@@ -5,7 +5,7 @@
 A sweep holds one point per pixel with a return (nine pixels in ten, spread over half of the pixel's width), as float32
 numpy array in scan order, row by row; ``--shuffle`` mixes it. The straightforward way looks for the nearest beam of
 every point among all beams and sorts by range; both must give the same ranges to the last bit and the same points, or
-the run fails. Rates are the best of some rounds, in millions of points (returns) per second; those of pictures in
+the run fails. Rates are the best of some rounds, in millions of points (returns) per second; those of images in
 millions of pixels of the range map. Everything is measured in one run of one process.
 """
 
@@ -37,7 +37,7 @@ from cosmos_lidar.sensors import (
 
 COLUMNS = {
     "project": "points to map", "straightforward": "straightforward", "ratio": "ratio", "unproject": "map to points",
-    "compensate": "compensate", "decompensate": "decompensate", "picture": "to picture", "restore": "from picture",
+    "compensate": "compensate", "decompensate": "decompensate", "picture": "to image", "restore": "from image",
 }  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def measure(sensor: Sensor, repeats: int, shuffle: bool) -> dict[str, object]:
     end_SE3_start[:2, :2] = [[0.9998, -0.02], [0.02, 0.9998]]
     end_SE3_start[0, 3] = -1.5
     even = range_m[:, : sensor.columns // sensor.format.pair_columns * sensor.format.pair_columns]
-    picture = prepare_range_map(even, sensor.format)
+    image = prepare_range_map(even, sensor.format)
     count = {"picture": even.size, "restore": even.size, "unproject": int((range_m > 0).sum())}
     works = {
         "project": lambda: project_points(points, sensor),
@@ -106,7 +106,7 @@ def measure(sensor: Sensor, repeats: int, shuffle: bool) -> dict[str, object]:
         "compensate": lambda: compensate_motion(points, sensor, end_SE3_start),
         "decompensate": lambda: decompensate_motion(points, sensor, end_SE3_start),
         "picture": lambda: prepare_range_map(even, sensor.format),
-        "restore": lambda: restore_range_map(picture, sensor.format),
+        "restore": lambda: restore_range_map(image, sensor.format),
         "straightforward": lambda: straightforward(points, sensor),
     }
     slow = {"straightforward": min(repeats, 3), "decompensate": min(repeats, 3)}

@@ -91,7 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16"])
     add("--modes", nargs="+", default=["whole", "stream"], choices=MODES)
     add("--repeats", type=int, default=3)
-    add("--quick", action="store_true", help="a half-width network on small pictures, a minute on one core")
+    add("--quick", action="store_true", help="a half-width network on small images, a minute on one core")
     if parser.parse_args(arguments).quick:
         parser.set_defaults(**QUICK)
     return parser.parse_args(arguments)

@@ -121,13 +121,13 @@ def weights(path: Path) -> Seen:
 @torch.no_grad()
 def torchscript(encoder: Path, decoder: Path, whole: Path, shape: tuple[int, ...]) -> Seen:
     """Return the outputs of the three files of a tokenizer on one fixed input."""
-    picture = torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         encode, decode, both = (torch.jit.load(str(path), map_location="cpu") for path in (encoder, decoder, whole))
-    encoded = encode(picture)
-    results = {"encoder": encoded, "decoder": decode(encoded[0]), "whole": both(picture)}
+    encoded = encode(image)
+    results = {"encoder": encoded, "decoder": decode(encoded[0]), "whole": both(image)}
     return dict(flat(results))
 
 

@@ -11,7 +11,7 @@ from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
 from cosmos_lidar.sensors.motion import column_fraction
 
 
-def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, picture: int) -> np.ndarray:
+def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, image: int) -> np.ndarray:
     """Return lidar_SE3_camera (4, 4): the camera as it took an image, in the axes of the lidar in mid-sweep.
 
     With poses, the way of the car between the two moments is in it; without, the mounting is taken.
@@ -21,7 +21,7 @@ def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, picture: int) 
     """
     if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None:
         world_SE3_lidar = _lidar_at(clip, index, np.float64(clip.timestamps_us[index].mean()))
-        return np.linalg.inv(world_SE3_lidar) @ stream.world_SE3_camera[picture]
+        return np.linalg.inv(world_SE3_lidar) @ stream.world_SE3_camera[image]
     if stream.lidar_SE3_camera is not None:
         return stream.lidar_SE3_camera
     wanted = "poses of lidar and camera, or the camera's mounting"
@@ -32,7 +32,7 @@ def project_sweep(
     clip: Clip,
     stream: CameraStream,
     index: int,
-    picture: int,
+    image: int,
     points: np.ndarray,
     time_us: np.ndarray | None = None,
 ) -> InPicture:
@@ -46,7 +46,7 @@ def project_sweep(
         clip: with the sweep.
         stream: the camera.
         index: number of the sweep.
-        picture: number of the image.
+        image: number of the image.
         points: (N, 3) meters, lidar axes.
         time_us: (N,) microseconds after the start of the sweep, where the sweep has them; None: by azimuth.
 
@@ -57,7 +57,7 @@ def project_sweep(
         raise DataError(
             f"camera {stream.name} has no lens", file=clip.source, clip=clip.clip_id, wanted="intrinsics of the camera"
         )
-    lidar_SE3_camera = camera_in_sweep(clip, stream, index, picture)
+    lidar_SE3_camera = camera_in_sweep(clip, stream, index, image)
     still = points.astype(np.float64)
     if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None and len(points):
         start_us, end_us = clip.timestamps_us[index].astype(np.float64)

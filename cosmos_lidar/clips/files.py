@@ -164,8 +164,8 @@ class ImageFiles:
 
         path = self.files[index]
         try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
         except OSError as error:
             raise DataError(
                 f"not a readable image: {error}", file=path, clip=self.clip_id, wanted="PNG or JPEG"
@@ -177,8 +177,8 @@ def image_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            return picture.size
+        with Image.open(path) as image:
+            return image.size
     except OSError as error:
         raise DataError(f"not a readable image: {error}", file=path, wanted="PNG or JPEG") from error
 

@@ -80,7 +80,7 @@ def _read_picture(path: Path) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            return np.array(picture.convert("RGB"))
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise DataError(f"not a readable image: {error}", file=path, wanted="a complete jpg or png") from error

@@ -119,8 +119,8 @@ class VideoFile:
         self._container.seek(int(self._open()[index]), stream=stream, backward=True)
         self._decoder = self._container.decode(stream)
 
-    def _keep(self, index: int, picture: np.ndarray) -> None:
-        self._kept[index] = picture
+    def _keep(self, index: int, image: np.ndarray) -> None:
+        self._kept[index] = image
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
@@ -129,12 +129,12 @@ class VideoFile:
         return DataError(f"not a readable video: {error}", file=self.path, clip=self.clip_id, wanted="a complete mp4")
 
 
-def write_mp4(path: Path, pictures: Iterable[np.ndarray], rate_hz: float) -> int:
+def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float) -> int:
     """Write images as H.264 (yuv420p, plays anywhere) and return how many.
 
     Args:
         path: file to write; the container is mp4 whatever its name ends with.
-        pictures: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
+        images: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
         rate_hz: images per second.
     """
     from fractions import Fraction
@@ -143,13 +143,13 @@ def write_mp4(path: Path, pictures: Iterable[np.ndarray], rate_hz: float) -> int
 
     count, stream = 0, None
     with av.open(str(path), "w", format="mp4") as container:
-        for picture in pictures:
-            height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+        for image in images:
+            height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             if stream is None:
                 stream = container.add_stream("libx264", rate=Fraction(rate_hz).limit_denominator(1001))
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.options = {"crf": "18", "preset": "veryfast"}
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
             container.mux(stream.encode(frame))
             count += 1
         if stream is not None:

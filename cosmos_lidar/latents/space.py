@@ -28,10 +28,10 @@ class LatentSpace:
     std: Tensor
 
     @torch.inference_mode()
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         """Return normalized latents (B, C, h, w) float32 of images (B, 3, H, W) in [-1, 1], encoded one by one."""
         first = next(self.network.parameters())
-        x = pictures.to(first.device, first.dtype)
+        x = images.to(first.device, first.dtype)
         video = isinstance(self.network.config, VideoTokenizerConfig)
         z = self.network.encode(x[:, :, None])[:, :, 0] if video else self.network.encode(x)
         return ((z.float().cpu() - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)).clone()

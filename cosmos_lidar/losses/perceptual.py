@@ -75,21 +75,21 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         self.vgg = vgg.eval().requires_grad_(False)
 
-    def forward(self, reconstruction: Tensor, picture: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, reconstruction: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return (B,) distances.
 
         Args:
             reconstruction: (B, 3, H, W) in [-1, 1].
-            picture: (B, 3, H, W) in [-1, 1].
+            image: (B, 3, H, W) in [-1, 1].
             mask: (B, 1, H, W); features outside it (nearest resizing) do not contribute.
 
         Raises:
             DataError: shapes that differ, other than three channels, or images too small for the network.
         """
-        check_shapes(reconstruction, picture, mask)
-        total = reconstruction.new_zeros(len(picture))
+        check_shapes(reconstruction, image, mask)
+        total = reconstruction.new_zeros(len(image))
         with torch.no_grad():
-            targets = self.vgg(picture)
+            targets = self.vgg(image)
         for weight, ours, target in zip(_LAYER_WEIGHTS, self.vgg(reconstruction), targets, strict=True):
             difference = (ours - target).abs()
             if mask is not None:
@@ -97,23 +97,23 @@ class PerceptualLoss(nn.Module):
             total = total + weight * difference.mean((1, 2, 3))
         return total
 
-    def gram(self, reconstruction: Tensor, picture: Tensor, frames: int = 1) -> Tensor:
+    def gram(self, reconstruction: Tensor, image: Tensor, frames: int = 1) -> Tensor:
         """Return the Gram (style) loss (B / frames,), of the frames of a clip together when frames > 1.
 
         Args:
             reconstruction: (B, 3, H, W), the frames of a clip one after the other.
-            picture: (B, 3, H, W).
+            image: (B, 3, H, W).
             frames: frames per clip.
 
         Raises:
             DataError: as :meth:`forward`, or frames that do not make whole clips.
         """
-        check_shapes(reconstruction, picture, None)
-        if frames < 1 or len(picture) % frames:
-            raise DataError(f"{len(picture)} images for clips of {frames}", wanted="a multiple")
-        total = reconstruction.new_zeros(len(picture) // frames)
+        check_shapes(reconstruction, image, None)
+        if frames < 1 or len(image) % frames:
+            raise DataError(f"{len(image)} images for clips of {frames}", wanted="a multiple")
+        total = reconstruction.new_zeros(len(image) // frames)
         with torch.no_grad():
-            targets = [_gram(f, frames) for f in self.vgg(picture)]
+            targets = [_gram(f, frames) for f in self.vgg(image)]
         for weight, ours, target in zip(_LAYER_WEIGHTS, self.vgg(reconstruction), targets, strict=True):
             total = total + weight * (_gram(ours, frames) - target).square().mean((1, 2))
         return total

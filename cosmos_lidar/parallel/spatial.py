@@ -1,11 +1,11 @@
-"""One picture or clip shared by several ranks: each holds an equal slice of the columns.
+"""One image or clip shared by several ranks: each holds an equal slice of the columns.
 
 The convolutional tokenizers are changed from outside, in place; parameters keep their names. What reaches beyond a
 slice talks to the others: convolutions take a column from their neighbors, norms share their sums, attention over all
 positions gathers keys and values. Latents and reconstructions are those of one rank, up to rounding.
 
 Gradients: let every rank compute a loss. The parameter gradients, *summed* over the ranks, are those of the sum
-of these losses. So losses that are means over a slice, or the same loss of the joined picture on each rank, want the
+of these losses. So losses that are means over a slice, or the same loss of the joined image on each rank, want the
 *mean* of the gradients, which is what sharded weights take.
 """
 
@@ -47,7 +47,7 @@ def check_width(width: int, ranks: int, compression: int) -> None:
     """Refuse a width that cannot be divided.
 
     Args:
-        width: of the pictures.
+        width: of the images.
         ranks: ranks that share each.
         compression: columns of one latent column.
 

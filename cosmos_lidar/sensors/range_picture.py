@@ -73,12 +73,10 @@ def normalise(range_m: ArrayT, format: RangeMapFormat, inverse_depth: bool = Fal
     return unit * 2.0 - 1.0 if min_value == -1.0 else unit
 
 
-def denormalise(
-    picture: ArrayT, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0
-) -> ArrayT:
+def denormalise(image: ArrayT, format: RangeMapFormat, inverse_depth: bool = False, min_value: float = -1.0) -> ArrayT:
     """Return meters for normalized values: the inverse of :func:`normalise` (limits stay limits)."""
     low, high = format.min_range_m, format.max_range_m
-    unit = (picture + 1.0) / 2.0 if min_value == -1.0 else picture
+    unit = (image + 1.0) / 2.0 if min_value == -1.0 else image
     if inverse_depth:
         return 1.0 / (unit * (1.0 / low - 1.0 / high) + 1.0 / high)
     return unit * (high - low) + low
@@ -95,16 +93,16 @@ def prepare_range_map(range_m: ArrayT, format: RangeMapFormat, method: str = "sc
         method: of :func:`pair_columns`.
     """
     merged = pair_columns(range_m, format.pair_columns, method)[0] if format.pair_columns > 1 else range_m
-    picture = normalise(merged, format)
-    if is_tensor(picture):
-        repeated = picture.repeat_interleave(format.repeat_rows, dim=-2)
+    image = normalise(merged, format)
+    if is_tensor(image):
+        repeated = image.repeat_interleave(format.repeat_rows, dim=-2)
         return repeated.unsqueeze(-3).expand(*repeated.shape[:-2], 3, *repeated.shape[-2:]).contiguous()
-    rows = np.repeat(picture, format.repeat_rows, axis=-2)
+    rows = np.repeat(image, format.repeat_rows, axis=-2)
     return np.repeat(rows[..., None, :, :], 3, axis=-3)
 
 
 def restore_range_map(
-    picture: ArrayT,
+    image: ArrayT,
     format: RangeMapFormat,
     valid: ArrayT | None = None,
     near_m: float = 0.5,
@@ -117,7 +115,7 @@ def restore_range_map(
     ``row="mean"`` averages the group instead.
 
     Args:
-        picture: normalized values; clamped to [-1, 1].
+        image: normalized values; clamped to [-1, 1].
         format: the sensor's format.
         valid: (…, rows, W) which pixels hold a return; by the decoded value when not given.
         near_m: without ``valid``, ranges up to min_range_m + near_m count as no return.
@@ -129,7 +127,7 @@ def restore_range_map(
     """
     if row not in ("published", "mean"):
         raise UserError(f"row={row!r}; valid: published, mean")
-    values = picture.mean(-3).clip(-1.0, 1.0)
+    values = image.mean(-3).clip(-1.0, 1.0)
     repeat = format.repeat_rows
     groups = values.reshape(*values.shape[:-2], values.shape[-2] // repeat, repeat, values.shape[-1])
     range_m = denormalise(groups.mean(-2) if row == "mean" else groups[..., repeat // 2, :], format)
@@ -149,10 +147,10 @@ def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tenso
     """Return the image (1, 3, H, W) in [-1, 1] of a range map (rows, columns) meters, center-cropped."""
     import torch
 
-    picture = torch.from_numpy(prepare_range_map(range_m, format))
-    width = cut_columns(format, picture.shape[-1], step)
-    start = (picture.shape[-1] - width) // 2
-    return picture[None, ..., start : start + width]
+    image = torch.from_numpy(prepare_range_map(range_m, format))
+    width = cut_columns(format, image.shape[-1], step)
+    start = (image.shape[-1] - width) // 2
+    return image[None, ..., start : start + width]
 
 
 def _take(groups: ArrayT, chosen: ArrayT) -> ArrayT:

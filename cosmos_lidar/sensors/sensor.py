@@ -209,7 +209,7 @@ def _build(document: dict, file: str) -> Sensor:
         problem = f"{len(offsets)} azimuth offsets for {len(elevations)} rows"
         raise DataError(problem, file=file, key="row_azimuth_offsets", wanted="one per row")
     try:
-        picture = RangeMapFormat(**values.pop("format", {}))
+        image = RangeMapFormat(**values.pop("format", {}))
         columns = int(values.pop("columns"))
     except (TypeError, ValueError) as error:
         raise DataError(str(error), file=file, key="format or columns", wanted="see RangeMapFormat") from error
@@ -218,4 +218,4 @@ def _build(document: dict, file: str) -> Sensor:
     name, pose = values.pop("name"), values.pop("vehicle_SE3_lidar", None)
     if pose is not None:
         pose = pose_of_file(pose, file, "vehicle_SE3_lidar", "lidar axes to vehicle axes")
-    return Sensor(name, elevations, offsets, columns, format=picture, vehicle_SE3_lidar=pose, **values)
+    return Sensor(name, elevations, offsets, columns, format=image, vehicle_SE3_lidar=pose, **values)

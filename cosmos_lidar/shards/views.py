@@ -1,7 +1,7 @@
-"""Range maps with the pictures that were taken with them, as Energon shards: one frame a sample.
+"""Range maps with the images that were taken with them, as Energon shards: one frame a sample.
 
     KEY.ranges.bin    the whole range map (clips.range_codec)
-    KEY.NAME.jpg      picture of each camera, scaled and cut
+    KEY.NAME.jpg      image of each camera, scaled and cut
     KEY.rays.npy      rays of the tokens, where calibrations are known
     KEY.meta.json     clip and frame
 
@@ -33,7 +33,7 @@ class ViewsFacts:
 
     Attributes:
         cameras: names, in the order of the slots.
-        image_size: (height, width) of the pictures.
+        image_size: (height, width) of the images.
         sensor: the lidar.
     """
 

@@ -32,22 +32,22 @@ def to_uint8(picture: np.ndarray) -> np.ndarray:
 
 
 def stack_pictures(
-    pictures: Sequence[np.ndarray], gap_px: int = 0, background: tuple[int, int, int] = (0, 0, 0)
+    images: Sequence[np.ndarray], gap_px: int = 0, background: tuple[int, int, int] = (0, 0, 0)
 ) -> np.ndarray:
     """Return the (H, W, 3) uint8 images one above the other, left-aligned, narrower ones filled up on the right.
 
     Raises:
         UserError: there are no images.
     """
-    if not len(pictures):
+    if not len(images):
         raise UserError("no images to stack")
-    pictures = [to_uint8(picture) for picture in pictures]
-    width = max(picture.shape[1] for picture in pictures)
-    height = sum(picture.shape[0] for picture in pictures) + gap_px * (len(pictures) - 1)
+    images = [to_uint8(picture) for picture in images]
+    width = max(picture.shape[1] for picture in images)
+    height = sum(picture.shape[0] for picture in images) + gap_px * (len(images) - 1)
     out = np.empty((height, width, 3), np.uint8)
     out[:] = background
     top = 0
-    for picture in pictures:
+    for picture in images:
         out[top : top + picture.shape[0], : picture.shape[1]] = picture
         top += picture.shape[0] + gap_px
     return out

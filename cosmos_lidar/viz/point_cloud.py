@@ -124,10 +124,10 @@ def _splat(
     columns = (corner[:, 0, None, None] + step[None, None, :]).repeat(point_px, axis=1).reshape(-1)
     rows = (corner[:, 1, None, None] + step[None, :, None]).repeat(point_px, axis=2).reshape(-1)
     inside = (columns >= 0) & (columns < shape[1]) & (rows >= 0) & (rows < shape[0])
-    picture = np.empty((shape[0] * shape[1], 3), np.uint8)
-    picture[:] = background
-    picture[(rows * shape[1] + columns)[inside]] = np.repeat(rgb, point_px * point_px, axis=0)[inside]
-    return picture.reshape(*shape, 3)
+    image = np.empty((shape[0] * shape[1], 3), np.uint8)
+    image[:] = background
+    image[(rows * shape[1] + columns)[inside]] = np.repeat(rgb, point_px * point_px, axis=0)[inside]
+    return image.reshape(*shape, 3)
 
 
 def height_colours(z_m: np.ndarray, low_m: float = -2.5, high_m: float = 4.0, colormap: str = "turbo") -> np.ndarray:
@@ -162,27 +162,23 @@ def bird_view_image(
     pixels = np.stack([size_px / 2.0 - points[:, 1] * scale, size_px / 2.0 - points[:, 0] * scale], axis=1)
     corner = np.floor(pixels - (point_px - 1) / 2.0)
     seen = np.all((corner > -point_px) & (corner < size_px), axis=1)
-    picture = _splat(
-        corner[seen].astype(np.int32), -points[seen, 2], rgb[seen], (size_px, size_px), point_px, background
-    )
+    image = _splat(corner[seen].astype(np.int32), -points[seen, 2], rgb[seen], (size_px, size_px), point_px, background)
     step = ring_step_m if ring_step_m is not None else max(round(half_extent_m / 5.0 / 5.0) * 5.0, 1.0)
-    return _draw_rings(picture, np.all(picture == background, axis=2), scale, half_extent_m, step)
+    return _draw_rings(image, np.all(image == background, axis=2), scale, half_extent_m, step)
 
 
-def _draw_rings(
-    picture: np.ndarray, empty: np.ndarray, scale: float, half_extent_m: float, step_m: float
-) -> np.ndarray:
+def _draw_rings(image: np.ndarray, empty: np.ndarray, scale: float, half_extent_m: float, step_m: float) -> np.ndarray:
     """Draw rings, their distances and the sensor; rings stay behind the points."""
     from PIL import Image, ImageDraw
 
     from cosmos_lidar.viz.pictures import font
 
-    canvas = Image.fromarray(picture)
-    pen, middle = ImageDraw.Draw(canvas), picture.shape[0] / 2.0
+    canvas = Image.fromarray(image)
+    pen, middle = ImageDraw.Draw(canvas), image.shape[0] / 2.0
     for radius_m in np.arange(step_m, half_extent_m, step_m) if step_m > 0 else ():
         r = radius_m * scale
         pen.ellipse((middle - r, middle - r, middle + r, middle + r), outline=(62, 68, 80))
-    out = np.where(empty[..., None], np.asarray(canvas), picture)
+    out = np.where(empty[..., None], np.asarray(canvas), image)
     canvas = Image.fromarray(out)
     pen = ImageDraw.Draw(canvas)
     for radius_m in np.arange(step_m, half_extent_m, step_m) if step_m > 0 else ():

@@ -135,9 +135,9 @@ def range_map_image(
     if range_m.ndim != 2:
         raise UserError(f"a range map has the shape (rows, columns), this array {range_m.shape}")
     near_m, far_m = 2.0 if near_m is None else near_m, 100.0 if far_m is None else far_m
-    picture = resize_rows(range_colours(range_m, colormap, near_m, far_m, log), row_scale)
-    picture = caption_picture(picture, caption, 14, 4) if caption else picture
-    return stack_pictures([picture, colour_bar(range_m.shape[1], colormap, near_m, far_m, log)]) if bar else picture
+    image = resize_rows(range_colours(range_m, colormap, near_m, far_m, log), row_scale)
+    image = caption_picture(image, caption, 14, 4) if caption else image
+    return stack_pictures([image, colour_bar(range_m.shape[1], colormap, near_m, far_m, log)]) if bar else image
 
 
 def error_map_image(
@@ -163,8 +163,8 @@ def error_map_image(
     if original_m.shape != reconstructed_m.shape or original_m.ndim != 2:
         raise UserError(f"expected two range maps of one shape, got {original_m.shape} and {reconstructed_m.shape}")
     here, there = original_m > 0, reconstructed_m > 0
-    picture = to_uint8(apply_colormap(np.abs(reconstructed_m - original_m) / max_error_m, colormap))
-    picture[~here & ~there] = NO_RETURN
-    picture[here & ~there] = MISSED
-    picture[~here & there] = INVENTED
-    return resize_rows(picture, row_scale)
+    image = to_uint8(apply_colormap(np.abs(reconstructed_m - original_m) / max_error_m, colormap))
+    image[~here & ~there] = NO_RETURN
+    image[here & ~there] = MISSED
+    image[~here & there] = INVENTED
+    return resize_rows(image, row_scale)

@@ -48,11 +48,11 @@ def _encode(container: object, frames: Iterable[np.ndarray], shape: tuple[int, .
     stream.pix_fmt = "yuv420p"
     stream.options = {"crf": str(crf), "preset": "fast"}
     count = 0
-    for picture in frames:
-        picture = to_uint8(picture)
-        if picture.shape != shape:
-            raise UserError(f"frame {count} has the shape {picture.shape}, the first one {shape}")
-        padded = np.pad(picture, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
+    for image in frames:
+        image = to_uint8(image)
+        if image.shape != shape:
+            raise UserError(f"frame {count} has the shape {image.shape}, the first one {shape}")
+        padded = np.pad(image, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")))
         count += 1
     container.mux(stream.encode())

@@ -59,20 +59,20 @@ def straight_drive(frames: int, speed_m_per_s: float = 10.0) -> tuple[np.ndarray
 
 @pytest.fixture
 def make_clip() -> Callable[..., Clip]:
-    """Return a function that makes a clip of random range maps, with a camera of three pictures per sweep."""
+    """Return a function that makes a clip of random range maps, with a camera of three images per sweep."""
 
     def make(clip_id: str = "a_drive", frames: int = 4, sensor=None, cameras: bool | dict = True, **changes) -> Clip:
         sensor = sensor or uniform_sensor(16, 90)
         times, poses = straight_drive(frames)
         streams = cameras if isinstance(cameras, dict) else {}
         if cameras is True:
-            pictures = [np.full((48, 64, 3), (k * 19) % 256, np.uint8) for k in range(3 * frames)]
+            images = [np.full((48, 64, 3), (k * 19) % 256, np.uint8) for k in range(3 * frames)]
             stamps = (np.arange(3 * frames) * 100_000 / 3).round().astype(np.int64)
             camera_poses = np.tile(np.eye(4), (3 * frames, 1, 1))
             camera_poses[:, 0, 3] = stamps / 1e5
             name = "camera_front_wide_120fov"
             streams[name] = CameraStream(
-                name, stamps, pictures.__getitem__, FThetaCamera.from_vector(np.array(FTHETA)), camera_poses
+                name, stamps, images.__getitem__, FThetaCamera.from_vector(np.array(FTHETA)), camera_poses
             )
         fields = dict(world_SE3_lidar=poses, cameras=streams)
         fields.update(changes)

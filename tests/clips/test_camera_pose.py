@@ -1,4 +1,4 @@
-"""Points of a sweep in the pictures of its moment: made numbers, synthetic drives and real frames."""
+"""Points of a sweep in the images of its moment: made numbers, synthetic drives and real frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def at(x: float) -> np.ndarray:
 
 
 def moving(compensated: bool = False) -> tuple[Clip, CameraStream]:
-    """A car at 10 m/s: a sweep from 0 to 100 ms, a picture at 100 ms from a camera in the place of the lidar."""
+    """A car at 10 m/s: a sweep from 0 to 100 ms, an image at 100 ms from a camera in the place of the lidar."""
     sensor = replace(uniform_sensor(4, 16), first_azimuth_rad=np.pi)
     camera = CameraStream("front", np.array([100_000]), lambda _: None, LENS, (at(1.0) @ FORWARD)[None])
     clip = one_lidar_clip(
@@ -38,7 +38,7 @@ def moving(compensated: bool = False) -> tuple[Clip, CameraStream]:
 
 def test_points_are_moved_to_the_moment_of_the_picture():
     clip, camera = moving()
-    point = np.array([[10.0, 0.0, 1.0]])  # straight ahead: seen in mid-sweep, half a meter before the picture
+    point = np.array([[10.0, 0.0, 1.0]])  # straight ahead: seen in mid-sweep, half a meter before the image
     seen = project_sweep(clip, camera, 0, 0, point)
     assert seen.depth == pytest.approx(9.5)
     assert seen.uv[0] == pytest.approx([99.5, 49.5 - 100 / 9.5])
@@ -59,26 +59,26 @@ def test_the_camera_as_seen_from_the_lidar():
 
 
 def test_edges_of_a_synthetic_scene_are_where_the_picture_has_them():
-    """Sky has no return: points that the camera sees do not fall into the sky of its picture."""
+    """Sky has no return: points that the camera sees do not fall into the sky of its image."""
     clip = synthesize_drive(5, uniform_sensor(32, 512), 2, cameras=pinhole_rig(("front",), 320), noise=None)
     (stream,) = clip.cameras.values()
     points = clip.points(1)
-    picture = int(np.abs(stream.timestamps_us - clip.timestamps_us[1].mean()).argmin())
-    seen = project_sweep(clip, stream, 1, picture, points)
+    image = int(np.abs(stream.timestamps_us - clip.timestamps_us[1].mean()).argmin())
+    seen = project_sweep(clip, stream, 1, image, points)
     assert seen.visible.sum() > 300
     u, v = np.round(seen.uv[seen.visible]).astype(int).T
-    color = stream.read(picture)[v, u].astype(int)
+    color = stream.read(image)[v, u].astype(int)
     bluish = color[:, 2] > color[:, 0] + 25
     assert bluish.mean() < 0.03
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_real_frame(test_data: Path, index: int):
-    """Of DDAD, in all six cameras: most points of a camera's picture are seen, and near ones hide some."""
+    """Of DDAD, in all six cameras: most points of a camera's image are seen, and near ones hide some."""
     (clip,) = open_clips(test_data / "ddad_dgp")
     points = clip.points(index)
     for stream in clip.cameras.values():
-        picture = int(np.abs(stream.timestamps_us - clip.timestamps_us[index].mean()).argmin())
-        seen = project_sweep(clip, stream, index, picture, points)
+        image = int(np.abs(stream.timestamps_us - clip.timestamps_us[index].mean()).argmin())
+        seen = project_sweep(clip, stream, index, image, points)
         assert seen.inside.sum() > 3000
         assert 0.6 < seen.visible.sum() / seen.inside.sum() < 1.0

@@ -24,7 +24,7 @@ class Ranges:
         return Sweep(range_m=np.full(self.shape, self.first_m + index, np.float32))
 
 
-def picture(index: int) -> np.ndarray:
+def image(index: int) -> np.ndarray:
     return np.zeros((4, 6, 3), np.uint8)
 
 
@@ -43,7 +43,7 @@ def stream(name: str, rate_hz: int, first_m: float, mounting: np.ndarray | None)
 
 def two_lidars(**camera: np.ndarray) -> Clip:
     lidars = [stream("top", 10, 10.0, at(1.0)), stream("bumper", 20, 40.0, at(3.0, 0.5))]
-    front = CameraStream("front", np.arange(30) * 33_333, picture, **camera)
+    front = CameraStream("front", np.arange(30) * 33_333, image, **camera)
     return Clip("c", Path("drive"), "made", {one.name: one for one in lidars}, {"front": front})
 
 

@@ -12,11 +12,11 @@ from cosmos_lidar.errors import DataError
 
 
 def moving(count: int, height: int = 50, width: int = 70) -> list[np.ndarray]:
-    """Return pictures whose brightness counts, with a bar that moves."""
-    pictures = [np.full((height, width, 3), 20 + 2 * k, np.uint8) for k in range(count)]
-    for k, picture in enumerate(pictures):
-        picture[:, k % width] = 255
-    return pictures
+    """Return images whose brightness counts, with a bar that moves."""
+    images = [np.full((height, width, 3), 20 + 2 * k, np.uint8) for k in range(count)]
+    for k, image in enumerate(images):
+        image[:, k % width] = 255
+    return images
 
 
 def test_any_order(tmp_path):

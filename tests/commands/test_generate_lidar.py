@@ -117,11 +117,11 @@ def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoin
     assert {"chamfer_mean_m", "jsd", "mmd", "ray_drop_f1"} < rows.keys()
     assert rows["frechet_range_distance"]["value"] > 0
     stream = open_clips(made / "drives")[0].cameras
-    pictures = []
+    images = []
     for number, camera in enumerate(("camera_front_wide_120fov", "camera_rear_left_70fov")):
-        pictures.append(made / f"view_{number}.png")
-        write_png(pictures[-1], stream[camera].read(0))
-    own = ["--images", *pictures, "--sensor", made / "small.yaml"]
+        images.append(made / f"view_{number}.png")
+        write_png(images[-1], stream[camera].read(0))
+    own = ["--images", *images, "--sensor", made / "small.yaml"]
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         assert command(*words, *own, "--save_dir", made / name, "--seed", seed) == 0
     maps = [np.load(made / name / "sample.npz")["range_m"] for name in "abc"]
@@ -183,10 +183,10 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(mad
     assert "noise of 0.0 on the images" in capsys.readouterr().err
     assert not list((made / "one").glob("*.png"))
     stream = open_clips(made / "drives")[0].cameras
-    pictures = [made / f"ray_view_{number}.png" for number in range(2)]
-    for path, camera in zip(pictures, ("camera_front_wide_120fov", "camera_rear_left_70fov"), strict=True):
+    images = [made / f"ray_view_{number}.png" for number in range(2)]
+    for path, camera in zip(images, ("camera_front_wide_120fov", "camera_rear_left_70fov"), strict=True):
         write_png(path, stream[camera].read(0))
-    own = ["--images", *pictures, "--sensor", made / "small.yaml"]
+    own = ["--images", *images, "--sensor", made / "small.yaml"]
     rig = ["--calibration", made / "latents" / "rig.yaml"]
     assert command(*words, *own, *rig, "--save_dir", made / "own") == 0
     assert (made / "own" / "sample.png").is_file()
@@ -197,11 +197,11 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(mad
     assert not (made / "dry").exists()
     assert command(*words, *own) == 2
     assert "looks along rays: give the cameras' calibration" in capsys.readouterr().err
-    assert command(*words, "--images", pictures[0], *own[3:], *rig) == 2
-    assert "2 cameras for 1 pictures" in capsys.readouterr().err
-    write_png(pictures[0], np.zeros((64, 112, 3), np.uint8))
+    assert command(*words, "--images", images[0], *own[3:], *rig) == 2
+    assert "2 cameras for 1 images" in capsys.readouterr().err
+    write_png(images[0], np.zeros((64, 112, 3), np.uint8))
     assert command(*words, *own, *rig) == 2
-    assert "a picture of 112 x 64" in capsys.readouterr().err
+    assert "an image of 112 x 64" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -324,13 +324,13 @@ def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys)
     late = {
         name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
     }
-    with pytest.raises(DataError, match=r"camera_front_wide_120fov: nearest of 2 pictures 0\.\d+ s away.*0.06 s"):
+    with pytest.raises(DataError, match=r"camera_front_wide_120fov: nearest of 2 images 0\.\d+ s away.*0.06 s"):
         encoder(made)(replace(clip, cameras=late), 0)
     with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
         encoder(made, cameras=("side",))(clip, 0)
     words = ["encode-views", made / "drives", made / "none", *tokenizers(made), "--image-size", "64x112"]
     assert command(*words, "--tolerance", "0.0001") == 2
-    assert "nearest of 2 pictures" in capsys.readouterr().err
+    assert "nearest of 2 images" in capsys.readouterr().err
     assert command(*words, "--image-size", "60x112") == 2
     assert "multiples of 8" in capsys.readouterr().err
     discrete = made / "discrete.safetensors"

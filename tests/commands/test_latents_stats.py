@@ -28,9 +28,9 @@ def test_lidar_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "16 channels, 2 frames" in capsys.readouterr().out
     mean, std = load_mean_std(tmp_path / "mean_std.pt")
     network = load_tokenizer(tmp_path / "t.safetensors").eval()
-    pictures = [prepare_range_map(clip.range_map(index), clip.sensor.format) for index in (0, 2)]
-    spare = pictures[0].shape[-1] % 8
-    x = torch.from_numpy(np.stack(pictures))[..., spare // 2 : pictures[0].shape[-1] - (spare - spare // 2)]
+    images = [prepare_range_map(clip.range_map(index), clip.sensor.format) for index in (0, 2)]
+    spare = images[0].shape[-1] % 8
+    x = torch.from_numpy(np.stack(images))[..., spare // 2 : images[0].shape[-1] - (spare - spare // 2)]
     with torch.no_grad():
         z = network.encode(x).double().transpose(0, 1).flatten(1)
     assert torch.allclose(mean, z.mean(1).float(), atol=2e-3)  # shards keep ranges to the millimeter

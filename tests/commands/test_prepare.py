@@ -47,8 +47,8 @@ def test_command_line_names_what_is_wrong(release: Path, tmp_path: Path, capsys:
     with pytest.raises(SystemExit):
         main(["prepare", str(release), out, "--split", "most,few"])
     assert "invalid" in capsys.readouterr().err
-    picture = tmp_path / "scan.bin"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    assert main(["prepare", str(picture), out + "3"]) == 2
+    image = tmp_path / "scan.bin"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    assert main(["prepare", str(image), out + "3"]) == 2
     assert "scan.bin" in capsys.readouterr().err
     assert not Path(out + "2").exists()

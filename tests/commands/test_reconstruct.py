@@ -68,7 +68,7 @@ def test_fvd_where_its_network_is_given(checkpoints: dict[str, Path], videos: Pa
     means, spreads = zip(*((x.mean(0) / 127.5 - 1, np.cov(x.T) / 127.5**2) for x in sets), strict=True)
     overlap = np.sqrt(np.maximum(np.linalg.eigvals(spreads[0] @ spreads[1]).real, 0)).sum()
     wanted = ((means[0] - means[1]) ** 2).sum() + np.trace(spreads[0] + spreads[1]) - 2 * overlap
-    assert (found["name"], found["n"]) == ("rfvd", 3)  # of 31, 7 and 5 frames and one picture
+    assert (found["name"], found["n"]) == ("rfvd", 3)  # of 31, 7 and 5 frames and one image
     assert found["value"] == pytest.approx(wanted, rel=1e-3)
     assert found["settings"]["features"].startswith("i3d_torchscript")
     assert "rfvd: " in capsys.readouterr().out

@@ -112,7 +112,7 @@ def test_a_checkpoint_of_another_family_and_other_mistakes(
     words = {
         "no input: give videos": ["--checkpoint", checkpoints["CV4x8x8"], *out],
         "no tokenizer: give --checkpoint": [videos, *out],
-        "no pictures, videos or latents": [tmp_path / "empty/*.mp4", "--checkpoint", checkpoints["CV4x8x8"], *out],
+        "no images, videos or latents": [tmp_path / "empty/*.mp4", "--checkpoint", checkpoints["CV4x8x8"], *out],
         "--tokenizer_type DV4x8x8: the checkpoint has family CV": [
             videos, "--checkpoint", checkpoints["CV4x8x8"], "--tokenizer_type", "DV4x8x8", *out],
         "tile 8: at least 1": [videos, "--checkpoint", checkpoints["CV4x8x8"], "--tile", "8", *out],

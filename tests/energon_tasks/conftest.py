@@ -14,7 +14,7 @@ SENSOR = uniform_sensor(4, 48, format=RangeMapFormat(repeat_rows=2))
 
 
 def tiny_map(name: str, number: int, sensor: Sensor = SENSOR) -> np.ndarray:
-    """Ranges from below the picture's nearest to beyond its farthest, and gaps."""
+    """Ranges from below the image's nearest to beyond its farthest, and gaps."""
     rng = np.random.default_rng([number, *name.encode()])
     range_m = rng.uniform(1, 105, sensor.shape).astype(np.float32)
     range_m[rng.random(sensor.shape) < 0.3] = 0

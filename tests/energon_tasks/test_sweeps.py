@@ -38,7 +38,7 @@ def copy_of(shards: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-# ---------------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------------------- images
 
 
 def test_pictures_are_those_of_the_sensor_file(shards: Path) -> None:
@@ -49,10 +49,10 @@ def test_pictures_are_those_of_the_sensor_file(shards: Path) -> None:
         assert batch.valid.dtype == torch.bool
         assert batch.valid.shape == (len(batch.images), 1, 8, 24)
         assert len(batch.__key__) == len(batch.images) == len(batch.clip_ids) == len(batch.frame_ids)
-        for picture, valid, clip, frame in zip(batch.images, batch.valid, batch.clip_ids, batch.frame_ids, strict=True):
+        for image, valid, clip, frame in zip(batch.images, batch.valid, batch.clip_ids, batch.frame_ids, strict=True):
             range_m = tiny_map(clip, int(frame))
             expected = prepare_range_map(range_m, SENSOR.format)
-            np.testing.assert_allclose(picture, expected, atol=2.2e-5)  # 1 mm of the 95 m that are 2 units
+            np.testing.assert_allclose(image, expected, atol=2.2e-5)  # 1 mm of the 95 m that are 2 units
             pairs = np.where(range_m > 0, range_m, np.inf).reshape(4, 24, 2).min(axis=2)
             inside = np.repeat((pairs > 5) & (pairs < 100), 2, axis=0)
             assert (valid[0].numpy() != inside).sum() <= 2  # a range within 1 mm of a limit
@@ -72,9 +72,9 @@ def test_random_crops_are_windows_of_the_picture_and_differ(shards: Path) -> Non
     loader = lidar_loader(shards, batch_size=8, crop_width=6)
     starts = set()
     for batch, _ in zip(loader, range(6), strict=False):
-        for picture, clip, frame in zip(batch.images, batch.clip_ids, batch.frame_ids, strict=True):
+        for image, clip, frame in zip(batch.images, batch.clip_ids, batch.frame_ids, strict=True):
             whole = prepare_range_map(tiny_map(clip, int(frame)), SENSOR.format)
-            errors = [np.abs(whole[..., start : start + 6] - picture.numpy()).max() for start in range(19)]
+            errors = [np.abs(whole[..., start : start + 6] - image.numpy()).max() for start in range(19)]
             assert min(errors) < 1e-4
             starts.add(int(np.argmin(errors)))
     assert len(starts) > 10
@@ -84,12 +84,12 @@ def test_random_crops_are_windows_of_the_picture_and_differ(shards: Path) -> Non
 def test_flip_mirrors_half_of_the_pictures(shards: Path) -> None:
     mirrored = 0
     for batch, _ in zip(lidar_loader(shards, batch_size=10, flip=True), range(6), strict=False):
-        for picture, clip, frame in zip(batch.images, batch.clip_ids, batch.frame_ids, strict=True):
+        for image, clip, frame in zip(batch.images, batch.clip_ids, batch.frame_ids, strict=True):
             whole = prepare_range_map(tiny_map(clip, int(frame)), SENSOR.format)
-            if np.abs(whole[..., ::-1] - picture.numpy()).max() < 1e-4:
+            if np.abs(whole[..., ::-1] - image.numpy()).max() < 1e-4:
                 mirrored += 1
             else:
-                np.testing.assert_allclose(picture, whole, atol=1e-4)
+                np.testing.assert_allclose(image, whole, atol=1e-4)
     assert 15 < mirrored < 45
     batch = next(iter(lidar_loader(shards, "val", batch_size=1, flip=True)))
     whole = prepare_range_map(tiny_map(batch.clip_ids[0], int(batch.frame_ids[0])), SENSOR.format)
@@ -196,7 +196,7 @@ def test_resumed_single_pass(shards: Path, workers: int) -> None:
     before = [signature(next(stream)) for _ in range(3)]
     state = loader.save_state_rank()
     expected = [signature(batch) for batch in stream]
-    assert len(before) + len(expected) in (11, 12)  # 32 pictures, by one or by two workers
+    assert len(before) + len(expected) in (11, 12)  # 32 images, by one or by two workers
     resumed = lidar_loader(shards, **options)
     resumed.restore_state_rank(state)
     assert [signature(batch) for batch in resumed] == expected

@@ -25,14 +25,14 @@ from tests.waiting import PATIENCE_S
 FRAMES, WINDOW = 24, Window(frames=5, size=32)
 
 
-def pictures(number: int, frames: int = FRAMES, height: int = 48, width: int = 64) -> list[np.ndarray]:
+def images(number: int, frames: int = FRAMES, height: int = 48, width: int = 64) -> list[np.ndarray]:
     """Red tells the video, green the frame, blue the column: what is cut out can be read from the colors."""
     made = []
     for frame in range(frames):
-        picture = np.zeros((height, width, 3), np.uint8)
-        picture[..., 0], picture[..., 1] = 20 + 20 * number, 20 + 8 * frame
-        picture[..., 2] = np.linspace(20, 220, width).astype(np.uint8)
-        made.append(picture)
+        image = np.zeros((height, width, 3), np.uint8)
+        image[..., 0], image[..., 1] = 20 + 20 * number, 20 + 8 * frame
+        image[..., 2] = np.linspace(20, 220, width).astype(np.uint8)
+        made.append(image)
     return made
 
 
@@ -40,7 +40,7 @@ def pictures(number: int, frames: int = FRAMES, height: int = 48, width: int = 6
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
     for number in range(8):
-        write_mp4(folder / f"{number}.mp4", pictures(number), 25.0)
+        write_mp4(folder / f"{number}.mp4", images(number), 25.0)
     return folder
 
 
@@ -140,7 +140,7 @@ def test_the_guides_own_layout_with_a_plain_energon_prepare(videos: Path, tmp_pa
 
 def test_what_cannot_be_used_is_counted_and_named(videos: Path, tmp_path: Path) -> None:
     good = (videos / "0.mp4").read_bytes()
-    write_mp4(tmp_path / "short.mp4", pictures(0, frames=3), 25.0)
+    write_mp4(tmp_path / "short.mp4", images(0, frames=3), 25.0)
     files = {
         "good.mp4": good, "cut.mp4": good[: len(good) // 2], "text.mp4": b"no video",
         "short.mp4": (tmp_path / "short.mp4").read_bytes(),

@@ -1,4 +1,4 @@
-"""Frames with their pictures: from drives to shards to batches to training, and what cannot be used."""
+"""Frames with their images: from drives to shards to batches to training, and what cannot be used."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def changed(made: Path, to: Path, part: str, content: bytes | None) -> Path:
     ("part", "content", "message"),
     [
         ("camera_rear_left_70fov.jpg", None, r"part missing \[key camera_rear_left_70fov.jpg\]"),
-        ("camera_front_wide_120fov.jpg", b"no picture", "not readable.*camera_front_wide_120fov.jpg.*JPEG"),
+        ("camera_front_wide_120fov.jpg", b"no image", "not readable.*camera_front_wide_120fov.jpg.*JPEG"),
         ("ranges.bin", b"broken", "ranges"),
         ("rays.npy", b"broken", "rays.npy"),
     ],

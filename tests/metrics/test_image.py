@@ -1,4 +1,4 @@
-"""PSNR and SSIM of pictures against the published numbers and against their definitions, written out."""
+"""PSNR and SSIM of images against the published numbers and against their definitions, written out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_ssim_of_frames():
 
 
 def levels(values: torch.Tensor) -> torch.Tensor:
-    """Pictures (1, 1, H, W) in [-1, 1] that map to these 8-bit levels."""
+    """Images (1, 1, H, W) in [-1, 1] that map to these 8-bit levels."""
     return (values.float() / 255 * 2 - 1)[None, None]
 
 

@@ -46,8 +46,8 @@ def test_lpips_reads_the_two_published_files(tmp_path: Path):
     torch.save(heads, tmp_path / "alex.pth")
     distance = load_lpips("alex", tmp_path / "alexnet.pth", tmp_path / "alex.pth")
     assert torch.equal(distance.heads[2], heads["lin2.model.1.weight"])
-    picture = clips(1, 3, 64, 80)
-    near, far = (distance((picture + size * clips(1, 3, 64, 80, seed=1)), picture).item() for size in (0.1, 0.4))
+    image = clips(1, 3, 64, 80)
+    near, far = (distance((image + size * clips(1, 3, 64, 80, seed=1)), image).item() for size in (0.1, 0.4))
     assert 0 < near < far
     assert not any(parameter.requires_grad for parameter in distance.parameters())
     with pytest.raises(DataError, match="at least 63 x 63"):

@@ -82,7 +82,7 @@ with torch.no_grad():
     wanted = ema.decode(ema.encode(x))
     torch.testing.assert_close(full, wanted, rtol=0, atol=1e-4)
     assert (wanted - y[0]).abs().max() > 1e-3
-    assert y[0].std() > 0.05, "not a picture"
+    assert y[0].std() > 0.05, "not an image"
 """
 
 

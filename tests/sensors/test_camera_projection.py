@@ -1,4 +1,4 @@
-"""Points in pictures: where they are, and what hides what."""
+"""Points in images: where they are, and what hides what."""
 
 from __future__ import annotations
 

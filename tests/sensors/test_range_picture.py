@@ -1,4 +1,4 @@
-"""Range maps as pictures: the published preprocessing, number by number."""
+"""Range maps as images: the published preprocessing, number by number."""
 
 import numpy as np
 import pytest
@@ -72,18 +72,18 @@ def test_published_column_minimum(kind):
 def test_picture_and_back(kind):
     range_m = np.random.default_rng(0).uniform(6, 98, (2, 8, 12)).astype(np.float32)
     range_m[0, 3, :4] = 0
-    picture = prepare_range_map(kind(range_m), FORMAT)
-    assert tuple(picture.shape) == (2, 3, 32, 6)
-    back = restore_range_map(picture, FORMAT)
+    image = prepare_range_map(kind(range_m), FORMAT)
+    assert tuple(image.shape) == (2, 3, 32, 6)
+    back = restore_range_map(image, FORMAT)
     np.testing.assert_allclose(back, pair_columns(range_m)[0], rtol=2e-6)
-    mean = restore_range_map(picture, FORMAT, row="mean")
+    mean = restore_range_map(image, FORMAT, row="mean")
     np.testing.assert_allclose(mean, back, rtol=2e-6)
 
 
 def test_published_row_and_mask():
     rows = np.arange(8, dtype=np.float32)[:, None]
-    picture = normalise(10 + rows, FORMAT)[None].repeat(3, 0)
-    np.testing.assert_allclose(restore_range_map(picture, FORMAT)[:, 0], [12, 16], rtol=1e-6)  # rows 2 and 6
+    image = normalise(10 + rows, FORMAT)[None].repeat(3, 0)
+    np.testing.assert_allclose(restore_range_map(image, FORMAT)[:, 0], [12, 16], rtol=1e-6)  # rows 2 and 6
     edges = normalise(RANGES[:, None].repeat(4, 0), FORMAT)[None].repeat(3, 0)
     expected = [0, 0, 0, 0, 0, 10, 20, 52.5, 75.3, 0, 0, 0, 0]
     np.testing.assert_allclose(restore_range_map(edges, FORMAT)[:, 0], expected, rtol=1e-6)

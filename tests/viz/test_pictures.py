@@ -15,10 +15,10 @@ def test_stack_fills_up_narrow_pictures():
 
 
 def test_caption_darkens_its_box_and_writes_white():
-    picture = caption_picture(np.full((60, 200, 3), 100, np.uint8), "Original")
-    assert picture[12, 12].tolist() == [50, 50, 50]
-    assert picture.max() == 255
-    assert picture[59, 199].tolist() == [100, 100, 100]
+    image = caption_picture(np.full((60, 200, 3), 100, np.uint8), "Original")
+    assert image[12, 12].tolist() == [50, 50, 50]
+    assert image.max() == 255
+    assert image[59, 199].tolist() == [100, 100, 100]
 
 
 @pytest.mark.parametrize("colors", [3, 5000])
@@ -26,11 +26,11 @@ def test_png_round_trip(tmp_path, colors):
     from PIL import Image
 
     index = np.random.default_rng(0).integers(0, colors, (80, 90))
-    picture = np.stack([index % 256, index // 256, index % 7], axis=2).astype(np.uint8)
-    write_png(tmp_path / "deep" / "a.png", picture)
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png").convert("RGB")), picture)
+    image = np.stack([index % 256, index // 256, index % 7], axis=2).astype(np.uint8)
+    write_png(tmp_path / "deep" / "a.png", image)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png").convert("RGB")), image)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.png"]
-    assert png_bytes(picture)[:4] == b"\x89PNG"
+    assert png_bytes(image)[:4] == b"\x89PNG"
 
 
 def test_floats_become_bytes_and_other_shapes_are_refused():

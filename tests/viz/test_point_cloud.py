@@ -9,30 +9,30 @@ from cosmos_lidar.viz import PUBLISHED_VIEW, View, bird_view_image, render_point
 FORWARD = View(eye_m=(0.0, 0.0, 0.0), target_m=(1.0, 0.0, 0.0), field_of_view_rad=math.pi / 2)
 
 
-def lit(picture):
-    return sorted(map(tuple, np.argwhere(picture.any(axis=2)).tolist()))
+def lit(image):
+    return sorted(map(tuple, np.argwhere(image.any(axis=2)).tolist()))
 
 
 def test_a_point_lands_where_the_pinhole_says():
     # 90 degrees over 100 rows: focal length 50 px; 2 m left at 10 m is 10 px left of the middle, 1 m up 5 px above.
-    picture = render_points(np.array([[10.0, 2.0 - 0.01, 1.0 - 0.01]]), (1.0, 0.5, 0.0), 200, 100, view=FORWARD)
-    assert lit(picture) == [(45, 90)]
-    assert picture[45, 90].tolist() == [255, 128, 0]
+    image = render_points(np.array([[10.0, 2.0 - 0.01, 1.0 - 0.01]]), (1.0, 0.5, 0.0), 200, 100, view=FORWARD)
+    assert lit(image) == [(45, 90)]
+    assert image[45, 90].tolist() == [255, 128, 0]
 
 
 def test_the_nearest_point_wins_whatever_the_order():
     near_far = np.array([[5.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
     colors = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)
     for order in ([0, 1], [1, 0]):
-        picture = render_points(near_far[order], colors[order], 64, 64, view=FORWARD)
-        assert picture[32, 32].tolist() == [255, 0, 0]
+        image = render_points(near_far[order], colors[order], 64, 64, view=FORWARD)
+        assert image[32, 32].tolist() == [255, 0, 0]
 
 
 def test_every_overlap_is_won_by_the_nearest_also_with_large_points():
     rng = np.random.default_rng(1)
     points = np.column_stack([rng.uniform(2, 90, 3000), rng.uniform(-40, 40, 3000), rng.uniform(-20, 20, 3000)])
     colors = rng.integers(1, 255, (3000, 3)).astype(np.uint8)
-    picture = render_points(points, colors, 60, 40, view=FORWARD, point_px=3)
+    image = render_points(points, colors, 60, 40, view=FORWARD, point_px=3)
     depth, wanted = np.full((40, 60), np.inf), np.zeros((40, 60, 3), np.uint8)
     for (x, y, z), color in zip(points.astype(np.float32), colors, strict=True):
         u, v = np.floor(np.float32(-y * 20 / x + 30) - 1), np.floor(np.float32(-z * 20 / x + 20) - 1)
@@ -40,7 +40,7 @@ def test_every_overlap_is_won_by_the_nearest_also_with_large_points():
         columns = slice(max(int(u), 0), max(int(u) + 3, 0))
         closer = depth[rows, columns] > x
         wanted[rows, columns][closer], depth[rows, columns][closer] = color, x
-    assert (picture != wanted).any(axis=2).mean() < 0.005  # a point on a pixel's edge may fall to either side
+    assert (image != wanted).any(axis=2).mean() < 0.005  # a point on a pixel's edge may fall to either side
 
 
 def test_published_view_looks_forward_from_behind_and_above():
@@ -57,18 +57,18 @@ def test_published_view_looks_forward_from_behind_and_above():
 
 def test_points_behind_the_eye_and_empty_clouds_draw_nothing():
     assert not render_points(np.array([[-5.0, 0, 0], [0.0, 0, 0]]), view=FORWARD).any()
-    picture = render_points(np.zeros((0, 3)), background=(1, 2, 3), width=8, height=4)
-    assert picture.shape == (4, 8, 3)
-    assert np.all(picture == (1, 2, 3))
+    image = render_points(np.zeros((0, 3)), background=(1, 2, 3), width=8, height=4)
+    assert image.shape == (4, 8, 3)
+    assert np.all(image == (1, 2, 3))
     assert bird_view_image(np.zeros((0, 4)), size_px=64).shape == (64, 64, 3)
 
 
 def test_bird_view_has_forward_up_and_left_left():
     points = np.array([[20.0, 0.0, 0.0], [0.0, 30.0, 0.0], [20.0, 0.0, 5.0]])
     colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    picture = bird_view_image(points, colors=colors, half_extent_m=50, size_px=500, ring_step_m=0)
-    assert picture[150, 250].tolist() == [0, 0, 255]  # the higher point hides the lower one
-    assert picture[250, 100].tolist() == [0, 255, 0]
+    image = bird_view_image(points, colors=colors, half_extent_m=50, size_px=500, ring_step_m=0)
+    assert image[150, 250].tolist() == [0, 0, 255]  # the higher point hides the lower one
+    assert image[250, 100].tolist() == [0, 255, 0]
 
 
 def test_wrong_points_and_colours_are_named():

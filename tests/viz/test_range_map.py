@@ -38,15 +38,15 @@ def test_published_limits_are_quantiles_of_the_middle_frame():
 def test_range_map_image_shape_and_known_pixels():
     range_m = np.zeros((16, 400), np.float32)
     range_m[3, 7], range_m[3, 8], range_m[4, 9] = 2.0, 100.0, np.sqrt(200.0)
-    picture = range_map_image(range_m, bar=False, row_scale=3)
+    image = range_map_image(range_m, bar=False, row_scale=3)
     table = np.round(colormap_table("turbo") * 255)
-    assert picture.shape == (48, 400, 3)
-    assert picture.dtype == np.uint8
+    assert image.shape == (48, 400, 3)
+    assert image.dtype == np.uint8
     for row in (9, 10, 11):
-        assert np.array_equal(picture[row, 7], table[255])
-        assert np.array_equal(picture[row, 8], table[0])
-    assert np.array_equal(picture[12, 9], table[128])  # half way between 2 and 100 m in the logarithm
-    assert np.array_equal(picture[0, 0], NO_RETURN)
+        assert np.array_equal(image[row, 7], table[255])
+        assert np.array_equal(image[row, 8], table[0])
+    assert np.array_equal(image[12, 9], table[128])  # half way between 2 and 100 m in the logarithm
+    assert np.array_equal(image[0, 0], NO_RETURN)
     linear = range_map_image(range_m, bar=False, log=False)
     assert np.array_equal(linear[4, 9], table[int((1 - (np.sqrt(200) - 2) / 98) * 256)])
 
@@ -70,8 +70,8 @@ def test_invalid_ranges_look_like_no_return():
 def test_error_map_marks_lost_and_invented_returns():
     original = np.array([[10.0, 10.0, 0.0, 0.0]])
     reconstructed = np.array([[10.0, 0.0, 5.0, 0.0]])
-    picture = error_map_image(original, reconstructed)
-    assert picture[0].tolist() == [[68, 1, 84], list(MISSED), list(INVENTED), list(NO_RETURN)]
+    image = error_map_image(original, reconstructed)
+    assert image[0].tolist() == [[68, 1, 84], list(MISSED), list(INVENTED), list(NO_RETURN)]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def test_pictures_in_the_report_are_the_range_maps(page, comparisons):
 
     found = re.findall(r'<img alt="([^"]*)"[^>]*src="data:image/png;base64,([^"]*)"', page)
     assert [name.split(" range map")[0] for name, _ in found] == ["Original", "Reconstruction", "Error"] * 2
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[0][1]))).convert("RGB"))
-    assert np.array_equal(picture, range_map_image(comparisons[0].original_m, bar=False))
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[0][1]))).convert("RGB"))
+    assert np.array_equal(image, range_map_image(comparisons[0].original_m, bar=False))
 
 
 def test_errors_are_left_out_where_points_do_not_belong_to_pixels():

@@ -12,7 +12,7 @@ from tests.waiting import PATIENCE_S
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: apt-get install chromium")
 
-# Presses keys and buttons as a reader would, and writes what each did to the picture into the page.
+# Presses keys and buttons as a reader would, and writes what each did to the image into the page.
 DRIVE = """<script>
 window.requestAnimationFrame = (draw) => setTimeout(draw, 0);  // no screen, hence no frames
 const canvas = document.querySelector("canvas");
@@ -81,8 +81,8 @@ def test_points_are_drawn_and_react_without_console_errors(report, tmp_path):
     assert len(panels) == 2
     assert min(panels) > 1000
     seen = dict(pair.split("=") for pair in attribute(dom, "data-seen").split())
-    pictures = [seen[name] for name in ("nothing", "turn", "zoom", "frame", "error", "drag")]
-    assert len(set(pictures)) == len(pictures), "every act changes the picture"
+    images = [seen[name] for name in ("nothing", "turn", "zoom", "frame", "error", "drag")]
+    assert len(set(images)) == len(images), "every act changes the image"
     assert re.search(r"<output>drive_0 · frame 000010</output>", dom)
     assert re.search(r'class="reading"[^>]*><div>step (99|100|101)</div><div>training loss 0\.', dom)
 

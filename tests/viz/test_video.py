@@ -7,9 +7,9 @@ from cosmos_lidar.viz import read_video, write_video
 
 def moving_square(count, height, width):
     for index in range(count):
-        picture = np.full((height, width, 3), 40, np.uint8)
-        picture[10:26, 8 * index : 8 * index + 16] = (220, 220, 220)
-        yield picture
+        image = np.full((height, width, 3), 40, np.uint8)
+        image[10:26, 8 * index : 8 * index + 16] = (220, 220, 220)
+        yield image
 
 
 def test_round_trip_keeps_order_size_and_rate(tmp_path):
@@ -19,9 +19,9 @@ def test_round_trip_keeps_order_size_and_rate(tmp_path):
     assert write_video(path, moving_square(8, 64, 128), fps=10) == 8
     back = list(read_video(path))
     assert len(back) == 8
-    for index, (picture, wanted) in enumerate(zip(back, moving_square(8, 64, 128), strict=True)):
-        assert picture.shape == (64, 128, 3)
-        assert np.abs(picture.astype(int) - wanted).mean() < 3, index
+    for index, (image, wanted) in enumerate(zip(back, moving_square(8, 64, 128), strict=True)):
+        assert image.shape == (64, 128, 3)
+        assert np.abs(image.astype(int) - wanted).mean() < 3, index
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.average_rate, stream.codec_context.name, stream.pix_fmt) == (10, "h264", "yuv420p")
@@ -30,9 +30,9 @@ def test_round_trip_keeps_order_size_and_rate(tmp_path):
 
 def test_odd_sizes_are_padded_with_the_edge(tmp_path):
     write_video(tmp_path / "a.mp4", moving_square(2, 45, 67))
-    picture = next(iter(read_video(tmp_path / "a.mp4")))
-    assert picture.shape == (46, 68, 3)
-    assert np.abs(picture[:, -1].astype(int) - 40).max() < 12
+    image = next(iter(read_video(tmp_path / "a.mp4")))
+    assert image.shape == (46, 68, 3)
+    assert np.abs(image[:, -1].astype(int) - 40).max() < 12
 
 
 def test_failures_leave_no_file(tmp_path):

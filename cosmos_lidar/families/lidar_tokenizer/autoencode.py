@@ -1,7 +1,7 @@
-"""Range maps through a tokenizer and back: merge columns, make a picture, pad, encode, decode, restore meters.
+"""Range maps through a tokenizer and back: merge columns, make an image, pad, encode, decode, restore meters.
 
 The defaults follow the published lidar tokenizer command except where its choice costs quality without need:
-pictures are padded by repeating the edge to a multiple of 8 (published: mid-range zeros to a multiple of 16) and
+images are padded by repeating the edge to a multiple of 8 (published: mid-range zeros to a multiple of 16) and
 computed in float32 (published: bfloat16, which costs precision and stops networks that were traced in float32).
 """
 
@@ -43,8 +43,8 @@ class AutoencodeOptions:
         merge_rows: that many neighboring rows become one.
         merge_method: which return of merged pixels is kept: ``scatter_min`` the nearest, ``scatter_max`` the farthest,
             ``every_n`` that of the first pixel.
-        repeat_columns: each merged column is repeated that often in the picture.
-        rows_taken: of the repeated rows of a decoded picture, take the one at ``repeat_rows // 2`` (``published``)
+        repeat_columns: each merged column is repeated that often in the image.
+        rows_taken: of the repeated rows of a decoded image, take the one at ``repeat_rows // 2`` (``published``)
             or the ``mean`` of all.
         padding: ``edge`` repeats the border to a multiple of 8; ``published`` adds zeros (mid range) to one of 16.
         mask: a reconstructed pixel has a return where the ``input`` has a valid one (published), or where the
@@ -115,7 +115,7 @@ def autoencode_clip(
     """Yield the frames of a clip in order; only one batch is in memory at a time.
 
     Args:
-        tokenizer: module with ``encode(picture) -> latents`` and ``decode(latents) -> picture``, already on ``device``.
+        tokenizer: module with ``encode(image) -> latents`` and ``decode(latents) -> picture``, already on ``device``.
         clip: the drive.
         options: how maps go through the tokenizer.
         max_frames: only the first so many; -1 for all.
@@ -124,7 +124,7 @@ def autoencode_clip(
 
     Raises:
         DataError: the clip has no frame, or a range map is not of the sensor's shape or not finite.
-        UserError: the tokenizer cannot take the picture, or the map cannot be merged as the options say.
+        UserError: the tokenizer cannot take the image, or the map cannot be merged as the options say.
     """
     count = count_frames(clip, max_frames)
     for first in range(0, count, options.batch_size):
@@ -198,7 +198,7 @@ def reconstruct(
     Every pixel is given, also those without a return: the caller decides which to keep.
 
     Raises:
-        UserError: the tokenizer cannot take the picture, or gives back one of another size.
+        UserError: the tokenizer cannot take the image, or gives back one of another size.
     """
     padded, (top, left) = pad_picture(to_picture(range_m, options), options.padding)
     try:
@@ -209,39 +209,39 @@ def reconstruct(
         height, width = padded.shape[-2:]
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
-            f"the tokenizer failed on pictures of {height} x {width} in {str(dtype).removeprefix('torch.')}: {reason} "
+            f"the tokenizer failed on images of {height} x {width} in {str(dtype).removeprefix('torch.')}: {reason} "
             "(networks traced in float32 need --tokenizer_dtype float32)"
         ) from error
     if decoded.shape != padded.shape:
-        raise UserError(f"the tokenizer returned {tuple(decoded.shape)} for a picture of {tuple(padded.shape)}")
+        raise UserError(f"the tokenizer returned {tuple(decoded.shape)} for an image of {tuple(padded.shape)}")
     height, width = range_m.shape[-2] * options.format.repeat_rows, range_m.shape[-1] * options.repeat_columns
     return from_picture(decoded[..., top : top + height, left : left + width], options)
 
 
 def to_picture(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
     """Return (B, 3, rows * repeat_rows, columns * repeat_columns) in [-1, 1] of merged maps (B, rows, columns)."""
-    picture = prepare_range_map(range_m, replace(options.format, pair_columns=1))
-    return picture.repeat_interleave(options.repeat_columns, dim=-1)
+    image = prepare_range_map(range_m, replace(options.format, pair_columns=1))
+    return image.repeat_interleave(options.repeat_columns, dim=-1)
 
 
-def from_picture(picture: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
-    """Return (B, rows, columns) meters between the range limits of decoded pictures (B, 3, H, W)."""
-    picture = picture[..., options.repeat_columns // 2 :: options.repeat_columns]
-    every_pixel = torch.ones((), dtype=torch.bool, device=picture.device)
-    return restore_range_map(picture, options.format, valid=every_pixel, row=options.rows_taken)
+def from_picture(image: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
+    """Return (B, rows, columns) meters between the range limits of decoded images (B, 3, H, W)."""
+    image = image[..., options.repeat_columns // 2 :: options.repeat_columns]
+    every_pixel = torch.ones((), dtype=torch.bool, device=image.device)
+    return restore_range_map(image, options.format, valid=every_pixel, row=options.rows_taken)
 
 
-def pad_picture(picture: torch.Tensor, padding: str) -> tuple[torch.Tensor, tuple[int, int]]:
+def pad_picture(image: torch.Tensor, padding: str) -> tuple[torch.Tensor, tuple[int, int]]:
     """Pad (B, 3, H, W) evenly on both sides to a multiple of 8 (``edge``) or 16 (``published``).
 
     Returns:
-        The padded picture, and how many rows and columns were added before the first.
+        The padded image, and how many rows and columns were added before the first.
     """
     multiple = _PAD_MULTIPLE[padding]
-    height, width = (-size % multiple for size in picture.shape[-2:])
+    height, width = (-size % multiple for size in image.shape[-2:])
     top, left = height // 2, width // 2
     sides = (left, width - left, top, height - top)
-    padded = F.pad(picture, sides, mode="replicate") if padding == "edge" else F.pad(picture, sides)
+    padded = F.pad(image, sides, mode="replicate") if padding == "edge" else F.pad(image, sides)
     return padded, (top, left)
 
 

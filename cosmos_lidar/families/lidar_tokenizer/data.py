@@ -27,8 +27,8 @@ class TokenizerData:
     Attributes:
         train: Energon's savable loader, endless.
         val: loader of the validation split, the same batches each time it is gone through.
-        picture: how the ranges of this dataset became pictures.
-        size: (height, width) of training pictures.
+        picture: how the ranges of this dataset became images.
+        size: (height, width) of training images.
     """
 
     train: Any

@@ -27,14 +27,14 @@ from cosmos_lidar.metrics.bootstrap import Interval, bootstrap_over_clips
 
 
 class Identity(nn.Module):
-    """Baseline that gives the picture back: what remains is the error of merging, clipping and normalizing alone."""
+    """Baseline that gives the image back: what remains is the error of merging, clipping and normalizing alone."""
 
     def encode(self, picture: torch.Tensor) -> torch.Tensor:
-        """Return the picture."""
+        """Return the image."""
         return picture
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the picture."""
+        """Return the image."""
         return latents
 
 
@@ -51,7 +51,7 @@ class Resize(nn.Module):
 
 
 class MeanPicture(nn.Module):
-    """Baseline that decodes the same picture for every frame: what remains when nothing is known about a frame.
+    """Baseline that decodes the same image for every frame: what remains when nothing is known about a frame.
 
     Args:
         picture: (1, 3, H, W), padded as the frames will be.
@@ -64,7 +64,7 @@ class MeanPicture(nn.Module):
 
     @classmethod
     def of(cls, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> MeanPicture:
-        """Average the pictures of all frames; "no return" counts as the nearest range, as in the pictures."""
+        """Average the images of all frames; "no return" counts as the nearest range, as in the images."""
         total, count = torch.zeros(()), 0
         for clip in clips:
             for number in range(count_frames(clip, max_frames)):

@@ -1,4 +1,4 @@
-"""The histogram of range errors as a picture, drawn without a plotting library."""
+"""The histogram of range errors as an image, drawn without a plotting library."""
 
 from __future__ import annotations
 

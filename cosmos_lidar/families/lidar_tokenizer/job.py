@@ -35,7 +35,7 @@ def make_job(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) -> 
 def make_dry_model(run: LidarTokenizerTrainConfig) -> LidarTokenizerModel:
     """Return the model with random weights on the current default device; the data is not looked at.
 
-    Pictures are as high as those of the data's sensor, or 512, as of every built-in sensor, where that is not known.
+    Images are as high as those of the data's sensor, or 512, as of every built-in sensor, where that is not known.
     """
     from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
 

@@ -26,17 +26,17 @@ from cosmos_lidar.training.validation import pooled_means
 
 
 class LidarTokenizerModel(TrainedModel):
-    """Train ``network`` to reproduce pictures of range maps.
+    """Train ``network`` to reproduce images of range maps.
 
     Args:
         run: the resolved configuration.
         network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
         folder: of the run.
-        perceptual: module (reconstruction, picture, mask) -> per-picture distance; None when its weight is 0.
-        picture: how ranges became pictures, to report errors in meters.
-        size: (height, width) of training pictures.
+        perceptual: module (reconstruction, image, mask) -> per-picture distance; None when its weight is 0.
+        picture: how ranges became images, to report errors in meters.
+        size: (height, width) of training images.
 
-    A network of video takes sequences (B, 3, T, H, W); losses and metrics are those of their frames as pictures.
+    A network of video takes sequences (B, 3, T, H, W); losses and metrics are those of their frames as images.
     """
 
     columns = ("loss", "color", "perceptual")
@@ -105,7 +105,7 @@ class LidarTokenizerModel(TrainedModel):
         return ExampleBatch(count, images=torch.zeros(count, 3, *self._shape), valid=valid)
 
     def items_per_sample(self) -> int:
-        """Return the latent positions of a training picture or sequence."""
+        """Return the latent positions of a training image or sequence."""
         shape, frames = self.network.config, self.run.data.sequence
         time = 1 + (frames - 1) // shape.temporal_compression if frames > 1 else 1
         return time * self.size[0] * self.size[1] // shape.spatial_compression**2
@@ -135,7 +135,7 @@ class LidarTokenizerModel(TrainedModel):
         return (frames, *self.size) if frames > 1 else self.size
 
     def _metres(self, picture: torch.Tensor) -> torch.Tensor:
-        """Return (B, rows, columns) meters of (B, 3, H, W) pictures: mean of channels, one row of each group."""
+        """Return (B, rows, columns) meters of (B, 3, H, W) images: mean of channels, one row of each group."""
         ranges = denormalise(picture.clamp(-1.0, 1.0).mean(dim=1), self.picture)
         return ranges[:, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
 
@@ -144,5 +144,5 @@ class LidarTokenizerModel(TrainedModel):
 
 
 def as_pictures(x: torch.Tensor) -> torch.Tensor:
-    """Return sequences (B, C, T, H, W) as pictures (B T, C, H, W); pictures as they are."""
+    """Return sequences (B, C, T, H, W) as images (B T, C, H, W); images as they are."""
     return fold_frames(x) if x.ndim == 5 else x

@@ -1,4 +1,4 @@
-"""The files that ``autoencode`` leaves behind for one clip: videos, pictures, point clouds, metrics."""
+"""The files that ``autoencode`` leaves behind for one clip: videos, images, point clouds, metrics."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class ClipScore:
         self.pixels += other.pixels
 
     def psnr_db(self) -> float:
-        """Return the peak signal-to-noise ratio of the range pictures; infinite when nothing differs."""
+        """Return the peak signal-to-noise ratio of the range images; infinite when nothing differs."""
         if not self.pixels:
             return math.nan
         return 10.0 * math.log10(self.pixels / self.squared) if self.squared else math.inf
@@ -120,13 +120,13 @@ def describe_protocol(
 
     Two results may be compared when their hashes are equal.
     """
-    picture = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "format")}
+    image = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "format")}
     document: dict[str, Any] = {
         "sensor": {"name": sensor.name, "shape": list(sensor.shape)},
         "picture": {
             "merge_columns": options.format.pair_columns,
             "repeat_rows": options.format.repeat_rows,
-            **picture,
+            **image,
         },
         "tokenizer_dtype": dtype,
         "max_frames": max_frames,

@@ -1,4 +1,4 @@
-"""The canvas that a lidar range map and camera pictures share: one slot of time for each, lidar first."""
+"""The canvas that a lidar range map and camera images share: one slot of time for each, lidar first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CanvasLayout:
 
     Attributes:
         lidar: (rows, columns) of the latent range map.
-        image: (rows, columns) of the latents of a picture.
+        image: (rows, columns) of the latents of an image.
         views: cameras.
     """
 
@@ -41,7 +41,7 @@ class CanvasLayout:
 
         Args:
             lidar: (B, C, rows, columns) latents of range maps.
-            images: (B, views, C, rows, columns) latents of pictures.
+            images: (B, views, C, rows, columns) latents of images.
 
         Raises:
             DataError: latents of other sizes than the layout has.
@@ -49,7 +49,7 @@ class CanvasLayout:
         channels = lidar.shape[1]
         wanted = (*self.lidar,), (self.views, channels, *self.image)
         if lidar.shape[2:] != wanted[0] or images.shape[1:] != wanted[1] or len(lidar) != len(images):
-            found = f"latents of lidar {tuple(lidar.shape)} and of pictures {tuple(images.shape)}"
+            found = f"latents of lidar {tuple(lidar.shape)} and of images {tuple(images.shape)}"
             raise DataError(found, wanted=f"(B, {channels}, {self.lidar}) and (B, {wanted[1]})")
         canvas = lidar.new_zeros(len(lidar), channels, 1 + self.views, *self.size)
         canvas[:, :, 0, : self.lidar[0], : self.lidar[1]] = lidar
@@ -77,7 +77,7 @@ class CanvasLayout:
         return tokens.flatten().nonzero()[:, 0]
 
     def given(self, canvas: Tensor) -> Tensor:
-        """Return (1, 1, 1 + views, 1, 1): 1 where latents are given (pictures), 0 where they are made (lidar)."""
+        """Return (1, 1, 1 + views, 1, 1): 1 where latents are given (images), 0 where they are made (lidar)."""
         mask = canvas.new_ones(1, 1, 1 + self.views, 1, 1)
         mask[:, :, 0] = 0.0
         return mask

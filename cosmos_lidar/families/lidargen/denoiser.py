@@ -120,18 +120,18 @@ def sample_lidar(
     rays: Tensor | None = None,
     condition_sigma: float | None = None,
 ) -> Tensor:
-    """Return latents (B, C, rows, columns) of range maps that fit the pictures.
+    """Return latents (B, C, rows, columns) of range maps that fit the images.
 
     A sample depends on its own seed alone: not on the others of the batch, and the same seed gives the same sample
     (published: new noise of the condition is drawn at each evaluation).
 
     Args:
         denoiser: the trained network.
-        images: (B, views, C, rows, columns) latents of the pictures, normalized.
+        images: (B, views, C, rows, columns) latents of the images, normalized.
         sampler: (x0 of (x, sigma), unit-variance noise) -> sample, such as ``exponential_multistep``.
         seeds: one for each sample.
         rays: (B, 1 + views, rows, columns of tokens, 6), for a network of rays.
-        condition_sigma: noise level of the pictures; None draws it, as in training and as published.
+        condition_sigma: noise level of the images; None draws it, as in training and as published.
     """
     layout, device = denoiser.layout, images.device
     count, channels = len(images), images.shape[2]

@@ -1,4 +1,4 @@
-"""Range maps and the pictures taken with them as latents on one canvas, for camera-to-lidar diffusion."""
+"""Range maps and the images taken with them as latents on one canvas, for camera-to-lidar diffusion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FrameEncoder(FrameViews):
 
     Attributes:
         lidar: latent space of range maps; its compression is ``lidar_step``.
-        image: latent space of pictures; its compression is ``image_step``.
+        image: latent space of images; its compression is ``image_step``.
     """
 
     lidar: LatentSpace
@@ -40,14 +40,14 @@ class FrameEncoder(FrameViews):
             mirrored: of the frame as a mirror shows it; its rays are those of :meth:`rays` mirrored, too.
 
         Raises:
-            DataError: a camera is not there, or has no picture near enough in time.
+            DataError: a camera is not there, or has no image near enough in time.
         """
-        pictures, lidar = self.pictures(clip, index), lidar_picture(clip, index, self.lidar_step)
+        images, lidar = self.pictures(clip, index), lidar_picture(clip, index, self.lidar_step)
         if mirrored:
-            pictures, lidar = pictures.flip(-1), lidar.flip(-1)
-        return self.layout(clip.sensor).place(self.lidar.encode(lidar), self.image.encode(pictures)[None])[0]
+            images, lidar = images.flip(-1), lidar.flip(-1)
+        return self.layout(clip.sensor).place(self.lidar.encode(lidar), self.image.encode(images)[None])[0]
 
 
 def restore_ranges(picture: Tensor, format: RangeMapFormat, near_m: float = 1.5, far_m: float = 10.0) -> np.ndarray:
-    """Return (rows, columns) meters of a decoded picture (3, H, W); 0 within the published margins of the limits."""
+    """Return (rows, columns) meters of a decoded image (3, H, W); 0 within the published margins of the limits."""
     return restore_range_map(picture.numpy(), format, near_m=near_m, far_m=far_m)

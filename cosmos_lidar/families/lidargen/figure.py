@@ -1,4 +1,4 @@
-"""One picture of a generated sweep: points on the views, range maps, and clouds in three dimensions."""
+"""One image of a generated sweep: points on the views, range maps, and clouds in three dimensions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAP_ROWS, _MAP_COLUMNS = 256, 1792  # the shape in which a map is shown, as pub
 
 @dataclass(frozen=True)
 class SeenView:
-    """A picture and where points are in it.
+    """An image and where points are in it.
 
     Attributes:
         name: of the camera.
@@ -51,7 +51,7 @@ def three_rows(
     """Return (H, W, 3) uint8: the views with the points drawn on them, the range maps, both clouds from behind.
 
     Args:
-        views: pictures, with the generated points in them.
+        views: images, with the generated points in them.
         made_m: (rows, columns) generated range map, meters, 0 = no return.
         made_points: (N, 3) generated points.
         recorded_m: (rows, columns) recorded range map, drawn above the generated one.
@@ -68,7 +68,7 @@ def three_rows(
 
 
 def overlay(view: SeenView) -> np.ndarray:
-    """Return the picture (H, W, 3) uint8 with a dot for each point, colored by height; near ones hide far ones."""
+    """Return the image (H, W, 3) uint8 with a dot for each point, colored by height; near ones hide far ones."""
     out = to_uint8(view.picture) // 2
     size = max(round(out.shape[1] / 400), 1)
     order = np.argsort(-view.distance_m, kind="stable")
@@ -83,7 +83,7 @@ def overlay(view: SeenView) -> np.ndarray:
 
 
 def scaled(picture: np.ndarray, width: int) -> np.ndarray:
-    """Return a picture resized to a width, its shape kept."""
+    """Return an image resized to a width, its shape kept."""
     from PIL import Image
 
     height = max(round(picture.shape[0] * width / picture.shape[1]), 1)

@@ -133,7 +133,7 @@ def open_denoiser(
 
 @dataclass(frozen=True)
 class LidarGenerator:
-    """Pictures in, range maps out.
+    """Images in, range maps out.
 
     Attributes:
         denoiser: the trained network.

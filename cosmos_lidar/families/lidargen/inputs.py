@@ -1,4 +1,4 @@
-"""What lidar is to be generated for: frames of recordings, or a few pictures with a calibration."""
+"""What lidar is to be generated for: frames of recordings, or a few images with a calibration."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Frame:
     """One sweep to generate; nothing is read before it is asked for.
 
     Attributes:
-        clip_id: the drive that it belongs to; empty for pictures without a recording.
+        clip_id: the drive that it belongs to; empty for images without a recording.
         name: of its files.
         pictures: -> (views, 3, H, W) in [-1, 1].
         rays: -> (1 + views, rows, columns, 6), or None where calibration is missing.
         recorded: -> (rows, columns) meters of the recorded sweep, cut as the network's are; None without a recording.
-        views: points -> the pictures, with where the points are in them; empty without calibration.
+        views: points -> the images, with where the points are in them; empty without calibration.
     """
 
     clip_id: str
@@ -82,10 +82,10 @@ def _recorded_frame(clip: Clip, index: int, encoder: FrameEncoder, generator: Li
 
 
 def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: LidarGenerator) -> Frame:
-    """Return the frame of pictures in files.
+    """Return the frame of images in files.
 
     Args:
-        files: pictures (or videos, of which the first picture is taken), in the order of the views.
+        files: images (or videos, of which the first image is taken), in the order of the views.
         rig_file: their cameras, in the same order; None leaves out the overlays, and does for networks without rays.
         generator: what they are for.
 
@@ -97,7 +97,7 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
     if generator.wants_rays and not rig:
         raise UserError("this network looks along rays: give the cameras' calibration, --calibration rig.yaml")
     if rig and len(rig) != len(files):
-        raise DataError(f"{len(rig)} cameras for {len(files)} pictures", file=rig_file, wanted="one for each picture")
+        raise DataError(f"{len(rig)} cameras for {len(files)} images", file=rig_file, wanted="one for each image")
     pictures = [_first_picture(file) for file in files]
     size = generator.image_size
     for file, picture, camera in zip(files, pictures, rig, strict=False):
@@ -123,7 +123,7 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
 
 
 def seen_view(name: str, picture: np.ndarray, points: np.ndarray, placed: InPicture) -> SeenView:
-    """Return a picture with the points that the camera sees."""
+    """Return an image with the points that the camera sees."""
     shown = points[placed.visible]
     return SeenView(name, picture, placed.uv[placed.visible], shown[:, 2], np.linalg.norm(shown, axis=1))
 
@@ -133,12 +133,12 @@ def _first_picture(file: Path) -> np.ndarray:
 
     block = next(iter(open_footage(file).blocks()), None)
     if block is None or not len(block):
-        raise DataError("no picture", file=file, wanted="a picture or a video")
+        raise DataError("no image", file=file, wanted="an image or a video")
     return block[0]
 
 
 def _expect_same_shape(file: Path, picture: np.ndarray, camera: MountedCamera) -> None:
     if picture.shape[:2] != (camera.model.height, camera.model.width):
-        found = f"a picture of {picture.shape[1]} x {picture.shape[0]}"
+        found = f"an image of {picture.shape[1]} x {picture.shape[0]}"
         wanted = f"{camera.model.width} x {camera.model.height}, as camera {camera.name} of the calibration says"
         raise DataError(found, file=file, wanted=wanted)

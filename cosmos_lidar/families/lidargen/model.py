@@ -1,4 +1,4 @@
-"""Camera-to-lidar diffusion as a NeMo model: the range map's slot is denoised, the pictures' slots are given."""
+"""Camera-to-lidar diffusion as a NeMo model: the range map's slot is denoised, the images' slots are given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cosmos_lidar.training.batches import ExampleBatch
 
 
 class LidarGenModel(DitModel):
-    """Train ``network`` to give back the latents of range maps from their noisy versions and from pictures.
+    """Train ``network`` to give back the latents of range maps from their noisy versions and from images.
 
     Args:
         run: the resolved configuration.

@@ -50,7 +50,7 @@ class FrameLatents:
         return self.lidar.network.config.spatial_compression
 
     def __call__(self, batch: ViewsBatch, device: torch.device) -> LatentBatch:
-        """Return the batch with latents in place of pictures; the tokenizers compute on ``device``.
+        """Return the batch with latents in place of images; the tokenizers compute on ``device``.
 
         Raises:
             UserError: frames that do not fit the canvas.
@@ -81,16 +81,16 @@ class FrameLatents:
         key = latent_key(batch.content[number], self._weights, means=self._means)
         return self.cache.get_or_make(key, make)[_CANVAS]
 
-    def _encode(self, lidar: Tensor, pictures: Tensor) -> Tensor:
+    def _encode(self, lidar: Tensor, images: Tensor) -> Tensor:
         step = self.image.network.config.spatial_compression
         sizes = (
             tuple(side // self.lidar_step for side in lidar.shape[-2:]),
-            tuple(side // step for side in pictures.shape[-2:]),
+            tuple(side // step for side in images.shape[-2:]),
         )
-        if (*sizes, len(pictures)) != (self.layout.lidar, self.layout.image, self.layout.views):
-            found = f"range maps of {sizes[0]} latents and {len(pictures)} pictures of {sizes[1]}"
+        if (*sizes, len(images)) != (self.layout.lidar, self.layout.image, self.layout.views):
+            found = f"range maps of {sizes[0]} latents and {len(images)} images of {sizes[1]}"
             raise UserError(f"{found}: model.canvas says {self.layout}")
-        z = self.layout.place(self.lidar.encode(lidar[None]), self.image.encode(pictures)[None])[0]
+        z = self.layout.place(self.lidar.encode(lidar[None]), self.image.encode(images)[None])[0]
         return z.half()
 
 

@@ -37,11 +37,11 @@ def write_sweep(folder: Path, frame: Frame, made_m: np.ndarray, points: np.ndarr
 def write_picture(
     folder: Path, frame: Frame, generator: LidarGenerator, made_m: np.ndarray, points: np.ndarray
 ) -> None:
-    """Write the picture of three rows: views with the points in them, range maps, clouds."""
+    """Write the image of three rows: views with the points in them, range maps, clouds."""
     recorded_m = frame.recorded() if frame.recorded else None
     recorded_points = None if recorded_m is None else generator.points(recorded_m)
-    picture = three_rows(frame.views(points), made_m, points, recorded_m, recorded_points)
-    write_png(folder / f"{frame.name}.png", picture)
+    image = three_rows(frame.views(points), made_m, points, recorded_m, recorded_points)
+    write_png(folder / f"{frame.name}.png", image)
 
 
 def compare(folder: Path, frames: Sequence[Frame], generator: LidarGenerator) -> list[Measurement]:
@@ -82,11 +82,11 @@ def write_page(
             panels.insert(0, Cloud("Recorded", generator.points(frame.recorded())))
         clouds.append(CloudFrame(frame.name, panels))
     report.heading("Point clouds").point_clouds(clouds, "Both panels share one camera." if measurements else "")
-    pictures = [folder / f"{frame.name}.png" for frame in shown]
-    if any(picture.is_file() for picture in pictures):
-        report.heading("Pictures")
-    for frame, picture in zip(shown, pictures, strict=True):
-        if picture.is_file():
+    images = [folder / f"{frame.name}.png" for frame in shown]
+    if any(image.is_file() for image in images):
+        report.heading("Images")
+    for frame, image in zip(shown, images, strict=True):
+        if image.is_file():
             caption = f"{frame.name}: generated points in the views, range maps, clouds"
-            report.picture(np.asarray(Image.open(picture).convert("RGB")), caption)
+            report.picture(np.asarray(Image.open(image).convert("RGB")), caption)
     return report.write(folder / REPORT)

@@ -24,13 +24,13 @@ _QUALITY = 95
 def write_views(
     clips: Sequence[Clip], views: FrameViews, folder: Path, options: PrepareOptions, every: int = 1
 ) -> dict[str, int]:
-    """Write frames, each with the pictures nearest in time; returns samples per split.
+    """Write frames, each with the images nearest in time; returns samples per split.
 
     Args:
         clips: drives of one kind of lidar, with cameras.
-        views: which pictures, and how they are scaled and cut.
+        views: which images, and how they are scaled and cut.
         folder: where to; empty or not there.
-        options: shares of the splits, samples per shard, seed, budget for frames without pictures near enough.
+        options: shares of the splits, samples per shard, seed, budget for frames without images near enough.
         every: take every n-th frame.
 
     Raises:
@@ -52,15 +52,15 @@ def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
     """Return the parts of a frame's sample.
 
     Raises:
-        DataError: a camera is not there, or has no picture near enough in time; a range map that cannot be stored.
+        DataError: a camera is not there, or has no image near enough in time; a range map that cannot be stored.
     """
     range_m, step = clip.range_map(index), clip.sensor.range_step_m
     try:
         parts = {RANGES: encode_ranges(np.where(range_m > 65535 * step, 0, range_m).astype(np.float32)[None], step)}
     except DataError as error:
         raise DataError(error.problem, file=clip.source, clip=clip.clip_id, wanted=error.wanted) from error
-    for name, picture in zip(views.cameras, views.pictures(clip, index), strict=True):
-        rows = (picture.permute(1, 2, 0).numpy() * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
+    for name, image in zip(views.cameras, views.pictures(clip, index), strict=True):
+        rows = (image.permute(1, 2, 0).numpy() * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
         parts[f"{name}{PICTURE}"] = _jpeg(rows)
     rays = views.rays(clip, index)
     if rays is not None:
@@ -68,9 +68,9 @@ def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
     return parts
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
+def _jpeg(image: np.ndarray) -> bytes:
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+    Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()

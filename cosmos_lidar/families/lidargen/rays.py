@@ -33,8 +33,8 @@ def canvas_rays(
         cameras: in the order of the slots.
         sensor: the lidar; its place on the vehicle, where known, gives the axes.
         layout: of the canvas.
-        image_size: (height, width) that pictures are scaled and cut to.
-        steps: pixels that one latent stands for: of a range map, of a picture.
+        image_size: (height, width) that images are scaled and cut to.
+        steps: pixels that one latent stands for: of a range map, of an image.
         mirrored: of the frame as a mirror shows it; the lidar's place on the vehicle stays as it is.
     """
     merged = sensor.columns // sensor.format.pair_columns
@@ -49,7 +49,7 @@ def place_rays(lidar: np.ndarray, images: list[np.ndarray], layout: CanvasLayout
 
     Args:
         lidar: (rows, columns, 6) of the tokens of the range map.
-        images: the same of each picture.
+        images: the same of each image.
         layout: of the canvas.
         patch: latents of a token, along rows and columns.
     """
@@ -84,12 +84,12 @@ def camera_rays(
     image_size: tuple[int, int],
     token_px: int,
 ) -> np.ndarray:
-    """Return (rows, columns, 6) of the tokens of a picture that was scaled to cover ``image_size`` and cut to it.
+    """Return (rows, columns, 6) of the tokens of an image that was scaled to cover ``image_size`` and cut to it.
 
     Args:
-        model: lens of the picture as it was taken.
+        model: lens of the image as it was taken.
         lidar_SE3_camera: (4, 4).
-        image_size: (height, width) of the cut picture.
+        image_size: (height, width) of the cut image.
         token_px: pixels of a token.
     """
     height, width = image_size
@@ -102,7 +102,7 @@ def camera_rays(
     pixels = np.stack(np.meshgrid(u * model.width / covering[1] - 0.5, v * model.height / covering[0] - 0.5), -1)
     directions = model.unproject(pixels) @ lidar_SE3_camera[:3, :3].T
     if not np.isfinite(directions).all():
-        raise DataError(f"{model} cannot tell where its pixels look", wanted="a lens that sees its whole picture")
+        raise DataError(f"{model} cannot tell where its pixels look", wanted="a lens that sees its whole image")
     origin = np.broadcast_to(lidar_SE3_camera[:3, 3], directions.shape)
     return np.concatenate([origin, directions], axis=-1).astype(np.float32)
 
@@ -110,8 +110,8 @@ def camera_rays(
 def mirror_rays(rays: np.ndarray, sensor: Sensor, layout: CanvasLayout, patch: int = 2) -> np.ndarray:
     """Return the rays (1 + views, rows, columns, 6) of a frame as a mirror shows it.
 
-    The mirror stands upright in the middle of the range map, so that the map and the pictures are turned about from
-    left to right; pictures are in their slots as before. Rays are in lidar axes.
+    The mirror stands upright in the middle of the range map, so that the map and the images are turned about from
+    left to right; images are in their slots as before. Rays are in lidar axes.
 
     Args:
         rays: of the frame as it is.

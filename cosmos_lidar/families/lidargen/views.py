@@ -1,4 +1,4 @@
-"""The pictures that were taken with a sweep, found by their time, as a network sees them; the rays of its tokens."""
+"""The images that were taken with a sweep, found by their time, as a network sees them; the rays of its tokens."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from cosmos_lidar.sensors.sensor import Sensor
 
 @dataclass(frozen=True, kw_only=True)
 class FrameViews:
-    """Which pictures belong to a frame, and how they are laid out with its range map.
+    """Which images belong to a frame, and how they are laid out with its range map.
 
     Attributes:
         cameras: names, in the order of the slots.
-        image_size: (height, width) that pictures are scaled and cut to.
-        tolerance_s: how far a picture may be from the middle of the sweep.
+        image_size: (height, width) that images are scaled and cut to.
+        tolerance_s: how far an image may be from the middle of the sweep.
         lidar_step: pixels of a range map, along rows and columns, that one latent stands for.
-        image_step: the same of a picture.
+        image_step: the same of an image.
     """
 
     cameras: tuple[str, ...]
@@ -37,17 +37,17 @@ class FrameViews:
     image_step: int = 8
 
     def layout(self, sensor: Sensor) -> CanvasLayout:
-        """Return the canvas of a sensor's range maps and these pictures."""
+        """Return the canvas of a sensor's range maps and these images."""
         width = cut_columns(sensor.format, sensor.columns // sensor.format.pair_columns, self.lidar_step)
         size = (self.image_size[0] // self.image_step, self.image_size[1] // self.image_step)
         rows = sensor.rows * sensor.format.repeat_rows // self.lidar_step
         return CanvasLayout((rows, width // self.lidar_step), size, len(self.cameras))
 
     def pictures(self, clip: Clip, index: int) -> Tensor:
-        """Return the pictures (views, 3, H, W) in [-1, 1] that are nearest to the middle of a sweep.
+        """Return the images (views, 3, H, W) in [-1, 1] that are nearest to the middle of a sweep.
 
         Raises:
-            DataError: a camera is not there, or has no picture near enough in time.
+            DataError: a camera is not there, or has no image near enough in time.
         """
         chosen = [self.nearest(clip, name, index) for name in self.cameras]
         return torch.cat([fit_picture(stream.read(number), self.image_size) for stream, number in chosen])
@@ -63,7 +63,7 @@ class FrameViews:
             mirrored: of the frame as a mirror shows it; the lidar's place on the vehicle stays as it is.
 
         Raises:
-            DataError: a camera is not there, or has no picture near enough in time.
+            DataError: a camera is not there, or has no image near enough in time.
         """
         rig = self.rig(clip, index)
         if rig is None:
@@ -72,12 +72,12 @@ class FrameViews:
         return canvas_rays(rig, clip.sensor, self.layout(clip.sensor), self.image_size, steps, mirrored)
 
     def rig(self, clip: Clip, index: int) -> list[MountedCamera] | None:
-        """Return the cameras as they took the pictures of a frame, in the axes of the lidar in mid-sweep.
+        """Return the cameras as they took the images of a frame, in the axes of the lidar in mid-sweep.
 
         None where a camera has no lens, or no place on the car.
 
         Raises:
-            DataError: a camera is not there, or has no picture near enough in time.
+            DataError: a camera is not there, or has no image near enough in time.
         """
         chosen = [self.nearest(clip, name, index) for name in self.cameras]
         for stream, _ in chosen:
@@ -90,10 +90,10 @@ class FrameViews:
         ]
 
     def nearest(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:
-        """Return a camera, and which of its pictures is nearest to the middle of a sweep.
+        """Return a camera, and which of its images is nearest to the middle of a sweep.
 
         Raises:
-            DataError: the camera is not there, or has no picture near enough in time.
+            DataError: the camera is not there, or has no image near enough in time.
         """
         stream = clip.cameras.get(name)
         if stream is None:
@@ -102,7 +102,7 @@ class FrameViews:
         middle_us = float(clip.timestamps_us[index].mean())
         gaps_s = np.abs(stream.timestamps_us - middle_us) / 1e6
         if not len(gaps_s) or gaps_s.min() > self.tolerance_s:
-            nearest = f"nearest of {len(gaps_s)} pictures {gaps_s.min():.3f} s away" if len(gaps_s) else "no picture"
+            nearest = f"nearest of {len(gaps_s)} images {gaps_s.min():.3f} s away" if len(gaps_s) else "no image"
             raise DataError(
                 f"camera {stream.name}: {nearest}", file=clip.source, clip=clip.clip_id,
                 key=f"frame {clip.frame_ids[index]}", wanted=f"at most {self.tolerance_s:g} s (--tolerance)",
@@ -111,16 +111,16 @@ class FrameViews:
 
 
 def lidar_picture(clip: Clip, index: int, step: int) -> Tensor:
-    """Return the picture (1, 3, H, W) in [-1, 1] of a range map, cut in the middle."""
+    """Return the image (1, 3, H, W) in [-1, 1] of a range map, cut in the middle."""
     return cut_picture(clip.range_map(index), clip.sensor.format, step)
 
 
-def fit_picture(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+def fit_picture(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return (1, 3, H, W) in [-1, 1]: scaled to cover ``size`` (bilinear, antialiased), cut in the middle.
 
-    A picture of 1080 x 1920 becomes 720 x 1280 and is cut to 704 x 1280, as published.
+    An image of 1080 x 1920 becomes 720 x 1280 and is cut to 704 x 1280, as published.
     """
-    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255.0
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255.0
     scale = max(size[0] / x.shape[2], size[1] / x.shape[3])
     covering = tuple(max(round(side * scale), least) for side, least in zip(x.shape[2:], size, strict=True))
     x = nn.functional.interpolate(x, size=covering, mode="bilinear", antialias=True)

@@ -1,4 +1,4 @@
-"""Pictures and videos of any length and size to latents and back, in memory that does not grow with the length.
+"""Images and videos of any length and size to latents and back, in memory that does not grow with the length.
 
 Numbers are those of the published inference: uint8 / 255 * 2 - 1 on the way in, floor(255 x + 0.5) on the way out. What
 differs: time is streamed exactly instead of cut into independent windows, sizes are filled up by repeating edges
@@ -31,9 +31,9 @@ class EncodedVideo:
     Attributes:
         latents: (C, t, h, w) of a continuous tokenizer, on the CPU; else None.
         indices: (t, h, w) int32 of a discrete one; else None.
-        frames: pictures of the video.
-        height: of its pictures.
-        width: of its pictures.
+        frames: images of the video.
+        height: of its images.
+        width: of its images.
         crop: first frame, row and column, and those past the last, of the video within what the latents decode to.
     """
 
@@ -46,14 +46,14 @@ class EncodedVideo:
 
 
 class VideoCodec:
-    """Encodes and decodes with one network, pictures (CI, DI) or videos (CV, DV).
+    """Encodes and decodes with one network, images (CI, DI) or videos (CV, DV).
 
     Args:
         network: the tokenizer; it is moved, and put into evaluation.
         device: to compute on.
         dtype: of the computation.
         chunk: latent frames that are worked on at once; more are faster on a GPU, and need more memory.
-        tile: side of the squares, in pixels, that larger pictures are divided into; None for whole pictures.
+        tile: side of the squares, in pixels, that larger images are divided into; None for whole images.
         window: latent frames that attention over time looks back on; None for all, which is exact.
 
     Raises:
@@ -110,10 +110,10 @@ class VideoCodec:
         return EncodedVideo(latents, indices, count, height, width, crop)
 
     def decode(self, encoded: EncodedVideo) -> Iterator[np.ndarray]:
-        """Yield the video in blocks (t, H, W, 3) uint8, together ``encoded.frames`` pictures.
+        """Yield the video in blocks (t, H, W, 3) uint8, together ``encoded.frames`` images.
 
         Raises:
-            DataError: latents of another network, indices out of range, or a crop that reaches beyond the pictures.
+            DataError: latents of another network, indices out of range, or a crop that reaches beyond the images.
         """
         latents = self._codes(encoded)
         self._expect_crop_within(encoded.crop, latents)
@@ -122,9 +122,9 @@ class VideoCodec:
         first, top, left, last, bottom, right = encoded.crop
         begin = 0
         for part in latents.split(self.chunk, dim=1):
-            pictures = to_uint8(self._decode_chunk(part, grid, decoders))
-            wanted = pictures[max(first - begin, 0) : max(last - begin, 0), top:bottom, left:right]
-            begin += len(pictures)
+            images = to_uint8(self._decode_chunk(part, grid, decoders))
+            wanted = images[max(first - begin, 0) : max(last - begin, 0), top:bottom, left:right]
+            begin += len(images)
             if len(wanted):
                 yield wanted
 
@@ -180,7 +180,7 @@ class VideoCodec:
         return made[0].cpu() if isinstance(made, tuple) else made.transpose(0, 1).cpu()
 
     def _filled(self, block: np.ndarray, grid: _Grid, begun: bool) -> np.ndarray:
-        """Repeat edges until pictures fill latents, and the last frame until time does."""
+        """Repeat edges until images fill latents, and the last frame until time does."""
         height, width = block.shape[1:3]
         down, right = grid.rows * self.step - height, grid.columns * self.step - width
         missing = -(len(block) - (0 if begun else 1)) % self.frames_per_latent if self.temporal else 0
@@ -202,7 +202,7 @@ class VideoCodec:
 
     @torch.inference_mode()
     def _decode_chunk(self, z: Tensor, grid: _Grid, decoders: list[StreamingDecoder | None]) -> Tensor:
-        """Map (C, t, h, w) to pictures (3, T, h c, w c) on the CPU; tiles fade into each other."""
+        """Map (C, t, h, w) to images (3, T, h c, w c) on the CPU; tiles fade into each other."""
         total = weights = None
         for (rows, columns), decoder in zip(grid.tiles, decoders, strict=True):
             cut = z[..., rows.start : rows.stop, columns.start : columns.stop].to(self.device, self.dtype)
@@ -225,7 +225,7 @@ class VideoCodec:
 
 
 class _Grid:
-    """The tiles of a picture of ``rows`` x ``columns`` latents."""
+    """The tiles of an image of ``rows`` x ``columns`` latents."""
 
     def __init__(self, rows: int, columns: int, tile: int | None) -> None:
         self.rows, self.columns = rows, columns
@@ -257,9 +257,9 @@ def from_uint8(frames: np.ndarray, dtype: torch.dtype) -> Tensor:
     return (x.float() / 255.0 * 2.0 - 1.0).to(dtype)
 
 
-def to_uint8(pictures: Tensor) -> np.ndarray:
+def to_uint8(images: Tensor) -> np.ndarray:
     """Return (T, H, W, 3) uint8 of (3, T, H, W): floor(255 (x + 1) / 2 + 0.5), clamped."""
-    x = ((pictures.float() + 1.0) / 2.0).clamp(0.0, 1.0)
+    x = ((images.float() + 1.0) / 2.0).clamp(0.0, 1.0)
     return (x * 255.0 + 0.5).floor().to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
 
 
@@ -268,7 +268,7 @@ def _checked(frames: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for block in [frames] if isinstance(frames, np.ndarray) else frames:
         if block.dtype != np.uint8:
             raise DataError(f"frames of type {block.dtype}", wanted="uint8, 0 to 255")
-        lone = block.ndim == 3 and block.shape[2] in (3, 4)  # one picture, or many gray ones 3 pixels wide: hardly
+        lone = block.ndim == 3 and block.shape[2] in (3, 4)  # one image, or many gray ones 3 pixels wide: hardly
         block = block[..., None] if block.ndim == 3 and not lone else block
         if block.ndim != 4 or block.shape[3] not in (1, 3, 4):
             raise DataError(f"frames of shape {block.shape}", wanted="(T, H, W, 3) RGB, gray, or RGB with alpha")

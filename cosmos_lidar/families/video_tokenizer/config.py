@@ -189,7 +189,7 @@ def check_sizes(data: VideoDataConfig, shape: TokenizerConfig | VideoTokenizerCo
     """
     time = shape.temporal_compression if isinstance(shape, VideoTokenizerConfig) else None
     if time is None and data.frames != 1:
-        raise UserError(f"data.frames={data.frames}: a tokenizer of single pictures is trained with data.frames=1")
+        raise UserError(f"data.frames={data.frames}: a tokenizer of single images is trained with data.frames=1")
     if time is not None and (data.frames - 1) % time:
         below = (data.frames - 1) // time * time + 1
         wanted = f"one more than a multiple of {time}, such as {below} or {below + time}"

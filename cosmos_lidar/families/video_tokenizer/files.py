@@ -32,7 +32,7 @@ def find_inputs(patterns: Sequence[str]) -> list[Path]:
             files = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
         if not files:
             wanted = f"files ending in {', '.join(known)}"
-            raise DataError("no pictures, videos or latents", file=pattern, wanted=wanted)
+            raise DataError("no images, videos or latents", file=pattern, wanted=wanted)
         found |= dict.fromkeys(files)
     return list(found)
 

@@ -1,4 +1,4 @@
-"""Files of latents: one ``.safetensors`` for each video or picture, with what is needed to decode it."""
+"""Files of latents: one ``.safetensors`` for each video or image, with what is needed to decode it."""
 
 from __future__ import annotations
 

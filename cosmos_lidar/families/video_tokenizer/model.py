@@ -137,19 +137,19 @@ class VideoTokenizerModel(TrainedModel):
         output = self(frames)
         made = output["reconstruction"].float()
         sums = {name: float(value) * len(frames) for name, value in self.losses(made, frames).items()}
-        pictures, reference = fold_frames(made), fold_frames(frames)
+        images, reference = fold_frames(made), fold_frames(frames)
         per_clip = frames.shape[2]
-        sums["psnr"] = float(psnr(pictures, reference).sum()) / per_clip
-        sums["ssim"] = float(ssim(pictures, reference).sum()) / per_clip
+        sums["psnr"] = float(psnr(images, reference).sum()) / per_clip
+        sums["ssim"] = float(ssim(images, reference).sum()) / per_clip
         if self._lpips is not None:
-            sums["lpips"] = float(self._lpips(pictures, reference).sum()) / per_clip
+            sums["lpips"] = float(self._lpips(images, reference).sum()) / per_clip
         usage = None
         if self.discrete:
             codebook = CodebookUsage(self.network.quantizer.codebook_size)
             codebook.add(output["indices"])
             usage = codebook.counts.cpu().numpy()
         if batch_idx == 0 and self.global_rank == 0:
-            self._write_sample(reference[:per_clip], pictures[:per_clip])
+            self._write_sample(reference[:per_clip], images[:per_clip])
         return {"count": len(frames), "sums": sums, "usage": usage}
 
     def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
@@ -172,5 +172,5 @@ class VideoTokenizerModel(TrainedModel):
 
 
 def to_unit_range(frames: Tensor) -> Tensor:
-    """Return uint8 pictures as float32 in [-1, 1]; others as they are."""
+    """Return uint8 images as float32 in [-1, 1]; others as they are."""
     return frames.float().div(127.5).sub(1.0) if frames.dtype == torch.uint8 else frames

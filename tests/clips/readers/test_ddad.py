@@ -191,7 +191,7 @@ def test_the_real_scene(test_data: Path):
         seen = (depth > 0) & (uv > 0).all(1) & (uv < [camera.model.width, camera.model.height]).all(1)
         assert seen.sum() > 3000
         inside += int(seen.sum())
-        # the mounting and the pose of the picture agree but for 9 ms of driving
+        # the mounting and the pose of the image agree but for 9 ms of driving
         mounted = clip.world_SE3_lidar[0, 0] @ camera.lidar_SE3_camera
         assert np.linalg.norm(mounted[:3, 3] - pose[:3, 3]) < 0.2
     assert inside > 0.8 * len(points)

@@ -28,7 +28,7 @@ def row(name: str, matrix: np.ndarray) -> str:
     return f"{name}: " + " ".join(f"{value:.9e}" for value in np.ravel(matrix)) + "\n"
 
 
-def picture(file: Path, size: tuple[int, int] = (100, 80)) -> None:
+def image(file: Path, size: tuple[int, int] = (100, 80)) -> None:
     from PIL import Image
 
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def odometry(root: Path, frames: int = 4, poses: bool = True, step_m: float = 1.
     folder = root / "sequences" / "03"
     for k in range(frames):
         scan(folder / "velodyne" / f"{k:06d}.bin", np.array([[10.0, 1.0, 0.5, 0.25]]))
-        picture(folder / "image_2" / f"{k:06d}.png")
+        image(folder / "image_2" / f"{k:06d}.png")
     (folder / "times.txt").write_text("".join(f"{0.1 * k:e}\n" for k in range(frames)))
     (folder / "calib.txt").write_text(row("P2", P2) + row("Tr", TR))
     if poses:
@@ -91,7 +91,7 @@ def test_odometry_camera(tmp_path):
     camera = clip.cameras["image_2"]
     assert len(camera) == 4
     assert camera.timestamps_us.tolist() == [0, 100_000, 200_000, 300_000]
-    # A point of frame 1 (as published: at the moment of the picture) through P2 and Tr, by hand.
+    # A point of frame 1 (as published: at the moment of the image) through P2 and Tr, by hand.
     point = np.array([10.0, 1.0, 0.5, 1.0])
     wanted = P2 @ np.vstack([TR, [0, 0, 0, 1]]) @ point
     uv, depth = camera.model.project((np.linalg.inv(camera.lidar_SE3_camera) @ point)[None, :3])
@@ -162,7 +162,7 @@ def test_broken_scans(tmp_path):
         DataError, match="795 bytes are no whole number of points.*000000.bin, clip drive.*multiple of 16"
     ):
         clip.read_sweep(0)
-    picture(tmp_path / "p.png")
+    image(tmp_path / "p.png")
     shutil.copy(tmp_path / "p.png", file)
     with pytest.raises(DataError, match="this is a PNG image, not points.*000000.bin, clip drive"):
         clip.read_sweep(0)
@@ -197,7 +197,7 @@ def test_one_scan_is_a_path(tmp_path):
 def test_object_frames_are_clips_of_their_own(tmp_path):
     for k, size in ((0, (100, 80)), (7, (120, 90))):
         scan(tmp_path / "training" / "velodyne" / f"{k:06d}.bin")
-        picture(tmp_path / "training" / "image_2" / f"{k:06d}.png", size)
+        image(tmp_path / "training" / "image_2" / f"{k:06d}.png", size)
         calib = tmp_path / "training" / "calib" / f"{k:06d}.txt"
         calib.parent.mkdir(exist_ok=True)
         calib.write_text(row("P2", P2) + row("R0_rect", np.eye(3)) + row("Tr_velo_to_cam", TR))
@@ -219,7 +219,7 @@ def raw(root: Path, suffix: str = "sync") -> Path:
     for k in range(5):
         if k != 2:
             scan(drive / "velodyne_points" / "data" / f"{k:010d}.bin", np.array([[5.0, 0, 0, 1.0]]))
-        picture(drive / "image_02" / "data" / f"{k:010d}.png")
+        image(drive / "image_02" / "data" / f"{k:010d}.png")
         record = drive / "oxts" / "data" / f"{k:010d}.txt"
         record.parent.mkdir(parents=True, exist_ok=True)
         north = np.degrees(1.0 * k / 6378137.0)

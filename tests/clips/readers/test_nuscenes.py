@@ -29,11 +29,11 @@ def tables(root: Path, sweeps: int = 4, real: Path | None = None, edit=None, ste
             file.write_bytes(real.read_bytes())
         else:  # in the axes of the dataset: 2 m to the right, 10 m ahead
             np.array([[2.0, 10.0, 0.5, 128.0, 7.0]], "<f4").tofile(file)
-    picture = root / "samples/CAM_FRONT/log__CAM_FRONT__1.jpg"
-    picture.parent.mkdir(parents=True)
+    image = root / "samples/CAM_FRONT/log__CAM_FRONT__1.jpg"
+    image.parent.mkdir(parents=True)
     from PIL import Image
 
-    Image.new("RGB", (160, 90)).save(picture)
+    Image.new("RGB", (160, 90)).save(image)
     rows = {
         "scene": [{"token": "sc", "name": "scene-0001"}, {"token": "empty", "name": "scene-0002"}],
         "sample": [{"token": "sa", "scene_token": "sc"}, {"token": "sb", "scene_token": "sc"}],

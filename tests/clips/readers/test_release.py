@@ -237,9 +237,9 @@ def test_cameras_round_trip(make_clip, tmp_path):
     assert read.model == given.model
     assert np.array_equal(read.world_SE3_camera, given.world_SE3_camera)
     for index in (11, 0, 5, 6, 4, 11):  # out of order
-        picture = read.read(index)
-        assert picture.shape == (48, 64, 3)
-        assert np.abs(picture.astype(int) - given.read(index)).max() <= 4
+        image = read.read(index)
+        assert image.shape == (48, 64, 3)
+        assert np.abs(image.astype(int) - given.read(index)).max() <= 4
     with pytest.raises(DataError, match=r"image 12 of 12.*a_drive.mp4, clip a_drive"):
         read.read(12)
 
@@ -258,10 +258,10 @@ def test_clips_travel_to_other_processes(make_clip, tmp_path):
 def test_cameras_of_their_own_rates_get_a_picture_per_sweep(make_clip, tmp_path):
     stamps = np.array([1_000, 81_000, 161_000, 241_000, 321_000])
     lens = PinholeCamera(50.0, 51.0, 31.5, 23.5, 64, 48)
-    pictures = [np.full((48, 64, 3), 40 * k + 10, np.uint8) for k in range(5)]
+    images = [np.full((48, 64, 3), 40 * k + 10, np.uint8) for k in range(5)]
     poses = np.tile(np.eye(4), (5, 1, 1))
     poses[:, 0, 3] = np.arange(5)
-    slow = CameraStream("CAM_FRONT", stamps, pictures.__getitem__, lens, poses)
+    slow = CameraStream("CAM_FRONT", stamps, images.__getitem__, lens, poses)
     fast = make_clip().cameras["camera_front_wide_120fov"]
     write_release(tmp_path, make_clip(cameras={"CAM_FRONT": slow, fast.name: fast}))
     (back,) = open_clips(tmp_path)

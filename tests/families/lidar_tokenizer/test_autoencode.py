@@ -26,8 +26,8 @@ from cosmos_lidar.sensors.sensor import RangeMapFormat
 class Shift(nn.Module):
     """Decodes every range 1 m too far."""
 
-    def encode(self, picture: torch.Tensor) -> torch.Tensor:
-        return picture
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
+        return image
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return latents + 2.0 / 95.0
@@ -42,11 +42,11 @@ def test_published_padding_is_centred_zeros_to_sixteen():
 
 
 def test_edge_padding_repeats_the_border_to_eight():
-    picture = torch.arange(12.0).reshape(1, 1, 3, 4).expand(1, 3, 3, 4)
-    padded, (top, left) = pad_picture(picture, "edge")
+    image = torch.arange(12.0).reshape(1, 1, 3, 4).expand(1, 3, 3, 4)
+    padded, (top, left) = pad_picture(image, "edge")
     assert padded.shape == (1, 3, 8, 8)
     assert padded[0, 0, :, 0].tolist() == [0, 0, 0, 4, 8, 8, 8, 8]
-    torch.testing.assert_close(padded[..., top : top + 3, left : left + 4], picture)
+    torch.testing.assert_close(padded[..., top : top + 3, left : left + 4], image)
     assert pad_picture(torch.ones(1, 3, 512, 1800), "edge")[0].shape == (1, 3, 512, 1800)
 
 
@@ -151,7 +151,7 @@ def test_a_network_of_another_type_is_explained():
         encode = staticmethod(traced)
         decode = staticmethod(traced)
 
-    with pytest.raises(UserError, match=r"pictures of 32 x 8 in bfloat16.*--tokenizer_dtype float32"):
+    with pytest.raises(UserError, match=r"images of 32 x 8 in bfloat16.*--tokenizer_dtype float32"):
         reconstruct(Traced(), torch.ones(1, 8, 8), AutoencodeOptions(), torch.bfloat16)
 
 

@@ -9,7 +9,7 @@ BLUE = (31, 119, 180)
 
 
 def bars(errors_m: np.ndarray) -> np.ndarray:
-    """Height of the bar in each column of the picture, pixels."""
+    """Height of the bar in each column of the image, pixels."""
     errors = RangeErrors()
     errors.add(np.full(errors_m.shape, 50.0), 50.0 - errors_m)
     image = histogram_picture(errors.result(), errors.protocol.histogram_max_m, "drive")

@@ -1,4 +1,4 @@
-"""The picture of a generated sweep: dots where points are, near ones in front, rows that may be missing."""
+"""The image of a generated sweep: dots where points are, near ones in front, rows that may be missing."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_the_loss_is_that_of_the_made_slot_over_the_whole_canvas(tmp_path: Path)
         sigma, noise = model._draw(seed, batch.latents.shape[1:])
         level, condition = model._condition_noise([seed], batch.latents.shape[1:])
         z0 = batch.latents[number : number + 1]
-        seen = z0 + level * condition  # of the pictures
+        seen = z0 + level * condition  # of the images
         c_in, c_skip = (sigma**2 + 0.25) ** -0.5, 0.25 / (sigma**2 + 0.25)
         x = torch.cat([c_in * (z0 + sigma * noise)[:, :, :1], (level**2 + 0.25) ** -0.5 * seen[:, :, 1:]], dim=2)
         mask = torch.tensor([0.0, 1.0, 1.0]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 8, 16)

@@ -1,4 +1,4 @@
-"""Rays of tokens: a point on the ray of a picture's token is in that token, on that of the lidar's in that one."""
+"""Rays of tokens: a point on the ray of an image's token is in that token, on that of the lidar's in that one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_of_pictures_scaled_and_cut(rig: tuple):
     assert np.allclose(np.linalg.norm(rays[..., 3:], axis=-1), 1.0, atol=1e-6)
     points = rays[..., :3] + 7.0 * rays[..., 3:]
     uv, _ = camera.model.project((points - pose[:3, 3]) @ pose[:3, :3])
-    scale = camera.model.width / 1280  # 16:9 pictures become 720 x 1280, and lose 8 rows above and below
+    scale = camera.model.width / 1280  # 16:9 images become 720 x 1280, and lose 8 rows above and below
     wanted_u, wanted_v = np.meshgrid((np.arange(80) + 0.5) * 16, (np.arange(44) + 0.5) * 16 + 8)
     assert np.allclose(uv[..., 0], wanted_u * scale - 0.5, atol=2e-2)
     assert np.allclose(uv[..., 1], wanted_v * scale - 0.5, atol=2e-2)

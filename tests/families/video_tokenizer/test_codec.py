@@ -48,11 +48,11 @@ def test_chunks_and_blocks_of_any_length_give_the_same(chunk: int):
     whole = np.concatenate([frames, np.repeat(frames[-1:], 3, axis=0)])
     with torch.no_grad():
         z = network.encode(from_uint8(whole, torch.float64)[None])
-        pictures = to_uint8(network.decode(z)[0])
+        images = to_uint8(network.decode(z)[0])
     for blocks in (frames, iter([frames[:1], frames[1:20], frames[20:]]), (frames[n : n + 1] for n in range(22))):
         encoded = codec.encode(blocks)
         assert torch.allclose(encoded.latents, z[0], atol=1e-12)
-        assert np.array_equal(decoded(codec, encoded), pictures[:22])
+        assert np.array_equal(decoded(codec, encoded), images[:22])
 
 
 def test_edges_are_repeated_around_the_picture():
@@ -89,7 +89,7 @@ def test_tiles_of_real_pictures_are_close_to_the_whole(name: str, test_data: Pat
     expected = decoded(whole, theirs).astype(float)
     found = decoded(tiled, theirs).astype(float)
     assert found.shape == frames.shape
-    # norms see one tile, and these weights are random: the same picture, not the same numbers
+    # norms see one tile, and these weights are random: the same image, not the same numbers
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8
 
 

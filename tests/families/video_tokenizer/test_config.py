@@ -32,7 +32,7 @@ def test_the_published_command_line_is_understood(monkeypatch: pytest.MonkeyPatc
     [
         (["data.frames=6"], "data.frames=6: one more than a multiple of 4, such as 5 or 9"),
         (["data.size=60"], "data.size=60: a multiple of 8"),
-        (["model.model=CI8x8"], "data.frames=5: a tokenizer of single pictures"),
+        (["model.model=CI8x8"], "data.frames=5: a tokenizer of single images"),
         (["model.model=XY8"], "unknown tokenizer 'XY8'"),
         (["model.loss.perceptual=0.1"], r"model.loss.vgg_weights names no file.*model.loss.perceptual=0"),
         (["model.loss.gram_late=0.1"], r"model.loss.perceptual=0 model.loss.gram=0 model.loss.gram_late=0"),

@@ -26,8 +26,8 @@ def test_psnr_of_the_video_is_that_of_the_pooled_error() -> None:
     source, made = frames(4, 0), frames(4, 1)
     made[0] = np.clip(source[0].astype(int) + 1, 0, 255)  # one frame that is nearly perfect
     scores = VideoScores()
-    for frame, picture in zip(source, made, strict=True):
-        scores.add(frame, picture)
+    for frame, image in zip(source, made, strict=True):
+        scores.add(frame, image)
     errors = ((source.astype(float) - made) ** 2).mean((1, 2, 3))
     result = scores.result()
     assert list(result) == ["psnr", "psnr_video", "ssim"]
@@ -41,8 +41,8 @@ def test_clips_of_a_video_follow_each_other_and_the_rest_is_left_out() -> None:
     distance = VideoDistance(means)
     for seed in (0, 2):  # clips do not reach from one video into the next
         scores = VideoScores(distance=distance, clip_frames=3)
-        for frame, picture in zip(frames(8, seed), frames(8, seed + 1), strict=True):
-            scores.add(frame, picture)
+        for frame, image in zip(frames(8, seed), frames(8, seed + 1), strict=True):
+            scores.add(frame, image)
     assert distance.made.count == distance.recorded.count == 4
     assert means.shape == (1, 3, 3, 16, 24)
     wanted = np.stack([frames(8, seed)[i : i + 3].mean((0, 1, 2)) for seed in (0, 2) for i in (0, 3)]) / 127.5 - 1

@@ -59,5 +59,5 @@ def small_video_tokenizer(name: str, **overrides: object) -> torch.nn.Module:
     return fill(build_tokenizer(name, **({"channels": 16, "channels_mult": mult, "num_res_blocks": 1} | overrides)))
 
 
-def picture(height: int = 16, width: int = 24) -> torch.Tensor:
+def image(height: int = 16, width: int = 24) -> torch.Tensor:
     return wave_video(1, height, width)[:, :, 0]

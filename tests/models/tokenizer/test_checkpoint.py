@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_safetensors, load_mean_std, load_tokenizer
-from tests.models.tokenizer.reference import fill, picture, small_tokenizer
+from tests.models.tokenizer.reference import fill, image, small_tokenizer
 
 CONTAINERS = ["folder of a pair", "pair", "encoder file", "whole jit", "autoencoder.jit in a folder", "TorchScript .pt",
               "training .pt", "bare .pt", "safetensors"]  # fmt: skip
@@ -54,7 +54,7 @@ def test_every_container_gives_the_network_back(container: str, name: str, tmp_p
     assert not loaded.training
     assert loaded.state_dict().keys() == network.state_dict().keys()
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in network.state_dict().items())
-    assert torch.equal(loaded(picture(32, 48)).reconstructions, network(picture(32, 48)).reconstructions)
+    assert torch.equal(loaded(image(32, 48)).reconstructions, network(image(32, 48)).reconstructions)
 
 
 def test_averaged_weights_are_taken_when_asked_for_or_alone(tmp_path: Path):
@@ -88,7 +88,7 @@ def test_the_published_lidar_pair(tmp_path: Path):
     loaded = load_tokenizer((encoder, decoder))
     assert sum(p.numel() for p in loaded.parameters()) == 79_944_416
     with torch.no_grad():
-        assert torch.equal(loaded.encode(picture()), network.encode(picture()))
+        assert torch.equal(loaded.encode(image()), network.encode(image()))
 
 
 def refused(source: object, *parts: str) -> None:

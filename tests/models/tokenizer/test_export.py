@@ -9,7 +9,7 @@ import torch
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer import export_jit, export_safetensors, load_tokenizer
-from tests.models.tokenizer.reference import picture, small_tokenizer, small_video_tokenizer, wave_video
+from tests.models.tokenizer.reference import image, small_tokenizer, small_video_tokenizer, wave_video
 
 
 @pytest.mark.parametrize("name", ["CV8x8x8", "DV4x8x8"])
@@ -49,7 +49,7 @@ assert torch.isfinite(whole.to(torch.bfloat16)(expected["x"].bfloat16())[0]).all
 
 @pytest.mark.parametrize("name", ["CI8x8", "DI8x8"])
 def test_exports_run_in_a_fresh_process_without_this_project(name: str, tmp_path: Path):
-    network, x = small_tokenizer(name, resolution=512), torch.cat((picture(40, 72), -picture(40, 72)))
+    network, x = small_tokenizer(name, resolution=512), torch.cat((image(40, 72), -image(40, 72)))
     files = export_jit(network, tmp_path, "x")
     with torch.no_grad():
         latents = network.encode(x) if name == "CI8x8" else network.encode(x)[0]

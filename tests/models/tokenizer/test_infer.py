@@ -8,7 +8,7 @@ import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.tokenizer import VIDEO_CONFIGS, export_safetensors, load_tokenizer
-from tests.models.tokenizer.reference import picture, small_tokenizer, small_video_tokenizer, wave_video
+from tests.models.tokenizer.reference import image, small_tokenizer, small_video_tokenizer, wave_video
 
 
 @pytest.mark.parametrize("name", VIDEO_CONFIGS)
@@ -65,11 +65,11 @@ def test_the_shape_of_images_is_found_from_the_tensors(shape: dict[str, object],
     network = small_tokenizer(**shape)
     loaded = load_tokenizer(export_safetensors(network, tmp_path / "x.safetensors"))
     assert loaded.state_dict().keys() == network.state_dict().keys()
-    assert torch.equal(loaded(picture(16, 32)).reconstructions, network(picture(16, 32)).reconstructions)
+    assert torch.equal(loaded(image(16, 32)).reconstructions, network(image(16, 32)).reconstructions)
 
 
 def test_the_levels_of_the_quantizer_are_found(tmp_path: Path):
     network = small_tokenizer("DI8x8", levels=(4, 4, 3), latent_channels=3)
     loaded = load_tokenizer(export_safetensors(network, tmp_path / "x.safetensors"))
     assert loaded.config.levels == (4, 4, 3)
-    assert torch.equal(loaded.encode(picture())[0], network.encode(picture())[0])
+    assert torch.equal(loaded.encode(image())[0], network.encode(image())[0])

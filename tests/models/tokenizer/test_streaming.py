@@ -51,9 +51,9 @@ def test_chunks_are_the_whole(name: str, latents: list[int]):
         z = torch.cat(parts, dim=2)
         assert torch.allclose(z, whole, rtol=0, atol=1e-12)
     decoder = StreamingDecoder(network)
-    pictures = [decoder(part) for part in z.split(latents, dim=2)]
-    assert [part.shape[2] for part in pictures][0] == 1 + (latents[0] - 1) * network.config.temporal_compression
-    assert torch.allclose(torch.cat(pictures, dim=2), network.decode(z), rtol=0, atol=1e-11)
+    images = [decoder(part) for part in z.split(latents, dim=2)]
+    assert [part.shape[2] for part in images][0] == 1 + (latents[0] - 1) * network.config.temporal_compression
+    assert torch.allclose(torch.cat(images, dim=2), network.decode(z), rtol=0, atol=1e-11)
 
 
 def test_two_streams_through_one_network_and_nothing_is_left_behind():
@@ -119,11 +119,11 @@ def test_other_types(name: str, dtype: torch.dtype):
     else:
         z, whole_z = torch.cat(parts, dim=2), whole
     decoder = StreamingDecoder(network)
-    pictures = torch.cat([decoder(part) for part in whole_z.split([2, 3, 1], dim=2)], dim=2)
+    images = torch.cat([decoder(part) for part in whole_z.split([2, 3, 1], dim=2)], dim=2)
     limit = 5e-5 if dtype == torch.float32 else 0.05
-    assert z.dtype == pictures.dtype == dtype
+    assert z.dtype == images.dtype == dtype
     assert (z - whole_z).float().abs().mean() < limit
-    assert (pictures - network.decode(whole_z)).float().abs().mean() < limit * pictures.float().std()
+    assert (images - network.decode(whole_z)).float().abs().mean() < limit * images.float().std()
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])

@@ -66,14 +66,14 @@ def info_cameras(
                 found.setdefault(channel, []).append((picture, image))
     cameras = {}
     for channel, taken in sorted(found.items()):
-        pictures, (_, first) = tuple(picture for picture, _ in taken), taken[0]
+        images, (_, first) = tuple(picture for picture, _ in taken), taken[0]
         stamps = np.array([_stamp_us(picture, image, file, clip) for picture, image in taken], np.int64)
         what = f"{channel} of clip {clip}"
         camera_SE3_lidar = pose_of_file(first.get("lidar2cam"), file, "lidar2cam", "lidar to camera axes", what)
         lidar_SE3_camera = np.linalg.inv(camera_SE3_lidar)
         lidar_SE3_camera[:3] = ours_R_theirs @ lidar_SE3_camera[:3]
-        lens = _lens(first, pictures[0], file, clip, channel)
-        reader = ImageFiles(pictures, clip)
+        lens = _lens(first, images[0], file, clip, channel)
+        reader = ImageFiles(images, clip)
         cameras[channel] = CameraStream(channel, stamps, reader, lens, lidar_SE3_camera=lidar_SE3_camera)
     return cameras
 

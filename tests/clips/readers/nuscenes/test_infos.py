@@ -18,7 +18,7 @@ AHEAD = [[1.0, 0, 0, 0.1], [0, 0, -1, 0.2], [0, 1, 0, -0.4], [0, 0, 0, 1]]  # x 
 
 
 def folder(root: Path, *, content: object = None, **image: object) -> Path:
-    """Write one sweep, one picture, and an info file that says ``image`` of it."""
+    """Write one sweep, one image, and an info file that says ``image`` of it."""
     for name in ("LIDAR_TOP", "CAM_FRONT"):
         (root / "samples" / name).mkdir(parents=True)
     np.array([[2.0, 10.0, 0.5, 128.0, 7.0]], "<f4").tofile(root / "samples" / "LIDAR_TOP" / SWEEP)
