@@ -96,7 +96,7 @@ def reason(errors: str) -> str:
     """Return the line of an output that names the exception."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     named = [line for line in lines if "Error: " in line and "ChildFailed" not in line]
-    return re.sub(r"^\[rank\d+\]: ", "", (named or lines or ["ended without a word"])[-1])[:200]
+    return re.sub(r"^\[rank\d+\]: ", "", (named or lines or ["ended without a message"])[-1])[:200]
 
 
 def step_seconds(processes: list[Measured]) -> float:
@@ -189,7 +189,7 @@ def checkpoint_rows(args: argparse.Namespace) -> Iterator[str]:
 
 
 def checkpoint_seconds(tensors: dict[str, Tensor], folder: Path, turn: int, device: str) -> tuple[float, float, float]:
-    """Return seconds: until training goes on, until the checkpoint is complete, and of a plain synchronous save.
+    """Return seconds: until training continues, until the checkpoint is complete, and of a plain synchronous save.
 
     Raises:
         FailedError: the checkpoint could not be written.

@@ -88,16 +88,16 @@ def contenders(operation: Operation, args: argparse.Namespace) -> tuple[list[Con
     found, missing = [Contender("eager", operation.run, eager)], []
     if not (args.no_compile or operation.flops):  # one library call: nothing to fuse
         found.append(Contender("compile", torch.compile(operation.run, dynamic=False), eager))
-    for name, wishes in operation.backends.items():
+    for name, layout in operation.backends.items():
         interpreted = name == "triton" and not args.device.startswith("cuda")
-        problem = "its interpreter's speed says nothing" if interpreted else ""
+        problem = "the interpreter's speed is meaningless" if interpreted else ""
         if problem := problem or kernels.obstacle(name, torch.device(args.device)):
             missing.append(f"{name}: {problem}")
-        elif "linear" in wishes:
+        elif "linear" in layout:
             layers = {recipe: te_linear(operation.inputs[1], recipe) for recipe in args.recipes}
             found += [Contender(f"te {recipe}", layer, eager) for recipe, layer in layers.items()]
         else:
-            found.append(Contender(name, operation.run, replace(eager, **wishes)))
+            found.append(Contender(name, operation.run, replace(eager, **layout)))
     return found, missing
 
 

@@ -182,7 +182,7 @@ def main() -> int:
     """Compare, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("drives", type=Path)
-    parser.add_argument("latents", type=Path, help="of encode-views: tells which drives were trained on")
+    parser.add_argument("latents", type=Path, help="of encode-views: lists the drives trained on")
     for name in ("checkpoint", "lidar-mean-std", "image-mean-std"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("lidar-tokenizer", "image-tokenizer"):

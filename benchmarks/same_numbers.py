@@ -75,7 +75,7 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
     """Give the source tree of a revision; ``.`` is the working tree as it is.
 
     Raises:
-        SystemExit: git knows no such revision.
+        SystemExit: no such revision in git.
     """
     if revision == ".":
         yield ROOT
@@ -102,7 +102,7 @@ def observe(tree: Tree, wanted: list[Probe]) -> dict[Probe, Seen | FailedError]:
 
 
 def cross(crossing: Crossing, a: Tree, b: Tree) -> Row:
-    """Return the row of something that the first revision made and the second one goes on with."""
+    """Return the row of something that the first revision made and the second one resumes or reads."""
     try:
         return compare("resume", crossing.name, *crossing.look(a, b))
     except UNUSABLE as error:

@@ -1,4 +1,4 @@
-"""What one revision of the project made and another one goes on with: run folders, checkpoints, shards."""
+"""Compatibility between two revisions: run folders, checkpoints, shards of one, resumed or read by the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from revisions.tree import Tree
 
 @dataclass(frozen=True)
 class Crossing:
-    """Something that the first revision begins and the second one goes on with.
+    """Something that the first revision writes and the second one resumes or reads.
 
     Attributes:
         name: shown in the table.
@@ -34,7 +34,7 @@ def crossings(families: list[str]) -> list[Crossing]:
 
 
 def resume(family: str, a: Tree, b: Tree) -> tuple[Seen, Seen]:
-    """Train five steps at A, go on to ten at B; wanted are the steps and weights of ten steps at B."""
+    """Train five steps at A, resume to ten at B; wanted are the steps and weights of ten steps at B."""
     options = ("recipe=debug", *STEPS, *log_options(family, "begun"))
     a.recipe(family, *options, "trainer.max_steps=5")
     folder = _copy(run_folder(family, "begun"), a, b)

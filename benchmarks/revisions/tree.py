@@ -18,7 +18,7 @@ FIXED = {"OMP_NUM_THREADS": "1", "MALLOC_PERTURB_": "85", "COLUMNS": "150", "NO_
 
 
 class FailedError(Exception):
-    """A command did not end well; says which, and its last words."""
+    """A command failed; names it and its last output."""
 
 
 class Tree:

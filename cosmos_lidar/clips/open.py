@@ -108,7 +108,7 @@ def _refuse_look_alike(path: Path, found: list[str]) -> None:
     dataset = look_alike(path)
     if dataset is None:
         return
-    problem = f"this looks like {dataset}, which no reader here knows"
+    problem = f"this looks like {dataset}, for which there is no reader"
     wanted = f"a reader of {dataset}; --format {found[0]} reads its files as if they were those of {found[0]}"
     raise DataError(problem, file=path, wanted=wanted)
 

@@ -1,4 +1,4 @@
-"""Exports of trained weights as files; every family says in its ``job`` module how its weights are written.
+"""Exports of trained weights as files; the ``job`` module of each family writes its own.
 
 ``export_weights(weights, average, folder, step) -> [files]`` of a family is given all weights by name, whole and on the
 CPU, and those of the EMA (empty without one).

@@ -47,7 +47,7 @@ def parallelize(
 
     Args:
         network: on any device; its weights are moved to that of ``mesh``.
-        plan: what the network says of itself.
+        plan: published by the network.
         mesh: of :func:`~cosmos_lidar.parallel.mesh.make_mesh`; None for one rank without sharding.
         attention: how self-attention works over context ranks: ``ulysses``, ``gather`` or ``ring``.
         recompute: activations that are computed again in backward: ``none``, ``selective`` (all but attention) or

@@ -51,12 +51,12 @@ class MeshSizes:
 
 
 def process_rank() -> int:
-    """Return this rank's number, as its launcher says."""
+    """Return this rank's number, as its launcher set it."""
     return int(os.environ.get("RANK", 0))
 
 
 def process_count() -> int:
-    """Return the number of ranks, as their launcher says."""
+    """Return the number of ranks, as their launcher set it."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -78,7 +78,7 @@ def mesh_sizes(data_replicate: int, data_shard: int, context: int, tensor: int, 
         product = " x ".join(f"{name} {size or '?'}" for name, size in asked.items())
         most = max((size for size in range(1, world + 1) if world % (size * context * tensor) == 0), default=0)
         fix = f"parallel.data_replicate=0 parallel.data_shard={most}" if most else f"start {rest} processes"
-        raise UserError(f"parallel: {product} does not make the {world} processes of this run: {fix} would do")
+        raise UserError(f"parallel: {product} does not make the {world} processes of this run; valid: {fix}")
     return sizes
 
 
@@ -86,7 +86,7 @@ def check_plan(sizes: MeshSizes, plan: ParallelPlan, attention: str = "ulysses")
     """Refuse a mesh that a network cannot be divided over.
 
     Raises:
-        UserError: the message names the option and the sizes that would do.
+        UserError: the message names the option and the valid sizes.
     """
     if sizes.tensor > 1 and not plan.column:
         raise UserError(f"parallel.tensor={sizes.tensor}: this network has no layers to split: parallel.tensor=1")
@@ -94,13 +94,13 @@ def check_plan(sizes: MeshSizes, plan: ParallelPlan, attention: str = "ulysses")
         raise UserError(f"parallel.context={sizes.context}: this network cannot share a sample: parallel.context=1")
     if plan.heads and plan.heads % sizes.tensor:
         raise UserError(
-            f"parallel.tensor={sizes.tensor} does not divide the {plan.heads} heads: {_divisors(plan.heads)} would do"
+            f"parallel.tensor={sizes.tensor} does not divide the {plan.heads} heads; valid: {_divisors(plan.heads)}"
         )
     local = plan.heads // sizes.tensor if plan.heads else 0
     if plan.context == "sequence" and attention == "ulysses" and local % sizes.context:
         raise UserError(
             f"parallel.context={sizes.context} does not divide the {local} heads of each process (parallel.attention="
-            f"ulysses): {_divisors(local)} would do, or parallel.attention=gather"
+            f"ulysses); valid: {_divisors(local)}, or parallel.attention=gather"
         )
 
 

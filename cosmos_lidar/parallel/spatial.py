@@ -52,7 +52,7 @@ def check_width(width: int, ranks: int, compression: int) -> None:
         compression: columns of one latent column.
 
     Raises:
-        UserError: the message names sizes that would do.
+        UserError: the message names valid sizes.
     """
     step = ranks * compression
     if width % step or not width:
@@ -60,7 +60,7 @@ def check_width(width: int, ranks: int, compression: int) -> None:
         sizes = f"{below} or {above}" if below else str(above)
         raise UserError(
             f"a width of {width} cannot be shared by {ranks} processes (parallel.context) in whole latent columns of "
-            f"{compression}: {sizes} would do"
+            f"{compression}; valid: {sizes}"
         )
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 def choose(
     argv: list[str], recipes: Mapping[str, Callable[[], T]], aliases: Mapping[str, str] | None = None
 ) -> tuple[T, argparse.Namespace]:
-    """Return the configuration that a command line asks for, and its flags; ``given`` among them, the options named.
+    """Return the configuration of a command line, and its flags; ``given`` among them, the options named.
 
     The order is: the variant of ``recipe=NAME`` (the first one of ``recipes`` when none is named) or the file of
     ``--config``, then each ``key=value``. ``aliases`` are further names of keys, beside those of
@@ -62,7 +62,7 @@ def run_program(
     SIGUSR1, each after saving a checkpoint.
 
     Args:
-        choose: returns the configuration that a command line asks for, and its flags.
+        choose: returns the configuration of a command line, and its flags.
         train: trains on this rank and returns what the run left, or the number of the signal that ended it, else 0.
         argv: the command line, without the program.
     """

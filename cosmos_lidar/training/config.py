@@ -235,9 +235,9 @@ def check_run(run: AnyConfig) -> None:
     if len(optim.betas) != 2:
         raise UserError(f"optim.betas={optim.betas}: expected two numbers, such as [0.9,0.999]")
     if not 0.0 <= ema.decay < 1.0:
-        raise UserError(f"model.ema.decay={ema.decay}: at least 0 and below 1")
+        raise UserError(f"model.ema.decay={ema.decay}: expected at least 0 and less than 1")
     if not 0.0 < ema.width < 0.28:
-        raise UserError(f"model.ema.width={ema.width}: above 0 and below 0.28; 0.1 is usual")
+        raise UserError(f"model.ema.width={ema.width}: expected more than 0 and less than 0.28, such as 0.1")
 
 
 def accumulation(run: AnyConfig, data_ranks: int) -> int:
@@ -268,4 +268,4 @@ def refuse_below(at_least: dict[str, tuple[float, float]]) -> None:
     """Raise UserError for the first option of {key: (value, least)} that is below its least value."""
     for key, (value, least) in at_least.items():
         if value < least:
-            raise UserError(f"{key}={value}: at least {least}")
+            raise UserError(f"{key}={value}: expected at least {least}")

@@ -21,7 +21,7 @@ class DataFact:
 
     Attributes:
         value: of the option; the largest valid one where ``at_most``.
-        where: file or folder that says so.
+        where: file or folder that it was read from.
         at_most: smaller values are valid too.
     """
 

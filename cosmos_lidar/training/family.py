@@ -50,7 +50,7 @@ class Family(Generic[ConfigT]):
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def choose(self, argv: list[str], look_at_data: bool = True) -> tuple[ConfigT, argparse.Namespace]:
-        """Return the configuration that a command line asks for, and its flags.
+        """Return the configuration of a command line, and its flags.
 
         Args:
             argv: the command line, without the program.
@@ -75,7 +75,7 @@ class Family(Generic[ConfigT]):
         recipe = self.recipes.get(run.recipe, self.config)
         try:
             facts = run.data_facts()
-        except DataError:  # not on this machine, or unreadable: opening it says which file
+        except DataError:  # not on this machine, or unreadable: opening it raises with the file's name
             return run
         return fill_in(run, facts, recipe(), given)
 
@@ -131,7 +131,7 @@ class Family(Generic[ConfigT]):
         return self._module().export_weights(weights, average, folder, step)
 
     def train(self, run: ConfigT, watchers: Sequence[Callback] = ()) -> RunResult:
-        """Train, or resume training, as ``run`` says; every rank calls this.
+        """Train, or resume training, as configured by ``run``; every rank calls this.
 
         Args:
             run: the configuration.

@@ -35,7 +35,7 @@ from cosmos_lidar.training.validation import pooled_means
 
 
 class TrainedModel(ModelPT):
-    """Train ``network`` as ``run`` says.
+    """Lightning module of a model: trains ``network`` as configured by ``run``.
 
     Args:
         run: the resolved configuration.
@@ -308,7 +308,7 @@ class TrainedModel(ModelPT):
 
     def _answer_jump(self, optimizer: torch.optim.Optimizer) -> None:
         loss, step = float(self.step_values["loss"]), self.global_step + 1
-        logger.warning("step %d: the loss jumped to %.4g: %s", step, loss, self.run.guard.spike)
+        logger.warning("step %d: loss spike, %.4g: %s", step, loss, self.run.guard.spike)
         self.roll_back = self.run.guard.spike == "rollback"
         self.skipped += 1
         optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer changes nothing

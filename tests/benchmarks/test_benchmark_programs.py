@@ -65,7 +65,7 @@ def test_engine_tells_which_row_failed():
     done = python(FOLDER / "engine.py", "--device", "cpu", "--small", "--parts", "meshes", "--meshes", "tensor=3")
     assert done.returncode == 1
     assert "| tensor 3 | 3 | failed: " in done.stdout
-    assert "parallel.tensor=3 does not divide the 4 heads: 1, 2, 4 would do" in done.stdout
+    assert "parallel.tensor=3 does not divide the 4 heads; valid: 1, 2, 4" in done.stdout
 
 
 def test_camera_to_lidar_with_training_beside_it():

@@ -78,7 +78,7 @@ def test_a_dataset_that_nothing_reads_is_named_instead_of_read_wrongly(dataset, 
 
 def test_a_format_that_is_asked_for_is_taken(tmp_path):
     path = write(tmp_path, KITTI_360) / "KITTI-360" / "data_3d_raw"
-    with pytest.raises(DataError, match="looks like KITTI-360, which no reader here knows.*--format kitti reads its"):
+    with pytest.raises(DataError, match="looks like KITTI-360, for which there is no reader.*--format kitti reads its"):
         open_clips(path)
     (clip,) = open_clips(path, format="kitti")
     assert (clip.clip_id, len(clip.points(0))) == ("2013_05_28_drive_0003_sync", 5)

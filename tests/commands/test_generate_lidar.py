@@ -196,7 +196,7 @@ def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(mad
     assert "dpm++2m, 2 steps, 3 evaluations" in capsys.readouterr().out
     assert not (made / "dry").exists()
     assert command(*words, *own) == 2
-    assert "looks along rays: give the cameras' calibration" in capsys.readouterr().err
+    assert "ray-conditioned: camera calibration is required" in capsys.readouterr().err
     assert command(*words, "--images", images[0], *own[3:], *rig) == 2
     assert "2 cameras for 1 images" in capsys.readouterr().err
     write_png(images[0], np.zeros((64, 112, 3), np.uint8))
@@ -268,7 +268,7 @@ def test_cameras_without_calibration_make_sweeps_without_overlays(made: Path, ch
         if not wants:
             assert frame.rays() is None
             continue
-        with pytest.raises(DataError, match=f"no calibration.*clip {clip.clip_id}.*looks along rays"):
+        with pytest.raises(DataError, match=f"no calibration.*clip {clip.clip_id}.*ray-conditioned"):
             frame.rays()
 
 

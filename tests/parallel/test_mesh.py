@@ -20,8 +20,8 @@ def test_sizes_of_a_mesh() -> None:
 @pytest.mark.parametrize(
     ("asked", "world", "message"),
     [
-        ((2, 2, 1, 1), 8, "does not make the 8 processes.*parallel.data_shard=8 would do"),
-        ((0, 1, 3, 1), 4, "start 3 processes would do"),
+        ((2, 2, 1, 1), 8, "does not make the 8 processes.*valid: .*parallel.data_shard=8"),
+        ((0, 1, 3, 1), 4, "valid: start 3 processes"),
         ((0, 0, 1, 1), 4, "parallel.data_shard=0: at least 1"),
         ((0, 4, 1, 2), 4, "does not make the 4 processes"),
     ],
@@ -34,7 +34,7 @@ def test_sizes_that_do_not_fit_are_refused_with_the_fix(asked: tuple, world: int
 @pytest.mark.parametrize(
     ("sizes", "attention", "message"),
     [
-        (MeshSizes(tensor=3), "ulysses", "parallel.tensor=3 does not divide the 4 heads: 1, 2, 4 would do"),
+        (MeshSizes(tensor=3), "ulysses", "parallel.tensor=3 does not divide the 4 heads; valid: 1, 2, 4"),
         (MeshSizes(context=4, tensor=2), "ulysses", "context=4 does not divide the 2 heads.*attention=gather"),
     ],
 )

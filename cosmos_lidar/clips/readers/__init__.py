@@ -45,6 +45,6 @@ Helpers: ``clips/files.py`` (point files, image folders), ``clips/tar_index.py``
 ``clips/video.py`` (mp4), ``clips/poses.py`` (poses between poses). A module whose name starts with ``_`` is no reader.
 
 The test suite takes up every reader by itself: ``tests/clips/test_recognition.py`` writes its ``EXAMPLE_LAYOUT`` and
-asks all other readers about it, ``tests/clips/readers/test_contract.py`` opens what ``write_sample(root)`` of
+runs all other readers on it, ``tests/clips/readers/test_contract.py`` opens what ``write_sample(root)`` of
 ``tests/clips/readers/test_NAME.py`` writes and checks the conventions above.
 """

@@ -5,10 +5,10 @@ do not spin; range maps are therefore those of a virtual lidar 2 m above that or
 much. The same goes for every cloud whose calibration is the identity; other clouds stay in the axes of their lidar.
 Several lidars of a scene are lidars of the clip, by their names.
 
-Which values a point has is told by ``point_format``: intensity, ring, class and instance are read. Not read: colors,
-normals and times of points (their unit is not told), annotation files (boxes, segmentation), depth maps.
+``point_format`` lists the values of a point: intensity, ring, class and instance are read. Not read: colors,
+normals and times of points (of unknown unit), annotation files (boxes, segmentation), depth maps.
 Stamps are the numbers in the file names, 1e-7 s since 1970: the ISO texts in the files read them as microseconds.
-Every datum has its own pose. A cloud counts as one moment: the layout does not tell how long it took, or whether
+Every datum has its own pose. A cloud counts as one moment: the layout does not record how long it took, or whether
 points were moved.
 """
 

@@ -34,7 +34,7 @@ class LoraConfig:
 class DitModelConfig:
     """The network and its training objective."""
 
-    name: str = setting("faditv2_2b", "shape of the network, as build_dit knows it")
+    name: str = setting("faditv2_2b", "shape of the network: a name of build_dit")
     checkpoint: str = setting("", "weights to start from: .pt or .safetensors with published names")
     n_views: int = setting(4, "views laid one after the other along time")
     noise: DitNoiseConfig = field(default_factory=DitNoiseConfig)

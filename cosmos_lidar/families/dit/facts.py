@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def latents_facts(data: DitDataConfig) -> tuple[LatentsFacts, Path]:
-    """Return what is known of the latents of the training split, and the file or folder that says so.
+    """Return what is known of the latents of the training split, and the file or folder it was read from.
 
     Raises:
         DataError: they are not on this machine, or cannot be read.

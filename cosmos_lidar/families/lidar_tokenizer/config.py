@@ -40,7 +40,7 @@ class LossConfig:
 class ModelConfig:
     """The network and its losses."""
 
-    name: str = setting("CI8x8", "tokenizer family and compression, as build_tokenizer knows it")
+    name: str = setting("CI8x8", "tokenizer family and compression: a name of build_tokenizer")
     checkpoint: str = setting("", "weights to start from: folder, encoder.jit (decoder beside it), .pt, .safetensors")
     channels: int | None = setting(None, "width of the network; none keeps that of `name`")
     channels_mult: list[int] | None = setting(None, "width of each level, times channels; none keeps that of `name`")

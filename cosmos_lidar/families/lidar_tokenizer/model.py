@@ -1,6 +1,6 @@
 """The lidar tokenizer as a NeMo model: the loss of a batch, and the validation.
 
-The network itself (``cosmos_lidar.models.tokenizer``) knows nothing of this module.
+The network itself (``cosmos_lidar.models.tokenizer``) does not import this module.
 """
 
 from __future__ import annotations

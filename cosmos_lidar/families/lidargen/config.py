@@ -43,7 +43,7 @@ class CanvasConfig:
 class LidarGenModelConfig(DitModelConfig):
     """The network, its objective and the canvas."""
 
-    name: str = setting("faditv2_7b", "shape of the network, as build_dit knows it")
+    name: str = setting("faditv2_7b", "shape of the network: a name of build_dit")
     n_views: int = setting(4, "slots of the canvas: the range map and each camera")
     objective: Literal["edm", "flow"] = setting(
         "edm", "training target: edm (published), or flow (rectified-flow velocity)"

@@ -1,7 +1,7 @@
-"""EDM preconditioning with slots that are given: the network sees them lightly noised, and they come back as they were.
+"""EDM denoiser with conditioning frames: noised at sigma_aug on input, copied to the output.
 
-The given slots are z0 + sigma_aug noise, scaled so that the network sees them at c_in(sigma_aug) whatever the noise of
-the slots that are made; sigma_aug is not told to the network (Cosmos-Transfer-LidarGen, "noise_with_sigma").
+The conditioning frames are z0 + sigma_aug noise, scaled by c_in(sigma_aug) whatever the noise level of the generated
+frames; sigma_aug is no input of the network (Cosmos-Transfer-LidarGen, "noise_with_sigma").
 """
 
 from __future__ import annotations

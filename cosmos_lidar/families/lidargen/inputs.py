@@ -58,7 +58,7 @@ def _recorded_frame(clip: Clip, index: int, encoder: FrameEncoder, generator: Li
     def rays() -> np.ndarray | None:
         found = encoder.rays(clip, index)
         if found is None and generator.wants_rays:
-            wanted = "lens and place of every camera: this network looks along rays"
+            wanted = "intrinsics and pose of every camera: the checkpoint is ray-conditioned"
             raise DataError("no calibration", file=clip.source, clip=clip.clip_id, wanted=wanted)
         return found
 
@@ -95,7 +95,7 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
     """
     rig = load_rig(rig_file) if rig_file else []
     if generator.wants_rays and not rig:
-        raise UserError("this network looks along rays: give the cameras' calibration, --calibration rig.yaml")
+        raise UserError("this checkpoint is ray-conditioned: camera calibration is required, --calibration rig.yaml")
     if rig and len(rig) != len(files):
         raise DataError(f"{len(rig)} cameras for {len(files)} images", file=rig_file, wanted="one for each image")
     pictures = [_first_picture(file) for file in files]
@@ -140,5 +140,5 @@ def _first_picture(file: Path) -> np.ndarray:
 def _expect_same_shape(file: Path, picture: np.ndarray, camera: MountedCamera) -> None:
     if picture.shape[:2] != (camera.model.height, camera.model.width):
         found = f"an image of {picture.shape[1]} x {picture.shape[0]}"
-        wanted = f"{camera.model.width} x {camera.model.height}, as camera {camera.name} of the calibration says"
+        wanted = f"{camera.model.width} x {camera.model.height}, as in the calibration of camera {camera.name}"
         raise DataError(found, file=file, wanted=wanted)

@@ -89,7 +89,7 @@ class FrameLatents:
         )
         if (*sizes, len(images)) != (self.layout.lidar, self.layout.image, self.layout.views):
             found = f"range maps of {sizes[0]} latents and {len(images)} images of {sizes[1]}"
-            raise UserError(f"{found}: model.canvas says {self.layout}")
+            raise UserError(f"{found}: expected those of model.canvas, {self.layout}")
         z = self.layout.place(self.lidar.encode(lidar[None]), self.image.encode(images)[None])[0]
         return z.half()
 

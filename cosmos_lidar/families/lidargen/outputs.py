@@ -72,7 +72,7 @@ def write_page(
     if measurements:
         rows = [(m.name, m.value, m.low, m.high, m.n, m.protocol.hash) for m in measurements]
         columns = ("measure", "value", "95 % from", "to", "sweeps", "protocol")
-        report.heading("Results").table(columns, rows, "metrics.json tells what each protocol stands for.")
+        report.heading("Results").table(columns, rows, "The settings of each protocol are in metrics.json.")
     shown = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MOST_SHOWN).astype(int))]
     clouds = []
     for frame in shown:

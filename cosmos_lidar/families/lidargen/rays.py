@@ -1,6 +1,6 @@
 """The ray of each token of a canvas: origin and direction, from calibrations.
 
-They are told in lidar axes, or in those of the vehicle where the sensor file has the lidar's place on it: a network
+They are given in lidar axes, or in those of the vehicle where the sensor file has the lidar's place on it: a network
 then knows how high above the road a lidar spins, and several lidars can share one.
 """
 
@@ -102,7 +102,7 @@ def camera_rays(
     pixels = np.stack(np.meshgrid(u * model.width / covering[1] - 0.5, v * model.height / covering[0] - 0.5), -1)
     directions = model.unproject(pixels) @ lidar_SE3_camera[:3, :3].T
     if not np.isfinite(directions).all():
-        raise DataError(f"{model} cannot tell where its pixels look", wanted="a lens that sees its whole image")
+        raise DataError(f"{model} has no ray for some pixels", wanted="a lens that sees its whole image")
     origin = np.broadcast_to(lidar_SE3_camera[:3, 3], directions.shape)
     return np.concatenate([origin, directions], axis=-1).astype(np.float32)
 

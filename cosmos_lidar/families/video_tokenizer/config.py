@@ -71,7 +71,7 @@ class VideoLossConfig:
 class VideoModelConfig:
     """The network and its losses."""
 
-    model: str = setting("Cosmos-1.0-Tokenizer-CV8x8x8", "published name, or one that build_tokenizer knows: DV8x16x16")
+    model: str = setting("Cosmos-1.0-Tokenizer-CV8x8x8", "published name, or a name of build_tokenizer: DV8x16x16")
     jit_ckpt_pth: str = setting(
         "", "weights to start from: folder with autoencoder.jit or encoder.jit and decoder.jit, .pt, .safetensors, or "
         "a name of the Hugging Face hub such as nvidia/Cosmos-1.0-Tokenizer-CV8x8x8; empty starts from random ones"

@@ -15,9 +15,9 @@ from cosmos_lidar.training.config import OptimConfig
 
 
 class Adversary:
-    """Learns to tell recorded clips from reconstructed ones, one update in front of each update of the tokenizer.
+    """Discriminator of recorded and reconstructed clips, updated once before each update of the tokenizer.
 
-    Every process holds all of it; gradients are averaged over all processes, so that it stays the same on each.
+    Every rank holds all of it; gradients are averaged over all ranks, so that it stays the same on each.
 
     Args:
         config: its weight, start and size.
@@ -31,7 +31,7 @@ class Adversary:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), optim.lr, (first, second), weight_decay=0.0)
 
     def active(self, step: int) -> bool:
-        """Tell whether the game has begun at ``step``."""
+        """Return whether the adversarial loss has started at ``step``."""
         return step >= self.config.start
 
     def play(self, made: Tensor, recorded: Tensor) -> dict[str, Tensor]:

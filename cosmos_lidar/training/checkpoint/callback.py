@@ -62,10 +62,10 @@ class Checkpoints(Callback):
         every: steps between checkpoints; 0 for none on the way.
         resume: checkpoint to resume from; None for a fresh start.
         loader: Energon's savable training loader of this rank.
-        workers: reader processes of the loader; a loader can only go on with as many.
+        workers: reader processes of the loader; a loader can only resume with as many.
         sizes: of the mesh.
         ema: the average of the weights, if there is one.
-        run_log: told what a roll-back undoes; its last validation is stored with the checkpoint.
+        run_log: its rows after a rollback's step are dropped; its last validation is stored with the checkpoint.
         after_save: called on every rank with (model, step), to write exports.
     """
 
@@ -123,7 +123,7 @@ class Checkpoints(Callback):
         self.store.wait()
 
     def save(self, trainer: Trainer, model: TrainedModel) -> None:
-        """Begin to write the checkpoint of the present step; training goes on meanwhile."""
+        """Start writing the checkpoint of this step, while training continues."""
         step = trainer.global_step
         if step == self._saved_step:
             return
@@ -137,7 +137,7 @@ class Checkpoints(Callback):
             self.after_save(model, step)
 
     def roll_back(self, trainer: Trainer, model: TrainedModel) -> None:
-        """Put weights, optimizer and step back to the last checkpoint; the data goes on where it is.
+        """Put weights, optimizer and step back to the last checkpoint; the data order continues.
 
         Raises:
             UserError: there is no checkpoint yet, or the run went back too often.
@@ -146,14 +146,14 @@ class Checkpoints(Callback):
         model.spikes.rollbacks += 1
         if model.spikes.rollbacks > model.run.guard.most_rollbacks:
             most = model.run.guard.most_rollbacks
-            raise UserError(f"the loss jumped again after guard.most_rollbacks={most} returns: lower optim.lr")
+            raise UserError(f"the loss spiked again after {most} rollbacks (guard.most_rollbacks): lower optim.lr")
         self._report(self.store.wait(), model)
         path = newest_good(self.store.folder, logger.warning if is_first() else logger.debug)
         if path is None:
             raise UserError("guard.spike=rollback and no checkpoint yet: lower trainer.save_every, or guard.spike=skip")
         self._load_training(trainer, model, path, load_state(path), in_mid_run=True)
         self._saved_step = trainer.global_step
-        logger.warning("back at step %d", trainer.global_step)
+        logger.warning("rolled back to step %d", trainer.global_step)
         if is_first():
             self.run_log.drop_after(trainer.global_step)
 
@@ -163,7 +163,7 @@ class Checkpoints(Callback):
         self._check_frozen(model, path, state)
         load_tensors(path, self._tensors(trainer, model))
         loop = from_plain(state["loop"])
-        if in_mid_run:  # the count of batches goes on: only the optimizer steps go back
+        if in_mid_run:  # the count of batches continues: only the optimizer steps go back
             progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress
             progress.load_state_dict(loop["epoch_loop.automatic_optimization.optim_progress"])
         else:

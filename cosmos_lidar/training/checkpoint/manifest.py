@@ -122,7 +122,7 @@ def newest_good(folder: Path, report: Callable[[str], None], below: int | None =
 
     Args:
         folder: the ``checkpoints`` folder of a run.
-        report: told, in a sentence, of each newer one that is passed over.
+        report: called with a message for each newer one that is damaged.
         below: look only at checkpoints of earlier steps.
     """
     _put_back(folder)
@@ -132,7 +132,7 @@ def newest_good(folder: Path, report: Callable[[str], None], below: int | None =
         try:
             verify(path)
         except DataError as error:
-            report(f"{path} is passed over: {error}")
+            report(f"skipped the damaged checkpoint {path}: {error}")
         else:
             return path
     return None

@@ -61,7 +61,7 @@ def from_plain(tree: Any) -> Any:
         return values
     made = _loader_classes().get(kind)
     if made is None:
-        raise DataError(f"unknown kind of state {kind!r} in the checkpoint", wanted="a checkpoint of this program")
+        raise DataError(f"unknown type of state {kind!r} in the checkpoint", wanted="a checkpoint of this program")
     return made(values) if issubclass(made, dict) else made(**values)
 
 

@@ -43,7 +43,7 @@ class SaveOutcome:
     Attributes:
         step: of the checkpoint.
         path: of the checkpoint; None when it could not be written.
-        error: why not, in words; None when all went well.
+        error: message of the failure; None without one.
         seconds: from the call to the end.
         bytes: on disk.
     """
@@ -113,7 +113,7 @@ class CheckpointStore:
         self.stall_s = time.perf_counter() - started
 
     def poll(self) -> SaveOutcome | None:
-        """Return how the last save ended, once; None while it is under way or nothing is to be told."""
+        """Return how the last save ended, once; None while it is under way or was reported."""
         if self._thread is None or self._thread.is_alive():
             return None
         self._thread = None
@@ -137,7 +137,7 @@ class CheckpointStore:
             writer = dcp.FileSystemWriter(part, sync_files=True)
             dcp.save(staged, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
             size = self._together(lambda: self._finish(part, step, parts, metrics))
-        # training goes on, the outcome tells; what torch collects of several ranks is no Exception
+        # training continues, the outcome holds it; what torch collects of several ranks is no Exception
         except (Exception, dcp.CheckpointException) as problem:
             error = in_words(problem)
             if self._is_first():
@@ -209,7 +209,7 @@ class CheckpointStore:
         try:
             return read_manifest(path)["metrics"].get(self.best_metric)
         except DataError as error:
-            logger.warning("%s is none of the best: %s", path, error)
+            logger.warning("%s is not kept among the best: %s", path, error)
             return None
 
 

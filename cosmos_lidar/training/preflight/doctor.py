@@ -199,7 +199,7 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("resume", False, str(error))
         return
-    text = f"{resume}, every file as it was written" if resume else "nothing to go on from: a fresh start"
+    text = f"{resume}: checksums OK" if resume else "no checkpoint: starts from scratch"
     yield Finding("resume", True, text)
 
 
@@ -263,16 +263,16 @@ def _need(run: Any, sizes: MeshSizes, found: Prediction, memory_gb: float) -> tu
 
 
 def _advice(run: Any, family: Any, sizes: MeshSizes, memory_gb: float) -> str:
-    """Try the options that save memory, one after the other, and tell what each would bring."""
-    said = []
+    """Return the predicted memory with each option that saves memory."""
+    lines = []
     for text, changed, changed_sizes in _savers(run, sizes):
         try:
             found = _predict(changed, family, changed_sizes)
         except UserError:
             continue
         need, limit, _ = _need(changed, changed_sizes, found, memory_gb)
-        said.append(f"{text}: {need / 1e9:.2f} GB" + (", fits" if need <= limit else ""))
-    return "; ".join(said)
+        lines.append(f"{text}: {need / 1e9:.2f} GB" + (", fits" if need <= limit else ""))
+    return "; ".join(lines)
 
 
 def _savers(run: Any, sizes: MeshSizes) -> Iterator[tuple[str, Any, MeshSizes]]:

@@ -69,7 +69,7 @@ def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) 
             ended then: with a loss that is not finite.
     """
     if not 1 <= step <= run.trainer.max_steps:
-        raise UserError(f"--step {step}: the steps of {folder} are 1 to {run.trainer.max_steps}")
+        raise UserError(f"--step {step}: expected 1 to {run.trainer.max_steps}, the steps of {folder}")
     start = newest_good(folder / "checkpoints", logger.warning, below=step)
     if start is not None:
         _check_processes(start, folder, step)
@@ -98,7 +98,7 @@ def _check_processes(start: Path, folder: Path, step: int) -> None:
     sizes, _ = checkpoint_mesh(start)
     if sizes.world != process_count():
         command = f"torchrun --nproc_per_node={sizes.world} -m cosmos_lidar.cli replay {folder} --step {step}"
-        raise UserError(f"the run had {sizes.world} processes, this is {process_count()}: {command}")
+        raise UserError(f"expected {sizes.world} processes, as the run had; started with {process_count()}: {command}")
 
 
 def _compare(found: dict[str, str], logged: dict[str, str] | None, note: _NoteStep) -> ReplayResult:

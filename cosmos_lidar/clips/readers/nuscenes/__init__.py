@@ -14,7 +14,7 @@ the lowest laser. Not read: times of points (the dataset has none), radars, boxe
 
 Key frames (``samples``, 2 Hz) and the sweeps between them (``sweeps``) make one sequence; sweeps whose files have not
 been downloaded are left out and counted in the notes. Without tables, an info file of mmdetection3d beside the folders
-tells lens and place of the cameras of key frames.
+holds intrinsics and poses of the cameras of key frames.
 """
 
 from __future__ import annotations

@@ -48,12 +48,12 @@ def open_bare(path: Path, sensor: Sensor) -> list[Clip]:
 
 def _infos(path: Path) -> tuple[dict[Path, Infos], tuple[str, ...]]:
     """Return what info files say, by file, and remarks on those that cannot be read."""
-    infos, notes = {}, ["no tables: no poses, and cameras only where an info file tells of them"]
+    infos, notes = {}, ["no tables: no poses, and cameras only where listed in an info file"]
     for file in sorted(path.glob("*.pkl")) if path.is_dir() else []:
         try:
             infos[file] = read_infos(file)
         except DataError as error:
-            notes.append(f"{file.name} is passed over: {error.problem}")
+            notes.append(f"skipped {file.name}: {error.problem}")
     return infos, tuple(notes)
 
 

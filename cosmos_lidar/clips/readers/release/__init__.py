@@ -78,7 +78,7 @@ def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | Non
     A single tar may come without any metadata folder beside it: its sweeps then have no poses and no true times.
 
     Raises:
-        DataError: see the fields of the message; nothing broken is passed over.
+        DataError: see the fields of the message; nothing damaged is skipped.
     """
     root = _root(path)
     base = sensor or _root_sensor(root)

@@ -19,7 +19,7 @@ _BESIDE = ("lidar_name", "ego_SE3_lidar")  # written by this project
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the file says.
+    """Contents of a metadata file.
 
     Attributes:
         poses: (N, 2, 4, 4) float64 lidar to world; None where all are NaN.
@@ -103,7 +103,7 @@ def _check_kinds(found: dict[str, np.ndarray], file: Path, clip: str) -> None:
 def match_frames(tar: TarIndex, frame_indices: np.ndarray, clip: str) -> tuple[list[str], tuple[str, ...]]:
     """Return the member stem of each metadata row (``<clip>.<frame>``) and remarks.
 
-    The published code goes by order alone; the frame numbers tell whether that is right. A tar may hold one frame more
+    The published code goes by order alone; the frame numbers show whether that is right. A tar may hold one frame more
     than the metadata: the last one, which has no successor to take the pose at its end from.
     """
     stems = sweep_stems(tar)

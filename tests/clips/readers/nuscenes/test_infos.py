@@ -61,7 +61,7 @@ class Evil:
 def test_other_pickles_are_passed_over(tmp_path: Path, content: object, note: str, capsys):
     (clip,) = open_clips(folder(tmp_path, content=content))
     assert not clip.cameras
-    assert "infos.pkl is passed over" in clip.notes[1]
+    assert "skipped infos.pkl" in clip.notes[1]
     assert note in clip.notes[1]
     assert "run" not in capsys.readouterr().out
 
