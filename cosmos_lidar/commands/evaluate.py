@@ -14,6 +14,7 @@ from cosmos_lidar.commands._arguments import (
     add_picture_arguments,
     add_tokenizer_arguments,
 )
+from cosmos_lidar.metrics import metric_names
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation
     from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 
-_COLUMNS = ("clip", "frames", "RMSE m", "MAE m", "relative", "Chamfer m", "drop precision", "drop recall", "PSNR dB")
+_HEADINGS = {
+    "rmse_m": "RMSE m",
+    "mae_m": "MAE m",
+    "relative": "relative",
+    "chamfer_mean_m": "Chamfer m",
+    "drop_precision": "drop precision",
+    "drop_recall": "drop recall",
+    "psnr_db": "PSNR dB",
+}  # the first columns of the table; those of further metrics follow under their own names
 GROUP = "tokenizers"
 HELP = "evaluate a lidar tokenizer: range errors, ray drop, Chamfer; per clip and pooled"
 EXAMPLE = "cosmos-lidar evaluate --checkpoint checkpoints/lidar --data drives --max_clips 10 --output results.json"
@@ -43,7 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
     add_picture_arguments(parser)
     add_flag(parser, "chamfer", type=int, choices=(0, 1), default=1, help="0 leaves out the point clouds (faster)")
-    add_flag(parser, "output", default="dump_results/evaluation.json", metavar="FILE", help="default %(default)s")
+    add_flag(
+        parser,
+        "output",
+        default="dump_results/evaluation.json",
+        metavar="FILE",
+        help=f"JSON file, default %(default)s; metrics: {', '.join(metric_names('evaluate'))}",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,12 +125,13 @@ def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150)
     table = Table(title=f"protocol {protocol_hash}")
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name == "clip" else "right", overflow="fold")
+    names = [*_HEADINGS, *(name for name in evaluation.pooled.columns() if name not in _HEADINGS)]
+    for heading in ("clip", "frames", *(_HEADINGS.get(name, name) for name in names)):
+        table.add_column(heading, justify="left" if heading == "clip" else "right", overflow="fold")
     for clip_id, score in evaluation.clips.items():
-        table.add_row(clip_id, *_cells(score))
+        table.add_row(clip_id, *_cells(score, names))
     table.add_section()
-    table.add_row("all pixels pooled", *_cells(evaluation.pooled))
+    table.add_row("all pixels pooled", *_cells(evaluation.pooled, names))
     if evaluation.intervals:
         ends = [f"{value.low:.4f} .. {value.high:.4f}" for value in evaluation.intervals.values()]
         table.add_row("95 % interval over clips", "", *ends)
@@ -130,14 +146,10 @@ def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:
     console.print(bands)
 
 
-def _cells(score: ClipScore) -> list[str]:
-    from cosmos_lidar.families.lidar_tokenizer.score import chamfer_statistics
-
-    result = score.errors.result()
-    errors, drop = result.published, result.ray_drop
-    chamfer = chamfer_statistics(score.chamfer)["mean_m"]
-    values = (errors.rmse_m, errors.mae_m, errors.relative, chamfer, drop.precision, drop.recall)
-    return [str(score.frames), *(_number(value) for value in values), _number(score.psnr_db(), 2)]
+def _cells(score: ClipScore, names: list[str]) -> list[str]:
+    """Return the number of frames and the columns; a dash where there is no value."""
+    values = score.columns()
+    return [str(score.frames), *(_number(values.get(name), 2 if name == "psnr_db" else 4) for name in names)]
 
 
 def _number(value: float | None, digits: int = 4) -> str:

@@ -149,13 +149,15 @@ def beside(frame: np.ndarray, decoded: np.ndarray) -> np.ndarray:
 
 def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path, distance: VideoDistance | None) -> int:
     """Write metrics.json, print the table, and return the exit status."""
-    from cosmos_lidar.families.video_tokenizer.score import METRICS
     from cosmos_lidar.files import write_json
+    from cosmos_lidar.metrics import column_names
     from cosmos_lidar.metrics.bootstrap import bootstrap_mean
 
     scored = [row for row in rows if "psnr" in row]
     means = {}
-    for metric in [name for name in METRICS if scored and name in scored[0]]:
+    for metric in [*column_names("reconstruct", "images"), "lpips"]:
+        if not scored or metric not in scored[0]:
+            continue
         values = [row[metric] for row in scored]
         means[metric] = {"mean": sum(values) / len(values), "interval_95": bootstrap_mean(values)}
     protocol = {**facts, "metrics": "per frame, 8-bit values, before the mp4 is written; mean of a video, of videos"}

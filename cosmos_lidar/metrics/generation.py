@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.metrics import Scores, find_metrics, pooled
 from cosmos_lidar.metrics.bev import BANDWIDTH, BevGrid, KernelMeans, bev_histogram, jensen_shannon
 from cosmos_lidar.metrics.bootstrap import interval_of_draws, resample_clips
 from cosmos_lidar.metrics.chamfer import DEFINITION as CHAMFER
 from cosmos_lidar.metrics.chamfer import chamfer_distance
 from cosmos_lidar.metrics.frechet import frechet_of_weighted, frechet_protocol
+from cosmos_lidar.metrics.lidar import RangeProtocol
+from cosmos_lidar.metrics.pairs import RangePair
 from cosmos_lidar.metrics.protocol import Measurement, Protocol
 from cosmos_lidar.metrics.range_features import RangeFeatures
 from cosmos_lidar.metrics.ray_drop import DEFINITION as RAY_DROP
@@ -40,6 +43,7 @@ class GenerationProtocol:
         bandwidth: of the MMD's kernel.
         resamplings: of clips, for the intervals.
         seed: of the resampling.
+        ranges: limits and constants of further metrics.
     """
 
     chamfer_window_m: tuple[float, float] = (5.0, 65.0)
@@ -47,6 +51,7 @@ class GenerationProtocol:
     bandwidth: float = BANDWIDTH
     resamplings: int = 200
     seed: int = 0
+    ranges: RangeProtocol = field(default_factory=RangeProtocol)
 
 
 @dataclass
@@ -58,6 +63,7 @@ class _Samples:
     histograms: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # recorded, generated
     rays: list[np.ndarray] = field(default_factory=list)
     features: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    others: list[Scores] = field(default_factory=list)  # metrics of files that have columns of ``generate``
 
 
 class GenerationScores:
@@ -105,6 +111,9 @@ class GenerationScores:
         if self.features is not None:
             vectors = self.features(np.stack([reference_m, generated_m]))
             kept.features.append((vectors[0], vectors[1]))
+        others = Scores("generate", "ranges", self.protocol.ranges, points=True)
+        others.add(RangePair(reference_m, generated_m, points=lambda: (reference_points_m, generated_points_m)))
+        kept.others.append(others)
         kept.clips.append(clip)
         kept.rays.append(rays)
         kept.chamfer.append((distance.chamfer_m, distance.chamfer_squared_m2))
@@ -137,7 +146,7 @@ class GenerationScores:
             raise DataError("no samples", wanted="at least one generated sweep and its recording")
         draws = resample_clips(self._kept.clips, self.protocol.resamplings, self.protocol.seed)
         rows = [*self._chamfer(draws), *self._seen_from_above(draws), *self._ray_drop(draws)]
-        return [*rows, *self._frechet(draws)]
+        return [*rows, *self._frechet(draws), *self._others(draws)]
 
     def _chamfer(self, draws: np.ndarray) -> list[Measurement]:
         values = np.array(self._kept.chamfer)
@@ -190,6 +199,21 @@ class GenerationScores:
             return frechet_of_weighted(recorded, made, (times, times))
 
         return [self._set_distance(published.metric, statistic, draws, protocol)]
+
+    def _others(self, draws: np.ndarray) -> list[Measurement]:
+        """Return the columns of metrics found by listing; an interval is that of resampled clips."""
+        kept, rows, metrics = self._kept.others, [], find_metrics("generate", "ranges")
+        if not metrics:
+            return []
+        drawn = [pooled([kept[i] for i in np.repeat(np.arange(len(kept)), times)]) for times in draws]
+        values = pooled(kept)
+        for name, metric in metrics.items():
+            protocol = self._protocol(name, metric.definition, **metric.settings, ranges=asdict(self.protocol.ranges))
+            for column in metric.columns["generate"]:
+                interval = interval_of_draws([found[column] for found in drawn])
+                row = Measurement(column, values[column], interval.low, interval.high, len(self), protocol)
+                rows.append(row)
+        return rows
 
     def _set_distance(
         self, name: str, statistic: Callable[[np.ndarray], float], draws: np.ndarray, protocol: Protocol

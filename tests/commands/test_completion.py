@@ -2,6 +2,7 @@ import subprocess
 
 import pytest
 
+from cosmos_lidar import commands
 from cosmos_lidar.cli import find_commands, main
 
 
@@ -38,6 +39,19 @@ def test_bash_completes_commands_options_choices_and_recipes(script):
     assert "--checkpoint" in complete(path, "cosmos-lidar evaluate --che")
     assert complete(path, "cosmos-lidar evaluate --baseline re") == ["resize"]
     assert "lidar_tokenizer" in complete(path, "cosmos-lidar train lidar_")
+
+
+def test_a_command_that_is_one_more_file_is_completed(script, tmp_path, monkeypatch):
+    source = 'HELP = "count the clouds"\nEXAMPLE = "cosmos-lidar count-clouds sky"\n\n\n'
+    source += 'def add_arguments(parser):\n    parser.add_argument("--color", choices=("red", "blue"))\n\n\n'
+    (tmp_path / "count_clouds.py").write_text(source + "def run(args):\n    return 0\n")
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    path = script("bash")
+    assert complete(path, "cosmos-lidar count") == ["count-clouds"]
+    assert complete(path, "cosmos-lidar count-clouds --co") == ["--color"]
+    assert complete(path, "cosmos-lidar count-clouds --color b") == ["blue"]
+    for shell in ("zsh", "fish"):
+        assert "count-clouds" in script(shell).read_text()
 
 
 def test_bash_completes_file_names(script, tmp_path, monkeypatch):

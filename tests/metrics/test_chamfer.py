@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from cosmos_lidar.metrics.chamfer import chamfer_distance
+from cosmos_lidar.metrics.chamfer import METRIC, chamfer_distance
+from cosmos_lidar.metrics.pairs import RangePair
 
 
 def test_chamfer_by_hand():
@@ -33,3 +34,17 @@ def test_chamfer_of_nothing_is_not_a_number():
     result = chamfer_distance(np.zeros((0, 3)), np.ones((4, 3)), window_m=None)
     assert math.isnan(result.chamfer_m)
     assert result.reconstructed_points == 4
+
+
+def test_the_metric_averages_frames_with_points_and_counts_the_others():
+    near, far, none = np.array([[10.0, 0, 0]]), np.array([[11.0, 0, 0]]), np.zeros((0, 3))
+    accumulator, other = METRIC.start(None), METRIC.start(None)
+    accumulator.add(RangePair(near, near, points=lambda: (near, far)))
+    other.add(RangePair(near, near, points=lambda: (near, near)))
+    other.add(RangePair(near, near, points=lambda: (near, none)))
+    accumulator.merge(other)
+    assert accumulator.result() == {"chamfer_mean_m": 1.0}
+    document = accumulator.document()["chamfer"]
+    assert (document["frames"], document["frames_without_points"], document["best_m"]) == (2, 1, 0.0)
+    with pytest.raises(ValueError, match="no points to compare"):
+        accumulator.add(RangePair(near, near))

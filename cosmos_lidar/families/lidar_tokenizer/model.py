@@ -15,8 +15,9 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.losses.reconstruction import l1
 from cosmos_lidar.losses.schedule import piecewise_constant
-from cosmos_lidar.metrics.image import psnr, ssim
-from cosmos_lidar.metrics.lidar import RangeErrors, RangeProtocol
+from cosmos_lidar.metrics import Scores, column_names, pooled
+from cosmos_lidar.metrics.lidar import RangeProtocol
+from cosmos_lidar.metrics.pairs import ImagePair, RangePair
 from cosmos_lidar.models.tokenizer.video_layers import fold_frames
 from cosmos_lidar.parallel.spatial import join_slices, take_slice
 from cosmos_lidar.sensors import RangeMapFormat, denormalise
@@ -40,9 +41,6 @@ class LidarTokenizerModel(TrainedModel):
     """
 
     columns = ("loss", "color", "perceptual")
-    val_columns = tuple(
-        f"val/{name}" for name in "loss color perceptual psnr ssim rmse_m mae_m relative".split()
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,6 +58,8 @@ class LidarTokenizerModel(TrainedModel):
                 "data.batch_size"
             )
         self.picture, self.size = picture, size
+        quality = (*column_names("validation", "images"), *column_names("validation", "ranges"))
+        self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
         self.frozen = [] if perceptual is None else [perceptual]
 
     def inputs(self, batch: Any) -> dict[str, Any]:
@@ -115,19 +115,19 @@ class LidarTokenizerModel(TrainedModel):
         reconstruction, images, valid = (as_pictures(x) for x in (self(batch.images), batch.images, batch.valid))
         reconstruction, images = reconstruction.float(), images.float()
         values = self.losses(reconstruction, images, valid)
-        errors = RangeErrors(RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m))
-        errors.add(self._metres(images), self._metres(reconstruction), self._one_row_each(valid))
-        quality = {"psnr": psnr(reconstruction, images).sum(), "ssim": ssim(reconstruction, images).sum()}
+        limits = RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m)
+        quality, errors = Scores("validation", "images"), Scores("validation", "ranges", limits)
+        quality.add(ImagePair(images, reconstruction))
+        errors.add(RangePair(self._metres(images), self._metres(reconstruction), self._one_row_each(valid)))
         means = {name: float(value) * len(images) for name, value in values.items()}
-        return {"count": len(images), "errors": errors.state(), **means, **{k: float(v) for k, v in quality.items()}}
+        return {"count": len(images), "quality": quality, "errors": errors, **means}
 
     def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Return the ``val/`` values of all batches of all ranks, weighted by their number of frames."""
-        pooled = pooled_means(results, (*self.columns, "psnr", "ssim"))
-        errors = RangeErrors(RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m))
-        errors.load_state(sum(result["errors"] for result in results))
-        found = errors.result().published
-        return pooled | {"val/rmse_m": found.rmse_m, "val/mae_m": found.mae_m, "val/relative": found.relative}
+        means = pooled_means(results, self.columns)
+        for part in ("quality", "errors"):
+            means |= {f"val/{name}": value for name, value in pooled([result[part] for result in results]).items()}
+        return means
 
     @property
     def _shape(self) -> tuple[int, ...]:

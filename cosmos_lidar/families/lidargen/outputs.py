@@ -11,7 +11,8 @@ from cosmos_lidar.families.lidargen.figure import three_rows
 from cosmos_lidar.families.lidargen.generator import LidarGenerator
 from cosmos_lidar.families.lidargen.inputs import Frame
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.metrics.generation import GenerationScores
+from cosmos_lidar.metrics.generation import GenerationProtocol, GenerationScores
+from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.metrics.protocol import Measurement, write_measurements
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.pictures import write_png
@@ -50,7 +51,9 @@ def compare(folder: Path, frames: Sequence[Frame], generator: LidarGenerator) ->
     Returns:
         The rows of the table; none where no frame has a recording.
     """
-    scores = GenerationScores(features=generator.features())
+    limits = generator.sensor.format
+    ranges = RangeProtocol(min_range_m=float(limits.min_range_m), max_range_m=float(limits.max_range_m))
+    scores = GenerationScores(GenerationProtocol(ranges=ranges), generator.features())
     for frame in frames:
         if frame.recorded:
             recorded_m, made = frame.recorded(), np.load(sweep_file(folder, frame))

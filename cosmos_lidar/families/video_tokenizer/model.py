@@ -14,9 +14,10 @@ from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConf
 from cosmos_lidar.families.video_tokenizer.discriminator import Adversary
 from cosmos_lidar.losses.adversarial import adaptive_weight
 from cosmos_lidar.losses.video import VideoLoss
+from cosmos_lidar.metrics import Scores, column_names, pooled
 from cosmos_lidar.metrics.codebook import CodebookUsage
-from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.metrics.lpips import Lpips
+from cosmos_lidar.metrics.pairs import ImagePair
 from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.tokenizer.video_layers import fold_frames, unfold_frames
@@ -57,7 +58,11 @@ class VideoTokenizerModel(TrainedModel):
             )
         self.adversary = Adversary(game, run.optim) if game.weight else None
         self.columns = ("loss", *loss.names, *(("adversarial", "critic") if self.adversary else ()))
-        quality = ["psnr", "ssim"] + ["lpips"] * (lpips is not None) + ["perplexity", "codes_used"] * self.discrete
+        quality = (
+            [*column_names("validation", "images")]
+            + ["lpips"] * (lpips is not None)
+            + ["perplexity", "codes_used"] * self.discrete
+        )
         self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
 
     @property
@@ -139,8 +144,8 @@ class VideoTokenizerModel(TrainedModel):
         sums = {name: float(value) * len(frames) for name, value in self.losses(made, frames).items()}
         images, reference = fold_frames(made), fold_frames(frames)
         per_clip = frames.shape[2]
-        sums["psnr"] = float(psnr(images, reference).sum()) / per_clip
-        sums["ssim"] = float(ssim(images, reference).sum()) / per_clip
+        quality = Scores("validation", "images")
+        quality.add(ImagePair(reference, images, frames=per_clip))
         if self._lpips is not None:
             sums["lpips"] = float(self._lpips(images, reference).sum()) / per_clip
         usage = None
@@ -150,17 +155,18 @@ class VideoTokenizerModel(TrainedModel):
             usage = codebook.counts.cpu().numpy()
         if batch_idx == 0 and self.global_rank == 0:
             self._write_sample(reference[:per_clip], images[:per_clip])
-        return {"count": len(frames), "sums": sums, "usage": usage}
+        return {"count": len(frames), "sums": sums, "quality": quality, "usage": usage}
 
     def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Return the ``val/`` values of all batches of all ranks, weighted by their number of clips."""
         sums = [{"count": result["count"], **result["sums"]} for result in results]
-        pooled = pooled_means(sums, results[0]["sums"])
+        values = pooled_means(sums, results[0]["sums"])
+        values |= {f"val/{name}": value for name, value in pooled([one["quality"] for one in results]).items()}
         if self.discrete:
             codebook = CodebookUsage(self.network.quantizer.codebook_size)
             codebook.counts += torch.from_numpy(np.sum([result["usage"] for result in results], axis=0))
-            pooled |= {"val/perplexity": codebook.perplexity(), "val/codes_used": codebook.used()}
-        return pooled
+            values |= {"val/perplexity": codebook.perplexity(), "val/codes_used": codebook.used()}
+        return values
 
     def _write_sample(self, frames: Tensor, made: Tensor) -> None:
         """Write the first clip of the validation: the video on the left, its reconstruction on the right."""

@@ -1,4 +1,4 @@
-"""Quality of reconstructed videos: PSNR, SSIM and LPIPS of frames, PSNR of the whole video, clips for rFVD."""
+"""Quality of reconstructed videos: the metrics of images that ``reconstruct`` shows, LPIPS, and clips for rFVD."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from cosmos_lidar.families.video_tokenizer.codec import from_uint8
-from cosmos_lidar.metrics.image import psnr_of_error, squared_error, ssim
+from cosmos_lidar.metrics import Scores
+from cosmos_lidar.metrics.pairs import ImagePair
 
 if TYPE_CHECKING:
     from cosmos_lidar.metrics.lpips import Lpips
     from cosmos_lidar.metrics.video_features import VideoDistance
-
-METRICS = ("psnr", "psnr_video", "ssim", "lpips")
 
 
 class VideoScores:
@@ -30,7 +29,8 @@ class VideoScores:
         self, lpips: Lpips | None = None, distance: VideoDistance | None = None, clip_frames: int = 16
     ) -> None:
         self.lpips, self.distance, self.clip_frames = lpips, distance, clip_frames
-        self._values: dict[str, list[float]] = {"psnr": [], "error": [], "ssim": [], "lpips": []}
+        self._scores = Scores("reconstruct", "images")
+        self._lpips: list[float] = []
         self._clip: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, frame: np.ndarray, made: np.ndarray) -> None:
@@ -40,26 +40,19 @@ class VideoScores:
             DataError: frames that are too small, or clips too short for the network of ``distance``.
         """
         ours, theirs = (from_uint8(x[None], torch.float32).transpose(0, 1) for x in (made, frame))
-        error = squared_error(ours, theirs)
-        self._values["error"].append(float(error))
-        self._values["psnr"].append(float(psnr_of_error(error)))
-        self._values["ssim"].append(float(ssim(ours, theirs)))
+        self._scores.add(ImagePair(theirs, ours))
         if self.lpips is not None:
             with torch.no_grad():
-                self._values["lpips"].append(float(self.lpips(ours, theirs)))
+                self._lpips.append(float(self.lpips(ours, theirs)))
         if self.distance is not None:
             self._clip.append((made, frame))
             if len(self._clip) == self.clip_frames:
                 self._add_clip(self.distance)
 
     def result(self) -> dict[str, float]:
-        """Return the mean over frames of each metric, and ``psnr_video``, that of the error of all frames together.
-
-        ``psnr_video`` is how TokenBench scores videos. It is never above ``psnr``, which one perfect frame raises.
-        """
-        means = {name: sum(values) / len(values) for name, values in self._values.items() if values}
-        means["psnr_video"] = float(psnr_of_error(torch.tensor(means["error"], dtype=torch.float64)))
-        return {name: means[name] for name in METRICS if name in means}
+        """Return the columns of every metric of ``reconstruct``, and ``lpips``, the mean over frames."""
+        lpips = {"lpips": sum(self._lpips) / len(self._lpips)} if self._lpips else {}
+        return self._scores.result() | lpips
 
     def _add_clip(self, distance: VideoDistance) -> None:
         ours, theirs = (from_uint8(np.stack(part), torch.float32)[None] for part in zip(*self._clip, strict=True))

@@ -22,7 +22,7 @@ def test_evaluation_pools_pixels_not_clips(small_sensor, make_clip):
     np.testing.assert_allclose(evaluation.pooled.errors.state(), direct.state(), rtol=1e-12)
     assert set(evaluation.clips) == {"a", "b"}
     assert set(evaluation.intervals) == {"rmse_m", "mae_m", "relative"}
-    assert evaluation.pooled.frames == len(evaluation.pooled.chamfer) == 5
+    assert evaluation.pooled.frames == evaluation.pooled.to_dict()["chamfer"]["frames"] == 5
 
 
 def test_identity_reproduces_everything(small_sensor, make_clip):
