@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,10 +30,11 @@ from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume, trained_state
 from cosmos_lidar.training.checkpoint.manifest import checkpoint_step
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
-from cosmos_lidar.training.config import AnyConfig, LogConfig, accumulation
+from cosmos_lidar.training.config import AnyConfig, accumulation
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals
+from cosmos_lidar.training.loggers import check_loggers, quieten, start_loggers
 from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
@@ -194,7 +193,7 @@ class Session(Generic[ConfigT]):
             wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count()
         )
         self.run = resolved(run, self.sizes)
-        _check_loggers(self.run.log)
+        check_loggers(self.run.log)
         self.on_gpu = use_gpu(run.trainer.accelerator)
         self.folder = run_folder(self.run)
 
@@ -213,7 +212,7 @@ class Session(Generic[ConfigT]):
             rank = self.sizes.data_rank(process_rank())
             self.share = DataShare(rank, self.sizes.data, _data_seed(run, self.sizes, self.resume))
             if not self.finished:
-                _quieten()
+                quieten()
                 seed_everything(run.trainer.seed, workers=True, verbose=False)
         except BaseException:
             self.__exit__()
@@ -257,7 +256,9 @@ class Session(Generic[ConfigT]):
         stop = StopSignals(job.model.flags)
         callbacks = [*_make_callbacks(run, job, self.sizes, folder, resume, stop), *watchers]
         trainer = _make_trainer(run, self.sizes, self.on_gpu, callbacks)
-        _start_loggers(trainer, run, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}")
+        start_loggers(
+            trainer, run.log, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}"
+        )
         _announce(job, self.sizes, resume, folder)
         rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
         steps = Steps(job.train, run.trainer.max_steps * rounds, run.trainer.accumulate)
@@ -282,13 +283,6 @@ def _data_seed(run: AnyConfig, sizes: MeshSizes, resume: Path | None) -> int:
         return run.trainer.seed
     saved, _ = checkpoint_mesh(resume)
     return run.trainer.seed + (checkpoint_step(resume) if saved.data != sizes.data else 0)
-
-
-def _check_loggers(log: LogConfig) -> None:
-    for wanted, module in ((log.wandb, "wandb"), (log.mlflow, "mlflow")):
-        if wanted and importlib.util.find_spec(module) is None:
-            hint = f"pip install {module}, or log.{module}=false"
-            raise UserError(f"log.{module}=true and {module} is not installed: {hint}")
 
 
 def _make_callbacks(
@@ -360,48 +354,9 @@ def _make_trainer(run: AnyConfig, sizes: MeshSizes, on_gpu: bool, callbacks: lis
     )
 
 
-def _start_loggers(trainer: Trainer, run: AnyConfig, folder: Path) -> None:
-    """Let NeMo's experiment manager make the loggers, in a folder of their own: it moves away what it finds in it."""
-    from nemo.utils.exp_manager import exp_manager
-
-    log = run.log
-    settings: dict[str, Any] = {
-        "explicit_log_dir": str(folder),
-        "create_tensorboard_logger": log.tensorboard,
-        "create_wandb_logger": log.wandb,
-        "create_mlflow_logger": log.mlflow,
-        "create_checkpoint_callback": False,
-        "log_step_timing": False,
-        "log_tflops_per_sec_per_gpu": False,
-        "disable_validation_on_resume": False,
-        "seconds_to_sleep": 0,
-    }
-    if log.wandb:
-        project = os.environ.get("WANDB_PROJECT_NAME") or log.project
-        settings["wandb_logger_kwargs"] = {"name": log.name, "project": project, "group": log.group}
-        if os.environ.get("WANDB_RUN_ID"):  # go on with that run's curves
-            settings["wandb_logger_kwargs"] |= {"id": os.environ["WANDB_RUN_ID"], "resume": "allow"}
-    if log.mlflow:
-        uri = log.mlflow_uri or (folder.parent / "mlruns").resolve().as_uri()
-        settings["mlflow_logger_kwargs"] = {"experiment_name": log.project, "run_name": log.name, "tracking_uri": uri}
-    exp_manager(trainer, settings)
-
-
 def _announce(job: Job, sizes: MeshSizes, resume: Path | None, folder: Path) -> None:
     if process_rank() == 0:
         millions = count_parameters(job.model.network) / 1e6
-        begin = f"going on from {resume}" if resume else f"starting from {job.origin}"
+        begin = f"resuming from {resume}" if resume else f"starting from {job.origin}"
         name = job.model.run.model.name
         logger.info("%s with %.3f M parameters on %s, %s; results in %s", name, millions, sizes, begin, folder)
-
-
-def _quieten() -> None:
-    """Keep NeMo's and Lightning's remarks off the terminal unless they are warnings."""
-    from nemo.utils import logging as nemo_logging
-
-    nemo_logging.setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning.pytorch")
-    warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # one process has no group
-    warnings.filterwarnings("ignore", message=".*srun.*")
-    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # Energon asks for it on machines without a GPU, too

@@ -110,5 +110,5 @@ def test_a_job_submitted_to_slurm_is_stopped_requeued_and_ends(slurm, tmp_path: 
     assert (found["JobState"], found["ExitCode"], found["Restarts"]) == ("COMPLETED", "0:0", "1"), logs
     assert "ranks exited with status 138" in logs
     stopped_at = int(re.search(r"SIGUSR1 after step (\d+)", logs)[1])
-    assert re.search(rf"going on from \S*\s*\S*iter_0*{stopped_at}\b", logs), logs
+    assert re.search(rf"resuming from \S*\s*\S*iter_0*{stopped_at}\b", logs), logs
     assert [int(step) for step in rows.findall(metrics.read_text())] == list(range(1, steps + 1))

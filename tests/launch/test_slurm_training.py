@@ -48,7 +48,7 @@ def test_a_preempted_job_goes_on_where_it_stopped(slurm, tmp_path: Path):
     text = out.read_text()
     assert (found["JobState"], found["ExitCode"], found["Restarts"]) == ("COMPLETED", "0:0", "1"), text
     assert "ranks exited with status 138" in text
-    assert re.search(rf"going on from \S*iter_0*{stopped_at}\b", text), text
+    assert re.search(rf"resuming from \S*iter_0*{stopped_at}\b", text), text
     both = losses(run)
     assert list(both) == list(range(1, STEPS + 1))
     assert {step: both[step] for step in first} == first
