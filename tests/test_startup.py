@@ -20,7 +20,7 @@ def report():
     print(json.dumps(sorted(sys.modules)))
 """
 # Packages of which a command that only answers imports none, and the start of a training run none of the second.
-HEAVY = {"torch", "lightning", "nemo", "megatron", "numpy", "scipy", "pandas", "torchmetrics", "transformers"}
+HEAVY = {"torch", "lightning", "nemo", "megatron.energon", "numpy", "scipy", "pandas", "torchmetrics", "transformers"}
 NOT_FOR_TRAINING = {
     "torchmetrics.functional",  # all metrics; Lightning needs two classes, see training/lazy_torchmetrics.py
     "scipy.signal",  # imported by torchmetrics
