@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from cosmos_lidar.recipes import dit, lidar_tokenizer
 from tokenizer import machine  # the benchmark beside this one
 
 from cosmos_lidar.parallel.mesh import mesh_sizes
+from cosmos_lidar.recipes import dit, lidar_tokenizer
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.preflight.prediction import predict
 from cosmos_lidar.training.run_log import read_metrics

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from cosmos_lidar.recipes import video_tokenizer
 from tokenizer import machine  # the benchmark beside this one
 
 from cosmos_lidar.clips.footage import scaled
@@ -26,6 +25,7 @@ from cosmos_lidar.families.video_tokenizer.codec import VideoCodec, from_uint8
 from cosmos_lidar.families.video_tokenizer.job import make_network
 from cosmos_lidar.metrics.image import psnr, ssim
 from cosmos_lidar.models.tokenizer import load_tokenizer
+from cosmos_lidar.recipes import video_tokenizer
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.videos import VIDEOS, find_videos, prepare_videos
 from cosmos_lidar.training.overrides import apply_overrides

@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cosmos_lidar.launch.cluster import Cluster, load_cluster
-
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.extras import require
+from cosmos_lidar.launch.cluster import Cluster, load_cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 _CODE = ("cosmos_lidar", "energon_tasks", "recipes", "launch")  # packaged with a job, as on disk

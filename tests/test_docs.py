@@ -62,7 +62,6 @@ def test_readme_python_runs(tmp_path, monkeypatch):
 
 def test_documented_options_exist():
     from cosmos_lidar.recipes.registry import family_names, find_family
-
     from cosmos_lidar.training.option_names import translate
     from cosmos_lidar.training.overrides import describe
 

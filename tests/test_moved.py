@@ -35,9 +35,8 @@ def test_an_earlier_name_gives_todays_content(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_documented_import_of_the_video_codec() -> None:
-    from cosmos_lidar.inference import video_codec  # type: ignore[import-not-found]
-
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
+    from cosmos_lidar.inference import video_codec  # type: ignore[import-not-found]
 
     assert video_codec.VideoCodec is VideoCodec
 

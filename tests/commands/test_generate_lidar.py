@@ -13,8 +13,6 @@ import torch
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.recipes import lidargen
-
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
@@ -26,6 +24,7 @@ from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 from cosmos_lidar.families.lidargen.views import fit_picture
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
+from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import load_sensor, uniform_sensor
 from cosmos_lidar.sensors.range_picture import cut_columns, cut_picture
 from cosmos_lidar.training.overrides import apply_overrides

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.launch.printed import text_of
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.launch.printed import text_of
 
 
 def test_launch_files_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

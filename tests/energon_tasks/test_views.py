@@ -13,14 +13,13 @@ import torch
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.recipes import lidargen
-
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.prepare import write_views
 from cosmos_lidar.families.lidargen.views import FrameViews, lidar_picture
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
+from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.views import read_facts

@@ -2,9 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.launch.cluster import load_cluster
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.launch.cluster import load_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 

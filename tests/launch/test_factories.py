@@ -10,9 +10,8 @@ import pytest
 
 nemo_run = pytest.importorskip("nemo_run")
 
-from cosmos_lidar.launch import factories  # noqa: E402
-
 from cosmos_lidar.errors import UserError  # noqa: E402
+from cosmos_lidar.launch import factories  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("name", ["dit", "lidar_tokenizer", "lidargen", "video_tokenizer"])
 def test_every_family_has_a_factory(name: str):
     import fiddle
+
     from cosmos_lidar.recipes.registry import find_family
 
     family = find_family(name)

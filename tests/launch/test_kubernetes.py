@@ -55,7 +55,6 @@ def test_checkpoints_go_to_a_claim_that_outlives_the_pod(documents):
 
 def test_the_recipe_takes_its_options(documents):
     from cosmos_lidar.recipes.lidar_tokenizer import RECIPES
-
     from cosmos_lidar.training.command_line import choose
 
     for pod in pods(documents):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cosmos_lidar.launch.cluster import load_cluster
-from cosmos_lidar.launch.printed import names, text_of
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.launch.cluster import load_cluster
+from cosmos_lidar.launch.printed import names, text_of
 from tests.launch.tools import find_tool
 from tests.waiting import PATIENCE_S
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from cosmos_lidar.recipes.registry import family_names, find_family
 
+from cosmos_lidar.recipes.registry import family_names, find_family
 from cosmos_lidar.training.overrides import to_yaml
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.recipes.registry import find_family
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes.registry import find_family
 
 RECIPES = sorted(
     path.stem

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.recipes import dit
-
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 

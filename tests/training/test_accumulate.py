@@ -10,9 +10,8 @@ import torch
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.recipes.dit import FAMILY as DIT
-
 from cosmos_lidar.parallel.mesh import mesh_sizes
+from cosmos_lidar.recipes.dit import FAMILY as DIT
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.preflight.prediction import predict

@@ -1,7 +1,7 @@
 import pytest
-from cosmos_lidar.recipes.lidar_tokenizer import RECIPES
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes.lidar_tokenizer import RECIPES
 from cosmos_lidar.training.command_line import choose, recipe_main
 
 

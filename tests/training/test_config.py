@@ -1,7 +1,7 @@
 import pytest
-from cosmos_lidar.recipes.lidar_tokenizer import ci8x8_512, debug
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes.lidar_tokenizer import ci8x8_512, debug
 from cosmos_lidar.training.config import EmaConfig, OptimConfig, TrainConfig, accumulation
 from cosmos_lidar.training.overrides import apply_overrides
 

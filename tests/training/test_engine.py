@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from cosmos_lidar.recipes import dit, lidar_tokenizer
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.model import DitModel
+from cosmos_lidar.recipes import dit, lidar_tokenizer
 from cosmos_lidar.training.checkpoint import store as checkpoint_store
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.checkpoint.store import CheckpointStore

@@ -11,11 +11,11 @@ import torch
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.recipes.registry import find_family
 from nemo.core import ModelPT
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import NEMO_CONFIG, NEMO_WEIGHTS, read_nemo, read_tensors
+from cosmos_lidar.recipes.registry import find_family
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.nemo_file import NemoFile
 

@@ -1,7 +1,7 @@
 import pytest
-from cosmos_lidar.recipes.registry import family_names, find_family
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes.registry import family_names, find_family
 from cosmos_lidar.training.option_names import NAMES, SHORT_NAMES, translate
 from cosmos_lidar.training.overrides import option_types
 

@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from cosmos_lidar.recipes.lidar_tokenizer import RECIPES, debug
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
+from cosmos_lidar.recipes.lidar_tokenizer import RECIPES, debug
 from cosmos_lidar.training.command_line import choose
 from cosmos_lidar.training.overrides import (
     apply_overrides,

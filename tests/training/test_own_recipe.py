@@ -12,10 +12,9 @@ import pytest
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.recipes.registry import FOLDERS, family_names, find_family, load_run
-
 from cosmos_lidar.cli import main
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes.registry import FOLDERS, family_names, find_family, load_run
 from cosmos_lidar.training.run_log import read_metrics
 
 EXAMPLE = Path(__file__).parent / "example_family" / "line.py"

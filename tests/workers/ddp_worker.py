@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
 
 from cosmos_lidar.families.lidar_tokenizer import job as run_module
+from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from cosmos_lidar.recipes.registry import find_family
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes.registry import find_family
 from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.model import TrainedModel

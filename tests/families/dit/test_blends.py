@@ -9,9 +9,8 @@ import pytest
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.recipes import dit
-
 from cosmos_lidar.families.dit.job import synthetic_latents
+from cosmos_lidar.recipes import dit
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
 from tests.shards.energon_folders import metadataset

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cosmos_lidar.recipes.lidar_tokenizer import debug
 
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
+from cosmos_lidar.recipes.lidar_tokenizer import debug
 from cosmos_lidar.training.overrides import apply_overrides
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.recipes import lidar_tokenizer
-from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes import lidar_tokenizer
+from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
 from cosmos_lidar.training.overrides import apply_overrides
 
 

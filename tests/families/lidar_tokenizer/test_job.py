@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosmos_lidar.recipes import lidar_tokenizer
-from cosmos_lidar.recipes.lidar_tokenizer import train
-from cosmos_lidar.recipes.registry import find_family
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.export import export_checkpoint
 from cosmos_lidar.models.tokenizer import load_tokenizer
+from cosmos_lidar.recipes import lidar_tokenizer
+from cosmos_lidar.recipes.lidar_tokenizer import train
+from cosmos_lidar.recipes.registry import find_family
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
 from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.overrides import apply_overrides

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cosmos_lidar.recipes import lidar_tokenizer
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidar_tokenizer.job import make_dry_model
+from cosmos_lidar.recipes import lidar_tokenizer
 from cosmos_lidar.training.overrides import apply_overrides
 
 SHAPE = ["model.name=CV4x8x8", "model.channels_mult=[1,2]", "model.resolution=null", "data.sequence=5"]

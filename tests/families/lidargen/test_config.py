@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.recipes import lidargen
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
+from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.training.overrides import apply_overrides
 
 FEW = ["log.tensorboard=false", "trainer.val_every=0", "trainer.save_every=0"]

@@ -9,11 +9,10 @@ import pytest
 
 pytest.importorskip("megatron.energon")
 
-from cosmos_lidar.recipes.lidargen import FAMILY
-from cosmos_lidar.recipes.lidargen import debug as debug_recipe
-
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.lidargen.config import CanvasConfig
+from cosmos_lidar.recipes.lidargen import FAMILY
+from cosmos_lidar.recipes.lidargen import debug as debug_recipe
 from cosmos_lidar.shards.latents import LATENTS, SAMPLE_TYPE, pack_canvas
 from cosmos_lidar.shards.manifest import index_with_energon
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosmos_lidar.recipes import lidargen
 
 from cosmos_lidar.families.dit.job import make_network
 from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
+from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosmos_lidar.recipes import lidargen
 
 from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.job import make_dry_model
+from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.training.overrides import apply_overrides
 
 FEW = ["log.tensorboard=false", "trainer.val_every=0", "trainer.save_every=0"]

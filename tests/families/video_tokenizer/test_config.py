@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.recipes import video_tokenizer
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.parallel.mesh import MeshSizes
+from cosmos_lidar.recipes import video_tokenizer
 from cosmos_lidar.training.engine import resolved
 from cosmos_lidar.training.overrides import apply_overrides
 

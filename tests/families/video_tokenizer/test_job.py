@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosmos_lidar.recipes import video_tokenizer
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.video_tokenizer.config import VideoTokenizerTrainConfig
@@ -14,6 +13,7 @@ from cosmos_lidar.families.video_tokenizer.job import make_dry_model, make_loss,
 from cosmos_lidar.families.video_tokenizer.model import to_unit_range
 from cosmos_lidar.losses.perceptual import Vgg16Features
 from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
+from cosmos_lidar.recipes import video_tokenizer
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics

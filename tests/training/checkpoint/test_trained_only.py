@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosmos_lidar.recipes import dit
-from cosmos_lidar.recipes.registry import find_family
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.dit.job import make_network
 from cosmos_lidar.families.export import export_checkpoint
+from cosmos_lidar.recipes import dit
+from cosmos_lidar.recipes.registry import find_family
 from cosmos_lidar.training.checkpoint.callback import frozen_norm, trained_state
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.recipes import dit, lidar_tokenizer
 
+from cosmos_lidar.recipes import dit, lidar_tokenizer
 from cosmos_lidar.training.preflight.doctor import examine
 
 pytest.importorskip("nemo")

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cosmos_lidar.recipes import dit, lidar_tokenizer, video_tokenizer
 
 from cosmos_lidar.parallel.mesh import mesh_sizes
+from cosmos_lidar.recipes import dit, lidar_tokenizer, video_tokenizer
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.preflight.doctor import base_memory
 from cosmos_lidar.training.preflight.prediction import predict

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosmos_lidar.recipes import dit
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.recipes import dit
 from tests.training.debug_runs import losses, small
 
 
