@@ -48,16 +48,29 @@ def recipe(name: str, variant: str = "") -> Any:
     Raises:
         UserError: no such recipe or variant, or NeMo-Run is not installed.
     """
-    from cosmos_lidar.recipes.registry import find_family
-
     require("nemo_run")
     import nemo_run
+
+    return nemo_run.Partial(train, run=configuration(name, variant))
+
+
+def configuration(name: str, variant: str = "") -> Any:
+    """Return the configuration of a recipe as a tree of ``run.Config``, which can be changed before it is built.
+
+    Args:
+        name: of the recipe file, or its path.
+        variant: ``recipe=`` of that file; its first one by default.
+
+    Raises:
+        UserError: no such recipe or variant.
+    """
+    from cosmos_lidar.recipes.registry import find_family
 
     variants = find_family(name).recipes
     chosen = variant or next(iter(variants))
     if chosen not in variants:
         raise UserError(f"{name}: unknown recipe {variant!r}; valid: {', '.join(variants)}")
-    return nemo_run.Partial(train, run=_as_config(variants[chosen]()))
+    return _as_config(variants[chosen]())
 
 
 def lidar_tokenizer(variant: str = "") -> Any:
