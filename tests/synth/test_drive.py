@@ -1,6 +1,7 @@
 """Whole drives: the same every time, one world seen from many places, by lidar and cameras alike."""
 
 import pickle
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -186,3 +187,13 @@ def test_the_noise_of_two_lidars_differs():
     clip = synthesize_drive(11, SENSOR, 1, lidars=[other])
     one, two = (lidar.read(0).range_m for lidar in clip.lidars.values())
     assert 0 < np.abs(one - two)[(one > 0) & (two > 0)].mean() < 0.1
+
+
+def test_published_loaders_keep_the_ids_of_drives_whole():
+    sensor = uniform_sensor(4, 8)
+    ids = [synthesize_drive(seed, sensor, 1).clip_id for seed in range(64)]
+    characters = ".lidar_row.npz"  # they strip a set of characters, not a suffix
+    for clip_id in ids:
+        assert f"{clip_id}.lidar_row.npz".strip(characters) == clip_id
+    assert len(set(ids)) == len(ids)
+    assert uuid.UUID(ids[0].partition("_")[0]).version == 4
