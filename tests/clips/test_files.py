@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from cosmos_lidar.clips.files import clean_id, read_class_labels, read_float_points, read_labels_and_instances
+from cosmos_lidar.errors import DataError
+
+
+def test_points_are_read_by_the_number_of_columns(tmp_path):
+    points = np.arange(12, dtype="<f4").reshape(3, 4)
+    points.tofile(tmp_path / "a.bin")
+    np.testing.assert_array_equal(read_float_points(tmp_path / "a.bin", 4), points)
+    with pytest.raises(DataError, match="48 bytes are no whole number of points"):
+        read_float_points(tmp_path / "a.bin", 5)
+
+
+def test_impossible_coordinates_name_the_first_point(tmp_path):
+    points = np.ones((4, 4), "<f4")
+    points[2, 1], points[3, 0] = np.nan, 1e6
+    points.tofile(tmp_path / "a.bin")
+    with pytest.raises(DataError, match=r"2 of 4 points have impossible coordinates, the first is 1 nan 1") as caught:
+        read_float_points(tmp_path / "a.bin", 4)
+    assert caught.value.key == "point 2"
+
+
+def test_an_image_is_no_points(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(24))
+    with pytest.raises(DataError, match="PNG image, not points"):
+        read_float_points(tmp_path / "a.bin", 4)
+
+
+def test_labels_hold_class_and_instance_and_must_be_as_many_as_points(tmp_path):
+    np.array([(7 << 16) | 40, 10], "<u4").tofile(tmp_path / "a.label")
+    classes, instances = read_labels_and_instances(tmp_path / "a.label", 2)
+    assert (classes.tolist(), instances.tolist()) == ([40, 10], [7, 0])
+    assert read_class_labels(tmp_path / "a.label", "<u4", 2).tolist() == [40, 10]
+    with pytest.raises(DataError, match="8 bytes of labels for 3 points"):
+        read_class_labels(tmp_path / "a.label", "<u4", 3)
+
+
+@pytest.mark.parametrize(("text", "name"), [("a/b c.d", "a_b_c_d"), ("./..", "clip")])
+def test_names_of_clips_are_names_of_files(text, name):
+    assert clean_id(text) == name
