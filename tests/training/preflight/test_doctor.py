@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.parallel.mesh import mesh_sizes
 from cosmos_lidar.recipes import dit, lidar_tokenizer
+from cosmos_lidar.training.engine import resolved
 from cosmos_lidar.training.preflight.doctor import examine
 
 pytest.importorskip("nemo")
@@ -42,3 +45,15 @@ def test_what_is_in_the_way_is_named(options: list[str], topic: str, text: str) 
     wrong = [finding for finding in report.findings if finding.ok is False]
     assert [finding.topic for finding in wrong] == [topic]
     assert text in wrong[0].text
+
+
+def test_a_global_batch_size_that_training_refuses_is_refused_alike(tmp_path: Path) -> None:
+    options = ["recipe=debug", "trainer.global_batch_size=6", "parallel.data_shard=2", f"log.root={tmp_path}"]
+    run, _ = dit.FAMILY.choose(options)
+    with pytest.raises(UserError) as error:
+        resolved(run, mesh_sizes(1, 2, 1, 1, 2))
+    report = examine(dit.FAMILY, options, processes=2, memory_gb=0.0)
+    assert [finding.text for finding in report.findings if finding.ok is False] == [str(error.value)]
+    assert "trainer.global_batch_size=6: not a multiple of 4" in str(error.value)
+    options[1] = "trainer.global_batch_size=8"
+    assert examine(dit.FAMILY, options, processes=2, memory_gb=100.0).ok
