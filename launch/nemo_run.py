@@ -26,12 +26,28 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         cluster = load_cluster(args.cluster, args.nodes, args.gpus)
-        if not (ROOT / args.recipe).is_file() or Path(args.recipe).is_absolute():
-            raise UserError(f"{args.recipe}: expected a recipe file, relative to the root of the repository ({ROOT})")
-        return start(cluster, [args.recipe, *args.overrides], args.name or Path(args.recipe).stem, args.dryrun)
+        recipe = find_recipe(args.recipe)
+        return start(cluster, [recipe, *args.overrides], args.name or Path(recipe).stem, args.dryrun)
     except UserError as error:
         sys.stderr.write(f"launch: {error}\n")
         return 2
+
+
+def find_recipe(path: str) -> str:
+    """Return the path of a recipe file: relative to the repository if it is packaged with every job, else absolute.
+
+    Args:
+        path: absolute, or relative to the root of the repository or to the current folder, looked up in this order.
+
+    Raises:
+        UserError: no such file.
+    """
+    for folder in (ROOT, Path.cwd()):
+        file = (folder / path).resolve()
+        if file.is_file() and file.suffix == ".py":
+            packaged = any(file.is_relative_to(ROOT / code) for code in _CODE)
+            return str(file.relative_to(ROOT)) if packaged else str(file)
+    raise UserError(f"{path}: expected a recipe file, by its path from the current folder or from {ROOT}")
 
 
 def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) -> int:
@@ -41,7 +57,7 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
 
     Args:
         cluster: machines to run on.
-        recipe: a recipe file, relative to the repository, and its ``key=value`` options.
+        recipe: a recipe file, as of :func:`find_recipe`, and its ``key=value`` options.
         name: name of the experiment.
         dryrun: print the plan, start nothing.
 
@@ -97,6 +113,7 @@ def _docker(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
     """Return executor and script for a container on this machine; its arguments are unquoted twice."""
     import nemo_run
 
+    packager, recipe = _package(recipe)
     executor = nemo_run.DockerExecutor(
         container_image=cluster.container_image,
         ntasks_per_node=cluster.ranks_per_node,
@@ -105,7 +122,7 @@ def _docker(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
         shm_size=None if cluster.gpus_per_node else cluster.shm_size,
         volumes=list(cluster.container_mounts),
         env_vars=_environment(cluster, "/nemo_run/code"),
-        packager=_packager(),
+        packager=packager,
     )
     args = ["--standalone", f"--nproc-per-node={cluster.ranks_per_node}", *recipe]
     quoted = [shlex.quote(arg).replace("\\", "\\\\").replace('"', '\\"') for arg in args]
@@ -121,6 +138,7 @@ def _slurm(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
     """
     import nemo_run
 
+    packager, recipe = _package(recipe)
     names = {"container_image": cluster.container_image, "account": cluster.account, "partition": cluster.partition}
     numbers = {"gpus_per_node": cluster.gpus_per_node, "cpus_per_task": cluster.cpus_per_rank}
     env = _environment(cluster, "/nemo_run/code") | {"MAX_RESTARTS": str(cluster.max_restarts)}
@@ -139,7 +157,7 @@ def _slurm(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
         setup_lines=_setup(),
         job_name_prefix="cosmos_lidar-",
         tunnel=_tunnel(cluster),
-        packager=_packager(),
+        packager=packager,
         **{key: value or None for key, value in (names | numbers).items()},
     )
     args = [shlex.quote(arg) for arg in (cluster.python or "python", *recipe)]
@@ -164,11 +182,21 @@ def _tunnel(cluster: Cluster) -> Any:
     )
 
 
-def _packager() -> Any:
+def _package(recipe: list[str]) -> tuple[Any, list[str]]:
+    """Return what packages a job's code, and the command line of the recipe in that package.
+
+    A recipe from elsewhere comes with the modules beside it, all at the root of the package, where they import each
+    other as they do at home.
+    """
     import nemo_run
 
-    patterns = [str(ROOT / folder) for folder in _CODE]
-    return nemo_run.PatternPackager(include_pattern=patterns, relative_path=[str(ROOT)] * len(patterns))
+    patterns, folders = [str(ROOT / folder) for folder in _CODE], [str(ROOT)] * len(_CODE)
+    file = Path(recipe[0])
+    if file.is_absolute():
+        patterns.append(str(file.parent / "*.py"))
+        folders.append(str(file.parent))
+        recipe = [file.name, *recipe[1:]]
+    return nemo_run.PatternPackager(include_pattern=patterns, relative_path=folders), recipe
 
 
 def _text(cluster: Cluster, request: Any) -> str:
@@ -195,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpus", type=int, help="GPUs (ranks) per machine, instead of the file's")
     parser.add_argument("--name", help="name of the experiment; default: that of the recipe file")
     parser.add_argument("--dryrun", action="store_true", help="print the plan, such as the sbatch file, and exit")
-    parser.add_argument("recipe", help="recipe file, such as recipes/lidar_tokenizer.py")
+    parser.add_argument("recipe", help="recipe file, such as recipes/lidar_tokenizer.py, or one of your own")
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="key=value", help="options of the recipe")
     return parser
 

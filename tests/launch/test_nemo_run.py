@@ -1,16 +1,20 @@
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("nemo_run")
 
+from launch import nemo_run
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "tests" / "training" / "example_family" / "line.py"
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = ["recipes/lidar_tokenizer.py", "recipe=debug", "log.name=two words", "optim.betas=[0.5,0.9]"]
 
@@ -62,6 +66,46 @@ def test_wrong_input_ends_with_2(tmp_path: Path, arguments: list[str], message: 
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("cluster", ["local", "docker", "example"])
+def test_a_recipe_file_of_another_folder(tmp_path: Path, cluster: str):
+    """On this machine it is started where it is, elsewhere from the package."""
+    recipe = shutil.copy(EXAMPLE, tmp_path)
+    arguments = ["--gpus", "2"] if cluster == "local" else []
+    done = launch(
+        tmp_path, "--cluster", f"launch/clusters/{cluster}.yaml", *arguments, "--dryrun", recipe, "recipe=debug"
+    )
+    assert done.returncode == 0, done.stderr
+    place = recipe if cluster == "local" else EXAMPLE.name
+    assert re.search(rf"\s{re.escape(str(place))} recipe=debug", done.stdout), done.stdout
+
+
+def test_a_package_has_the_recipe_and_the_modules_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = tmp_path / "my recipes"
+    home.mkdir()
+    shutil.copy(EXAMPLE, home)
+    (home / "beside.py").write_text("")
+    (home / "data.bin").write_text("")
+    monkeypatch.chdir(home)
+    recipe = nemo_run.find_recipe(EXAMPLE.name)
+    assert recipe == str(home / EXAMPLE.name)
+    packager, words = nemo_run._package([recipe, "a=1"])
+    assert words == [EXAMPLE.name, "a=1"]
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)  # NeMo-Run's tar reads it
+        packed = packager.package(ROOT, str(tmp_path), "job")
+    with tarfile.open(packed) as tar:
+        names = set(tar.getnames())
+    assert {EXAMPLE.name, "beside.py", "recipes/dit.py", "cosmos_lidar/cli.py"} <= names
+    assert "data.bin" not in names
+
+
+def test_recipes_of_the_repository_are_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("recipes/dit.py", str(ROOT / "recipes" / "dit.py")):
+        assert nemo_run.find_recipe(path) == "recipes/dit.py"
+    assert nemo_run._package(["recipes/dit.py"])[1] == ["recipes/dit.py"]
 
 
 @pytest.mark.parametrize(("steps", "status"), [("2", 0), ("none", 1)])
