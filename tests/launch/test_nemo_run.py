@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("nemo_run")
 
-from launch import nemo_run
+from cosmos_lidar.launch import nemo_run
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
