@@ -230,6 +230,8 @@ def check_run(run: AnyConfig) -> None:
             "optim.lr": (optim.lr, 0),
             "optim.clip_norm": (optim.clip_norm, 0),
             "guard.spike_window": (run.guard.spike_window, 4),
+            "data.batch_size": (run.data.batch_size, 1),
+            "data.workers": (run.data.workers, 0),
         }
     )
     if len(optim.betas) != 2:

@@ -2,8 +2,10 @@ import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.recipes.lidar_tokenizer import ci8x8_512, debug
-from cosmos_lidar.training.config import EmaConfig, OptimConfig, TrainConfig, accumulation
+from cosmos_lidar.recipes.registry import find_family
+from cosmos_lidar.training.config import EmaConfig, OptimConfig, TrainConfig, accumulation, check_run
 from cosmos_lidar.training.overrides import apply_overrides
+from tests.training.sparse_family import debug as voxels
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,15 @@ def test_a_global_batch_size_that_does_not_divide():
     said = str(error.value)
     assert "trainer.global_batch_size=20: not a multiple of 8" in said
     assert "data.batch_size=2 on 4 data ranks; valid: 16, 24" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "found"),
+    [("data.batch_size=0", "data.batch_size=0: expected at least 1"), ("data.workers=-1", "expected at least 0")],
+)
+@pytest.mark.parametrize("family", ["voxels", "dit", "lidar_tokenizer", "lidargen", "video_tokenizer"])
+def test_what_every_family_loads_data_with_is_bounded_once(family: str, option: str, found: str):
+    """Also of a family that does not check it itself."""
+    config = voxels() if family == "voxels" else find_family(family).recipes["debug"]()
+    with pytest.raises(UserError, match=found):
+        check_run(apply_overrides(config, [option]))

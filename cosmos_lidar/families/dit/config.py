@@ -90,13 +90,7 @@ class DitTrainConfig(TrainConfig[DitModelConfig, DitDataConfig]):
         """
         super().check()
         data = self.data
-        refuse_below(
-            {
-                "data.batch_size": (data.batch_size, 1),
-                "data.workers": (data.workers, 0),
-                "model.lora.rank": (self.model.lora.rank, 0),
-            }
-        )
+        refuse_below({"model.lora.rank": (self.model.lora.rank, 0)})
         if len(data.latent_shape) != 4:
             raise UserError(f"data.latent_shape={data.latent_shape}: expected four sizes, such as [16,4,64,112]")
         if len(data.text_shape) not in (0, 2):

@@ -101,10 +101,8 @@ class LidarTokenizerTrainConfig(TrainConfig[ModelConfig, DataConfig]):
         check_sequence(data.sequence, tokenizer_config(self.model.name))
         refuse_below(
             {
-                "data.batch_size": (data.batch_size, 1),
                 "data.val_batch_size": (data.val_batch_size, 1),
                 "data.sequence": (data.sequence, 1),
-                "data.workers": (data.workers, 0),
             }
         )
         _check_weights(self.model)

@@ -133,9 +133,7 @@ class VideoTokenizerTrainConfig(TrainConfig[VideoModelConfig, VideoDataConfig]):
         data = self.data
         refuse_below(
             {
-                "data.batch_size": (data.batch_size, 1),
                 "data.val_batch_size": (data.val_batch_size, 1),
-                "data.workers": (data.workers, 0),
                 "data.frames": (data.frames, 1),
                 "data.stride": (data.stride, 1),
                 "data.fps": (data.fps, 0),
