@@ -65,6 +65,24 @@ def remove_partial(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def visible_files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder that match a pattern, by name.
+
+    Left out are folders, links that lead nowhere, and hidden entries (``._000000.bin`` and ``.AppleDouble`` of macOS,
+    ``.Trash``, ``.ipynb_checkpoints``), which :meth:`pathlib.Path.glob` lists like all others.
+    """
+    return [path for path in visible(folder, pattern) if path.is_file()]
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return files and folders below a folder that match a pattern, by name, without hidden ones."""
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON file atomically; missing folders are made.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from cosmos_lidar.clips.columns import likely_columns
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
 
@@ -39,24 +41,58 @@ def refuse_image(path: Path, clip: str | None = None) -> None:
         )
 
 
-def read_float_points(path: Path, columns: int, clip: str | None = None) -> np.ndarray:
-    """Return (N, columns) float32 of a headerless little-endian float32 file; columns 0 to 2 are x, y, z in meters.
+def read_float_points(
+    path: Path, columns: int, clip: str | None = None, *, stated: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a headerless little-endian float32 file, and which of its rows they are.
+
+    Rows whose x, y or z is NaN or infinite, or all three 0, are pulses without return (organized clouds) and left out.
+
+    Args:
+        path: the file.
+        columns: numbers per point; columns 0 to 2 are x, y, z in meters.
+        clip: for messages.
+        stated: the user states ``columns``: files that look like other numbers per point are read.
+
+    Returns:
+        points (N, columns) float32, and kept (M,) bool of the rows of the file.
 
     Raises:
-        DataError: an image, a size that is no whole number of points, coordinates that are not finite or beyond 100 km
-            (both mean that the file holds something else).
+        DataError: an image, no byte in it, a size that is no whole number of points, other columns, finite coordinates
+            beyond 100 km (the file holds something else).
     """
     try:
         refuse_image(path, clip)
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path, clip=clip) from error
-    if len(raw) % (4 * columns):
+    problem = size_problem(len(raw), columns)
+    values = np.frombuffer(raw[: len(raw) // 4 * 4], "<f4").astype(np.float32, copy=False)
+    found = columns if stated or not raw or len(raw) % 4 else likely_columns(values, columns)
+    if found != columns and len(values) % found == 0:
+        raise DataError(
+            f"looks like {found} float32 per point, not {columns}", file=path, clip=clip,
+            wanted=f"--columns {found} where that is right, --columns {columns} where it is not",
+        )  # fmt: skip
+    if problem:
         wanted = f"a multiple of {4 * columns} ({columns} float32 per point): a complete copy of the file"
-        raise DataError(f"{len(raw)} bytes are no whole number of points", file=path, clip=clip, wanted=wanted)
-    points = np.frombuffer(raw, "<f4").reshape(-1, columns).astype(np.float32, copy=False)
+        raise DataError(problem, file=path, clip=clip, wanted=wanted)
+    points = values.reshape(-1, columns)
+    _refuse_far(points, path, clip)
+    kept = np.isfinite(points[:, :3]).all(1) & (points[:, :3] != 0).any(1)
+    return (points if kept.all() else points[kept]), kept
+
+
+def size_problem(size: int, columns: int) -> str | None:
+    """Return what is wrong with the bytes of a file of points; None for a good one."""
+    if not size:
+        return "the file is empty: 0 bytes"
+    return f"{size} bytes are no whole number of points" if size % (4 * columns) else None
+
+
+def _refuse_far(points: np.ndarray, path: Path, clip: str | None) -> None:
     with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(points[:, :3]) < _FARTHEST_M).all(1)
+        wrong = (np.isfinite(points[:, :3]) & ~(np.abs(points[:, :3]) < _FARTHEST_M)).any(1)
     if wrong.any():
         row = int(np.argmax(wrong))
         found = " ".join(f"{value:g}" for value in points[row, :3])
@@ -65,9 +101,8 @@ def read_float_points(path: Path, columns: int, clip: str | None = None) -> np.n
             file=path,
             clip=clip,
             key=f"point {row}",
-            wanted=f"float32, {columns} per point, meters",
+            wanted=f"float32, {points.shape[1]} per point, meters",
         )
-    return points
 
 
 def read_class_labels(path: Path, dtype: str, count: int, clip: str | None = None) -> np.ndarray:
@@ -99,6 +134,20 @@ def _entries(path: Path, dtype: str, count: int, clip: str | None) -> np.ndarray
     return np.frombuffer(raw, dtype).astype(np.uint32)
 
 
+@runtime_checkable
+class HeaderlessFiles(Protocol):
+    """``read`` of a lidar whose sweeps are files that do not tell what they hold."""
+
+    def __call__(self, index: int) -> Sweep:
+        """Read sweep ``index``."""
+
+    def with_columns(self, columns: int) -> HeaderlessFiles:
+        """Return what reads files of so many numbers per point, without a look at whether they are."""
+
+    def problems(self) -> dict[int, str]:
+        """Return sweep -> why it cannot be read, as far as the sizes of the files tell."""
+
+
 @dataclass(frozen=True)
 class PointSweeps:
     """``read`` of a lidar whose sweeps are float32 point files.
@@ -112,6 +161,8 @@ class PointSweeps:
         sensor_R_file: (3, 3) turns the axes of the file into x forward, y left, z up; None where they are those.
         ring_column: column with the number of the laser; None where there is none.
         reference_SE3_points: (N, 4, 4) moves points to where they lay at the start of the sweep; None: not moved.
+        columns_stated: the user states ``columns``.
+        unusable: (sweep, why) of sweeps that are on disk and cannot be used.
     """
 
     clip_id: str
@@ -122,27 +173,63 @@ class PointSweeps:
     sensor_R_file: np.ndarray | None = None
     ring_column: int | None = None
     reference_SE3_points: np.ndarray | None = None
+    columns_stated: bool = False
+    unusable: tuple[tuple[int, str], ...] = ()
 
     def __call__(self, index: int) -> Sweep:
-        """Read sweep ``index``."""
-        values = read_float_points(self.files[index], self.columns, self.clip_id)
+        """Read sweep ``index``.
+
+        Raises:
+            DataError: as :func:`read_float_points`, labels that do not fit, or a sweep in ``unusable``.
+        """
+        return self.read_kept(index)[0]
+
+    def read_kept(self, index: int) -> tuple[Sweep, np.ndarray]:
+        """Return sweep ``index``, and which rows of its file are points, (M,) bool: the others are without return."""
+        if index in (unusable := dict(self.unusable)):
+            raise DataError(unusable[index], file=self.files[index], clip=self.clip_id)
+        values, kept = read_float_points(self.files[index], self.columns, self.clip_id, stated=self.columns_stated)
         points = values[:, :3].copy()  # the file's bytes are read-only
         if self.sensor_R_file is not None:
             points = points @ self.sensor_R_file.T.astype(np.float32)
         if self.reference_SE3_points is not None:
             move = self.reference_SE3_points[index]
             points = (points @ move[:3, :3].T + move[:3, 3]).astype(np.float32)
-        ring = None if self.ring_column is None else _rings(values[:, self.ring_column])
-        labels, instance = self._labels(index, len(points))
-        return Sweep(points=points, intensity=values[:, 3].copy(), labels=labels, instance=instance, ring=ring)
+        ring = None
+        if self.ring_column is not None and self.ring_column < self.columns:
+            ring = _rings(values[:, self.ring_column])
+        labels, instance = self._labels(index, kept)
+        intensity = values[:, 3].copy() if self.columns > 3 else None
+        without = int(len(kept) - len(points))
+        sweep = Sweep(
+            points=points, intensity=intensity, labels=labels, instance=instance, ring=ring, without_return=without
+        )
+        return sweep, kept
 
-    def _labels(self, index: int, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _labels(self, index: int, kept: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         file = self.labels[index] if self.labels is not None else None
         if file is None:
             return None, None
         if self.label_dtype == "<u4":
-            return read_labels_and_instances(file, count, self.clip_id)
-        return read_class_labels(file, self.label_dtype, count, self.clip_id), None
+            labels, instance = read_labels_and_instances(file, len(kept), self.clip_id)
+            return labels[kept], instance[kept]
+        return read_class_labels(file, self.label_dtype, len(kept), self.clip_id)[kept], None
+
+    def with_columns(self, columns: int) -> PointSweeps:
+        """Return what reads files of so many numbers per point, without a look at whether they are."""
+        return replace(self, columns=columns, columns_stated=True)
+
+    def problems(self) -> dict[int, str]:
+        """Return sweep -> why it cannot be read, as far as the sizes of the files tell."""
+        found = {index: f"{why} ({self.files[index].name})" for index, why in self.unusable}
+        for index, file in enumerate(self.files):
+            try:
+                problem = size_problem(file.stat().st_size, self.columns)
+            except OSError as error:
+                problem = f"cannot be read: {error.strerror}"
+            if problem:
+                found.setdefault(index, f"{problem} ({file.name})")
+        return dict(sorted(found.items()))
 
 
 def _rings(values: np.ndarray) -> np.ndarray | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.files import HeaderlessFiles
 from cosmos_lidar.clips.sweep import Sweep, points_of, sweep_problems
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.rigid import rigid
@@ -14,6 +15,8 @@ from cosmos_lidar.sensors.rigid import rigid
 FASTEST_M_PER_S = 70.0
 _LARGEST_DROPPED_SHARE = 0.5
 _LARGEST_SEAM_M = 0.5
+_LEAST_TURN = 0.7  # columns with a return, of those that most sweeps have
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class LidarHealth:
         held: what the sweeps that were read hold, such as ``points``, ``intensity``, ``time_us``.
         statistics: of the sweeps that were read; None where none was.
         problems: what is wrong, one sentence each.
+        notes: remarks that are no problem, such as points without return.
     """
 
     name: str
@@ -68,6 +72,7 @@ class LidarHealth:
     held: tuple[str, ...]
     statistics: SweepStatistics | None
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def check_clip(clip: Clip, sweeps: int = 3) -> ClipHealth:
         poses=main is not None and main.poses,
         statistics=None if main is None else main.statistics,
         problems=tuple(problems),
-        notes=clip.notes,
+        notes=(*clip.notes, *(f"{one.name}: {note}" for one in lidars for note in one.notes)),
         lidars=lidars,
     )
 
@@ -153,7 +158,8 @@ def check_lidar(stream: LidarStream, sweeps: int = 3) -> LidarHealth:
     problems = [*time_problems(stream.timestamps_us), *counts]
     if stream.world_SE3_lidar is not None and not counts:
         problems += pose_problems(stream.world_SE3_lidar, stream.timestamps_us)
-    statistics, held, broken = _read_some(stream, sweeps) if len(stream) else (None, (), [])
+    found = _read_some(stream, sweeps) if len(stream) else _Read()
+    unread = _unread_problems(stream, found) if sweeps else []
     times = stream.timestamps_us
     return LidarHealth(
         name=stream.name,
@@ -165,9 +171,10 @@ def check_lidar(stream: LidarStream, sweeps: int = 3) -> LidarHealth:
         poses=stream.world_SE3_lidar is not None,
         mounting=stream.ego_SE3_lidar is not None,
         motion_compensated=stream.motion_compensated,
-        held=held,
-        statistics=statistics,
-        problems=(*problems, *broken),
+        held=tuple(found.held),
+        statistics=found.statistics,
+        problems=(*problems, *unread, *found.problems),
+        notes=tuple(found.notes),
     )
 
 
@@ -268,33 +275,69 @@ def _camera_problems(camera: CameraStream, read: bool) -> list[str]:
     return problems
 
 
-def _read_some(stream: LidarStream, sweeps: int) -> tuple[SweepStatistics | None, tuple[str, ...], list[str]]:
-    """Return statistics of evenly spread sweeps, what they hold, and what could not be read."""
+@dataclass
+class _Read:
+    """What some sweeps of a lidar showed: their numbers, statistics, names of what they hold, problems, and remarks."""
+
+    sweeps: list[int] = field(default_factory=list)
+    statistics: SweepStatistics | None = None
+    held: dict[str, None] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _read_some(stream: LidarStream, sweeps: int) -> _Read:
+    """Read evenly spread sweeps."""
     chosen = np.unique(np.linspace(0, len(stream) - 1, min(sweeps, len(stream))).round().astype(int))
-    counted, problems = [], []
-    held: dict[str, None] = {}
-    for index in chosen:
+    counted: dict[int, _Counted] = {}
+    found, without = _Read(chosen.tolist()), 0
+    for index in found.sweeps:
         try:
-            sweep = stream.read(int(index))
+            sweep = stream.read(index)
             wrong = sweep_problems(sweep, stream.sensor)
-            held |= dict.fromkeys(sweep.held)
-            problems += [f"sweep {index}: {problem}" for problem in wrong]
+            found.held |= dict.fromkeys(sweep.held)
+            found.problems += [f"sweep {index}: {problem}" for problem in wrong]
+            without += sweep.without_return
             if not wrong:
-                counted.append(_count(stream, sweep, int(index)))
+                counted[index] = _count(stream, sweep, index)
         except DataError as error:
-            problems.append(str(error))
-    if not counted:
-        return None, tuple(held), problems
-    statistics = _statistics(counted, stream)
-    return statistics, tuple(held), problems + _statistics_problems(statistics, stream)
+            found.problems.append(str(error))
+    if without:
+        found.notes.append(f"{without} points of {len(chosen)} sweeps are NaN, infinite or the origin: no return")
+    if counted:
+        found.statistics = _statistics(list(counted.values()), stream)
+        found.problems += _statistics_problems(found.statistics, stream) or _empty_or_partial(counted)
+    return found
+
+
+def _unread_problems(stream: LidarStream, read: _Read) -> list[str]:
+    """Return sentences on the sweeps that were not read and cannot be, by the sizes of their files."""
+    known = stream.read.problems() if isinstance(stream.read, HeaderlessFiles) else {}
+    texts = [f"sweep {index}: {problem}" for index, problem in known.items() if index not in read.sweeps]
+    rest = len(texts) - _NAMED
+    return texts if rest <= 0 else [*texts[:_NAMED], f"and {rest} more sweeps that cannot be read"]
+
+
+def _empty_or_partial(counted: dict[int, _Counted]) -> list[str]:
+    """Return sentences on sweeps without a return, and on those that cover less of the turn than most of the others."""
+    usual = float(np.median([one.columns for one in counted.values()]))
+    problems = []
+    for index, one in counted.items():
+        if not len(one.ranges):
+            points = f", none of its {one.points} points is in the range map" if one.points else ""
+            problems.append(f"sweep {index}: no return{points}")
+        elif one.columns < _LEAST_TURN * usual:
+            problems.append(f"sweep {index}: {one.columns} columns have a return, of most sweeps {usual:.0f}: cut off?")
+    return problems
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """The ranges in the map of a sweep, its returns, points that should be in the map, and those outside of it."""
+    """The ranges in the map of a sweep, its returns, columns with returns, points for the map, those outside of it."""
 
     ranges: np.ndarray
     returns: int
+    columns: int
     points: int = 0
     dropped: int = 0
 
@@ -303,11 +346,16 @@ def _count(stream: LidarStream, sweep: Sweep, index: int) -> _Counted:
     if sweep.range_m is not None:
         ranges = sweep.range_m[sweep.range_m > 0]
         second = np.zeros(0) if sweep.second_return is None else np.asarray(sweep.second_return.range_m)
-        return _Counted(ranges, len(ranges) + int(np.count_nonzero(second)))
+        return _Counted(ranges, len(ranges) + int(np.count_nonzero(second)), _columns(sweep.range_m))
     projection, count = stream.project(sweep, index), len(points_of(sweep, stream.sensor))
-    ranges = np.asarray(projection.range_m)
+    range_m = np.asarray(projection.range_m)
     first = count if sweep.returns is None else int(np.count_nonzero(sweep.returns == 1))
-    return _Counted(ranges[ranges > 0], count, first, projection.n_dropped)
+    return _Counted(range_m[range_m > 0], count, _columns(range_m), first, projection.n_dropped)
+
+
+def _columns(range_m: np.ndarray) -> int:
+    """Return how many columns of a range map (rows, columns) have a return."""
+    return int(np.count_nonzero((range_m > 0).any(0)))
 
 
 def _statistics(counted: list[_Counted], stream: LidarStream) -> SweepStatistics:

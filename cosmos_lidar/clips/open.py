@@ -11,7 +11,7 @@ from types import ModuleType
 
 from cosmos_lidar.clips import readers
 from cosmos_lidar.clips.clip import Clip
-from cosmos_lidar.clips.files import refuse_image
+from cosmos_lidar.clips.files import HeaderlessFiles, refuse_image
 from cosmos_lidar.clips.recognition import Strength, look_alike, strength_of
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
@@ -30,6 +30,7 @@ def open_clips(
     sensor: str | Path | Sensor | None = None,
     on_error: Callable[[DataError], None] | None = None,
     lidar: str | None = None,
+    columns: int | None = None,
 ) -> list[Clip]:
     """Return the clips at ``path``, in a stable order.
 
@@ -40,11 +41,13 @@ def open_clips(
         sensor: sensor, shipped name or sensor file that replaces the one the reader would choose for the main lidar.
         on_error: takes the error of each clip that cannot be opened, which is left out; None: the first one is raised.
         lidar: name of the lidar that becomes the main one of each clip; None for the reader's choice.
+        columns: float32 numbers per point of headerless point files (x y z first, then intensity); None for those of
+            the format, and a refusal of files that look different.
 
     Raises:
         DataError: nothing is there, or it is not recognized, or by several readers alike, or it is broken; or a clip
             has no lidar of that name.
-        UserError: ``format`` or ``sensor`` is not known.
+        UserError: ``format`` or ``sensor`` is not known, ``columns`` is below 3, or the format has no such files.
     """
     path = Path(path)
     if not path.exists():
@@ -60,7 +63,22 @@ def open_clips(
     if note is not None:
         logger.warning("%s: %s", path, note)
         clips = [replace(clip, notes=(note, *clip.notes)) for clip in clips]
+    if columns is not None:
+        clips = [_with_columns(clip, columns) for clip in clips]
     return clips if lidar is None else [_of_lidar(clip, lidar, chosen) for clip in clips]
+
+
+def _with_columns(clip: Clip, columns: int) -> Clip:
+    """Return a clip whose point files have so many numbers per point."""
+    if columns < 3:
+        raise UserError(f"columns {columns}: expected at least 3 (x y z)")
+    lidars = {}
+    for name, stream in clip.lidars.items():
+        read = stream.read
+        if not isinstance(read, HeaderlessFiles):
+            raise UserError(f"columns {columns}: recordings of format {clip.format} have no headerless point files")
+        lidars[name] = replace(stream, read=read.with_columns(columns))
+    return replace(clip, lidars=lidars)
 
 
 def _of_lidar(clip: Clip, lidar: str, sensor: Sensor | None) -> Clip:

@@ -68,6 +68,7 @@ def _some_names(path: Path) -> Iterator[Path]:
             continue
         scanned += 1
         with os.scandir(path) as listing:
-            entries = sorted((entry.name, entry.is_dir()) for entry in islice(listing, _LISTED))
+            shown = (entry for entry in listing if not entry.name.startswith("."))
+            entries = sorted((entry.name, entry.is_dir()) for entry in islice(shown, _LISTED))
         yield from islice((path / name for name, is_folder in entries if not is_folder), _FILES)
         waiting += islice(((path / name, depth + 1) for name, is_folder in entries if is_folder), _FOLDERS)

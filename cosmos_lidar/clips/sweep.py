@@ -41,6 +41,7 @@ class Sweep:
         ring: uint16 number of the laser, as the dataset counts them; None in range images whose row it is.
         returns: (N,) uint8 of points: which return of its pulse each one is, 1 for the first.
         second_return: the second returns of a range image, a Sweep with a range image of the same shape.
+        without_return: points of the recording that are NaN, infinite or at the origin, and therefore left out.
     """
 
     range_m: np.ndarray | None = None
@@ -52,6 +53,7 @@ class Sweep:
     ring: np.ndarray | None = None
     returns: np.ndarray | None = None
     second_return: Sweep | None = None
+    without_return: int = 0
 
     @property
     def semantic(self) -> np.ndarray | None:
@@ -61,7 +63,8 @@ class Sweep:
     @property
     def held(self) -> tuple[str, ...]:
         """Names of the values that this sweep holds."""
-        return tuple(one.name for one in fields(self) if getattr(self, one.name) is not None)
+        names = (one.name for one in fields(self) if one.name != "without_return")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
 
 def to_points(sweep: Sweep, sensor: Sensor) -> Sweep:

@@ -42,9 +42,13 @@ def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_lidar_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that selects one lidar of a recording."""
+    """Add the options that select one lidar of a recording, and say how its point files are laid out."""
     own = "(default: the main one, listed first by `inspect`)"
     parser.add_argument("--lidar", metavar="NAME", help=f"lidar to read, if the recordings have several {own}")
+    parser.add_argument(
+        "--columns", type=int, metavar="N",
+        help="float32 numbers per point of .bin files: x y z, intensity, others (default: those of the format)",
+    )  # fmt: skip
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None:

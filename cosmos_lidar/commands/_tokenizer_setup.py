@@ -110,7 +110,7 @@ def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
         named = split if split and not Path(split).is_file() else None
         clips, split = open_shards(path, named), None if named else split
     else:
-        clips = open_clips(path, format=args.format, sensor=args.sensor, lidar=args.lidar)
+        clips = open_clips(path, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     if split:
         listed = _read_list(Path(split))
         clips = [clip for clip in clips if clip.clip_id in listed]

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.shards.latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
 
-    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     cameras = tuple(args.cameras.split(",")) if args.cameras else tuple(clips[0].cameras)
     if not cameras or args.every < 1:
         raise UserError(f"{args.source} has no cameras" if not cameras else f"--every {args.every}: at least 1")

@@ -178,7 +178,7 @@ def _open_recordings(args: argparse.Namespace) -> list[Clip]:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.errors import UserError
 
-    clips = open_clips(args.data, sensor=args.sensor, lidar=args.lidar)
+    clips = open_clips(args.data, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     if not args.clip:
         return clips
     there = {clip.clip_id: clip for clip in clips}

@@ -38,7 +38,12 @@ def run(args: argparse.Namespace) -> int:
 
     broken: list[str] = []
     clips = open_clips(
-        args.path, args.format, args.sensor, on_error=lambda error: broken.append(str(error)), lidar=args.lidar
+        args.path,
+        args.format,
+        args.sensor,
+        on_error=lambda error: broken.append(str(error)),
+        lidar=args.lidar,
+        columns=args.columns,
     )
     if args.lidar:
         clips = [replace(clip, lidars={args.lidar: clip.lidar}) for clip in clips]

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return _prepare_views(args)
     if args.videos or holds_only_videos(args.source):
         return _prepare_videos(args)
-    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
     sys.stdout.write(_summary(manifest, args.out))
     return 0
@@ -99,7 +99,7 @@ def _prepare_views(args: argparse.Namespace) -> int:
     height, _, width = args.image_size.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
         raise UserError(f"--image-size {args.image_size}: expected two multiples of 8, such as 704x1280")
-    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar)
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     names = tuple(clips[0].cameras) if args.views == "all" else tuple(args.views.split(","))
     if not names:
         raise UserError(f"{args.source} has no cameras")
@@ -118,7 +118,7 @@ def _prepare_videos(args: argparse.Namespace) -> int:
     else:
         from cosmos_lidar.clips import open_clips
 
-        sources = camera_videos(open_clips(args.source, format=args.format, sensor=args.sensor))
+        sources = camera_videos(open_clips(args.source, format=args.format, sensor=args.sensor, columns=args.columns))
     records = prepare_videos(sources, args.out, _options(args))
     for split in dict.fromkeys(record.split for record in records):
         mine = [record for record in records if record.split == split]

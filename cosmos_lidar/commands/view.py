@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("nothing to write: give --html OUT.html or --rrd OUT.rrd")
     if args.clips < 1 or args.frames < 1:
         raise UserError(f"--clips {args.clips} --frames {args.frames}: expected at least 1")
-    clips = _choose(open_clips(args.path, args.format, args.sensor, lidar=args.lidar), args)
+    clips = _choose(open_clips(args.path, args.format, args.sensor, lidar=args.lidar, columns=args.columns), args)
     if args.html is not None:
         from cosmos_lidar.viz.recording import write_recording_report
 

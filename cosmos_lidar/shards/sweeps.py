@@ -25,7 +25,7 @@ import numpy as np
 
 from cosmos_lidar import __version__
 from cosmos_lidar.clips import range_codec
-from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.clips.clip import Clip, Sweep
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.plan import FrameSpan
 
@@ -206,8 +206,17 @@ def _read_frame(clip: Clip, number: int) -> _Frame:
             wanted = f"{clip.sensor.shape}, as sensor {clip.sensor.name}"
             raise DataError(f"shape {np.shape(layer)}", file=clip.source, clip=clip.clip_id, key=name, wanted=wanted)
     near_m, beyond = _drop_beyond(range_m, clip.sensor.max_range_m)
+    _refuse_empty(near_m, sweep, beyond, clip)
     parts = _encode_frame(clip, {RANGES: near_m, INTENSITY: intensity, LABELS: labels})
     return _Frame(number, parts, int(np.count_nonzero(near_m)), beyond)
+
+
+def _refuse_empty(range_m: np.ndarray, sweep: Sweep, beyond: int, clip: Clip) -> None:
+    if np.any(range_m):
+        return
+    count = 0 if sweep.points is None else len(sweep.points)
+    problem = f"no return in the range map: {beyond} beyond {clip.sensor.max_range_m:g} m, {count} points in the sweep"
+    raise DataError(problem, file=clip.source, clip=clip.clip_id, wanted="a sweep with returns, of this sensor")
 
 
 def _drop_beyond(range_m: np.ndarray, max_range_m: float) -> tuple[np.ndarray, int]:

@@ -176,3 +176,13 @@ def test_inspect_of_real_recordings(test_data, folder, clips, capsys):
         assert one["problems"] == []
         assert one["statistics"]["valid_share"] > 0.5
         assert one["statistics"]["dropped_share"] < 0.1
+
+
+def test_sweeps_that_are_empty_or_cover_a_part_of_the_turn(good):
+    maps = [np.full(good.sensor.shape, 20.0, np.float32) for _ in range(5)]
+    maps[1][:] = 0.0
+    maps[3][:, good.sensor.columns // 2 :] = 0.0
+    health = check_clip(good.with_lidar(read=lambda index: Sweep(range_m=maps[min(index, 4)])), sweeps=6)
+    half, whole = good.sensor.columns - good.sensor.columns // 2 - good.sensor.columns % 2, good.sensor.columns
+    cut_off = f"sweep 3: {half} columns have a return, of most sweeps {whole}: cut off?"
+    assert health.problems == ("sweep 1: no return", cut_off)

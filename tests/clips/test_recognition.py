@@ -30,7 +30,7 @@ PHYSICAL_AI = ("lidar/lidar_top_360fov/lidar_top_360fov.chunk_0000.zip", "featur
 def write(root: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        np.zeros((5, 4), "<f4").tofile(root / name)
+        np.ones((5, 4), "<f4").tofile(root / name)
     return root
 
 

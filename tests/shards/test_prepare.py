@@ -82,13 +82,15 @@ def test_points_are_projected_with_their_intensity(tmp_path: Path) -> None:
     sweep = Sweep(points=point, intensity=np.array([0.5, 0.7, 0.9], np.float32), labels=np.array([1, 2, 3], np.uint16))
     empty = Sweep(points=np.zeros((0, 3), np.float32), intensity=np.zeros(0, np.float32), labels=np.zeros(0, np.uint16))
     clip = tiny_clip("points", 2, read=lambda number: (sweep, empty)[number])
-    prepare_shards([clip], tmp_path / "out", PrepareOptions(split=(1,)))
+    prepare_shards([clip], tmp_path / "out", PrepareOptions(split=(1,), bad_budget=0.5))
     parts = read_tar(tmp_path / "out" / "train-000000.tar")
     range_m = decode_ranges(parts[f"points_000000.{RANGES}"])
     labels = decode_labels(parts[f"points_000000.{LABELS}"])
     np.testing.assert_allclose(np.sort(range_m[range_m > 0]), [10, 30], atol=1e-3)
     assert sorted(zip(range_m[range_m > 0].round(), labels[range_m > 0], strict=True)) == [(10, 1), (30, 3)]
-    assert np.count_nonzero(range_m[1]) == np.count_nonzero(labels[1]) == 0
+    (bad,) = json.loads((tmp_path / "out" / "report.json").read_text())["bad_frames"]
+    assert len(range_m) == 1
+    assert (bad["frame"], bad["problem"][:26]) == (clip.frame_ids[1], "no return in the range map")
 
 
 def test_returns_beyond_the_sensor_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_missing_energon_is_told_before_the_work(
     clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="megatron-energon.*not installed"):
+    with pytest.raises(UserError, match="megatron.energon, which is not installed"):
         prepare_shards(clips, tmp_path / "out", OPTIONS)
     assert not (tmp_path / "out").exists()
 

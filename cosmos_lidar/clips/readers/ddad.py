@@ -30,6 +30,7 @@ from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
@@ -81,11 +82,11 @@ def _named(path: Path) -> tuple[list[Path], list[Path]]:
         if path.suffix != ".json":
             return [], []
         return ([path], []) if _is_list(path) else ([], [path] if _has_clouds(path) else [])
-    own = [scene for scene in sorted(path.glob("scene_*.json")) if _has_clouds(scene)]
+    own = [scene for scene in visible_files(path, "scene_*.json") if _has_clouds(scene)]
     if own:
         return [], own
-    lists = [file for file in sorted(path.glob("*.json")) if _is_list(file)]
-    return lists, [] if lists else [scene for scene in sorted(path.glob("*/scene_*.json")) if _has_clouds(scene)]
+    lists = [file for file in visible_files(path, "*.json") if _is_list(file)]
+    return lists, [] if lists else [scene for scene in visible_files(path, "*/scene_*.json") if _has_clouds(scene)]
 
 
 def _is_list(file: Path) -> bool:
@@ -141,10 +142,14 @@ class _Clouds:
         except (OSError, ValueError, KeyError, EOFError) as error:
             wanted = f"data, (N, {len(self.format)}) {' '.join(self.format).lower()}"
             raise DataError(f"not a cloud: {error}", file=path, clip=self.clip_id, wanted=wanted) from error
+        if not len(values):
+            raise DataError("no point in it", file=path, clip=self.clip_id, wanted=f"(N, {len(self.format)}) values")
+        kept = np.isfinite(values[:, :3]).all(1) & (values[:, :3] != 0).any(1)
+        without, values = int(len(kept) - kept.sum()), values[kept]
         points = values[:, :3].astype(np.float64) - [0.0, 0.0, self.height_m]
         columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
         read = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
-        return Sweep(points=points.astype(np.float32), **read)
+        return Sweep(points=points.astype(np.float32), without_return=without, **read)
 
 
 @dataclass(frozen=True)

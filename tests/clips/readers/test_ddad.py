@@ -196,3 +196,23 @@ def test_the_real_scene(test_data: Path):
         assert np.linalg.norm(mounted[:3, 3] - pose[:3, 3]) < 0.2
     assert inside > 0.8 * len(points)
     assert (clip.range_map(0) > 0).mean() > 0.3
+
+
+def test_points_without_return_are_left_out(scene: Path):
+    (clip,) = open_clips(scene)
+    before = clip.read_sweep(0)
+    odd = np.concatenate([[[np.nan, 1, 1, 0.1], [0, 0, 0, 0.2]], POINTS, [[1, np.inf, 1, 0.3]]])
+    np.savez(scene / f"point_cloud/LIDAR/{STAMPS[0]}.npz", data=odd)
+    sweep = clip.read_sweep(0)
+    assert np.array_equal(sweep.points, before.points)
+    assert np.array_equal(sweep.intensity, before.intensity)
+    assert sweep.without_return == 3
+    np.savez(scene / f"point_cloud/LIDAR/{STAMPS[0]}.npz", data=np.zeros((0, 4)))
+    with pytest.raises(DataError, match="no point in it"):
+        clip.read_sweep(0)
+
+
+def test_hidden_files_are_no_scenes(scene: Path):
+    (scene / "._scene_abc.json").write_bytes(b"Mac OS X")
+    (scene.parent / "._scene_dataset_v1.0.json").write_bytes(b"Mac OS X")
+    assert len(open_clips(scene)) == len(open_clips(scene.parent)) == 1

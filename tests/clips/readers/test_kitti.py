@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.clips.health import check_clip
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors import decompensate_motion
 
 # Lidar axes (x forward, y left, z up) to camera axes (x right, y down, z forward), and a mounting 0.3 m behind.
@@ -141,7 +143,7 @@ def test_semantic_labels(tmp_path):
         ("calib.txt", "P2: 1 2 3\n", "row missing.*calib.txt, clip 03, key Tr"),
         ("calib.txt", "Tr: 1 2 3\n", "3 numbers.*calib.txt, clip 03, key Tr.*12 finite"),
         ("calib.txt", "\n", "no calibration row.*calib.txt"),
-        ("../../poses/03.txt", "1 0 0\n", r"not readable: shape \(1, 3\).*03.txt, clip 03.*12 numbers"),
+        ("../../poses/03.txt", "1 0 0\n", "not readable: 3 numbers.*03.txt, clip 03, key line 1.*12 numbers"),
         ("../../poses/03.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses for 4 frames.*03.txt"),
     ],
 )
@@ -166,25 +168,139 @@ def test_broken_scans(tmp_path):
     shutil.copy(tmp_path / "p.png", file)
     with pytest.raises(DataError, match="this is a PNG image, not points.*000000.bin, clip drive"):
         clip.read_sweep(0)
-    for value, shown in ((np.nan, "nan"), (1e20, "1e\\+20"), (np.inf, "inf")):
-        points = np.zeros((4, 4))
-        points[2, 1] = value
-        scan(file, points)
-        with pytest.raises(
-            DataError, match=f"1 of 4 points have impossible coordinates.*0 {shown} 0.*clip drive, key point 2"
-        ):
-            clip.read_sweep(0)
+    points = np.zeros((4, 4))
+    points[2, 1] = 1e20
+    scan(file, points)
+    message = "1 of 4 points have impossible coordinates.*0 1e\\+20 0.*clip drive, key point 2"
+    with pytest.raises(DataError, match=message):
+        clip.read_sweep(0)
+    rng = np.random.default_rng(0)
+    rng.uniform(-40, 40, (4000, 4)).astype("<f8").tofile(file)
+    with pytest.raises(DataError, match="impossible coordinates|looks like"):
+        clip.read_sweep(0)
     file.unlink()
     with pytest.raises(DataError, match="cannot be read.*000000.bin"):
         clip.read_sweep(0)
 
 
-def test_an_empty_scan_is_a_sweep_without_points(tmp_path):
-    scan(tmp_path / "000000.bin", np.zeros((0, 4)))
+def cloud(count: int = 3000, seed: int = 0) -> np.ndarray:
+    """Points x y z intensity that an HDL-64E could see, in random order."""
+    rng = np.random.default_rng(seed)
+    turn, rise, far = (
+        rng.uniform(-np.pi, np.pi, count),
+        np.radians(rng.uniform(-24, 2, count)),
+        rng.uniform(4, 60, count),
+    )
+    flat = far * np.cos(rise)
+    xyz = [flat * np.cos(turn), flat * np.sin(turn), far * np.sin(rise)]
+    return np.stack([*xyz, rng.random(count)], 1).astype(np.float32)
+
+
+def test_a_file_without_a_byte_is_a_damaged_sweep(tmp_path):
+    for k in range(9):
+        scan(tmp_path / f"{k:06d}.bin", cloud() if k != 3 else np.zeros((0, 4)))
+    (clip,) = open_clips(tmp_path, format="kitti")
+    with pytest.raises(DataError, match="the file is empty: 0 bytes.*000003.bin"):
+        clip.read_sweep(3)
+    assert check_clip(clip).problems == ("sweep 3: the file is empty: 0 bytes (000003.bin)",)  # 0, 4 and 8 are read
+    (tmp_path / "000005.bin").write_bytes(b"123")
+    assert "sweep 5: 3 bytes are no whole number of points (000005.bin)" in check_clip(clip).problems
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0], ids=str)
+def test_points_without_return_are_left_out_with_their_labels(tmp_path, value):
+    good, kept = cloud(), np.arange(3000) % 5 > 0
+    odd = good.copy()
+    if value == 0.0:
+        odd[~kept, :3] = 0.0
+    else:
+        odd[~kept, np.arange((~kept).sum()) % 3] = value  # in one of the three coordinates
+    folder = odometry(tmp_path)
+    for k, points in enumerate((good[kept], odd, good[kept], good[kept])):
+        scan(folder / "velodyne" / f"{k:06d}.bin", points)
+    (folder / "labels").mkdir()
+    classes = np.arange(3000, dtype="<u4") % 7 + 10
+    (classes | 9 << 16).tofile(folder / "labels" / "000001.label")
     (clip,) = open_clips(tmp_path)
-    assert clip.read_sweep(0).points.shape == (0, 3)
-    assert clip.range_map(0).shape == clip.sensor.shape
-    assert not clip.range_map(0).any()
+    sweep = clip.read_sweep(1)
+    assert np.array_equal(sweep.points, clip.read_sweep(0).points)
+    assert np.array_equal(sweep.labels, classes[kept])
+    assert np.array_equal(sweep.intensity, good[kept, 3])
+    assert (sweep.without_return, set(sweep.instance)) == (600, {9})
+    health = check_clip(clip, sweeps=4)
+    assert "velodyne: 600 points of 4 sweeps are NaN, infinite or the origin: no return" in health.notes
+
+
+@pytest.mark.parametrize("width", [3, 5, 6, 7])
+def test_scans_of_other_columns_are_refused_until_they_are_stated(tmp_path, width, capsys):
+    points = cloud()
+    more = [np.repeat(np.arange(60), 50), np.linspace(0, 0.1, 3000), np.zeros(3000)]
+    scan(tmp_path / "000000.bin", np.column_stack([points, *more])[:, :width])
+    (clip,) = open_clips(tmp_path, format="kitti")
+    with pytest.raises(DataError, match=f"looks like {width} float32 per point, not 4.*000000.bin.*--columns {width}"):
+        clip.range_map(0)
+    (stated,) = open_clips(tmp_path, format="kitti", columns=width)
+    assert np.array_equal(stated.points(0), points[:, :3])
+    assert (stated.read_sweep(0).intensity is None) == (width == 3)
+    assert main(["inspect", str(tmp_path), "--format", "kitti"]) == 1
+    assert f"--columns {width}" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path), "--format", "kitti", "--columns", str(width)]) == 0
+    with pytest.raises(UserError, match="columns 2: expected at least 3"):
+        open_clips(tmp_path, format="kitti", columns=2)
+
+
+def test_lost_frames_keep_their_empty_lines(tmp_path):
+    folder = tmp_path / "2011_09_26" / "2011_09_26_drive_0009_sync" / "velodyne_points"
+    seconds = {0: 0.0, 1: 0.1, 2: 0.2, 5: 0.5, 6: 0.6, 7: 0.7}
+    for part, shift in (("", 0.05), ("_start", 0.0), ("_end", 0.1)):
+        lines = [f"2011-09-26 13:00:{seconds[k] + shift:012.9f}" if k in seconds else "" for k in range(8)]
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        (folder / f"timestamps{part}.txt").write_text("\n".join(lines) + "\n")
+    for k in seconds:
+        scan(folder / "data" / f"{k:010d}.bin", cloud())
+    (clip,) = open_clips(tmp_path)
+    assert clip.frame_ids[3] == "0000000005"
+    assert (clip.timestamps_us[:, 0] - clip.timestamps_us[0, 0]).tolist() == [0, 1e5, 2e5, 5e5, 6e5, 7e5]
+    scan(folder / "data" / "0000000004.bin", cloud())  # recorded, and its line is empty
+    (clip,) = open_clips(tmp_path)
+    assert (np.diff(clip.timestamps_us[:, 0]) > 0).all()
+    with pytest.raises(DataError, match="no time: the line of this frame in timestamps.txt.*0000000004.bin"):
+        clip.read_sweep(3)
+    assert any("no time: the line" in problem for problem in check_clip(clip).problems)
+
+
+def test_empty_lines_of_a_sequence(tmp_path):
+    folder = odometry(tmp_path, frames=5)
+    (whole,) = open_clips(tmp_path)
+    times, poses = (folder / "times.txt"), tmp_path / "poses" / "03.txt"
+    for file in (times, poses):
+        lines = file.read_text().splitlines()
+        lines[2] = ""
+        file.write_text("\n".join(lines) + "\n\n")
+    (folder / "velodyne" / "000002.bin").unlink()
+    (clip,) = open_clips(tmp_path)
+    kept = [0, 1, 3, 4]
+    assert np.array_equal(clip.timestamps_us, whole.timestamps_us[kept])
+    assert np.allclose(clip.world_SE3_lidar, whole.world_SE3_lidar[kept])
+    camera = clip.cameras["image_2"]
+    assert [file.stem for file in camera.read.files] == ["000000", "000001", "000003", "000004"]
+
+
+def test_hidden_and_strange_files_are_no_frames(tmp_path, caplog):
+    folder = odometry(tmp_path)
+    (whole,) = open_clips(tmp_path)
+    for k in range(4):
+        (folder / "velodyne" / f"._{k:06d}.bin").write_bytes(b"Mac OS X")
+        (folder / "image_2" / f"._{k:06d}.png").write_bytes(b"Mac OS X")
+    (folder / "velodyne" / "000009.bin").mkdir()
+    (folder / "velodyne" / "map.bin").write_bytes(b"")
+    (tmp_path / "sequences" / ".Trash" / "velodyne").mkdir(parents=True)
+    scan(tmp_path / "sequences" / ".Trash" / "velodyne" / "000000.bin")
+    (clip,) = open_clips(tmp_path)
+    assert clip.frame_ids == whole.frame_ids
+    assert np.array_equal(clip.timestamps_us, whole.timestamps_us)
+    assert len(clip.cameras["image_2"]) == 4
+    assert "1 files are no frames, such as map.bin" in caplog.text
 
 
 def test_one_scan_is_a_path(tmp_path):

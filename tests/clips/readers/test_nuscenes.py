@@ -323,3 +323,34 @@ def test_real_sweep_as_the_sensor_saw_it(test_data, tmp_path):
     assert spread_deg(seen) < 0.08  # a column is 0.33 degrees wide
     filled = np.count_nonzero(clip.range_map(1)) / clip.sensor.rows / clip.sensor.columns
     assert filled > 0.83  # 0.77 without
+
+
+def turning(count: int = 2000) -> np.ndarray:
+    """Points x y z intensity ring."""
+    rng = np.random.default_rng(0)
+    turn, rise, far = rng.uniform(-3, 3, count), rng.uniform(-0.5, 0.1, count), rng.uniform(4, 60, count)
+    ring = rng.integers(0, 32, count)
+    return np.stack([far * np.cos(turn), far * np.sin(turn), far * np.sin(rise), ring * 8.0, ring], 1).astype("<f4")
+
+
+def test_points_without_return_hidden_files_and_other_columns(tmp_path):
+    folder = tmp_path / "LIDAR_TOP"
+    folder.mkdir()
+    points = turning()
+    for k in range(3):
+        chosen = points.copy()
+        if k == 1:
+            chosen[::4, k] = np.nan
+        name = f"log__LIDAR_TOP__{FIRST_US + k * STEP_US}.pcd.bin"
+        (chosen[:, :4] if k == 2 else chosen).tofile(folder / name)
+        (folder / f"._{name}").write_bytes(b"Mac OS X")
+    (clip,) = open_clips(tmp_path)
+    assert len(clip) == 3
+    kept = np.arange(len(points)) % 4 > 0
+    sweep = clip.read_sweep(1)
+    assert np.array_equal(sweep.points, clip.read_sweep(0).points[kept])
+    assert np.array_equal(sweep.ring, points[kept, 4])
+    with pytest.raises(DataError, match="looks like 4 float32 per point, not 5.*--columns 4"):
+        clip.read_sweep(2)
+    (stated,) = open_clips(tmp_path, columns=4)
+    assert (stated.read_sweep(2).ring, len(stated.points(2))) == (None, len(points))

@@ -11,6 +11,7 @@ from cosmos_lidar.clips.poses import rotation_from_vector
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
+NO_TIME = np.iinfo(np.int64).min  # of a frame whose line in a table of times is empty
 _EARTH_RADIUS_M = 6378137.0
 
 
@@ -69,12 +70,14 @@ def split_projection(projection: np.ndarray, width: int, height: int) -> tuple[P
 
 
 def read_times_s(file: Path, clip: str) -> np.ndarray:
-    """Return (N,) microseconds of a file of seconds, one per line (``times.txt`` of the odometry layout)."""
-    return np.round(_numbers(file, clip, 1)[:, 0] * 1e6).astype(np.int64)
+    """Return (N,) microseconds of a file of seconds, one per line (``times.txt``); :data:`NO_TIME` of empty lines."""
+    seconds = _numbers(file, clip, 1)[:, 0]
+    known = np.isfinite(seconds)
+    return np.where(known, np.round(np.where(known, seconds, 0.0) * 1e6), NO_TIME).astype(np.int64)
 
 
 def read_poses(file: Path, clip: str) -> np.ndarray:
-    """Return (N, 4, 4) poses of a file of 3 x 4 matrices, one per line."""
+    """Return (N, 4, 4) poses of a file of 3 x 4 matrices, one per line; NaN of empty lines."""
     values = _numbers(file, clip, 12)
     poses = np.tile(np.eye(4), (len(values), 1, 1))
     poses[:, :3] = values.reshape(-1, 3, 4)
@@ -82,31 +85,49 @@ def read_poses(file: Path, clip: str) -> np.ndarray:
 
 
 def _numbers(file: Path, clip: str, columns: int) -> np.ndarray:
-    try:
-        values = np.array([[float(v) for v in line.split()] for line in _lines(file, clip)], np.float64)
-        if values.shape[1:] != (columns,):
-            raise ValueError(f"shape {values.shape}")
-    except ValueError as error:
-        raise DataError(f"not readable: {error}", file=file, clip=clip, wanted=f"{columns} numbers per line") from error
+    lines = _lines(file, clip)
+    values = np.full((len(lines), columns), np.nan)
+    for number, line in enumerate(lines):
+        if not line:
+            continue
+        try:
+            values[number] = _row(line, columns)
+        except ValueError as error:
+            raise DataError(f"not readable: {error}", file=file, clip=clip, key=f"line {number + 1}",
+                            wanted=f"{columns} numbers per line") from error  # fmt: skip
+    return values
+
+
+def _row(line: str, columns: int) -> list[float]:
+    values = [float(value) for value in line.split()]
+    if len(values) != columns:
+        raise ValueError(f"{len(values)} numbers")
+    if not np.isfinite(values).all():
+        raise ValueError("not finite")
     return values
 
 
 def _lines(file: Path, clip: str) -> list[str]:
-    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    if not lines:
+    """Return the lines, line n that of frame n: recordings keep the lines of frames that were lost, empty."""
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    if not any(lines):
         raise DataError("the file is empty", file=file, clip=clip, wanted="one line per frame")
     return lines
 
 
 def read_clock_times(file: Path, clip: str) -> np.ndarray:
-    """Return (N,) microseconds since 1970 of a file of ``2011-09-26 13:02:25.594360375`` lines (raw layout)."""
+    """Return (N,) microseconds since 1970 of ``2011-09-26 13:02:25.594360375`` lines (raw layout).
+
+    Of empty lines :data:`NO_TIME`.
+    """
+    lines = _lines(file, clip)
     try:
-        return (
-            np.array([line.strip().replace(" ", "T") for line in _lines(file, clip)], "datetime64[ns]").astype(np.int64)
-            // 1000
-        )
+        known = np.array([line.replace(" ", "T") for line in lines if line], "datetime64[ns]").astype(np.int64) // 1000
     except ValueError as error:
         raise DataError(f"not readable: {error}", file=file, clip=clip, wanted="one date and time per line") from error
+    times = np.full(len(lines), NO_TIME, np.int64)
+    times[[bool(line) for line in lines]] = known
+    return times
 
 
 def read_navigation(files: list[Path], clip: str) -> np.ndarray:

@@ -11,8 +11,16 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id
 from cosmos_lidar.clips.readers.kitti import files as text
-from cosmos_lidar.clips.readers.kitti.scans import LIDAR, around, frame_numbers, scan_files
-from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_track
+from cosmos_lidar.clips.readers.kitti.scans import (
+    LIDAR,
+    around,
+    fill_times,
+    frame_numbers,
+    numbered_files,
+    scan_files,
+    without_time,
+)
+from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_times, with_track
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
@@ -22,11 +30,11 @@ def open_raw(folder: Path, sensor: Sensor) -> Clip:
     name, scans = clean_id(folder.resolve().name), folder / "velodyne_points"
     files = scan_files(scans / "data", name)
     numbers = frame_numbers(files)
-    middle, ends, notes = _raw_times(scans, numbers, name, sensor)
+    middle, ends, unusable, notes = _raw_times(scans, numbers, name, sensor)
     track = _raw_track(folder, name)
     # Only the synchronized drives (…_sync) have been motion compensated; the others (…_extract) are as measured.
     compensated = not name.endswith("_extract")
-    frames, sweeps = tuple(file.stem for file in files), PointSweeps(name, tuple(files))
+    frames, sweeps = tuple(file.stem for file in files), PointSweeps(name, tuple(files), unusable=unusable)
     clip = one_lidar_clip(name, sensor, frames, ends, sweeps, folder, "kitti",
                           motion_compensated=compensated, notes=notes, name=LIDAR)  # fmt: skip
     if compensated or track is None:
@@ -38,14 +46,18 @@ def open_raw(folder: Path, sensor: Sensor) -> Clip:
 
 def _raw_times(
     scans: Path, numbers: np.ndarray, name: str, sensor: Sensor
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return middles (N,), starts and ends (N, 2), and remarks."""
+) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, str], ...], tuple[str, ...]]:
+    """Return middles (N,), starts and ends (N, 2), (sweep, why) of sweeps without a time, and remarks."""
     files = [scans / f"timestamps{part}.txt" for part in ("", "_start", "_end")]
     if not all(file.is_file() for file in files):
         middle = (numbers + 0.5) * (1e6 / sensor.spin_hz)
-        return middle, around(middle, sensor), ("no timestamps*.txt: frame numbers at the usual rate",)
-    times = [_clock_times_of(file, numbers, name) for file in files]
-    return times[0], np.stack(times[1:], -1), ()
+        return middle, around(middle, sensor), (), ("no timestamps*.txt: frame numbers at the usual rate",)
+    times = np.stack([_clock_times_of(file, numbers, name) for file in files])
+    empty = (times == text.NO_TIME).any(0)
+    times[:, empty] = text.NO_TIME
+    unusable = without_time(times[0], "timestamps.txt, timestamps_start.txt or timestamps_end.txt")
+    middle, start, end = (fill_times(one, numbers, sensor) for one in times)
+    return middle, np.stack([start, end], -1), unusable, ()
 
 
 def _clock_times_of(file: Path, numbers: np.ndarray, name: str) -> np.ndarray:
@@ -58,13 +70,15 @@ def _clock_times_of(file: Path, numbers: np.ndarray, name: str) -> np.ndarray:
 
 
 def _raw_track(folder: Path, name: str) -> Track | None:
-    files = sorted((folder / "oxts" / "data").glob("*.txt"))
+    files = numbered_files(folder / "oxts" / "data", "*.txt")
     calibration = folder.parent / "calib_imu_to_velo.txt"
     clock = folder / "oxts" / "timestamps.txt"
     if not files or not calibration.is_file() or not clock.is_file():
         return None
     lidar_SE3_unit = _rigid_rows(text.read_calibration(calibration, name), "R", "T", calibration, name)
-    times = _clock_times_of(clock, frame_numbers(files), name)
+    files, times = with_times(files, _clock_times_of(clock, frame_numbers(files), name))
+    if not files:
+        return None
     return Track(text.read_navigation(files, name) @ np.linalg.inv(lidar_SE3_unit), times)
 
 
@@ -82,8 +96,9 @@ def _raw_cameras(folder: Path, name: str, track: Track | None) -> Iterator[Camer
     rectify = text.pose_from_rows(text.calibration_row(rows, ("R_rect_00",), 9, camera_file, name))
     for index in range(4):
         camera = f"image_{index:02d}"
-        images, clock = sorted((folder / camera / "data").glob("*.png")), folder / camera / "timestamps.txt"
+        images, clock = numbered_files(folder / camera / "data", "*.png"), folder / camera / "timestamps.txt"
         if images and clock.is_file():
             projection = text.calibration_row(rows, (f"P_rect_{index:02d}",), 12, camera_file, name)
-            times = _clock_times_of(clock, frame_numbers(images), name)
+            images, times = with_times(images, _clock_times_of(clock, frame_numbers(images), name))
+        if images and clock.is_file():
             yield make_camera(camera, images, projection, rectify @ mount, times, track, name)

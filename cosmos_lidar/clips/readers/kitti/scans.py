@@ -9,8 +9,11 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, one_lidar_clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.readers.kitti.files import NO_TIME
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import visible, visible_files
+from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor
 
 LIDAR = "velodyne"
@@ -35,7 +38,7 @@ def find_folders(path: Path) -> list[tuple[Path, str]]:
     if path.name == "data" and path.parent.name == "velodyne_points":
         path = path.parent.parent
     for patterns in _PLACES:
-        folders = [folder for pattern in patterns for folder in (sorted(path.glob(pattern)) if pattern else [path])]
+        folders = [folder for pattern in patterns for folder in (visible(path, pattern) if pattern else [path])]
         found = [(folder, kind) for folder in folders if (kind := _kind(folder))]
         if found:
             return found
@@ -47,7 +50,7 @@ def _kind(folder: Path) -> str | None:
         return "raw"
     if (folder / "velodyne").is_dir():
         return "object" if (folder / "calib").is_dir() else "sequence"
-    return "bare" if folder.is_dir() and any(_is_scan(file) for file in folder.glob("*.bin")) else None
+    return "bare" if folder.is_dir() and any(_is_scan(file) for file in visible_files(folder, "*.bin")) else None
 
 
 def strength_of(folder: Path, kind: str) -> Strength:
@@ -77,10 +80,24 @@ def scan_files(folder: Path, clip: str) -> list[Path]:
     Raises:
         DataError: there are none.
     """
-    files = sorted((file for file in folder.glob("*.bin") if _is_scan(file)), key=lambda f: (_number(f) or 0, f.name))
+    files = numbered_files(folder, "*.bin")
     if not files:
         raise DataError("no scan in it", file=folder, clip=clip, wanted="files 000000.bin, 000001.bin, …")
     return files
+
+
+def numbered_files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a folder by their frame numbers; by their names where no name is a number.
+
+    Where some are, the others (``map.bin`` among scans) are no frames: they are left out and named in the log.
+    """
+    files = [file for file in visible_files(folder, pattern) if not file.name.endswith(".pcd.bin")]
+    numbered = [file for file in files if _number(file) is not None]
+    if not numbered or len(numbered) == len(files):
+        return sorted(files, key=lambda file: (_number(file) or 0, file.name))
+    strange = next(file for file in files if _number(file) is None)
+    logger.warning("%s: %d files are no frames, such as %s", folder, len(files) - len(numbered), strange.name)
+    return sorted(numbered, key=lambda file: (_number(file) or 0, file.name))
 
 
 def _number(file: Path) -> int | None:
@@ -100,6 +117,32 @@ def around(middle_us: np.ndarray, sensor: Sensor) -> np.ndarray:
     steps = steps[np.abs(steps - spin) < 0.2 * spin]  # the others are gaps
     half = float(np.median(steps) if len(steps) else spin) / 2.0
     return np.round(np.stack([middle_us - half, middle_us + half], -1)).astype(np.int64)
+
+
+def fill_times(times_us: np.ndarray, numbers: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Return times (N,) in which those that are not known lie between their neighbors by frame number.
+
+    They keep the order of the sweeps; nothing is read at them.
+
+    Args:
+        times_us: (N,), :data:`~cosmos_lidar.clips.readers.kitti.files.NO_TIME` where not known.
+        numbers: (N,) increasing frame numbers.
+        sensor: its rate goes on before the first and after the last known time.
+    """
+    known = times_us != NO_TIME
+    spin = 1e6 / sensor.spin_hz
+    if not known.any():
+        return np.round((numbers + 0.5) * spin).astype(np.int64)
+    at, of = times_us[known].astype(np.float64), numbers[known]
+    filled = np.interp(numbers, of, at)
+    filled += np.minimum(numbers - of[0], 0) * spin + np.maximum(numbers - of[-1], 0) * spin
+    return np.where(known, times_us, np.round(filled).astype(np.int64))
+
+
+def without_time(times_us: np.ndarray, table: str) -> tuple[tuple[int, str], ...]:
+    """Return (sweep, why) of sweeps without a time, as ``PointSweeps.unusable`` has them."""
+    why = f"no time: the line of this frame in {table} is empty"
+    return tuple((int(index), why) for index in np.flatnonzero(times_us == NO_TIME))
 
 
 def open_bare(path: Path, sensor: Sensor) -> Clip:

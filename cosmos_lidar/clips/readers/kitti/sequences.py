@@ -11,8 +11,16 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id
 from cosmos_lidar.clips.readers.kitti import files as text
-from cosmos_lidar.clips.readers.kitti.scans import around, frame_numbers, open_bare, scan_files
-from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_track
+from cosmos_lidar.clips.readers.kitti.scans import (
+    around,
+    fill_times,
+    frame_numbers,
+    numbered_files,
+    open_bare,
+    scan_files,
+    without_time,
+)
+from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_times, with_track
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
@@ -24,9 +32,10 @@ def open_sequence(folder: Path, sensor: Sensor) -> Clip:
     files = scan_files(folder / "velodyne", name)
     numbers = frame_numbers(files)
     labels = tuple(_if_there(folder / "labels" / f"{file.stem}.label") for file in files)
-    sweeps = PointSweeps(name, tuple(files), labels=labels if any(labels) else None)
     all_times, notes = _sequence_times(folder, name, int(numbers.max()) + 1, sensor)
-    middle = all_times[numbers]
+    unusable = without_time(all_times[numbers], "times.txt")
+    sweeps = PointSweeps(name, tuple(files), labels=labels if any(labels) else None, unusable=unusable)
+    middle = fill_times(all_times[numbers], numbers, sensor)
     clip = replace(clip, clip_id=name, source=folder, notes=notes)
     clip = clip.with_lidar(read=sweeps, timestamps_us=around(middle, sensor))
     calibration = folder / "calib.txt"
@@ -70,19 +79,24 @@ def _sequence_track(folder: Path, name: str, times: np.ndarray, camera_SE3_lidar
     if file is None:
         return None
     poses = text.read_poses(file, name)
+    while len(poses) > len(times) and np.isnan(poses[-1]).any():
+        poses = poses[:-1]  # an empty line at the end
     if len(poses) > len(times) or len(poses) < len(times) - 1:
         raise DataError(
             f"{len(poses)} poses for {len(times)} frames", file=file, clip=name, wanted="one line per frame"
         )
-    return Track(np.linalg.inv(camera_SE3_lidar) @ poses @ camera_SE3_lidar, times[: len(poses)])
+    times = times[: len(poses)]
+    known = np.isfinite(poses).all((1, 2)) & (times != text.NO_TIME)
+    return Track(np.linalg.inv(camera_SE3_lidar) @ poses[known] @ camera_SE3_lidar, times[known])
 
 
 def _sequence_cameras(
     folder: Path, name: str, rows: dict, camera0_SE3_lidar: np.ndarray, times: np.ndarray, track: Track | None
 ) -> Iterator[CameraStream]:
     for index in range(4):
-        images = sorted((folder / f"image_{index}").glob("*.png"))
+        images = numbered_files(folder / f"image_{index}", "*.png")
         if images and int(frame_numbers(images).max()) < len(times):
             projection = text.calibration_row(rows, (f"P{index}",), 12, folder / "calib.txt", name)
-            moments = times[frame_numbers(images)]
+            images, moments = with_times(images, times[frame_numbers(images)])
+        if images:
             yield make_camera(f"image_{index}", images, projection, camera0_SE3_lidar, moments, track, name)

@@ -38,6 +38,12 @@ def with_track(clip: Clip, track: Track | None, middle_us: np.ndarray, missing: 
     return clip.with_lidar(world_SE3_lidar=ends, read=sweeps)
 
 
+def with_times(images: list[Path], times_us: np.ndarray) -> tuple[list[Path], np.ndarray]:
+    """Return the images that have a time, and their times (M,): an image without one cannot be placed."""
+    known = times_us != text.NO_TIME
+    return [image for image, there in zip(images, known, strict=True) if there], times_us[known]
+
+
 def by_name(cameras: Iterator[CameraStream]) -> dict[str, CameraStream]:
     """Return cameras by their names."""
     return {camera.name: camera for camera in cameras}

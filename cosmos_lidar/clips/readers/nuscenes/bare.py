@@ -12,6 +12,7 @@ from cosmos_lidar.clips.files import PointSweeps, clean_id
 from cosmos_lidar.clips.readers.nuscenes.infos import Infos, info_cameras, read_infos
 from cosmos_lidar.clips.readers.nuscenes.sweeps import COLUMNS, LIDAR, OURS_R_THEIRS, RING_COLUMN, sweep_times
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.sensor import Sensor
 
 _LONGEST_PAUSE_US = 5_000_000
@@ -22,7 +23,7 @@ def point_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.name.endswith(".pcd.bin") else []
     places = (path, path / "samples" / LIDAR, path / "sweeps" / LIDAR, path / LIDAR)
-    return [file for place in places for file in sorted(place.glob("*.pcd.bin"))]
+    return [file for place in places for file in visible_files(place, "*.pcd.bin")]
 
 
 def open_bare(path: Path, sensor: Sensor) -> list[Clip]:
@@ -49,7 +50,7 @@ def open_bare(path: Path, sensor: Sensor) -> list[Clip]:
 def _infos(path: Path) -> tuple[dict[Path, Infos], tuple[str, ...]]:
     """Return what info files say, by file, and remarks on those that cannot be read."""
     infos, notes = {}, ["no tables: no poses, and cameras only where listed in an info file"]
-    for file in sorted(path.glob("*.pkl")) if path.is_dir() else []:
+    for file in visible_files(path, "*.pkl") if path.is_dir() else []:
         try:
             infos[file] = read_infos(file)
         except DataError as error:

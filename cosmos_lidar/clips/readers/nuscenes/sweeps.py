@@ -37,12 +37,20 @@ class PanopticSweeps:
         Raises:
             DataError: as of the points, or a panoptic file that is broken or of another sweep.
         """
-        sweep, file = self.points(index), self.panoptic[index]
-        if file is None or sweep.points is None:
+        (sweep, kept), file = self.points.read_kept(index), self.panoptic[index]
+        if file is None:
             return sweep
-        both = _read_panoptic(file, len(sweep.points), self.points.clip_id)
+        both = _read_panoptic(file, len(kept), self.points.clip_id)[kept]
         labels = (both // _PER_CLASS).astype(np.uint16) if sweep.labels is None else sweep.labels
         return replace(sweep, labels=labels, instance=(both % _PER_CLASS).astype(np.uint32))
+
+    def with_columns(self, columns: int) -> PanopticSweeps:
+        """Return what reads point files of so many numbers per point."""
+        return replace(self, points=self.points.with_columns(columns))
+
+    def problems(self) -> dict[int, str]:
+        """Return sweep -> why it cannot be read, as far as the sizes of the files tell."""
+        return self.points.problems()
 
 
 def _read_panoptic(file: Path, count: int, clip: str) -> np.ndarray:

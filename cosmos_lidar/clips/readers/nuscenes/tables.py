@@ -15,6 +15,7 @@ import numpy as np
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers.nuscenes.sweeps import LIDAR
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import visible
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 _Record = TypeVar("_Record")
@@ -27,7 +28,7 @@ def table_folders(path: Path) -> list[Path]:
     """Return the folders of tables: ``path`` itself, or its folders ``v1.0-*``."""
     if path.is_file():
         return []
-    return [folder for folder in [path, *sorted(path.glob("v1.0-*"))] if (folder / "sample_data.json").is_file()]
+    return [folder for folder in [path, *visible(path, "v1.0-*")] if (folder / "sample_data.json").is_file()]
 
 
 @dataclass(frozen=True)

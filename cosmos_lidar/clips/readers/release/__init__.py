@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from cosmos_lidar.clips.readers.release.sweeps import ReleaseSweeps
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 DESCRIPTION = "the published Cosmos lidar release, or one of its lidar/<clip>.tar files"
@@ -51,14 +53,14 @@ def recognise(path: Path) -> Strength:
             return Strength.EXACT
         return Strength.GENERIC if path.parent.name == "lidar" else Strength.NONE
     root = _root(path)
-    tar = next((root / "lidar").glob("*.tar"), None)
+    tar = next(iter(visible_files(root / "lidar", "*.tar")), None)
     if tar is None:
         return Strength.EXACT if (root / "lidar").is_dir() and _has_metadata(root) else Strength.NONE
     return Strength.EXACT if _has_metadata(root) or _starts_like_a_lidar_tar(tar) else Strength.GENERIC
 
 
 def _has_metadata(root: Path) -> bool:
-    return (root / "lidar_split.lst").is_file() or any((root / "metadata").glob("*.npz"))
+    return (root / "lidar_split.lst").is_file() or bool(visible_files(root / "metadata", "*.npz"))
 
 
 def _starts_like_a_lidar_tar(path: Path) -> bool:
@@ -69,7 +71,7 @@ def _starts_like_a_lidar_tar(path: Path) -> bool:
 def _root(path: Path) -> Path:
     if path.is_file():
         return path.parent.parent if path.parent.name == "lidar" else path.parent
-    return path.parent if path.name == "lidar" and any(path.glob("*.tar")) else path
+    return path.parent if path.name == "lidar" and visible_files(path, "*.tar") else path
 
 
 def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
@@ -100,15 +102,13 @@ def _clip_names(root: Path) -> list[str]:
         if not names:
             raise DataError("the split list is empty", file=split, wanted="one clip per line")
         return list(dict.fromkeys(names))
-    return sorted(
-        file.name.removesuffix(".tar") for file in (root / "lidar").glob("*.tar") if not file.name.startswith(".")
-    )
+    return sorted(file.name.removesuffix(".tar") for file in visible_files(root / "lidar", "*.tar"))
 
 
 def _open_clip(root: Path, name: str, base: Sensor, calibrated: bool) -> Clip:
     main, notes = _open_lidar(root, name, base, calibrated)
     lidars = {main.name: main}
-    for folder in sorted(file.parent.parent for file in root.glob(f"lidars/*/lidar/{name}.tar")):
+    for folder in sorted(file.parent.parent for file in visible_files(root, f"lidars/*/lidar/{escape(name)}.tar")):
         other, remarks = _open_lidar(folder, name, _root_sensor(folder), calibrated=True)
         lidars[folder.name] = replace(other, name=folder.name)
         notes += tuple(f"{folder.name}: {remark}" for remark in remarks)

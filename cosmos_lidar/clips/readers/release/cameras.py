@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
@@ -32,7 +34,7 @@ def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np
     Raises:
         DataError: frame ids that are no numbers, or broken poses, intrinsics or videos.
     """
-    videos = {file.parent.name: file for file in sorted(root.glob(f"*/{clip}.mp4"))}
+    videos = {file.parent.name: file for file in visible_files(root, f"*/{escape(clip)}.mp4")}
     if not videos:
         return {}
     if not all(frame.isdecimal() for frame in frame_ids):

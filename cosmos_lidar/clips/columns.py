@@ -1,0 +1,56 @@
+"""How many numbers a point has, in a file of points that does not say so.
+
+A column holds one kind of number: x, or z, or an intensity. Numbers of one kind are nearer to each other than to those
+of another kind, so the mean difference between two numbers of a column is smallest where the file is cut into its true
+columns, whatever the order of the points (for distributions P and Q, 2 E|p - q| is never below E|p - p'| + E|q - q'|).
+On recorded scans the wrong width is 15 % (x y z read as four columns) to 150 % above the true one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+WIDTHS = range(3, 11)
+_ENOUGH_POINTS, _LOOKED_AT = 30, 20_000
+_BETTER, _EQUAL = 0.93, 1.02  # below the lower one another width is right; up to the upper one two widths are alike
+_MUCH_BETTER = 0.8  # for multiples of the expected width, which alternating points make better, too
+
+
+def likely_columns(values: np.ndarray, expected: int) -> int:
+    """Return how many numbers a point of a file has; ``expected`` unless another number fits clearly better.
+
+    Args:
+        values: (M,) float32, all numbers of the file.
+        expected: numbers per point that the file should have.
+    """
+    if len(values) < _ENOUGH_POINTS * max(WIDTHS):
+        return expected
+    spreads = {width: _spread(values, width) for width in {expected, *WIDTHS}}
+    best, own = min(spreads.values()), spreads[expected]
+    for width in sorted(spreads):
+        limit = _BETTER if width % expected else _MUCH_BETTER
+        better = width != expected and spreads[width] < limit * own and spreads[width] <= _EQUAL * best
+        if better and (width % expected or _has_no_place(values, width, expected)):
+            return width
+    return expected
+
+
+def _spread(values: np.ndarray, width: int) -> float:
+    """Return the mean difference between two numbers of a column, large numbers compressed, over all columns."""
+    numbers = np.sort(_table(values, width), axis=0)
+    count = len(numbers)
+    weights = 2 * np.arange(1, count + 1) - count - 1
+    return float((weights[:, None] * numbers).sum(0).mean() * 2 / (count * (count - 1)))
+
+
+def _table(values: np.ndarray, width: int) -> np.ndarray:
+    rows = values[: len(values) // width * width].reshape(-1, width)
+    if len(rows) > _LOOKED_AT:
+        rows = rows[np.linspace(0, len(rows) - 1, _LOOKED_AT).astype(np.int64)]
+    with np.errstate(invalid="ignore"):
+        return np.arcsinh(np.nan_to_num(rows.astype(np.float64), posinf=0.0, neginf=0.0))
+
+
+def _has_no_place(values: np.ndarray, width: int, expected: int) -> bool:
+    """Return whether the second point in a row of ``width`` numbers lacks a coordinate below zero: it is no point."""
+    return bool((_table(values, width)[:, expected : expected + 2] >= 0).all())
