@@ -8,16 +8,18 @@ from cosmos_lidar.errors import DataError
 def test_points_are_read_by_the_number_of_columns(tmp_path):
     points = np.arange(12, dtype="<f4").reshape(3, 4)
     points.tofile(tmp_path / "a.bin")
-    np.testing.assert_array_equal(read_float_points(tmp_path / "a.bin", 4), points)
+    read, kept = read_float_points(tmp_path / "a.bin", 4)
+    np.testing.assert_array_equal(read, points)
+    assert kept.all()
     with pytest.raises(DataError, match="48 bytes are no whole number of points"):
         read_float_points(tmp_path / "a.bin", 5)
 
 
 def test_impossible_coordinates_name_the_first_point(tmp_path):
     points = np.ones((4, 4), "<f4")
-    points[2, 1], points[3, 0] = np.nan, 1e6
+    points[1, 1], points[2, 1], points[3, 0] = np.nan, -1e6, 1e6
     points.tofile(tmp_path / "a.bin")
-    with pytest.raises(DataError, match=r"2 of 4 points have impossible coordinates, the first is 1 nan 1") as caught:
+    with pytest.raises(DataError, match=r"2 of 4 points have impossible coordinates, the first is 1 -1e\+06 1") as caught:
         read_float_points(tmp_path / "a.bin", 4)
     assert caught.value.key == "point 2"
 
