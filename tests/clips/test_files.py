@@ -19,7 +19,8 @@ def test_impossible_coordinates_name_the_first_point(tmp_path):
     points = np.ones((4, 4), "<f4")
     points[1, 1], points[2, 1], points[3, 0] = np.nan, -1e6, 1e6
     points.tofile(tmp_path / "a.bin")
-    with pytest.raises(DataError, match=r"2 of 4 points have impossible coordinates, the first is 1 -1e\+06 1") as caught:
+    message = r"2 of 4 points have impossible coordinates, the first is 1 -1e\+06 1"
+    with pytest.raises(DataError, match=message) as caught:
         read_float_points(tmp_path / "a.bin", 4)
     assert caught.value.key == "point 2"
 
