@@ -13,12 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar import _checkout
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.extras import require
 from cosmos_lidar.launch.cluster import Cluster, load_cluster
+from cosmos_lidar.recipes.registry import recipe_file
 
-ROOT = Path(__file__).resolve().parents[1]
-_CODE = ("cosmos_lidar", "energon_tasks", "recipes", "launch")  # packaged with a job, as on disk
+_FOLDER = Path(__file__).resolve().parent
+_IN_CHECKOUT = _FOLDER.parent == _checkout.ROOT  # else installed, inside cosmos_lidar
+ROOT = _checkout.ROOT  # of the code: the repository, or site-packages
+_CODE = (
+    "cosmos_lidar",
+    "energon_tasks",
+    *(_checkout.BESIDE if _IN_CHECKOUT else ()),
+)  # packaged with a job, as on disk
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,17 +45,20 @@ def find_recipe(path: str) -> str:
     """Return the path of a recipe file: relative to the repository if it is packaged with every job, else absolute.
 
     Args:
-        path: absolute, or relative to the root of the repository or to the current folder, looked up in this order.
+        path: absolute, or relative to the root of the repository or to the current folder, looked up in this order; or
+            a name, such as ``lidar_tokenizer``.
 
     Raises:
         UserError: no such file.
     """
+    if not path.endswith(".py"):
+        path = str(recipe_file(path))
     for folder in (ROOT, Path.cwd()):
         file = (folder / path).resolve()
         if file.is_file() and file.suffix == ".py":
             packaged = any(file.is_relative_to(ROOT / code) for code in _CODE)
             return str(file.relative_to(ROOT)) if packaged else str(file)
-    raise UserError(f"{path}: expected a recipe file, by its path from the current folder or from {ROOT}")
+    raise UserError(f"{path}: expected a recipe file, by its name, or its path from the current folder or from {ROOT}")
 
 
 def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) -> int:
@@ -70,7 +81,10 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
     require("nemo_run")
     import nemo_run
 
-    os.chdir(ROOT)
+    if _IN_CHECKOUT:
+        os.chdir(ROOT)
+    else:
+        recipe = [str(ROOT / recipe[0]), *recipe[1:]] if cluster.executor == "local" else recipe
     executor, script = {"local": _local, "docker": _docker, "slurm": _slurm}[cluster.executor](cluster, recipe)
     if dryrun:
         with contextlib.redirect_stdout(sys.stderr), nemo_run.Experiment(name, executor=executor) as experiment:
@@ -161,12 +175,14 @@ def _slurm(cluster: Cluster, recipe: list[str]) -> tuple[Any, Any]:
         **{key: value or None for key, value in (names | numbers).items()},
     )
     args = [shlex.quote(arg) for arg in (cluster.python or "python", *recipe)]
-    return executor, nemo_run.Script(path="launch/slurm/rank.sh", args=args, entrypoint="bash")
+    return executor, nemo_run.Script(
+        path=str(_FOLDER.relative_to(ROOT) / "slurm" / "rank.sh"), args=args, entrypoint="bash"
+    )
 
 
 def _setup() -> str:
     """Return the shell lines before the job's ``srun``, which is step 1: NeMo-Run queries an address in step 0."""
-    functions = (ROOT / "launch" / "slurm" / "ranks.sh").read_text(encoding="utf-8")
+    functions = (_FOLDER / "slurm" / "ranks.sh").read_text(encoding="utf-8")
     return f'set +evx\n{functions}\nset_master\nsrun() {{ run_ranks 1 "$@"; }}\n'
 
 

@@ -34,20 +34,29 @@ def find_family(name: str) -> Family[Any]:
     Raises:
         UserError: there is no such recipe file, or it has no ``FAMILY``.
     """
-    path = Path(name)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UserError(f"{name}: no such recipe file")
-    else:
-        files = _files()
-        if name not in files:
-            hint = f"valid: {', '.join(sorted(files))}, the path of a recipe file, or one in a folder of ${FOLDERS}"
-            raise UserError(f"unknown recipe {name!r}; {hint}")
-        path = files[name]
+    path = recipe_file(name)
     family = getattr(_load(path), "FAMILY", None)
     if not isinstance(family, Family):
         raise UserError(f"{path}: expected a recipe file, with FAMILY = Family(…)")
     return family
+
+
+def recipe_file(name: str) -> Path:
+    """Return the path of a recipe file, by its name or its path.
+
+    Raises:
+        UserError: there is no such recipe file.
+    """
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UserError(f"{name}: no such recipe file")
+        return path
+    files = _files()
+    if name not in files:
+        hint = f"valid: {', '.join(sorted(files))}, the path of a recipe file, or one in a folder of ${FOLDERS}"
+        raise UserError(f"unknown recipe {name!r}; {hint}")
+    return files[name]
 
 
 def load_run(folder: Path) -> tuple[Family[Any], Any]:

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.cluster or not args.recipe:
         raise UserError("expected --cluster FILE RECIPE [key=value …], or --print NAME")
     from cosmos_lidar.launch.cluster import load_cluster
-    from cosmos_lidar.launch.nemo_run import start
+    from cosmos_lidar.launch.nemo_run import find_recipe, start
 
     cluster = load_cluster(args.cluster, args.nodes, args.gpus)
-    return start(cluster, [args.recipe, *args.options], args.name or Path(args.recipe).stem, args.dryrun)
+    recipe = find_recipe(args.recipe)
+    return start(cluster, [recipe, *args.options], args.name or Path(recipe).stem, args.dryrun)

@@ -95,3 +95,6 @@ def test_a_wheel_trains_exports_and_autoencodes_without_the_checkout(built: Buil
     words = ["--enc_path", str(encoder), "--dec_path", str(decoder), "--output_folder", "a", "--max_frames", "1"]
     run("cosmos-lidar", "autoencode", "--sample_path", "drives", *words)
     assert list((tmp_path / "dump_results").rglob("*.mp4"))
+    for name, started in (("local", "cosmos_lidar/recipes/dit.py"), ("example", "cosmos_lidar/launch/slurm/rank.sh")):
+        (tmp_path / "cluster.yaml").write_text(run("cosmos-lidar", "launch", "--print", name))
+        assert started in run("cosmos-lidar", *"launch --cluster cluster.yaml --dryrun dit recipe=debug".split())
