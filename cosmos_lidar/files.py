@@ -14,11 +14,12 @@ import tarfile
 import uuid
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import warn_once_a_minute
 
 PARTIAL = ".part"  # end of the name of a file that is being written; a killed process leaves it behind
 NEMO_CONFIG, NEMO_WEIGHTS = "model_config.yaml", "model_weights.safetensors"  # in a .nemo file
@@ -81,6 +82,59 @@ def visible(folder: Path, pattern: str) -> list[Path]:
         for path in folder.glob(pattern)
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+
+
+def is_write_failure(error: BaseException) -> bool:
+    """Tell whether an error means that a file could not be written: disk full, quota, read-only, gone, not permitted.
+
+    torch and safetensors raise errors of their own kinds, which are recognized by their text.
+    """
+    if isinstance(error, OSError):
+        return not isinstance(error, ConnectionError)
+    text = str(error)
+    if isinstance(error, RuntimeError):  # torch.save, torch.jit.save
+        return "PytorchStreamWriter" in text or "inline_container" in text
+    return type(error).__name__ == "SafetensorError" and "i/o error" in text.lower()
+
+
+@contextmanager
+def write_may_fail(what: str, then: str) -> Iterator[None]:
+    """Log a write inside the block that fails, at most once a minute, instead of raising its error.
+
+    For what a long run can do without: a log, an image, an export that can be made again.
+
+    Args:
+        what: is written, with its path; the topic of :func:`~cosmos_lidar.log.warn_once_a_minute`.
+        then: what follows for the user.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_write_failure(error):
+            raise
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        warn_once_a_minute(what, "%s could not be written (%.200s): %s", what, reason, then)
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Append ``content`` to a file, or leave the file as it was.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, before)
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from cosmos_lidar.log import logger
@@ -51,7 +52,8 @@ class Meter:
             rate = TextColumn("{task.fields[rate]}")
             note = TextColumn("{task.fields[note]}")
             self._bar = Progress(*columns, rate, TimeRemainingColumn(), note, console=console)
-            self._bar.start()
+            with suppress(OSError):  # the terminal may be gone, after SIGHUP
+                self._bar.start()
             self._task = self._bar.add_task(self.label, total=self.total, rate="", note="")
         return self
 
@@ -61,7 +63,8 @@ class Meter:
         now = time.monotonic()
         rate = f"{self.done / max(now - self._started, 1e-9):.1f} {self.unit}/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=rate, note=note)
+            with suppress(OSError):
+                self._bar.update(self._task, completed=self.done, rate=rate, note=note)
         elif now - self._logged > _LINE_EVERY_S:
             self._logged = now
             done = f"{self.done}/{self.total or '?'} {self.unit}"
@@ -74,7 +77,8 @@ class Meter:
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
         elif kind is None:
             seconds = time.monotonic() - self._started
             logger.info(

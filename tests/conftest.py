@@ -41,3 +41,11 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real recordings not found at {folder}: set COSMOS_LIDAR_TEST_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def warnings_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait for a minute to pass since a warning that another one caused."""
+    from cosmos_lidar import log
+
+    monkeypatch.setattr(log, "_said", {})

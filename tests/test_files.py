@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -14,16 +15,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from cosmos_lidar import files
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import (
+    append_whole,
     atomic_write,
     file_sha256,
+    is_write_failure,
     read_header,
     read_rows,
     read_tensors,
     read_yaml,
     remove_partial,
     write_json,
+    write_may_fail,
 )
 
 
@@ -161,3 +166,64 @@ def test_yaml_that_is_no_mapping_is_refused(tmp_path: Path, text: str | None, pr
         read_yaml(path, "a sensor")
     path.write_text("a: 1")
     assert read_yaml(path, "a sensor") == {"a": 1}
+
+
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from safetensors.torch import save_file
+from cosmos_lidar.files import is_write_failure
+folder = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # no file takes another byte
+def text(path): path.write_text("x")
+def saved(path): torch.save({"x": torch.zeros(9999)}, path)
+def opened(path):
+    with path.open("wb") as stream: torch.save({"x": torch.zeros(9999)}, stream)
+def safe(path): save_file({"x": torch.zeros(9999)}, path)
+def script(path): torch.jit.save(torch.jit.script(torch.nn.Linear(99, 99)), str(path))
+for write in (text, saved, opened, safe, script):
+    try:
+        write(folder / "file")
+    except Exception as error:
+        print(write.__name__, is_write_failure(error))
+"""
+
+
+def test_every_library_that_writes_is_understood_when_the_disk_is_full(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = ("text", "saved", "opened", "safe", "script")
+    assert done.stdout.splitlines() == [f"{name} True" for name in names], done.stderr
+    others = (RuntimeError("size mismatch"), ValueError("x"), ConnectionResetError(104, "reset"))
+    assert not any(is_write_failure(error) for error in others)
+
+
+def test_what_may_fail_is_logged_and_what_is_wrong_is_raised(caplog: pytest.LogCaptureFixture) -> None:
+    for number in (28, 122, 30):  # full, quota, read-only
+        with write_may_fail(f"file {number}", "the run goes on"):
+            raise OSError(number, os.strerror(number))
+    assert [record.getMessage() for record in caplog.records] == [
+        "file 28 could not be written ([Errno 28] No space left on device): the run goes on",
+        "file 122 could not be written ([Errno 122] Disk quota exceeded): the run goes on",
+        "file 30 could not be written ([Errno 30] Read-only file system): the run goes on",
+    ]
+    with pytest.raises(KeyError), write_may_fail("file", "the run goes on"):
+        raise KeyError("x")
+
+
+def test_half_a_row_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    append_whole(path, b"whole\n")
+    write = os.write
+
+    def last_bytes(handle: int, content: bytes) -> int:
+        monkeypatch.setattr(files.os, "write", full)
+        return write(handle, content[:3])
+
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(files.os, "write", last_bytes)
+    with pytest.raises(OSError, match="full"):
+        append_whole(path, b"another\n")
+    assert path.read_bytes() == b"whole\n"

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.files import write_may_fail
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.apply import parallelize, sync_gradients
 from cosmos_lidar.parallel.clip import clip_gradients
@@ -287,7 +288,8 @@ class TrainedModel(ModelPT):
         where = first_bad_output(self.network, self._run_again)
         clips = clips_of(self._batches)
         notes = {"loss": float(self.step_values["loss"]), "norm": norm, "first_bad": where, "clips": clips}
-        dump_batches(self.folder / "dumps", step, self.global_rank, self._batches, notes)
+        with write_may_fail(f"the batches of step {step}", "the run ends all the same"):
+            dump_batches(self.folder / "dumps", step, self.global_rank, self._batches, notes)
         ranks = gather_objects(notes)
         lines = [
             f"rank {i}: loss {rank['loss']}, clips {', '.join(rank['clips'])}, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import resource
 import time
 from dataclasses import dataclass
@@ -12,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from cosmos_lidar.files import atomic_write, read_rows
 from cosmos_lidar.parallel.ranks import gather_objects
 from cosmos_lidar.progress import Meter
+from cosmos_lidar.training.guards.trackers import guard_trackers, hand_over
 from cosmos_lidar.training.measure.step_clock import PARTS
+from cosmos_lidar.training.metrics_file import MetricsFile, read_metrics
 
 if TYPE_CHECKING:
     from cosmos_lidar.training.model import TrainedModel
+
+__all__ = ["RunLog", "StepSize", "read_metrics", "speed_columns"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,16 @@ class RunLog(Callback):
     def __init__(
         self, path: Path, every: int, columns: tuple[str, ...], val_columns: tuple[str, ...], size: StepSize
     ) -> None:
-        self.path, self.every, self.size = path, every, size
+        self.every, self.size = every, size
         self.columns = ("step", *columns, "lr", "grad_norm", *speed_columns(size.item_name), *val_columns)
+        self.file = MetricsFile(path, self.columns)
         self.last_validation: dict[str, float] = {}
         self._meter: Meter | None = None
         self._items_before = 0
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Let no tracker end the run."""
+        guard_trackers(trainer.loggers)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock; on resume drop the rows of steps that will be run again."""
@@ -101,22 +108,13 @@ class RunLog(Callback):
         """Append a row (rank 0 only) and hand the same values to every logger."""
         if not trainer.is_global_zero:
             return
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
-            csv.DictWriter(stream, self.columns, restval="").writerow({"step": step, **values})
-        for target in trainer.loggers:
-            target.log_metrics(values, step=step)
+        self.file.append({"step": step, **values})
+        for tracker in trainer.loggers:
+            hand_over(tracker, values, step)
 
     def drop_after(self, step: int) -> None:
         """Start the file, keeping the rows up to ``step`` of an earlier one (rank 0 only)."""
-        rows = read_metrics(self.path) if step and self.path.exists() else []
-        kept = [row for row in rows if int(row["step"]) <= step]
-        with (
-            atomic_write(self.path, sync=True) as partial,
-            partial.open("w", newline="", encoding="utf-8") as stream,
-        ):
-            writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(kept)
+        self.file.drop_after(step)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Close the progress bar."""
@@ -157,11 +155,6 @@ class RunLog(Callback):
 def speed_columns(item_name: str) -> tuple[str, ...]:
     """Return the columns that are measured: rates, memory and seconds per step."""
     return ("samples/s", f"{item_name}/s", "tflops", "mfu", "memory_gb", *PARTS)
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a ``metrics.csv``; a value that a row does not have is an empty text."""
-    return [row for row in read_rows(path) if row.get("step", "").isdigit()]
 
 
 def _memory(model: TrainedModel) -> dict[str, float]:

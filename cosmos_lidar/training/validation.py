@@ -59,7 +59,7 @@ class Validate(Callback):
         before = random_state(with_cuda=model.device.type == "cuda")
         weights = self.ema.swapped_in(model.network) if self.ema else nullcontext()
         model.eval()
-        with weights, torch.no_grad():
+        with model.clock.long_work(), weights, torch.no_grad():
             results = self._results(trainer, model)
         reshard(model.network)
         model.train()
@@ -86,6 +86,7 @@ class Validate(Callback):
             result = self._step(trainer, model, batch, index)
             if own is not None:
                 results.append(result)
+            model.clock.lap(None)  # the run is alive
             index += 1
         return results
 

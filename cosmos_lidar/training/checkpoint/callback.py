@@ -6,6 +6,7 @@ The files themselves are the work of :mod:`cosmos_lidar.training.checkpoint.stor
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +17,14 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.log import logger
+from cosmos_lidar.files import write_may_fail
+from cosmos_lidar.log import logger, warn_once_a_minute
 from cosmos_lidar.parallel.clip import total_norm
 from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.parallel.ranks import gather_objects, is_first
 from cosmos_lidar.training.checkpoint.manifest import newest_good, verify
 from cosmos_lidar.training.checkpoint.reading import load_state, load_tensors
+from cosmos_lidar.training.checkpoint.retry import LAST_PAUSE_S, LAST_TRIES, SaveRetry
 from cosmos_lidar.training.checkpoint.state_tree import from_plain, random_state, set_random_state, to_plain
 from cosmos_lidar.training.checkpoint.store import CheckpointStore, SaveOutcome
 from cosmos_lidar.training.ema import Ema
@@ -84,6 +87,7 @@ class Checkpoints(Callback):
         self.store, self.every, self.resume, self.loader = store, every, resume, loader
         self.workers, self.sizes, self.ema, self.run_log, self.after_save = workers, sizes, ema, run_log, after_save
         self._saved_step = -1
+        self._retry = SaveRetry()
         self._frozen_norm: float | None = None
         self._random: object = None
 
@@ -107,16 +111,27 @@ class Checkpoints(Callback):
             self._random = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save when it is time, or when the run is about to stop, or once more when the last save failed."""
-        if pl_module.roll_back:
-            self.roll_back(trainer, pl_module)
+        """Save when it is time, or when the run is about to stop, or once more when the last save failed.
+
+        Raises:
+            DataError: the checkpoint that the run ends with could not be written, nor in 60 more tries.
+        """
+        with pl_module.clock.long_work():
+            if pl_module.roll_back:
+                self.roll_back(trainer, pl_module)
+            self._save_if_due(trainer, pl_module)
+        pl_module.clock.lap("save_s")
+
+    def _save_if_due(self, trainer: Trainer, pl_module: Any) -> None:
         step = trainer.global_step
         last = trainer.should_stop or step >= trainer.max_steps
         again = pl_module.flags.max_over_ranks("save_again")
         if last or again or (self.every and step % self.every == 0):
             self.save(trainer, pl_module)
-        self._report(self.store.wait() if last else self.store.poll(), pl_module)
-        pl_module.clock.lap("save_s")
+        self._report(self.store.wait() if last else self.store.poll())
+        if last and self._retry.failing:
+            self._save_at_last(trainer, pl_module)
+        pl_module.flags.own["save_again"] = float(self._retry.due)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Let the save under way come to its end, before the ranks part."""
@@ -128,13 +143,41 @@ class Checkpoints(Callback):
         if step == self._saved_step:
             return
         self._saved_step = step
-        self._report(self.store.wait(), model)
-        model.flags.own["save_again"] = 0.0
-        tensors = self._tensors(trainer, model)
+        self._report(self.store.wait())
+        self._begin(trainer, model)
+        if self.after_save is not None:
+            self._export(model, step)
+
+    def _begin(self, trainer: Trainer, model: TrainedModel) -> None:
+        step, tensors = trainer.global_step, self._tensors(trainer, model)
         texts = {"config.yaml": to_yaml(model.run)}
         self.store.save(step, tensors, self._state(trainer, model), texts, self.run_log.last_validation)
-        if self.after_save is not None:
+        self._retry.begun()
+
+    def _export(self, model: TrainedModel, step: int) -> None:
+        """Write the exports of a step, which `cosmos-lidar export` can make again of its checkpoint."""
+        assert self.after_save is not None
+        then = "`cosmos-lidar export` makes it of a checkpoint; the run goes on"
+        with write_may_fail(f"the export beside {self.store.folder}", then):
             self.after_save(model, step)
+
+    def _save_at_last(self, trainer: Trainer, model: TrainedModel) -> None:
+        """Try again and again to write the checkpoint that the run ends with, on all ranks alike."""
+        for _ in range(LAST_TRIES):
+            time.sleep(LAST_PAUSE_S)
+            model.clock.lap("save_s")  # the run is alive
+            self._begin(trainer, model)
+            self._report(self.store.wait())
+            if not self._retry.failing:
+                if self.after_save is not None:
+                    self._export(model, trainer.global_step)
+                return
+        minutes = LAST_TRIES * LAST_PAUSE_S / 60
+        raise DataError(
+            f"the checkpoint of step {trainer.global_step} could not be written in {minutes:.0f} minutes; what was "
+            "trained since the one before is lost",
+            file=self.store.folder, wanted="a disk with room that this run may write to",
+        )  # fmt: skip
 
     def roll_back(self, trainer: Trainer, model: TrainedModel) -> None:
         """Put weights, optimizer and step back to the last checkpoint; the data order continues.
@@ -147,7 +190,7 @@ class Checkpoints(Callback):
         if model.spikes.rollbacks > model.run.guard.most_rollbacks:
             most = model.run.guard.most_rollbacks
             raise UserError(f"the loss spiked again after {most} rollbacks (guard.most_rollbacks): lower optim.lr")
-        self._report(self.store.wait(), model)
+        self._report(self.store.wait())
         path = newest_good(self.store.folder, logger.warning if is_first() else logger.debug)
         if path is None:
             raise UserError("guard.spike=rollback and no checkpoint yet: lower trainer.save_every, or guard.spike=skip")
@@ -211,14 +254,17 @@ class Checkpoints(Callback):
             key="model.checkpoint", wanted="the weights that the run started from",
         )  # fmt: skip
 
-    def _report(self, outcome: SaveOutcome | None, model: TrainedModel) -> None:
+    def _report(self, outcome: SaveOutcome | None) -> None:
         if outcome is None:
             return
         if outcome.error is None:
+            self._retry.succeeded()
             logger.info("saved %s", outcome.path) if is_first() else None
             return
-        logger.error("the checkpoint of step %d could not be written: %s", outcome.step, outcome.error)
-        model.flags.own["save_again"] = 1.0
+        self._retry.failed()
+        if is_first():
+            text = "the checkpoint of step %d could not be written: %s; it is tried again"
+            warn_once_a_minute(str(self.store.folder), text, outcome.step, outcome.error)
 
 
 def training_tensors(

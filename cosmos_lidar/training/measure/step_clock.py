@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PARTS = ("data_s", "compute_s", "optimizer_s", "save_s")
 
@@ -14,19 +16,37 @@ class StepClock:
     look at their norm, which waits for the device; ``optimizer_s``: the update (on a GPU: handing it over) and what
     follows it, such as the average of the weights; ``save_s``: the training standing still for a checkpoint.
     Validation counts nowhere.
+
+    Attributes:
+        last_lap: when :meth:`lap` was called last, as ``time.perf_counter`` tells it: a sign of life.
+        takes_long: the run is at something that may take longer than a step.
     """
 
     def __init__(self) -> None:
         self.sums = dict.fromkeys(PARTS, 0.0)
         self.steps = 0
-        self._mark = time.perf_counter()
+        self.last_lap = time.perf_counter()
+        self._long = 0
+
+    @property
+    def takes_long(self) -> bool:  # noqa: D102 - among the attributes of the class
+        return self._long > 0
+
+    @contextmanager
+    def long_work(self) -> Iterator[None]:
+        """Mark what may take longer than a step: validation, waiting for a checkpoint, exports."""
+        self._long += 1
+        try:
+            yield
+        finally:
+            self._long -= 1
 
     def lap(self, part: str | None) -> None:
         """Add the time since the last lap to ``part``; None drops it."""
         now = time.perf_counter()
         if part is not None:
-            self.sums[part] += now - self._mark
-        self._mark = now
+            self.sums[part] += now - self.last_lap
+        self.last_lap = now
 
     def read(self) -> dict[str, float]:
         """Return the mean of each part over the steps since the last call, and begin again."""
