@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+RESTART_STATUS = 75  # exit status "temporary failure" of sysexits.h: worth another try
+
 
 class UserError(Exception):
     """User error: an unknown name or an invalid option; the message contains the valid values."""
@@ -38,6 +40,10 @@ class DataError(UserError):
     def __reduce__(self) -> tuple:
         """Pickle support for worker processes: exceptions with keyword arguments do not pickle by default."""
         return _rebuild_data_error, (self.problem, self.file, self.clip, self.key, self.wanted)
+
+
+class RanksMissingError(RuntimeError):
+    """Some ranks of a run never arrived; a program ends with :data:`RESTART_STATUS`."""
 
 
 def _rebuild_data_error(

@@ -172,13 +172,13 @@ class CheckedLoader(SavableDataLoader):
 
 
 def _begin_worker(begin: Callable[[int], None], worker: int) -> None:
-    """Start a worker process that ignores SIGTERM and SIGINT unless its own training process sends them.
+    """Start a worker process that ignores signals to stop unless its own training process sends them.
 
-    SLURM, torchrun and Ctrl-C signal every process of a job. The training process then finishes its step and saves; a
-    worker that exits on the signal would end it with an error.
+    SLURM, torchrun, Ctrl-C and a terminal that closes signal every process of a job. The training process then finishes
+    its step and saves; a worker that exits on the signal would end it with an error.
     """
     begin(worker)
-    training, numbers = os.getppid(), {signal.SIGTERM, signal.SIGINT}
+    training, numbers = os.getppid(), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
     def wait() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.plan import ParallelPlan
+from cosmos_lidar.parallel.rendezvous import meet
 
 _BOTH = "data_shard_context"
 NAMES = ("data_replicate", "data_shard", "context", "tensor")
@@ -126,17 +128,29 @@ def shard_mesh(mesh: DeviceMesh) -> DeviceMesh:
     return mesh["data_replicate", shard] if sizes["data_replicate"] > 1 else mesh[shard]
 
 
-def start_processes(device_type: str) -> None:
-    """Join the process group if there is none: of the launcher's processes, or of this one alone."""
+def start_processes(device_type: str, timeout_s: float = 1800.0) -> None:
+    """Join the process group if there is none: of the launcher's processes, or of this one alone.
+
+    Args:
+        device_type: ``cpu`` or ``cuda``.
+        timeout_s: in which all ranks must arrive; 0 waits forever. Collectives may take twice as long: what hangs is
+            the work of :mod:`cosmos_lidar.training.guards.hangs`.
+
+    Raises:
+        RanksMissingError: some ranks did not arrive; the message names them.
+    """
     import torch.distributed as dist
 
     if dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
-    if process_count() > 1:
-        dist.init_process_group(backend)
-    else:
+    world = process_count()
+    if world == 1:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        return
+    store = meet(process_rank(), world, timeout_s)
+    longest = timedelta(seconds=2 * timeout_s) if timeout_s else timedelta(days=7)
+    dist.init_process_group(backend, store=store, rank=process_rank(), world_size=world, timeout=longest)
 
 
 def _divisors(number: int) -> str:

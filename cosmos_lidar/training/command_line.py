@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import RESTART_STATUS, RanksMissingError, UserError
 from cosmos_lidar.training.option_names import PREFIXES, REFUSED, names_of, translate
 from cosmos_lidar.training.overrides import apply_overrides, choices, describe, load_config, option_types, to_yaml
 
@@ -58,8 +58,8 @@ def run_program(
 ) -> int:
     """Run a recipe as a program; returns its exit status.
 
-    0 done; 2 wrong option or unusable input; 130 stopped by Ctrl-C, 143 by SIGTERM and 138 by
-    SIGUSR1, each after saving a checkpoint.
+    0 done; 2 wrong option or unusable input; 75 ranks that hung or did not arrive: start it again; 130 stopped by
+    Ctrl-C, 143 by SIGTERM, 129 by SIGHUP and 138 by SIGUSR1, each after saving a checkpoint once training has begun.
 
     Args:
         choose: returns the configuration of a command line, and its flags.
@@ -78,6 +78,12 @@ def run_program(
     except UserError as error:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
         return 2
+    except RanksMissingError as error:
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+        return RESTART_STATUS
+    except KeyboardInterrupt:  # during training Ctrl-C is a wish to stop
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: stopped by Ctrl-C; checkpoints are kept\n")
+        return 130
     if isinstance(result, int):
         return 128 + result if result else 0
     return result.exit_status

@@ -119,7 +119,12 @@ class TrainerConfig:
     )
     export: bool = setting(True, "write iter_N.pt and the other exports beside every checkpoint")
     resume: str = setting("auto", "auto: resume from the newest checkpoint of the run folder; a checkpoint; or none")
-    hang_timeout_s: float = setting(1800.0, "a step that takes longer writes all stacks and ends the run; 0 waits")
+    hang_timeout_s: float = setting(
+        300.0, "nothing moves for so long after the first step: writes all stacks, ends the run; 0 waits forever"
+    )
+    long_timeout_s: float = setting(
+        1800.0, "the same for what may take long: the start, validation, checkpoints, exports"
+    )
 
 
 @dataclass
@@ -227,6 +232,7 @@ def check_run(run: AnyConfig) -> None:
             "trainer.keep_last": (trainer.keep_last, 0),
             "trainer.keep_best": (trainer.keep_best, 0),
             "trainer.hang_timeout_s": (trainer.hang_timeout_s, 0),
+            "trainer.long_timeout_s": (trainer.long_timeout_s, 0),
             "optim.lr": (optim.lr, 0),
             "optim.clip_norm": (optim.clip_norm, 0),
             "guard.spike_window": (run.guard.spike_window, 4),

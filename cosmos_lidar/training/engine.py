@@ -28,12 +28,12 @@ from cosmos_lidar.parallel.mesh import (
 from cosmos_lidar.parallel.ranks import from_first
 from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume, trained_state
-from cosmos_lidar.training.checkpoint.manifest import checkpoint_step
+from cosmos_lidar.training.checkpoint.manifest import checkpoint_step, newest_name
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import AnyConfig, accumulation
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.guards.hangs import HangWatch
-from cosmos_lidar.training.guards.stop_signals import StopSignals
+from cosmos_lidar.training.guards.stop_signals import StopSignals, interrupts_pass
 from cosmos_lidar.training.loggers import check_loggers, quieten, start_loggers
 from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
@@ -196,6 +196,8 @@ class Session(Generic[ConfigT]):
         check_loggers(self.run.log)
         self.on_gpu = use_gpu(run.trainer.accelerator)
         self.folder = run_folder(self.run)
+        hang, long = run.trainer.hang_timeout_s, run.trainer.long_timeout_s
+        self.watch = HangWatch(self.folder / "hang.txt", hang, long, process_rank(), self.sizes.world)
 
     def __enter__(self) -> Session[ConfigT]:
         """Start the process group, find the checkpoint to resume from, and seed all random numbers."""
@@ -205,8 +207,9 @@ class Session(Generic[ConfigT]):
         elif run.trainer.tight_memory:
             give_memory_back()
         if self.sizes.world > 1 or run.trainer.precision != "fp32":
-            start_processes(device)
+            start_processes(device, run.trainer.long_timeout_s if run.trainer.hang_timeout_s else 0.0)
         try:
+            self.watch.begin()
             kernels.use(kernels.choose(device, asdict(run.kernels)))
             self.resume = from_first(lambda: find_resume(run.trainer.resume, self.folder / "checkpoints"))
             rank = self.sizes.data_rank(process_rank())
@@ -221,6 +224,7 @@ class Session(Generic[ConfigT]):
 
     def __exit__(self, *error: object) -> None:
         """End the process group."""
+        self.watch.end()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
@@ -253,8 +257,8 @@ class Session(Generic[ConfigT]):
         if process_rank() == 0:
             save_config(run, folder / "config.yaml")
             save_config(run, folder / "checkpoints" / "config.yaml")
-        stop = StopSignals(job.model.flags)
-        callbacks = [*_make_callbacks(run, job, self.sizes, folder, resume, stop), *watchers]
+        stop = StopSignals(job.model.flags, lambda: newest_name(folder / "checkpoints"))
+        callbacks = [*_make_callbacks(run, job, self.sizes, folder, resume, stop), self.watch, *watchers]
         trainer = _make_trainer(run, self.sizes, self.on_gpu, callbacks)
         start_loggers(
             trainer, run.log, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}"
@@ -262,7 +266,8 @@ class Session(Generic[ConfigT]):
         _announce(job, self.sizes, resume, folder)
         rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
         steps = Steps(job.train, run.trainer.max_steps * rounds, run.trainer.accumulate)
-        trainer.fit(job.model, train_dataloaders=steps)
+        with interrupts_pass():
+            trainer.fit(job.model, train_dataloaders=steps)
         return RunResult(folder, trainer.global_step, stop.received)
 
 
@@ -288,7 +293,7 @@ def _data_seed(run: AnyConfig, sizes: MeshSizes, resume: Path | None) -> int:
 def _make_callbacks(
     run: AnyConfig, job: Job, sizes: MeshSizes, folder: Path, resume: Path | None, stop: StopSignals
 ) -> list[Any]:
-    """Return the callbacks, in execution order: EMA, stop signals, logging, validation, checkpoint, hang watch."""
+    """Return the callbacks, in execution order: EMA, stop signals, logging, validation, checkpoint."""
     every, model = run.trainer, job.model
     ema = Ema(run.model.ema, every.checkpoint_trained_only) if run.model.ema.enabled else None
     log = RunLog(folder / "metrics.csv", every.log_every, model.columns, model.val_columns, step_size(run, job, sizes))
@@ -308,9 +313,7 @@ def _make_callbacks(
 
     after = export if write else None
     save = Checkpoints(store, every.save_every, resume, job.train, job.workers, sizes, ema, log, after)
-    rank = process_rank()
-    hang = [HangWatch(folder / "hang.txt", every.hang_timeout_s, rank)] if every.hang_timeout_s else []
-    return ([ema] if ema else []) + [stop, log, *validate, save, *hang]
+    return ([ema] if ema else []) + [stop, log, *validate, save]
 
 
 def step_size(run: AnyConfig, job: Job, sizes: MeshSizes) -> StepSize:

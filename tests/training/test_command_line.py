@@ -1,6 +1,6 @@
 import pytest
 
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import RanksMissingError, UserError
 from cosmos_lidar.recipes.lidar_tokenizer import RECIPES
 from cosmos_lidar.training.command_line import choose, recipe_main
 
@@ -32,3 +32,17 @@ def test_the_options_that_were_given_are_known():
     assert run.data.batch_size == 3
     with pytest.raises(UserError, match="trainer.accumulate and trainer.global_batch_size: give one"):
         choose(["trainer.accumulate=2", "global_batch_size=8"], RECIPES)
+
+
+def test_ctrl_c_and_missing_ranks_have_their_statuses(capsys):
+    def ends_with(error: BaseException):
+        def train(run):
+            raise error
+
+        return train
+
+    assert recipe_main(RECIPES, ends_with(KeyboardInterrupt()), ["recipe=debug"]) == 130
+    assert "stopped by Ctrl-C; checkpoints are kept" in capsys.readouterr().err
+    missing = RanksMissingError("rank 3 of 4 did not arrive within 1800 s")
+    assert recipe_main(RECIPES, ends_with(missing), ["recipe=debug"]) == 75
+    assert "rank 3 of 4 did not arrive within 1800 s" in capsys.readouterr().err

@@ -141,6 +141,7 @@ def test_a_rank_that_hangs_ends_all_with_their_stacks_in_one_file(tmp_path: Path
     assert "=== rank 1, " in text
     assert "after step 2" in text
     assert "engine_worker.py" in text
+    assert "rank 1 is busy in step (engine_worker.py:" in text
 
 
 def test_the_exit_statuses_of_the_command_line(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ from cosmos_lidar.recipes import dit
 sys.exit(dit.FAMILY.main())
 """
     options = ["recipe=debug", *FEW, f"log.root={tmp_path}"]
-    for name, status in (("SIGUSR1", 138), ("SIGTERM", 143)):
+    for name, status in (("SIGUSR1", 138), ("SIGHUP", 129)):
         done = python("-c", script, *options, f"log.name={name}", env={"SEND": name}, cwd=ROOT)
         assert done.returncode == status, done.stderr[-2000:]
         assert (tmp_path / "posttraining" / "diffusion" / name / "checkpoints" / "iter_000000002").is_dir()

@@ -138,6 +138,11 @@ def newest_good(folder: Path, report: Callable[[str], None], below: int | None =
     return None
 
 
+def newest_name(folder: Path) -> str:
+    """Return the name of the newest checkpoint in ``folder``, unread; ``none`` without one."""
+    return next((path.name for path in checkpoints_in(folder)), "none")
+
+
 def _put_back(folder: Path) -> None:
     """Give checkpoints that were put aside their name again, where a kill came before the new one had it."""
     for old in folder.glob(".iter_*.old"):
