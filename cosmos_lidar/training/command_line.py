@@ -7,6 +7,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,17 +77,32 @@ def run_program(
             return 0
         result = train(run)
     except UserError as error:
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+        _complain(str(error))
         return 2
     except RanksMissingError as error:
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+        _complain(str(error))
         return RESTART_STATUS
     except KeyboardInterrupt:  # during training Ctrl-C is a wish to stop
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: stopped by Ctrl-C; checkpoints are kept\n")
+        _complain("stopped by Ctrl-C; checkpoints are kept")
         return 130
+    finally:
+        _settle_stderr()
     if isinstance(result, int):
         return 128 + result if result else 0
     return result.exit_status
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {text}\n")
+
+
+def _settle_stderr() -> None:
+    """Drop what standard error does not take, on a full disk or after SIGHUP: Python would end with status 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
 
 
 def recipe_main(

@@ -21,8 +21,10 @@ def test_a_signal_to_every_process_of_a_run_saves_and_stops(tmp_path: Path, numb
     command = [sys.executable, "recipes/lidar_tokenizer.py", *options, "trainer.export=false", "log.name=run"]
     env = os.environ | {"OUTPUT_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     metrics = tmp_path / "posttraining" / "tokenizer" / "run" / "metrics.csv"
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
     with (tmp_path / "out").open("w") as out:
         run = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
+    signal.signal(signal.SIGHUP, before)
     try:
 
         def ten_steps() -> bool:

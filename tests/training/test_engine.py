@@ -148,6 +148,7 @@ def test_the_exit_statuses_of_the_command_line(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from cosmos_lidar.training.model import TrainedModel
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
 train = TrainedModel.training_step
 def step(self, batch, index):
     if self.global_step == 1:

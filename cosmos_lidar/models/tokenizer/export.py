@@ -7,6 +7,7 @@ indices; full networks return a tuple that begins with the reconstruction.
 from __future__ import annotations
 
 import copy
+import io
 import tempfile
 import warnings
 from pathlib import Path
@@ -215,7 +216,9 @@ def _example(network: Tokenizer, latent_size: tuple[int, int, int]) -> Tensor:
 def _write(module: nn.Module, example: Tensor, check: Tensor, path: Path) -> Path:
     with atomic_write(path, sync=True) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what the published code loads
-        torch.jit.save(torch.jit.trace(module.eval(), example, strict=False, check_trace=False), str(partial))
+        content = io.BytesIO()  # given a path, TorchScript ends the whole process when the disk is full
+        torch.jit.save(torch.jit.trace(module.eval(), example, strict=False, check_trace=False), content)
+        partial.write_bytes(content.getbuffer())
         _compare(module, torch.jit.load(str(partial), map_location="cpu"), check, path)
     return path
 

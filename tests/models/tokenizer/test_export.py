@@ -10,6 +10,7 @@ import torch
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer import export_jit, export_safetensors, load_tokenizer
 from tests.models.tokenizer.reference import image, small_tokenizer, small_video_tokenizer, wave_video
+from tests.workers.client import python
 
 
 @pytest.mark.parametrize("name", ["CV8x8x8", "DV4x8x8"])
@@ -94,3 +95,22 @@ def test_not_finite_weights_are_not_exported(tmp_path: Path):
 
 def test_folders_are_made_for_safetensors(tmp_path: Path):
     assert export_safetensors(small_tokenizer(), tmp_path / "a" / "b" / "x.safetensors").is_file()
+
+
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from cosmos_lidar.models.tokenizer.export import _write
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))  # no file takes more bytes
+try:
+    _write(torch.nn.Linear(9, 9), torch.zeros(1, 9), torch.zeros(2, 9), Path(sys.argv[1], "x.jit"))
+except OSError as error:
+    print("raised", error.errno)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 99, 999])
+def test_a_full_disk_is_an_error_and_does_not_end_the_process(room: int, tmp_path: Path) -> None:
+    done = python("-c", FULL_DISK, tmp_path, room)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert not list(tmp_path.iterdir())

@@ -18,10 +18,12 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 @pytest.fixture
 def stop() -> Iterator[StopSignals]:
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
     callback = StopSignals(StepFlags(), lambda: "iter_000000004")
     callback.on_train_start(None, None)
     yield callback
     callback.on_train_end(None, None)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
