@@ -48,7 +48,6 @@ TESTED_BY: dict[str, str] = {
     "cosmos_lidar/families/lidargen/online_encoder.py": "tests/commands/test_generate_lidar.py",
     "cosmos_lidar/families/lidargen/outputs.py": "tests/commands/test_generate_lidar.py",
     "cosmos_lidar/families/lidargen/prepare.py": "tests/commands/test_generate_lidar.py",
-    "cosmos_lidar/families/lidargen/views.py": "tests/commands/test_generate_lidar.py",
     "cosmos_lidar/families/video_tokenizer/discriminator.py": "tests/families/video_tokenizer/test_job.py",
     "cosmos_lidar/families/video_tokenizer/latent_files.py": "tests/commands/test_tokenize.py",
     "cosmos_lidar/families/video_tokenizer/model.py": "tests/families/video_tokenizer/test_job.py",

@@ -37,6 +37,8 @@ class LidarStream:
         motion_compensated: the points of each sweep have been moved to where they lay at its start.
         ego_SE3_lidar: (4, 4) float64, the mounting: lidar axes to the axes of the vehicle as the dataset has them
             (x forward, y left, z up); None where unknown.
+        image_numbers: (N,) int64, the number of the image, of each camera, that the recording itself names for each
+            sweep (``frame_indices`` of the published layout); None where it names none.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LidarStream:
     world_SE3_lidar: np.ndarray | None = None
     motion_compensated: bool = False
     ego_SE3_lidar: np.ndarray | None = None
+    image_numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frame_ids)

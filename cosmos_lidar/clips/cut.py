@@ -27,13 +27,14 @@ def cut_clip(clip: Clip, start: int, stop: int) -> Clip:
         start: first sweep.
         stop: one past the last sweep.
     """
-    lidar, poses = clip.lidar, clip.lidar.world_SE3_lidar
+    lidar, poses, images = clip.lidar, clip.lidar.world_SE3_lidar, clip.lidar.image_numbers
     part = replace(
         lidar,
         frame_ids=lidar.frame_ids[start:stop],
         timestamps_us=lidar.timestamps_us[start:stop],
         read=_From(lidar.read, start),
         world_SE3_lidar=None if poses is None else poses[start:stop],
+        image_numbers=None if images is None else images[start:stop],
     )
     clip_id = f"{clip.clip_id}_sweeps{start}to{stop - 1}"
     return replace(clip, clip_id=clip_id, lidars={lidar.name: part}, cameras={})

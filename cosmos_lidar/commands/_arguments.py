@@ -51,6 +51,18 @@ def add_lidar_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_image_rule(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add the option that says which image of a camera belongs to a sweep; ``prefix`` begins its help."""
+    add_flag(
+        parser,
+        "image_rule",
+        choices=("frame_indices", "nearest"),
+        default="frame_indices",
+        help=f"{prefix}image of a sweep: the one that the recording names in frame_indices, as published (default; the "
+        "nearest where it names none), or the one nearest to the middle of the sweep",
+    )
+
+
 def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None:
     """Add the options that select reader, lidar, clips and frames of recordings; each command adds the path itself."""
     add_flag(parser, "format", metavar="NAME", help="reader of the recordings (default: recognized from the files)")

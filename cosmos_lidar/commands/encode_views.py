@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_lidar_argument, split_shares
+from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -46,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.06,
         metavar="S",
-        help="largest time from image to middle of the sweep (default 0.06 s)",
+        help="largest time from the nearest image to the middle of the sweep (default 0.06 s)",
     )
+    add_image_rule(parser)
     add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
     add("--mirror", action="store_true", help="add mirrored training frames; for ray-conditioned networks")
     add(
@@ -88,14 +89,16 @@ def run(args: argparse.Namespace) -> int:
     lidar = _space(args.lidar_tokenizer, args.lidar_mean_std, args.device)
     image = _space(args.image_tokenizer, args.image_mean_std, args.device)
     encoder = FrameEncoder(
-        lidar=lidar, image=image, cameras=cameras, image_size=_size(args.image_size, image), tolerance_s=args.tolerance
-    )
+        lidar=lidar, image=image, cameras=cameras, image_size=_size(args.image_size, image), tolerance_s=args.tolerance,
+        image_rule=args.image_rule,
+    )  # fmt: skip
     layout = encoder.layout(clips[0].sensor)
     facts = {
         "canvas": {"views": layout.views, "lidar": list(layout.lidar), "image": list(layout.image)},
         "latent_shape": [lidar.network.config.latent_channels, 1 + layout.views, *layout.size],
         "cameras": cameras,
         "image_size": encoder.image_size,
+        "image_rule": encoder.rules(clips),
         "sensor": clips[0].sensor.name,
         "lidar_tokenizer": args.lidar_tokenizer,
         "image_tokenizer": args.image_tokenizer,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_flag, add_lidar_argument
+from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -88,8 +88,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "max_frames", type=int, default=-1, help="first frames of each clip of --data (default -1, all)")
     add_flag(parser, "clip", action="append", metavar="ID", help="only this clip of --data (repeatable)")
     add_flag(
-        parser, "tolerance", type=float, default=0.06, help="largest time from image to middle of the sweep, seconds"
+        parser,
+        "tolerance",
+        type=float,
+        default=0.06,
+        help="largest time from the nearest image to the middle of the sweep, seconds",
     )
+    add_image_rule(parser)
     add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="the lidar (default: that of --data)")
     add_lidar_argument(parser)
     add_flag(parser, "lidar_tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
@@ -148,7 +153,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
         share=share,
     )
     if args.data:
-        return generator, clip_frames(clips, generator, cameras, args.tolerance, args.max_frames)
+        return generator, clip_frames(clips, generator, cameras, args.tolerance, args.max_frames, args.image_rule)
     return generator, [frame_of_files(args.images, args.calibration, generator)]
 
 
@@ -206,10 +211,17 @@ def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Fr
     if measurements:
         sys.stdout.write(f"{args.save_dir / 'metrics.json'}, metrics.csv\n")
     if args.vis:
-        facts = f"{args.checkpoint.name}, {args.sampler} with {args.ddim_iters} steps, seed {args.seed}"
+        facts = (
+            f"{args.checkpoint.name}, {args.sampler} with {args.ddim_iters} steps, seed {args.seed}{_images(frames)}"
+        )
         sys.stdout.write(f"{write_page(args.save_dir, frames, generator, measurements, facts)}\n")
     sys.stdout.write(f"sweeps, points and figures in {args.save_dir}\n")
     return 0
+
+
+def _images(frames: list[Frame]) -> str:
+    rules = list(dict.fromkeys(frame.image_rule for frame in frames if frame.image_rule))
+    return f", images by {' and '.join(rules)}" if rules else ""
 
 
 def _say(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame]) -> int:
@@ -219,7 +231,7 @@ def _say(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame
     parameters = count_parameters(generator.denoiser.network)
     count = evaluations(args.sampler, args.ddim_iters)
     sys.stdout.write(
-        f"{len(frames)} sweeps of {generator.sensor.name}, first {frames[0].name}\n"
+        f"{len(frames)} sweeps of {generator.sensor.name}, first {frames[0].name}{_images(frames)}\n"
         f"network of {parameters:,} parameters, {generator.denoiser.layout}\n"
         f"{args.sampler}, {args.ddim_iters} steps, {count} evaluations, schedule {args.schedule}\n"
     )

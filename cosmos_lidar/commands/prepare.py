@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_lidar_argument, split_shares
+from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares
 
 if TYPE_CHECKING:
     from cosmos_lidar.shards.manifest import Manifest
@@ -56,8 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.06,
         metavar="S",
-        help="--views: largest time from image to middle of the sweep, seconds",
+        help="--views: largest time from the nearest image to the middle of the sweep, seconds",
     )
+    add_image_rule(parser, "--views: ")
     parser.add_argument(
         "--resume", action="store_true", help="resume an interrupted run in OUT, or fail if there is none"
     )
@@ -103,7 +104,8 @@ def _prepare_views(args: argparse.Namespace) -> int:
     names = tuple(clips[0].cameras) if args.views == "all" else tuple(args.views.split(","))
     if not names:
         raise UserError(f"{args.source} has no cameras")
-    views = FrameViews(cameras=names, image_size=(int(height), int(width)), tolerance_s=args.tolerance)
+    size = int(height), int(width)
+    views = FrameViews(cameras=names, image_size=size, tolerance_s=args.tolerance, image_rule=args.image_rule)
     counts = write_views(clips, views, args.out, _options(args))
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
     sys.stdout.write(f"{args.out}: {shown} frames with {', '.join(names)}\n")

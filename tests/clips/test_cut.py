@@ -11,6 +11,12 @@ def drive():
     return synthesize_drive(1, uniform_sensor(8, 64), 10)
 
 
+def test_a_cut_keeps_the_numbers_of_its_images(drive):
+    numbered = drive.with_lidar(image_numbers=np.arange(0, 30, 3))
+    assert cut_clip(numbered, 3, 6).lidar.image_numbers.tolist() == [9, 12, 15]
+    assert cut_clip(drive, 3, 6).lidar.image_numbers is None
+
+
 def test_a_cut_is_the_same_sweeps(drive):
     part = cut_clip(drive, 3, 6)
     assert len(part) == 3

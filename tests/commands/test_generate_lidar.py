@@ -86,6 +86,8 @@ def test_latents_are_those_of_the_tokenizers(made: Path):
     assert facts["canvas"] == {"views": 2, "lidar": [8, 16], "image": [8, 14]}
     assert facts["samples"] == {"train": 4, "val": 2}
     assert facts["latent_shape"] == [16, 3, 8, 16]
+    assert facts["image_rule"]["asked"] == "frame_indices"
+    assert len(facts["image_rule"]["clips"]["frame_indices"]) == 3
     loader = latents_loader(made / "latents", "val", batch_size=1, training=False, rank=0, world_size=1)
     batches = list(loader)
     assert [batch.latents.shape for batch in batches] == [(1, 16, 3, 8, 16)] * 2
@@ -109,6 +111,13 @@ def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoin
         range_m, points = file["range_m"], file["points"]
     assert range_m.shape == (16, 128)
     assert len(points) == (range_m > 0).sum()
+    for rule in ("frame_indices", "nearest"):
+        near = ["--image_rule", rule, "--vis", 0, "--clip", open_clips(made / "drives")[0].clip_id, "--max_frames", 1]
+        assert command(*words, "--data", made / "drives", "--save_dir", made / rule, *near) == 0
+        with np.load(next((made / rule).glob("*.npz"))) as file:
+            assert str(file["image_rule"]) == rule
+            assert file["image_numbers"].tolist() == [0, 0]  # of one image per sweep
+    assert "images by frame_indices" in (out / "report.html").read_text()
     assert np.allclose(np.sort(np.linalg.norm(points, axis=1)), np.sort(range_m[range_m > 0]), rtol=1e-4)
     assert len(read_ply(out / f"{names[0]}.ply").points) == len(points)
     assert (out / f"{names[0]}.png").is_file()
@@ -324,11 +333,11 @@ def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys)
         name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
     }
     with pytest.raises(DataError, match=r"camera_front_wide_120fov: nearest of 2 images 0\.\d+ s away.*0.06 s"):
-        encoder(made)(replace(clip, cameras=late), 0)
+        encoder(made, image_rule="nearest")(replace(clip, cameras=late), 0)
     with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
         encoder(made, cameras=("side",))(clip, 0)
     words = ["encode-views", made / "drives", made / "none", *tokenizers(made), "--image-size", "64x112"]
-    assert command(*words, "--tolerance", "0.0001") == 2
+    assert command(*words, "--image-rule", "nearest", "--tolerance", "0.0001") == 2
     assert "nearest of 2 images" in capsys.readouterr().err
     assert command(*words, "--image-size", "60x112") == 2
     assert "multiples of 8" in capsys.readouterr().err
@@ -370,7 +379,8 @@ def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkp
     assert f"{clip.clip_id}_{clip.frame_ids[1]}" in captured.out
     assert "skipped" in captured.err
     assert len(list((made / "of_short").glob("*.npz"))) == 5
-    assert command(*words, "--data", made / "short", "--save_dir", made / "none", "--tolerance", 0.0001) == 2
+    near = ["--image_rule", "nearest", "--tolerance", 0.0001]
+    assert command(*words, "--data", made / "short", "--save_dir", made / "none", *near) == 2
     assert "no sweep could be generated" in capsys.readouterr().err
 
 

@@ -56,6 +56,10 @@ def test_batches_hold_what_was_recorded_at_one_time(made: Path):
     facts = json.loads((made / "frames" / "views.json").read_text())
     assert facts["samples"] == {"train": 4, "val": 2}
     assert facts["cameras"] == list(CAMERAS)
+    ids = [name for names in facts["clips"].values() for name in names]
+    assert facts["image_rule"]["asked"] == "frame_indices"
+    assert sorted(facts["image_rule"]["clips"]["frame_indices"]) == sorted(ids)
+    assert facts["image_rule"]["clips"]["nearest"] == []
     clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == facts["clips"]["val"][0])
     views = FrameViews(cameras=CAMERAS, image_size=(64, 112))
     for index, batch in enumerate(batches(made / "frames")):

@@ -28,6 +28,7 @@ class FrameEncoder(FrameViews):
 
     def __post_init__(self) -> None:
         """Take the sizes of latents from the networks."""
+        super().__post_init__()
         object.__setattr__(self, "lidar_step", self.lidar.network.config.spatial_compression)
         object.__setattr__(self, "image_step", self.image.network.config.spatial_compression)
 
@@ -40,7 +41,7 @@ class FrameEncoder(FrameViews):
             mirrored: of the frame as a mirror shows it; its rays are those of :meth:`rays` mirrored, too.
 
         Raises:
-            DataError: a camera is not there, or has no image near enough in time.
+            DataError: a camera is not there, or has no image of the sweep.
         """
         images, lidar = self.pictures(clip, index), lidar_picture(clip, index, self.lidar_step)
         if mirrored:

@@ -21,6 +21,7 @@ from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, configuration, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import Frame, frame_of_files, frames_of_clips
 from cosmos_lidar.families.lidargen.outputs import sweep_file, write_picture, write_sweep
+from cosmos_lidar.families.lidargen.views import ImageRule
 from cosmos_lidar.latents.space import LatentSpace, open_space
 from cosmos_lidar.log import logger
 from cosmos_lidar.metrics.outliers import statistical_inliers
@@ -121,6 +122,7 @@ def generate_clips(
     *,
     cameras: Sequence[str] | None = None,
     tolerance_s: float = 0.06,
+    image_rule: ImageRule = "frame_indices",
     frames_per_clip: int = -1,
     output: OutputOptions | None = None,
 ) -> list[Frame]:
@@ -131,14 +133,15 @@ def generate_clips(
         generator: see :func:`open_generator`.
         folder: for ``CLIP_FRAME.npz`` (range map, points), ``.ply`` and images.
         cameras: in the order of the views; None for all of the first clip.
-        tolerance_s: largest time from image to middle of the sweep, seconds.
+        tolerance_s: largest time from the nearest image to the middle of the sweep, seconds.
+        image_rule: which image belongs to a sweep: the one that the recording names, or the nearest.
         frames_per_clip: first frames of each clip; -1 for all.
         output: what is written.
 
     Raises:
         DataError: images that do not fit the network.
     """
-    frames = clip_frames(clips, generator, cameras, tolerance_s, frames_per_clip)
+    frames = clip_frames(clips, generator, cameras, tolerance_s, frames_per_clip, image_rule)
     return generate_frames(frames, generator, folder, output)
 
 
@@ -171,6 +174,7 @@ def clip_frames(
     cameras: Sequence[str] | None = None,
     tolerance_s: float = 0.06,
     frames_per_clip: int = -1,
+    image_rule: ImageRule = "frame_indices",
 ) -> list[Frame]:
     """Return the frames of recordings, as :func:`generate_clips` takes them."""
     encoder = FrameEncoder(
@@ -179,6 +183,7 @@ def clip_frames(
         cameras=tuple(cameras or clips[0].cameras),
         image_size=generator.image_size,
         tolerance_s=tolerance_s,
+        image_rule=image_rule,
     )
     return frames_of_clips(clips, encoder, generator, frames_per_clip)
 
@@ -192,7 +197,7 @@ def generate_frames(
 ) -> list[Frame]:
     """Generate a sweep for each frame and write it; returns the frames that were written by this rank.
 
-    Frames without an image near enough in time, or without calibration, are skipped with a warning.
+    Frames without an image, or without calibration, are skipped with a warning.
 
     Args:
         frames: of :func:`clip_frames`.

@@ -33,6 +33,8 @@ class Frame:
         rays: -> (1 + views, rows, columns, 6), or None where calibration is missing.
         recorded: -> (rows, columns) meters of the recorded sweep, cut as the network's are; None without a recording.
         views: points -> the images, with where the points are in them; empty without calibration.
+        image_rule: how the images were found (``cosmos_lidar.families.lidargen.views``); empty for images in files.
+        image_numbers: -> number of the image of each camera; None for images in files.
     """
 
     clip_id: str
@@ -41,6 +43,8 @@ class Frame:
     rays: Callable[[], np.ndarray | None]
     recorded: Callable[[], np.ndarray] | None
     views: Callable[[np.ndarray], list[SeenView]]
+    image_rule: str = ""
+    image_numbers: Callable[[], list[int]] | None = None
 
 
 def frames_of_clips(
@@ -65,7 +69,7 @@ def _recorded_frame(clip: Clip, index: int, encoder: FrameEncoder, generator: Li
     def views(points: np.ndarray) -> list[SeenView]:
         if encoder.rig(clip, index) is None:
             return []
-        chosen = [encoder.nearest(clip, name, index) for name in encoder.cameras]
+        chosen = [encoder.image_of(clip, name, index) for name in encoder.cameras]
         return [
             seen_view(stream.name, stream.read(number), points, project_sweep(clip, stream, index, number, points))
             for stream, number in chosen
@@ -78,6 +82,8 @@ def _recorded_frame(clip: Clip, index: int, encoder: FrameEncoder, generator: Li
         rays=rays,
         recorded=lambda: generator.recorded(clip.range_map(index)),
         views=views,
+        image_rule=encoder.rule_of(clip),
+        image_numbers=lambda: [encoder.image_of(clip, name, index)[1] for name in encoder.cameras],
     )
 
 

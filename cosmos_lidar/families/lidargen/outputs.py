@@ -29,9 +29,12 @@ def sweep_file(folder: Path, frame: Frame) -> Path:
 
 
 def write_sweep(folder: Path, frame: Frame, made_m: np.ndarray, points: np.ndarray) -> None:
-    """Write the range map and the points as npz, and the points as ply."""
+    """Write the range map, the points and which images they were made from as npz, and the points as ply."""
+    made = {"range_m": made_m, "points": points}
+    if frame.image_numbers is not None:
+        made |= {"image_rule": np.array(frame.image_rule), "image_numbers": np.array(frame.image_numbers())}
     with atomic_write(sweep_file(folder, frame)) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, range_m=made_m, points=points)
+        np.savez_compressed(file, **made)
     write_ply(folder / f"{frame.name}.ply", points)
 
 

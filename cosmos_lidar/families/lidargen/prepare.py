@@ -24,13 +24,13 @@ _QUALITY = 95
 def write_views(
     clips: Sequence[Clip], views: FrameViews, folder: Path, options: PrepareOptions, every: int = 1
 ) -> dict[str, int]:
-    """Write frames, each with the images nearest in time; returns samples per split.
+    """Write frames, each with its images; returns samples per split.
 
     Args:
         clips: drives of one kind of lidar, with cameras.
         views: which images, and how they are scaled and cut.
         folder: where to; empty or not there.
-        options: shares of the splits, samples per shard, seed, budget for frames without images near enough.
+        options: shares of the splits, samples per shard, seed, budget for frames without images.
         every: take every n-th frame.
 
     Raises:
@@ -40,7 +40,12 @@ def write_views(
     fingerprints = {clip.sensor.fingerprint() for clip in clips}
     if len(fingerprints) != 1:
         raise UserError(f"{len(fingerprints)} kinds of lidar among {len(clips)} clips: write one at a time (--sensor)")
-    facts = {"cameras": views.cameras, "image_size": views.image_size, "tolerance_s": views.tolerance_s}
+    facts: dict[str, object] = {
+        "cameras": views.cameras,
+        "image_size": views.image_size,
+        "tolerance_s": views.tolerance_s,
+    }
+    facts["image_rule"] = views.rules(clips)
     counts = write_frames(
         clips, lambda clip, index, _: pack_views(views, clip, index), folder, options, SAMPLE_TYPE, VIEWS, facts, every
     )
@@ -52,7 +57,7 @@ def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
     """Return the parts of a frame's sample.
 
     Raises:
-        DataError: a camera is not there, or has no image near enough in time; a range map that cannot be stored.
+        DataError: a camera is not there, or has no image of the sweep; a range map that cannot be stored.
     """
     range_m, step = clip.range_map(index), clip.sensor.range_step_m
     try:

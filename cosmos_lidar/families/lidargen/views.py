@@ -1,8 +1,10 @@
-"""The images that were taken with a sweep, found by their time, as a network sees them; the rays of its tokens."""
+"""The images that belong to a sweep, as a network sees them; the rays of its tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +13,14 @@ from torch import Tensor, nn
 from cosmos_lidar.clips.camera_pose import camera_in_sweep
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.rig import MountedCamera
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.rays import canvas_rays
 from cosmos_lidar.sensors.range_picture import cut_columns, cut_picture
 from cosmos_lidar.sensors.sensor import Sensor
+
+ImageRule = Literal["frame_indices", "nearest"]
+IMAGE_RULES: tuple[ImageRule, ...] = ("frame_indices", "nearest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,9 @@ class FrameViews:
     Attributes:
         cameras: names, in the order of the slots.
         image_size: (height, width) that images are scaled and cut to.
-        tolerance_s: how far an image may be from the middle of the sweep.
+        tolerance_s: how far the nearest image may be from the middle of the sweep.
+        image_rule: which image of a camera belongs to a sweep. ``frame_indices``: the one that the recording names, as
+            published; where it names none, the nearest. ``nearest``: the one nearest to the middle of the sweep.
         lidar_step: pixels of a range map, along rows and columns, that one latent stands for.
         image_step: the same of an image.
     """
@@ -35,6 +42,12 @@ class FrameViews:
     tolerance_s: float = 0.06
     lidar_step: int = 8
     image_step: int = 8
+    image_rule: ImageRule = "frame_indices"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown rule."""
+        if self.image_rule not in IMAGE_RULES:
+            raise UserError(f"image rule {self.image_rule!r}: valid: {', '.join(IMAGE_RULES)}")
 
     def layout(self, sensor: Sensor) -> CanvasLayout:
         """Return the canvas of a sensor's range maps and these images."""
@@ -44,12 +57,12 @@ class FrameViews:
         return CanvasLayout((rows, width // self.lidar_step), size, len(self.cameras))
 
     def pictures(self, clip: Clip, index: int) -> Tensor:
-        """Return the images (views, 3, H, W) in [-1, 1] that are nearest to the middle of a sweep.
+        """Return the images (views, 3, H, W) in [-1, 1] that belong to a sweep.
 
         Raises:
-            DataError: a camera is not there, or has no image near enough in time.
+            DataError: a camera is not there, or has no image of the sweep.
         """
-        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        chosen = [self.image_of(clip, name, index) for name in self.cameras]
         return torch.cat([fit_picture(stream.read(number), self.image_size) for stream, number in chosen])
 
     def rays(self, clip: Clip, index: int, mirrored: bool = False) -> np.ndarray | None:
@@ -63,7 +76,7 @@ class FrameViews:
             mirrored: of the frame as a mirror shows it; the lidar's place on the vehicle stays as it is.
 
         Raises:
-            DataError: a camera is not there, or has no image near enough in time.
+            DataError: a camera is not there, or has no image of the sweep.
         """
         rig = self.rig(clip, index)
         if rig is None:
@@ -77,9 +90,9 @@ class FrameViews:
         None where a camera has no lens, or no place on the car.
 
         Raises:
-            DataError: a camera is not there, or has no image near enough in time.
+            DataError: a camera is not there, or has no image of the sweep.
         """
-        chosen = [self.nearest(clip, name, index) for name in self.cameras]
+        chosen = [self.image_of(clip, name, index) for name in self.cameras]
         for stream, _ in chosen:
             if stream.model is None or (stream.lidar_SE3_camera is None and stream.world_SE3_camera is None):
                 return None
@@ -89,16 +102,37 @@ class FrameViews:
             if stream.model is not None
         ]
 
-    def nearest(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:
-        """Return a camera, and which of its images is nearest to the middle of a sweep.
+    def rule_of(self, clip: Clip) -> ImageRule:
+        """Return the rule that holds for a clip: ``nearest`` where the recording names no images."""
+        return "nearest" if clip.lidar.image_numbers is None else self.image_rule
+
+    def rules(self, clips: Sequence[Clip]) -> dict[str, object]:
+        """Return what a manifest says of the choice of images: the rule asked for, and the clips of each rule."""
+        by_rule = {rule: [clip.clip_id for clip in clips if self.rule_of(clip) == rule] for rule in IMAGE_RULES}
+        return {"asked": self.image_rule, "clips": by_rule}
+
+    def image_of(self, clip: Clip, name: str, index: int) -> tuple[CameraStream, int]:
+        """Return a camera, and which of its images belongs to a sweep, by :meth:`rule_of`.
 
         Raises:
-            DataError: the camera is not there, or has no image near enough in time.
+            DataError: the camera is not there, has fewer images than the recording says, or none near enough in time.
         """
         stream = clip.cameras.get(name)
         if stream is None:
             found = ", ".join(clip.cameras) or "none"
             raise DataError(f"no camera {name}", file=clip.source, clip=clip.clip_id, wanted=f"one of: {found}")
+        named = clip.lidar.image_numbers
+        if named is None or self.image_rule == "nearest":
+            return stream, self._nearest(clip, stream, index)
+        number = int(named[index])
+        if not 0 <= number < len(stream):
+            raise DataError(
+                f"camera {stream.name}: image {number} of {len(stream)}", file=clip.source, clip=clip.clip_id,
+                key=f"frame {clip.frame_ids[index]}", wanted=f"0 to {len(stream) - 1} in frame_indices",
+            )  # fmt: skip
+        return stream, number
+
+    def _nearest(self, clip: Clip, stream: CameraStream, index: int) -> int:
         middle_us = float(clip.timestamps_us[index].mean())
         gaps_s = np.abs(stream.timestamps_us - middle_us) / 1e6
         if not len(gaps_s) or gaps_s.min() > self.tolerance_s:
@@ -107,7 +141,7 @@ class FrameViews:
                 f"camera {stream.name}: {nearest}", file=clip.source, clip=clip.clip_id,
                 key=f"frame {clip.frame_ids[index]}", wanted=f"at most {self.tolerance_s:g} s (--tolerance)",
             )  # fmt: skip
-        return stream, int(gaps_s.argmin())
+        return int(gaps_s.argmin())
 
 
 def lidar_picture(clip: Clip, index: int, step: int) -> Tensor:

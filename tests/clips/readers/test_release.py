@@ -42,6 +42,7 @@ def test_frame_ids_are_integers_or_strings(published, ids):
     (clip,) = open_clips(published(ids=ids))
     assert [int(frame) for frame in clip.frame_ids] == [0, 3, 6]
     assert clip.notes == ()
+    assert clip.lidar.image_numbers is None  # no camera
 
 
 def test_one_tar_is_a_path_too(published):
@@ -242,6 +243,7 @@ def test_cameras_round_trip(make_clip, tmp_path):
         assert np.abs(image.astype(int) - given.read(index)).max() <= 4
     with pytest.raises(DataError, match=r"image 12 of 12.*a_drive.mp4, clip a_drive"):
         read.read(12)
+    assert back.lidar.image_numbers.tolist() == [0, 3, 6, 9]
 
 
 def test_clips_travel_to_other_processes(make_clip, tmp_path):

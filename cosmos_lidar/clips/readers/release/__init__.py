@@ -113,6 +113,8 @@ def _open_clip(root: Path, name: str, base: Sensor, calibrated: bool) -> Clip:
         lidars[folder.name] = replace(other, name=folder.name)
         notes += tuple(f"{folder.name}: {remark}" for remark in remarks)
     cameras = open_cameras(root, name, main.frame_ids, main.timestamps_us[:, 0])
+    if cameras:
+        lidars[main.name] = replace(main, image_numbers=np.array(main.frame_ids).astype(np.int64))
     return Clip(clean_id(name), root / "lidar" / f"{name}.tar", "release", lidars, cameras, notes)
 
 
