@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.commands._tokenizer_setup import Tokenizer
     from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame
     from cosmos_lidar.progress import Meter
+    from cosmos_lidar.viz.range_map import RangeLimits
 
 GROUP = "tokenizers"
 HELP = "encode and decode lidar drives; write videos, range maps, point clouds and metrics"
@@ -41,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser, "colormap", default="Spectral", help="color map of the range maps: Spectral (default), turbo, viridis"
     )
+    add_flag(
+        parser,
+        "color_limits",
+        type=float,
+        nargs=2,
+        metavar=("NEAR", "FAR"),
+        help="ranges in meters of the two ends of the color map (default: as published, quantiles of the middle frame)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.viz.colormap import colormap_table
 
     colormap_table(args.colormap)
+    _color_limits(args)
     clips = choose_clips(args.sample_path, args)
     tokenizer = open_tokenizer(args)
     total = sum(count_frames(clip, args.max_frames) for clip in clips)
@@ -62,8 +72,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, meter: Meter) -> None:
     from cosmos_lidar.commands._tokenizer_setup import choose_options
-    from cosmos_lidar.families.lidar_tokenizer.autoencode import autoencode_clip, count_frames, full_directions
-    from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_outputs
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import (
+        autoencode_clip,
+        autoencode_frames,
+        count_frames,
+        full_directions,
+    )
+    from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, published_limits, write_outputs
     from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
     from cosmos_lidar.files import write_json
 
@@ -72,8 +87,11 @@ def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, mete
     output = OutputOptions(folder, args.fps, args.colormap, bool(args.vis_pcd))
     score = ClipScore(options, full_directions(clip.sensor, options))
     frames = autoencode_clip(tokenizer.network, clip, options, args.max_frames, tokenizer.device, tokenizer.dtype)
-    middle = clip.range_map(count_frames(clip, args.max_frames) // 2)
-    written = write_outputs(clip.clip_id, _counted(frames, meter), score, middle, output)
+    limits = _color_limits(args)
+    if limits is None:
+        number, where = count_frames(clip, args.max_frames) // 2, (tokenizer.device, tokenizer.dtype)
+        limits = published_limits(*autoencode_frames(tokenizer.network, clip, [number], options, *where))
+    written = write_outputs(clip.clip_id, _counted(frames, meter), score, limits, output)
     metrics = folder / "metrics" / f"{clip.clip_id}.json"
     document = {
         "clip": clip.clip_id,
@@ -92,6 +110,18 @@ def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, mete
         f"relative error {errors.relative:.5f}, {rate:.2f} frames/s encoded and decoded\n"
     )
     sys.stdout.write("".join(f"  {path}\n" for path in (*written, metrics)))
+
+
+def _color_limits(args: argparse.Namespace) -> RangeLimits | None:
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.viz.range_map import RangeLimits
+
+    if args.color_limits is None:
+        return None
+    near_m, far_m = args.color_limits
+    if not 0 < near_m < far_m < float("inf"):
+        raise UserError(f"--color_limits {near_m:g} {far_m:g}: expected 0 < NEAR < FAR, meters")
+    return RangeLimits(near_m, far_m)
 
 
 def _counted(frames: Iterator[DecodedFrame], meter: Meter) -> Iterator[DecodedFrame]:

@@ -13,11 +13,12 @@ from cosmos_lidar.demo.recordings import Recordings
 from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     AutoencodeOptions,
     autoencode_clip,
+    autoencode_frames,
     frame_points,
     full_directions,
 )
 from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation, build_baseline, evaluate_clips
-from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, write_outputs
+from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, published_limits, write_outputs
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
 from cosmos_lidar.files import write_json
 from cosmos_lidar.models.plan import count_parameters
@@ -105,8 +106,8 @@ def _write_first_clip(network: nn.Module, clip: Clip, options: AutoencodeOptions
     """Write videos, images and point files of one held-out clip, as ``cosmos-lidar autoencode`` does."""
     score = ClipScore(options, full_directions(clip.sensor, options))
     frames = autoencode_clip(network, clip, options, _FRAMES_EVALUATED)
-    middle = clip.range_map(min(len(clip), _FRAMES_EVALUATED) // 2)
-    write_outputs(clip.clip_id, frames, score, middle, OutputOptions(folder))
+    (middle,) = autoencode_frames(network, clip, [min(len(clip), _FRAMES_EVALUATED) // 2], options)
+    write_outputs(clip.clip_id, frames, score, published_limits(middle), OutputOptions(folder))
 
 
 def _comparisons(network: nn.Module, clips: list[Clip], options: AutoencodeOptions) -> list[Comparison]:

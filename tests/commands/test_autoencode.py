@@ -6,8 +6,13 @@ import pytest
 from PIL import Image
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.clips import Sweep, open_clips
+from cosmos_lidar.clips.writers.release import write_release
+from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions, autoencode_clip
+from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.viz.point_files import read_ply
+from cosmos_lidar.viz.range_map import published_colours
 from cosmos_lidar.viz.video import read_video
 
 
@@ -42,6 +47,41 @@ def test_autoencode_writes_everything(release: Path, jit_pair: list[str], tmp_pa
     assert _finite(document["metrics"]["published"])
     assert len(document["protocol"]["hash"]) == 12
     assert not list(tmp_path.rglob("*.part"))
+
+
+def shown(folder: Path, frame: int) -> np.ndarray:
+    files = sorted((folder / "range_map" / "a1").iterdir())
+    return np.asarray(Image.open(files[frame]).convert("RGB"))
+
+
+def test_range_maps_have_the_published_colors(small_sensor, make_clip, jit_pair: list[str], tmp_path: Path, capsys):
+    """Quantiles of what is inside 5 to 100 m in the middle frame, original and reconstruction; all else is gray."""
+    plain = make_clip(small_sensor, 3, "a1")
+    wide = plain.with_lidar(read_sweep=lambda index: Sweep(range_m=np.maximum(3.0 * plain.range_map(index) - 27.0, 0)))
+    write_release(tmp_path / "drives", wide)
+    (clip,) = open_clips(tmp_path / "drives")
+    words = ["autoencode", "--sample_path", str(tmp_path / "drives" / "lidar" / "a1.tar"), *jit_pair, "--vis_pcd", "0"]
+    words += ["--max_frames", "2", "--device", "cpu"]
+    options = AutoencodeOptions(format=clip.sensor.format)
+    network = load_tokenizer(tuple(Path(word) for word in jit_pair[1::2]))
+    frames = list(autoencode_clip(network, clip, options, 2))
+    assert main([*words, "--output_root", str(tmp_path / "own")]) == 0
+    valid = [frame.reference_m * ((frame.reference_m > 5.1) & (frame.reference_m < 99.9)) for frame in frames]
+    middle = np.concatenate((valid[1], frames[1].reconstruction_m))
+    near, far = np.quantile(middle[middle > 0], 0.01), np.quantile(middle, 0.99)
+    assert 5 <= near < far <= 100
+    for number, frame in enumerate(frames):
+        both = np.concatenate((valid[number], frame.reconstruction_m))
+        colors = published_colours(both, "Spectral", near, far) * 255 + 0.5
+        assert np.abs(shown(tmp_path / "own", number) - colors.astype(np.uint8).astype(int)).max() <= 1
+    empty = int(0.82 * 255 + 0.5)
+    assert ((frames[0].reference_m > 0) & (valid[0] == 0)).any()
+    assert (shown(tmp_path / "own", 0)[: len(valid[0])][valid[0] == 0] == empty).all()
+    assert main([*words, "--output_root", str(tmp_path / "asked"), "--color_limits", "5", "100"]) == 0
+    asked = published_colours(np.concatenate((valid[0], frames[0].reconstruction_m)), "Spectral", 5, 100)
+    assert np.abs(shown(tmp_path / "asked", 0) - asked * 255).max() <= 1
+    assert main([*words, "--output_root", str(tmp_path / "asked"), "--color_limits", "9", "5"]) == 2
+    assert "--color_limits 9 5: expected 0 < NEAR < FAR" in capsys.readouterr().err
 
 
 def test_autoencode_without_point_video_all_clips(release: Path, jit_pair: list[str], tmp_path: Path):

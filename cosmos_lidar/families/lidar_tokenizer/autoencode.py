@@ -8,7 +8,7 @@ computed in float32 (published: bfloat16, which costs precision and stops networ
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -90,6 +90,8 @@ class DecodedFrame:
     Attributes:
         frame_id: the dataset's name of the frame.
         reference_m: float32 meters as measured, 0 = no return, not clipped.
+        valid_m: float32 meters as measured, 0 where there is no return more than 0.1 m inside the range limits: as
+            published range-map videos show it.
         decoded_m: float32 meters as decoded in every pixel, between the range limits.
         reconstruction_m: float32 meters, 0 where the reconstruction has no return.
         source: int64, flat index of the pixel of the full range map whose ray each merged pixel keeps.
@@ -98,6 +100,7 @@ class DecodedFrame:
 
     frame_id: str
     reference_m: np.ndarray
+    valid_m: np.ndarray
     decoded_m: np.ndarray
     reconstruction_m: np.ndarray
     source: np.ndarray
@@ -129,14 +132,30 @@ def autoencode_clip(
     count = count_frames(clip, max_frames)
     for first in range(0, count, options.batch_size):
         numbers = range(first, min(first + options.batch_size, count))
-        merged = [read_merged(clip, number, options) for number in numbers]
-        started = time.perf_counter()
-        ranges = torch.from_numpy(np.stack([frame.range_m for frame in merged]))
-        decoded = reconstruct(tokenizer, ranges.to(device), options, dtype).cpu().numpy()
-        seconds = (time.perf_counter() - started) / len(merged)
-        for number, frame, decoded_m in zip(numbers, merged, decoded, strict=True):
-            restored = np.where(_has_return(frame.range_m, decoded_m, options), decoded_m, np.float32(0.0))
-            yield DecodedFrame(clip.frame_ids[number], frame.range_m, decoded_m, restored, frame.source, seconds)
+        yield from autoencode_frames(tokenizer, clip, numbers, options, device, dtype)
+
+
+def autoencode_frames(
+    tokenizer: Autoencoder,
+    clip: Clip,
+    numbers: Sequence[int],
+    options: AutoencodeOptions,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> list[DecodedFrame]:
+    """Return the frames of these numbers, encoded and decoded as one batch; otherwise as :func:`autoencode_clip`."""
+    merged = [read_merged(clip, number, options) for number in numbers]
+    started = time.perf_counter()
+    ranges = torch.from_numpy(np.stack([frame.range_m for frame in merged]))
+    decoded = reconstruct(tokenizer, ranges.to(device), options, dtype).cpu().numpy()
+    seconds = (time.perf_counter() - started) / len(merged)
+    none, found = np.float32(0.0), []
+    for number, frame, decoded_m in zip(numbers, merged, decoded, strict=True):
+        valid_m = np.where(_is_valid(frame.range_m, options), frame.range_m, none)
+        restored = np.where(_has_return(frame.range_m, decoded_m, options), decoded_m, none)
+        values = (frame.range_m, valid_m, decoded_m, restored, frame.source, seconds)
+        found.append(DecodedFrame(clip.frame_ids[number], *values))
+    return found
 
 
 def count_frames(clip: Clip, max_frames: int) -> int:
@@ -174,9 +193,16 @@ def read_merged(clip: Clip, number: int, options: AutoencodeOptions) -> Merged:
 
 def _has_return(reference_m: np.ndarray, decoded_m: np.ndarray, options: AutoencodeOptions) -> np.ndarray:
     protocol = options.range_protocol()
-    by_input = options.mask == "input"
-    range_m, margin_m = (reference_m, protocol.margin_m) if by_input else (decoded_m, protocol.buffer_m)
-    return (range_m > protocol.min_range_m + margin_m) & (range_m < protocol.max_range_m - margin_m)
+    if options.mask == "input":
+        return _is_valid(reference_m, options)
+    near_m, far_m = protocol.min_range_m + protocol.buffer_m, protocol.max_range_m - protocol.buffer_m
+    return (decoded_m > near_m) & (decoded_m < far_m)
+
+
+def _is_valid(reference_m: np.ndarray, options: AutoencodeOptions) -> np.ndarray:
+    protocol = options.range_protocol()
+    near_m, far_m = protocol.min_range_m + protocol.margin_m, protocol.max_range_m - protocol.margin_m
+    return (reference_m > near_m) & (reference_m < far_m)
 
 
 class Autoencoder(Protocol):

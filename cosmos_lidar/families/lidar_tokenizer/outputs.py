@@ -41,7 +41,7 @@ class OutputOptions:
 
 
 def write_outputs(
-    scene: str, frames: Iterable[DecodedFrame], score: ClipScore, middle_m: np.ndarray, output: OutputOptions
+    scene: str, frames: Iterable[DecodedFrame], score: ClipScore, limits: RangeLimits, output: OutputOptions
 ) -> list[Path]:
     """Consume the decoded frames of a clip, score them and write all files; one frame is in memory at a time.
 
@@ -49,7 +49,7 @@ def write_outputs(
         scene: name of the clip, and of its files.
         frames: at least one.
         score: fed with every frame; must have been made with directions.
-        middle_m: (rows, columns) meters, range map of the middle frame: it sets the colors of all.
+        limits: of the colors of the range maps, such as :func:`published_limits`.
         output: where to write and how it looks.
 
     Returns:
@@ -57,7 +57,7 @@ def write_outputs(
     """
     points = output.folder / "points" / scene
     names: list[str] = []
-    stacked = _range_pictures(_named(frames, names), score, quantile_limits(middle_m), output, scene)
+    stacked = _range_pictures(_named(frames, names), score, limits, output, scene)
     written = [output.folder / "range_map_video" / f"{scene}.mp4", output.folder / "range_map" / scene, points]
     write_video(written[0], stacked, output.fps)
     written.append(output.folder / "histogram" / f"{scene}.png")
@@ -67,6 +67,18 @@ def write_outputs(
         written.append(output.folder / "point_cloud" / f"{scene}.mp4")
         write_video(written[-1], _point_pictures(points, names), output.fps)
     return written
+
+
+def published_limits(middle: DecodedFrame) -> RangeLimits:
+    """Return the limits of the published colors: quantiles of the middle frame, original and reconstruction together.
+
+    Only what lies inside the range limits counts (5 to 100 m as published); elsewhere both are 0.
+    """
+    return quantile_limits(_both(middle))
+
+
+def _both(frame: DecodedFrame) -> np.ndarray:
+    return np.concatenate((frame.valid_m, frame.reconstruction_m))
 
 
 def _named(frames: Iterable[DecodedFrame], names: list[str]) -> Iterator[DecodedFrame]:
@@ -82,8 +94,7 @@ def _range_pictures(
     for frame in frames:
         score.add(frame)
         name = _file_name(frame.frame_id)
-        ranges = np.concatenate((frame.reference_m, frame.reconstruction_m))
-        colors = published_colours(ranges, output.colormap, *limits)
+        colors = published_colours(_both(frame), output.colormap, *limits)
         write_png(output.folder / "range_map" / scene / f"{name}.png", colors)
         _write_points(output.folder / "points" / scene, name, frame, cast(np.ndarray, score.directions))
         yield colors

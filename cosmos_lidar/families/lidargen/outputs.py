@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def sweep_file(folder: Path, frame: Frame) -> Path:
 
 def write_sweep(folder: Path, frame: Frame, made_m: np.ndarray, points: np.ndarray) -> None:
     """Write the range map, the points and which images they were made from as npz, and the points as ply."""
-    made = {"range_m": made_m, "points": points}
+    made: dict[str, Any] = {"range_m": made_m, "points": points}
     if frame.image_numbers is not None:
         made |= {"image_rule": np.array(frame.image_rule), "image_numbers": np.array(frame.image_numbers())}
     with atomic_write(sweep_file(folder, frame)) as partial, partial.open("wb") as file:

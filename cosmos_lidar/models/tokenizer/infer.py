@@ -20,6 +20,7 @@ _NEEDED = ("encoder.conv_in", "encoder.conv_out", "decoder.conv_in", "decoder.co
            "quant_conv", "post_quant_conv")  # fmt: skip
 
 _GAP = r"((?:encoder\.down|decoder\.up)\.\d+\.(?:downsample|upsample))\.conv3\.conv3d\.weight"
+_LEVEL = r"encoder\.down\.(\d+)\.block\."
 _UNUSED = r"(encoder\.down|decoder\.up)\.\d+\.(downsample|upsample)\.conv[123]\.conv3d\.(weight|bias)"
 
 
@@ -120,10 +121,14 @@ def infer_video_config(state: dict[str, Tensor]) -> VideoTokenizerConfig:
 def _is_older_layout(state: dict[str, Tensor]) -> bool:
     """Return whether every gap between levels has all convolutions, in encoder and decoder alike.
 
-    No network uses them all: the decoder never doubles time in its first gap.
+    No network uses them all: the decoder never doubles time in its first gap. The newer layout leaves out gaps that
+    change nothing, so that all those *stored* may be full, as in 8x8x8.
     """
     gaps = {match[1] for match in map(re.compile(_GAP).fullmatch, state) if match}
-    return bool(gaps) and all(f"{gap}.conv{i}.conv3d.weight" in state for gap in gaps for i in (1, 2, 3))
+    levels = {match[1] for match in map(re.compile(_LEVEL).match, state) if match}
+    return 0 < len(gaps) == 2 * (len(levels) - 1) and all(
+        f"{gap}.conv{i}.conv3d.weight" in state for gap in gaps for i in (1, 2, 3)
+    )
 
 
 def _latent(state: dict[str, Tensor], end: str, quant_conv: str) -> tuple[int, int, bool, dict[str, Any]]:

@@ -99,6 +99,18 @@ def test_input_mask_and_decoded_mask(small_sensor, make_clip):
     np.testing.assert_allclose(by_decoded.reconstruction_m[empty], 6.0, atol=1e-4)
 
 
+@pytest.mark.parametrize("mask", ["input", "decoded"])
+def test_what_is_valid_lies_inside_the_range_limits(small_sensor, make_clip, mask):
+    clip = make_clip(small_sensor, frames=1)
+    wide = clip.with_lidar(read_sweep=lambda index: Sweep(range_m=np.maximum(3 * clip.range_map(index) - 27, 0)))
+    (frame,) = autoencode_clip(Shift(), wide, AutoencodeOptions(format=small_sensor.format, mask=mask))
+    measured = frame.reference_m
+    inside = (measured > 5.1) & (measured < 99.9)
+    assert np.array_equal(frame.valid_m, np.where(inside, measured, 0))
+    assert ((measured > 0) & (measured < 5)).any()
+    assert (measured > 100).any()  # the maps reach from 3 to 117 m
+
+
 def test_points_keep_the_azimuth_of_the_pixel_they_came_from(make_clip):
     sensor = uniform_sensor(3, 8)
     options = AutoencodeOptions()

@@ -12,11 +12,15 @@ from tests.models.tokenizer.reference import image, small_tokenizer, small_video
 
 
 @pytest.mark.parametrize("name", VIDEO_CONFIGS)
-def test_the_shape_is_found_from_the_tensors(name: str, tmp_path: Path):
+def test_the_shape_is_found_from_the_tensors(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(logging.getLogger("cosmos_lidar"), "propagate", True)
     network = small_video_tokenizer(name, num_res_blocks=2)
     loaded = load_tokenizer(export_safetensors(network, tmp_path / "x.safetensors"))
     assert loaded.config == network.config
     assert torch.equal(loaded(wave_video(9, 16, 16)).reconstructions, network(wave_video(9, 16, 16)).reconstructions)
+    assert "older layout" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["CV4x8x8", "CV8x8x8"])
