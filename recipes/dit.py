@@ -47,6 +47,7 @@ FAMILY = Family(
     config=DitTrainConfig,
     job="cosmos_lidar.families.dit.job",
     recipes={"faditv2_7b": faditv2_7b, "debug": debug},
+    aliases={"data.shuffle_buffer": "data.shuffle"},
 )
 RECIPES, train = FAMILY.recipes, FAMILY.train
 

@@ -59,7 +59,6 @@ TESTED_BY: dict[str, str] = {
     "cosmos_lidar/shards/files.py": "tests/shards/test_prepare.py",
     "cosmos_lidar/shards/frames.py": "tests/commands/test_generate_lidar.py",
     "cosmos_lidar/shards/latents.py": "tests/energon_tasks/test_latents.py",
-    "cosmos_lidar/shards/manifest.py": "tests/shards/test_prepare.py",
     "cosmos_lidar/shards/sweeps.py": "tests/shards/test_prepare.py",
     "cosmos_lidar/shards/videos.py": "tests/energon_tasks/test_videos.py",
     "cosmos_lidar/shards/views.py": "tests/energon_tasks/test_views.py",

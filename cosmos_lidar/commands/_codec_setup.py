@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
@@ -53,52 +53,19 @@ def open_codec(args: argparse.Namespace) -> tuple[VideoCodec, dict[str, Any]]:
     Raises:
         UserError: no tokenizer is given, it is not a ``--tokenizer_type``, or an option is invalid.
     """
-    import torch
+    from cosmos_lidar.families.video_tokenizer import open as opening
 
-    from cosmos_lidar.commands._tokenizer_setup import choose_device
-    from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
-    from cosmos_lidar.latents.cache import weights_hash
-
-    network = _load(args)
-    weights = weights_hash(network)
-    if args.tokenizer_type:
-        _check_type(network, args.tokenizer_type)
-    device = choose_device(args.device)
-    dtype = args.dtype or ("bfloat16" if device.type == "cuda" else "float32")
-    codec = VideoCodec(network, device, getattr(torch, dtype), args.chunk, args.tile)
+    checkpoint, kind = _checkpoint(args), args.tokenizer_type or ""
+    codec, facts = opening.open_codec(checkpoint, kind, args.device, args.dtype or "", args.chunk, args.tile)
     if args.temporal_window:  # published: independent windows, with a seam between them
         codec.chunk = max(args.temporal_window // codec.frames_per_latent, 1)
-    facts = {"tokenizer": _name(codec), "weights_sha256": weights, "dtype": dtype}
-    return codec, facts | {"tile": args.tile, "short_size": args.short_size}
+    return codec, facts | {"short_size": args.short_size}
 
 
-def _name(codec: VideoCodec) -> str:
-    """Return family and compression, such as ``CV8x8x8``."""
-    config = codec.network.config
-    time = f"{config.temporal_compression}x" if codec.temporal else ""
-    return f"{config.family}{time}{config.spatial_compression}x{config.spatial_compression}"
-
-
-def _load(args: argparse.Namespace) -> object:
-    from cosmos_lidar.models.tokenizer import load_tokenizer
-    from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
-
+def _checkpoint(args: argparse.Namespace) -> str | tuple[str, str]:
     pair = (args.checkpoint_enc, args.checkpoint_dec)
     if args.checkpoint and not any(pair):
-        return from_pretrained(args.checkpoint)
+        return args.checkpoint
     if all(pair) and not args.checkpoint:
-        for file in pair:
-            if not Path(file).is_file():
-                raise DataError("no such file", file=file, wanted="encoder.jit and decoder.jit")
-        return load_tokenizer(tuple(Path(file) for file in pair))
+        return pair
     raise UserError("no tokenizer: give --checkpoint, or both --checkpoint_enc and --checkpoint_dec")
-
-
-def _check_type(network: object, name: str) -> None:
-    from cosmos_lidar.models.tokenizer.config import tokenizer_config
-
-    wanted, found = tokenizer_config(name), network.config
-    for field in ("family", "spatial_compression", "temporal_compression", "patch_size"):
-        if getattr(wanted, field, None) != getattr(found, field, None):
-            shown = f"{field} {getattr(found, field, None)}, and {name} has {getattr(wanted, field, None)}"
-            raise UserError(f"--tokenizer_type {name}: the checkpoint has {shown}")

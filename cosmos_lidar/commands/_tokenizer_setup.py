@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,33 +12,12 @@ import torch
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions
-from cosmos_lidar.latents.cache import weights_hash
-from cosmos_lidar.models.tokenizer import VideoTokenizerConfig, load_tokenizer
+from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer, open_tokenizer
 from cosmos_lidar.sensors import Sensor, load_sensor
 from cosmos_lidar.shards.clips import is_shards, open_shards
 
-if TYPE_CHECKING:
-    from torch import nn
 
-
-@dataclass(frozen=True)
-class Tokenizer:
-    """Loaded tokenizer on its device.
-
-    Attributes:
-        network: module with ``encode`` and ``decode``.
-        device: device of the weights.
-        dtype: precision of the computation.
-        description: files and hash of the weights, for the metrics file.
-    """
-
-    network: nn.Module
-    device: torch.device
-    dtype: torch.dtype
-    description: dict[str, Any]
-
-
-def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenizer:
+def tokenizer_of(args: argparse.Namespace, any_kind: bool = False) -> OpenTokenizer:
     """Load the tokenizer of ``--checkpoint``, or of ``--enc_path`` and ``--dec_path``.
 
     Args:
@@ -49,18 +27,8 @@ def open_tokenizer(args: argparse.Namespace, any_kind: bool = False) -> Tokenize
     Raises:
         UserError: neither or both are given, a file is missing, or the device is not available.
     """
-    files = _tokenizer_files(args)
-    for file in files:
-        if not file.exists():
-            raise DataError("no such tokenizer", file=file, wanted="the path of a checkpoint, see --checkpoint")
-    device = choose_device(args.device)
-    network = load_tokenizer(files[0] if len(files) == 1 else tuple(files), ema=args.ema)
-    if isinstance(network.config, VideoTokenizerConfig) and not any_kind:
-        kind = f"{network.config.family} tokenizer, for videos"
-        raise DataError(f"a {kind}", file=files[0], wanted="a tokenizer of single range maps (CI, DI)")
     dtype = getattr(torch, args.tokenizer_dtype)
-    description = {"files": [str(file) for file in files], "weights_sha256": weights_hash(network)}
-    return Tokenizer(network.eval().to(device=device, dtype=dtype), device, dtype, description)
+    return open_tokenizer(_tokenizer_files(args), args.device, dtype, args.ema, any_kind)
 
 
 def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
@@ -72,23 +40,6 @@ def _tokenizer_files(args: argparse.Namespace) -> list[Path]:
     if len(pair) != 2:
         raise UserError("no tokenizer: give --checkpoint, or both --enc_path and --dec_path")
     return [Path(path) for path in pair]
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the torch device of a name; ``auto`` is CUDA if available, else the CPU.
-
-    Raises:
-        UserError: the name is not a device, or the device is not available.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"--device {name}: not a device; valid: cpu, cuda, cuda:1, auto") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: {torch.cuda.device_count()} CUDA devices found; valid: cpu, auto")
-    return device
 
 
 def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:

@@ -17,8 +17,8 @@ from cosmos_lidar.commands._arguments import (
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
-    from cosmos_lidar.commands._tokenizer_setup import Tokenizer
     from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame
+    from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer
     from cosmos_lidar.progress import Meter
     from cosmos_lidar.viz.range_map import RangeLimits
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Autoencode every selected clip and print the paths of the results."""
-    from cosmos_lidar.commands._tokenizer_setup import choose_clips, open_tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import choose_clips, tokenizer_of
     from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames
     from cosmos_lidar.progress import Meter
     from cosmos_lidar.viz.colormap import colormap_table
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     colormap_table(args.colormap)
     _color_limits(args)
     clips = choose_clips(args.sample_path, args)
-    tokenizer = open_tokenizer(args)
+    tokenizer = tokenizer_of(args)
     total = sum(count_frames(clip, args.max_frames) for clip in clips)
     with Meter("autoencode", "frames", total) as meter:
         for clip in clips:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _autoencode(clip: Clip, tokenizer: Tokenizer, args: argparse.Namespace, meter: Meter) -> None:
+def _autoencode(clip: Clip, tokenizer: OpenTokenizer, args: argparse.Namespace, meter: Meter) -> None:
     from cosmos_lidar.commands._tokenizer_setup import choose_options
     from cosmos_lidar.families.lidar_tokenizer.autoencode import (
         autoencode_clip,

@@ -123,9 +123,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _space(checkpoint: str, mean_std: Path | None, device: str) -> LatentSpace:
-    from cosmos_lidar.commands._tokenizer_setup import choose_device
     from cosmos_lidar.latents.space import open_space
     from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
+    from cosmos_lidar.parallel.devices import choose_device
 
     return open_space(from_pretrained(checkpoint).to(choose_device(device)), mean_std)
 

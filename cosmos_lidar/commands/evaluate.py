@@ -18,9 +18,9 @@ from cosmos_lidar.metrics import metric_names
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
-    from cosmos_lidar.commands._tokenizer_setup import Tokenizer
     from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions
     from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation
+    from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer
     from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 
 _HEADINGS = {
@@ -103,20 +103,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tokenizer(args: argparse.Namespace, clips: list[Clip], options: AutoencodeOptions) -> Tokenizer:
+def _tokenizer(args: argparse.Namespace, clips: list[Clip], options: AutoencodeOptions) -> OpenTokenizer:
     import torch
 
-    from cosmos_lidar.commands._tokenizer_setup import Tokenizer, choose_device, open_tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import tokenizer_of
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.lidar_tokenizer.evaluate import build_baseline
+    from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer
+    from cosmos_lidar.parallel.devices import choose_device
 
     if not args.baseline:
-        return open_tokenizer(args)
+        return tokenizer_of(args)
     if args.checkpoint or args.enc_path or args.dec_path:
         raise UserError("--baseline takes the place of a tokenizer: leave out --checkpoint, --enc_path and --dec_path")
     device, dtype = choose_device(args.device), getattr(torch, args.tokenizer_dtype)
     network = build_baseline(args.baseline, clips, options, args.max_frames).to(device=device, dtype=dtype)
-    return Tokenizer(network, device, dtype, {"baseline": args.baseline})
+    return OpenTokenizer(network, device, dtype, {"baseline": args.baseline})
 
 
 def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:

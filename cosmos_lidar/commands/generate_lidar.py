@@ -105,9 +105,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sample sweeps, write them, and compare them with recorded sweeps."""
-    from cosmos_lidar.commands._tokenizer_setup import choose_device
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_frames
+    from cosmos_lidar.parallel.devices import choose_device
     from cosmos_lidar.parallel.work_sharing import shared_work
 
     if bool(args.images) == bool(args.data):
@@ -127,9 +127,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, list[Frame]]:
-    from cosmos_lidar.commands._tokenizer_setup import choose_device
     from cosmos_lidar.families.lidargen.generate import SamplingOptions, clip_frames, open_generator
     from cosmos_lidar.families.lidargen.inputs import frame_of_files
+    from cosmos_lidar.parallel.devices import choose_device
 
     options = SamplingOptions(
         args.ddim_iters, args.sigma_min, args.near_buffer, args.far_buffer, args.sampler, args.schedule,

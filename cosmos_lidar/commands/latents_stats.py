@@ -13,7 +13,7 @@ from cosmos_lidar.commands._arguments import add_data_arguments, add_flag, add_t
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cosmos_lidar.commands._tokenizer_setup import Tokenizer
+    from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer
 
 GROUP = "tokenizers"
 HELP = "compute mean and standard deviation of latents per channel, for diffusion"
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Encode, and write a pair (mean, std) of tensors (C,), the published layout."""
     import torch
 
-    from cosmos_lidar.commands._tokenizer_setup import open_tokenizer
+    from cosmos_lidar.commands._tokenizer_setup import tokenizer_of
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.files import atomic_write
     from cosmos_lidar.latents.statistics import LatentStatistics
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.every < 1:
         raise UserError(f"--every {args.every}: at least 1")
-    tokenizer = open_tokenizer(args, any_kind=args.images)
+    tokenizer = tokenizer_of(args, any_kind=args.images)
     statistics, frames = LatentStatistics(), 0
     with Meter("latents-stats", "frames", 0) as meter:
         for latents in (_of_images if args.images else _of_lidar)(args, tokenizer):
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
+def _of_lidar(args: argparse.Namespace, tokenizer: OpenTokenizer) -> Iterator[Tensor]:
     """Yield latents (1, C, h, w) of range maps, center-cropped to a multiple of the compression."""
     import torch
 
@@ -77,7 +77,7 @@ def _of_lidar(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor
             yield latents[1] if isinstance(latents, tuple) else latents
 
 
-def _of_images(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Tensor]:
+def _of_images(args: argparse.Namespace, tokenizer: OpenTokenizer) -> Iterator[Tensor]:
     """Yield latents (1, C, 1, h, w) of single frames, as camera images are encoded for diffusion."""
     from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cosmos_lidar import __version__
@@ -73,6 +74,12 @@ def read_manifest(folder: str | Path) -> Manifest:
         problem = "`cosmos-lidar prepare` was not finished here" if started else f"no {MANIFEST} in it"
         wanted = "run the same command again" if started else "a folder made by `cosmos-lidar prepare SRC OUT`"
         raise DataError(problem, file=folder, wanted=wanted)
+    state = path.stat()
+    return _parsed(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=64)  # one start asks for it several times: configuration, network, loaders of both splits
+def _parsed(path: Path, mtime_ns: int, size: int, inode: int) -> Manifest:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         version = document.pop("version")

@@ -72,3 +72,11 @@ def test_a_command_line_of_nemo_is_understood_by_every_recipe(name):
     trainer = run.trainer
     assert (trainer.max_steps, trainer.val_every, trainer.val_batches, trainer.log_every) == (7, 5, 1, 2)
     assert run.optim.lr == 0.5
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_every_recipe_knows_the_shuffle_buffer_by_one_name(name: str) -> None:
+    family = find_family(name)
+    run, _ = family.choose(["recipe=debug", "data.shuffle_buffer=7"])
+    found = run.data.shuffle_runs if name == "lidar_tokenizer" else run.data.shuffle
+    assert found == 7

@@ -18,6 +18,7 @@ COMPRESSION = 8  # heights and widths of images are multiples of it
 
 # Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
+    "data.shuffle_buffer": "data.shuffle_runs",
     "dataloader_val.batch_size": "data.val_batch_size",
     "model.config.ema.enabled": "model.ema.enabled",
     "model.config.network.resolution": "model.resolution",

@@ -13,6 +13,7 @@ from cosmos_lidar.training.data_facts import DataFact
 
 # Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
+    "data.shuffle_buffer": "data.shuffle",
     "model.latent_shape": "data.latent_shape",
     "model.lidar_latent_shape": "model.canvas.lidar",
     "model.rgb_latent_shape": "model.canvas.image",

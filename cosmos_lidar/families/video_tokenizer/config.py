@@ -15,7 +15,11 @@ from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
 
 # Keys of published recipes -> ours, beside those that all families understand (training/option_names.py).
-PUBLISHED_KEYS = {"checkpoint.load_path": "model.jit_ckpt_pth", "dataloader_val.batch_size": "data.val_batch_size"}
+PUBLISHED_KEYS = {
+    "checkpoint.load_path": "model.jit_ckpt_pth",
+    "data.shuffle_buffer": "data.shuffle",
+    "dataloader_val.batch_size": "data.val_batch_size",
+}
 
 
 @dataclass
