@@ -16,6 +16,7 @@ import sys
 from types import ModuleType
 
 from cosmos_lidar import __version__, commands
+from cosmos_lidar.bounds import set_largest_item
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.extras import require_installed
 
@@ -81,6 +82,8 @@ def build_parser() -> CommandParser:
         epilog="`cosmos-lidar COMMAND --help` shows the options of a command, with an example.",
     )
     parser.add_argument("--version", action="version", version=__version__)
+    size = "memory that one array, image or member of a file may take, such as 8GB (default: 1.1GB)"
+    parser.add_argument("--largest-item", metavar="SIZE", help=size)
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug log lines")
     sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
     modules = find_commands()
@@ -109,6 +112,8 @@ def main(argv: list[str] | None = None) -> int:
 
     configure(args.debug)
     try:
+        if args.largest_item:
+            set_largest_item(args.largest_item)
         require_installed(args.needs(args), f"cosmos-lidar {args.command}")
         return int(args.run(args) or 0)
     except UserError as error:

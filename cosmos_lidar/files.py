@@ -18,13 +18,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import warn_once_a_minute
+from cosmos_lidar.tars import DataTarInfo
+from cosmos_lidar.torch_files import check_torch_file
 
 PARTIAL = ".part"  # end of the name of a file that is being written; a killed process leaves it behind
 NEMO_CONFIG, NEMO_WEIGHTS = "model_config.yaml", "model_weights.safetensors"  # in a .nemo file
 _BLOCK = 1 << 22
 _LARGEST_CONFIG = 1 << 20
+_LARGEST_TEXT = 1 << 28
+_MOST_NODES = 1_000_000
 
 
 @contextmanager
@@ -166,7 +171,8 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
         mmap: map the file into memory where its format allows it, so that tensors are read when they are used.
 
     Raises:
-        DataError: the file is missing, cut short, or holds anything but plain values and tensors.
+        DataError: the file is missing, cut short, holds anything but plain values and tensors, or promises more than
+            it has.
     """
     import torch
     from safetensors.torch import load_file
@@ -179,6 +185,7 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
     try:
         if safe:
             return load_file(path)
+        check_torch_file(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and _is_plain_archive(path))
     except Exception as error:  # of other kinds of files the readers make errors of any kind, IndexError too
         kind = "a safetensors file" if safe else "a checkpoint that is safe to read"
@@ -194,6 +201,64 @@ def _is_plain_archive(path: Path) -> bool:
         return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        DataError: above 256 MB, or no plain file.
+        OSError: it cannot be read.
+        UnicodeDecodeError: not UTF-8.
+    """
+    return read_file(path, "a text file", _LARGEST_TEXT).decode("utf-8")
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what YAML says; tags that would build objects are refused, and aliases that would fill the memory.
+
+    Ten lines of aliases to aliases are a list of a billion items as soon as somebody walks through it.
+
+    Raises:
+        yaml.YAMLError: that, nested too deeply, or no YAML.
+    """
+    import yaml
+
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        if _expanded(root, {}) > _MOST_NODES:
+            raise yaml.YAMLError(f"aliases that stand for more than {_MOST_NODES} values")
+        return loader.construct_document(root)
+    except (ValueError, RecursionError, TypeError, OverflowError) as error:  # numbers and times that are none
+        raise yaml.YAMLError(f"{error or type(error).__name__}") from error
+    finally:
+        loader.dispose()
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """Return how many values a node of YAML stands for, with its aliases written out."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = _MOST_NODES + 1  # what an alias inside of itself stands for
+    parts = node.value if isinstance(node.value, list) else []
+    pairs = (part if isinstance(part, tuple) else (part,) for part in parts)
+    known[id(node)] = 1 + sum(_expanded(part, known) for pair in pairs for part in pair)
+    return known[id(node)]
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON says.
+
+    Raises:
+        ValueError: no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     """Return the mapping in a YAML file; tags that would build objects are refused.
 
@@ -207,7 +272,7 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     import yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"cannot be read: {error}", file=path, wanted=wanted) from error
     if not isinstance(document, dict):
@@ -260,23 +325,23 @@ def read_nemo(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
     Raises:
         DataError: no such file, or a tar with anything else in it: pickles, links, other paths, objects in YAML.
     """
-    import yaml
     from safetensors.torch import load
 
     wanted = f"a tar of {NEMO_CONFIG} and {NEMO_WEIGHTS} alone, as TrainedModel.save_to writes it"
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=wanted)
     try:
-        with tarfile.open(path, "r:") as tar:
+        with tarfile.open(path, "r:", tarinfo=DataTarInfo) as tar:
             members = [(member.name, member) for member in tar]
             if sorted(name for name, _ in members) != [NEMO_CONFIG, NEMO_WEIGHTS]:
                 raise ValueError(f"it holds {', '.join(name for name, _ in members)}")
             found = dict(members)
-            if not all(member.isreg() for member in found.values()) or found[NEMO_CONFIG].size > _LARGEST_CONFIG:
+            plain = all(member.isreg() and member.sparse is None for member in found.values())
+            if not plain or found[NEMO_CONFIG].size > _LARGEST_CONFIG:
                 raise ValueError("a link, or a configuration of more than 1 MB")
             parts = {name: tar.extractfile(member) for name, member in found.items()}
             config, weights = (stream.read() for stream in (parts[NEMO_CONFIG], parts[NEMO_WEIGHTS]) if stream)
-        document = yaml.safe_load(config)
+        document = parse_yaml(config.decode())
         if not isinstance(document, dict):
             raise ValueError(f"{NEMO_CONFIG} is no mapping")
         return document, load(weights)

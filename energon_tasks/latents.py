@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from megatron.energon import (
     stateless,
 )
 
+from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT, read_latents_facts
 from cosmos_lidar.shards.sources import DataPath, resolve
@@ -157,9 +157,9 @@ def read_array(content: bytes, part: str, ndim: int) -> torch.Tensor:
         DataError: not a npy file, or not floats of ``ndim`` dimensions.
     """
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except ValueError as error:
-        raise DataError(f"not readable: {error}", key=part, wanted="an array that numpy.save wrote") from error
+        array = read_npy(content)
+    except DataError as error:
+        raise DataError(f"not readable: {error.problem}", key=part, wanted=error.wanted) from error
     if array.ndim != ndim or array.dtype.kind != "f":
         raise DataError(f"{array.dtype} of shape {array.shape}", key=part, wanted=f"floats with {ndim} dimensions")
     return torch.from_numpy(array.astype(np.float32))

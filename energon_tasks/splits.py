@@ -18,6 +18,7 @@ from megatron.energon import (
     WorkerConfig,
 )
 from megatron.energon.epathlib import EPath
+from megatron.energon.flavors.webdataset.itar import ITarFile
 from megatron.energon.flavors.webdataset.structs import DatasetSubset
 from megatron.energon.metadataset.loader_interface import DatasetBlendMode, LoadedDataset
 
@@ -25,6 +26,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.shards.energon_yaml import CRUDE
 from cosmos_lidar.shards.sources import Part, Sources, describe
+from cosmos_lidar.tars import DataTarInfo
 from energon_tasks.skips import CheckedLoader, SkipReport
 
 _MODES = {
@@ -32,6 +34,7 @@ _MODES = {
     "weights": DatasetBlendMode.DATASET_WEIGHT,
     "repetitions": DatasetBlendMode.SAMPLE_REPETITIONS,
 }
+ITarFile.tarinfo = DataTarInfo  # what a header may ask Energon to allocate
 _SLICE = 8  # samples that training reads in a row before it goes to another place
 
 

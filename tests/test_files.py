@@ -22,6 +22,7 @@ from cosmos_lidar.files import (
     atomic_write,
     file_sha256,
     is_write_failure,
+    parse_json,
     read_header,
     read_rows,
     read_tensors,
@@ -228,3 +229,25 @@ def test_half_a_row_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError, match="full"):
         append_whole(path, b"another\n")
     assert path.read_bytes() == b"whole\n"
+
+
+def test_aliases_of_yaml_do_not_fill_the_memory(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (tmp_path / "x.yaml").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="aliases that stand for more than 1000000 values"):
+        read_yaml(tmp_path / "x.yaml", "a configuration")
+    (tmp_path / "x.yaml").write_text("a: &a [1, 2]\nb: *a\n<<: {c: 3}\nd: 2020-01-02\n")
+    assert read_yaml(tmp_path / "x.yaml", "a configuration")["b"] == [1, 2]
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "a: &a [*a]", "a: 2020-99-99", "a: !!python/name:os.system x"])
+def test_yaml_that_cannot_be_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"x\.yaml"):
+        read_yaml(tmp_path / "x.yaml", "a configuration")
+
+
+def test_json_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json("[" * 100_000)

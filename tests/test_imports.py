@@ -26,7 +26,23 @@ ORDER = (
     ("shards", "latents", "parallel", "losses", "synth"),
     ("clips", "models"),
     ("sensors", "kernels", "diffusion"),
-    ("errors", "files", "log", "extras", "progress", "workers", "_moved", "_checkout", "cosmos_lidar"),
+    (
+        "errors",
+        "bounds",
+        "pickles",
+        "torch_files",
+        "arrays",
+        "images",
+        "tars",
+        "files",
+        "log",
+        "extras",
+        "progress",
+        "workers",
+        "_moved",
+        "_checkout",
+        "cosmos_lidar",
+    ),
 )
 ENTRY = ("cli",)  # makes the parser of the commands, one of which prints its completions
 SHARED = ("training", "energon_tasks", "shards", "viz")  # name no family

@@ -9,9 +9,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from cosmos_lidar.bounds import expect_plain_file, read_file
 from cosmos_lidar.clips.columns import likely_columns
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.images import open_image
 
 _IMAGES = {
     b"\x89PNG\r\n\x1a\n": "PNG image",
@@ -62,8 +64,9 @@ def read_float_points(
             beyond 100 km (the file holds something else).
     """
     try:
+        expect_plain_file(path, clip)
         refuse_image(path, clip)
-        raw = path.read_bytes()
+        raw = read_file(path, "a file of points", clip=clip)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path, clip=clip) from error
     problem = size_problem(len(raw), columns)
@@ -125,13 +128,12 @@ def read_labels_and_instances(path: Path, count: int, clip: str | None = None) -
 
 
 def _entries(path: Path, dtype: str, count: int, clip: str | None) -> np.ndarray:
-    raw = path.read_bytes()
-    size = np.dtype(dtype).itemsize
-    if len(raw) != size * count:
+    size, found = np.dtype(dtype).itemsize, path.stat().st_size
+    if found != size * count:
         raise DataError(
-            f"{len(raw)} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{size * count} bytes"
+            f"{found} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{size * count} bytes"
         )
-    return np.frombuffer(raw, dtype).astype(np.uint32)
+    return np.fromfile(path, dtype, count).astype(np.uint32)
 
 
 @runtime_checkable
@@ -247,11 +249,9 @@ class ImageFiles:
 
     def __call__(self, index: int) -> np.ndarray:
         """Return image ``index`` as (H, W, 3) uint8 RGB."""
-        from PIL import Image
-
         path = self.files[index]
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 return np.asarray(image.convert("RGB"))
         except OSError as error:
             raise DataError(
@@ -261,10 +261,8 @@ class ImageFiles:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) of an image file without decoding it."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.size
     except OSError as error:
         raise DataError(f"not a readable image: {error}", file=path, wanted="PNG or JPEG") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.images import open_image
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _BLOCK = 8
@@ -77,10 +78,8 @@ def scaled(frames: np.ndarray, short_size: int) -> np.ndarray:
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return np.array(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except OSError as error:
         raise DataError(f"not a readable image: {error}", file=path, wanted="a complete jpg or png") from error

@@ -19,6 +19,7 @@ Layout, little-endian::
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosmos_lidar.bounds import expect_size
 from cosmos_lidar.errors import DataError
 
 MAX_STEPS = 65535
@@ -83,7 +85,7 @@ def decode_ranges(data: bytes, frames: Sequence[int] | None = None) -> np.ndarra
     """
     header = read_header(data, "ranges")
     wanted = _wanted_frames(header, frames)
-    result = np.empty((len(wanted), *header.shape[1:]), np.float32)
+    result = _room(header, len(wanted), np.float32)
     step = np.float32(header.step_m)
     for target, frame in zip(result, wanted, strict=True):
         steps = _unpack_steps(_block(data, header, frame), target.size)
@@ -170,6 +172,13 @@ def read_header(data: bytes, kind: str | None = None) -> StoredFrames:
     return header
 
 
+def _room(header: StoredFrames, count: int, dtype: type) -> np.ndarray:
+    """Return an array for ``count`` decoded frames, if their size is within the limit."""
+    shape = (count, *header.shape[1:])
+    expect_size(math.prod(shape) * np.dtype(dtype).itemsize, f"frames of shape {shape}")
+    return np.empty(shape, dtype)
+
+
 def _spans(header: StoredFrames) -> list[tuple[int, int]]:
     return list(zip(header.starts[:-1], header.starts[1:], strict=True))
 
@@ -240,6 +249,9 @@ def _block(data: bytes, header: StoredFrames, frame: int) -> np.ndarray:
     pixels = header.shape[1] * header.shape[2]
     size = 2 * pixels + ((pixels + 7) // 8 if header.kind == "ranges" else 0)
     try:
+        # a block that states its size is unpacked to that, whatever is asked for
+        if zstandard.frame_content_size(block) not in (-1, size):
+            raise DataError(f"frame {frame} holds another number of pixels", wanted=f"{size} bytes")
         raw = zstandard.ZstdDecompressor().decompress(block, max_output_size=size)
     except zstandard.ZstdError as error:
         raise DataError(f"frame {frame} does not decompress: {error}", wanted="an intact file") from error
@@ -275,7 +287,7 @@ def _running_sum(values: np.ndarray) -> np.ndarray:
 def _unpack_all(data: bytes, kind: str, frames: Sequence[int] | None) -> np.ndarray:
     header = read_header(data, kind)
     wanted = _wanted_frames(header, frames)
-    result = np.empty((len(wanted), *header.shape[1:]), np.uint16)
+    result = _room(header, len(wanted), np.uint16)
     for target, frame in zip(result, wanted, strict=True):
         target[...] = _unpack_planes(_block(data, header, frame)).reshape(target.shape)
     return result

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import tarfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.arrays import BROKEN_ARRAY as BROKEN_ARRAY
+from cosmos_lidar.arrays import read_npy, read_npz
+from cosmos_lidar.bounds import expect_size
 from cosmos_lidar.errors import DataError
-
-# A broken .npz shows itself in its zip directory, its compressed bytes, its header text or its dtype.
-BROKEN_ARRAY = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    SyntaxError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+from cosmos_lidar.tars import BROKEN_TAR, broken_tar, open_tar
 
 
 @dataclass(frozen=True)
@@ -49,34 +35,37 @@ class TarIndex:
         """
         members: dict[str, tuple[int, int]] = {}
         try:
-            with tarfile.open(path, "r:") as tar:
-                for info in tar:
-                    if not info.isfile():
-                        continue
+            with open_tar(path) as tar:
+                for info in tar.members():
                     name = info.name.rsplit("/", 1)[-1]
                     if name in members:
                         raise DataError(
                             "two members of one name", file=path, clip=clip, key=name, wanted="unique names"
                         )
                     members[name] = (info.offset_data, info.size)
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(
-                f"not a readable tar: {error}", file=path, clip=clip, wanted="a complete, uncompressed tar"
-            ) from error
-        _refuse_cut(path, members, clip)
+                end = tar.end
+        except BROKEN_TAR as error:
+            raise broken_tar(path, error, clip=clip) from error
+        _refuse_cut(path, end, next(reversed(members), None), clip)
         return cls(path, members)
 
-    def read(self, name: str, clip: str | None = None) -> bytes:
+    def read(self, name: str, clip: str | None = None, limit: int | None = None) -> bytes:
         """Return the bytes of member ``name``.
 
+        Args:
+            name: base name of the member.
+            clip: for messages.
+            limit: bytes that it may have; default :data:`~cosmos_lidar.bounds.LARGEST_ITEM`.
+
         Raises:
-            DataError: there is no such member, or the file has become shorter since it was indexed.
+            DataError: there is no such member, it is larger, or the file has become shorter since it was indexed.
         """
         if name not in self.members:
             raise DataError(
                 "member missing", file=self.path, clip=clip, key=name, wanted=f"one of {len(self.members)} members"
             )
         offset, size = self.members[name]
+        expect_size(size, "a member", limit=limit, file=self.path, clip=clip, key=name)
         with self.path.open("rb", buffering=0) as file:
             file.seek(offset)
             data = file.read(size)
@@ -86,36 +75,34 @@ class TarIndex:
             )
         return data
 
-    def read_array(self, name: str, clip: str | None = None) -> np.ndarray:
+    def read_array(self, name: str, clip: str | None = None, limit: int | None = None) -> np.ndarray:
         """Return the array of a ``.npy`` member, or the only array of a ``.npz`` member; never unpickles.
 
+        Args:
+            name: base name of the member.
+            clip: for messages.
+            limit: bytes that the array may have; default :data:`~cosmos_lidar.bounds.LARGEST_ITEM`.
+
         Raises:
-            DataError: as :meth:`read`, or the member is no such file, or it holds Python objects.
+            DataError: as :meth:`read`, or the member is no such file, it is larger, or it holds Python objects.
         """
-        data = self.read(name, clip)
+        data = self.read(name, clip, limit)
         try:
-            loaded = np.load(io.BytesIO(data), allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            if len(loaded.files) != 1:
-                raise ValueError(f"it holds the arrays {loaded.files}")
-            return loaded[loaded.files[0]]
-        except BROKEN_ARRAY as error:
-            raise DataError(
-                f"not a readable array: {error}", file=self.path, clip=clip, key=name, wanted="npz of one array"
-            ) from error
+            if not data.startswith(b"PK"):
+                return read_npy(data, limit)
+            arrays = read_npz(data, limit=limit)
+            if len(arrays) != 1:
+                raise DataError(f"it holds the arrays {list(arrays)}", wanted="npz of one array")
+            return next(iter(arrays.values()))
+        except DataError as error:
+            problem = f"not a readable array: {error.problem}".replace("array: not a readable array", "array")
+            raise DataError(problem, file=self.path, clip=clip, key=name, wanted=error.wanted) from error
 
 
-def _refuse_cut(path: Path, members: dict[str, tuple[int, int]], clip: str | None) -> None:
-    """Complain where the last member is shorter than announced, or the empty block that ends every tar is missing."""
-    size = path.stat().st_size
-    last = next(reversed(members), None)
-    if last is not None and sum(members[last]) > size:
-        raise DataError(
-            "the tar is cut off inside a member", file=path, clip=clip, key=last, wanted="a complete copy of the file"
-        )
+def _refuse_cut(path: Path, end: int, last: str | None, clip: str | None) -> None:
+    """Complain where the empty block that ends every tar is missing."""
     with path.open("rb") as file:
-        file.seek(_after(members[last]) if last is not None else 0)
+        file.seek(end)
         block = file.read(512)
     if len(block) < 512:
         raise DataError(
@@ -125,8 +112,3 @@ def _refuse_cut(path: Path, members: dict[str, tuple[int, int]], clip: str | Non
             key=last,
             wanted="a complete copy of the file",
         )
-
-
-def _after(member: tuple[int, int]) -> int:
-    offset, size = member
-    return offset + (size + 511) // 512 * 512

@@ -10,9 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
 from cosmos_lidar.errors import DataError
 
 _KEPT = 8
+# The demuxers of FFmpeg for mp4, mov, mkv, webm, avi and streams of one; none of them opens a second file.
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,ivf,gif,flv,asf,ogg"
+
+
+def open_video(source: str | io.BytesIO) -> Any:
+    """Open a video file for reading: a container of images, whatever its name.
+
+    FFmpeg goes by the content, and some of what it knows are lists (HLS, concat) of other files and addresses, which it
+    would open.
+
+    Raises:
+        OSError: it cannot be read, or is of another kind (``av`` derives its errors from this or from ValueError).
+    """
+    import av
+
+    return av.open(source, options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file,pipe"})
 
 
 class VideoFile:
@@ -72,24 +89,33 @@ class VideoFile:
         return times * float(self._unit_s)
 
     def _source(self) -> str | io.BytesIO:
+        if self.content is None:
+            expect_plain_file(self.path, self.clip_id)
         return str(self.path) if self.content is None else io.BytesIO(self.content)
 
     def _open(self) -> np.ndarray:
         """Return (M,) presentation times in stream units; they are read from the packets, nothing is decoded."""
-        import av
-
         times = self._times
         if times is not None:
             return times
         try:
-            with av.open(self._source()) as container:
+            with open_video(self._source()) as container:
                 if not container.streams.video:
                     raise self._broken("no video stream in it")
+                context = container.streams.video[0].codec_context
+                if context is None:
+                    raise self._broken("no decoder for its codec")
+                size = context.width, context.height
+                expect_size(
+                    3 * size[0] * size[1], f"images of {size[0]} x {size[1]}", file=self.path, clip=self.clip_id
+                )
                 self._unit_s = container.streams.video[0].time_base
                 packets = container.demux(container.streams.video[0])
                 shown = [p.pts for p in packets if p.pts is not None and not p.is_discard]
                 times = self._times = np.sort(np.array(shown, np.int64))
-        except (OSError, ValueError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # FFmpeg's errors are of a dozen kinds
             raise self._broken(error) from error
         return times
 
@@ -104,17 +130,19 @@ class VideoFile:
                 self._keep(at, frame.to_ndarray(format="rgb24"))
                 if at >= index:
                     break
-        except (OSError, ValueError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # FFmpeg's errors are of a dozen kinds
             raise self._broken(error) from error
         if index not in self._kept:
             raise self._broken(f"image {index} is announced and not decodable")
 
     def _seek(self, index: int) -> None:
-        import av
-
         if self._container is None:
-            self._container = av.open(self._source())
-            self._container.streams.video[0].thread_count = 1
+            self._container = open_video(self._source())
+            stream = self._container.streams.video[0]
+            stream.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(largest_item() // 3)}  # images may grow on the way
         stream = self._container.streams.video[0]
         self._container.seek(int(self._open()[index]), stream=stream, backward=True)
         self._decoder = self._container.decode(stream)

@@ -7,6 +7,8 @@ weights. Published rFVD values are of ``I3dFeatures`` with the TorchScript file 
 
 from __future__ import annotations
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -21,6 +23,8 @@ from cosmos_lidar.metrics.protocol import Measurement
 from cosmos_lidar.models.pretrained import R3D_18, load_weights, torchvision_module
 
 _I3D_WANTED = "the TorchScript I3D of StyleGAN-V (i3d_torchscript.pt, 400 Kinetics logits per clip)"
+I3D_SHA256 = "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"
+_I3D_LARGEST = 1 << 28
 _I3D_FRAMES = 10  # fewer leave its temporal poolings without frames
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
@@ -41,24 +45,24 @@ class VideoFeatures(Interface):
 class I3dFeatures:
     """Kinetics logits of a TorchScript I3D, on frames resized to 224 x 224.
 
+    A TorchScript file is a program: only the published one is run, which its SHA-256 tells.
+
     Args:
-        path: of ``i3d_torchscript.pt``; run it only from a source that you trust.
+        path: of ``i3d_torchscript.pt``.
         device: to compute on.
+        sha256: of the file; of another one only where you know what it does.
 
     Raises:
-        DataError: no such file, or not TorchScript.
+        DataError: no such file, or another one, of which nothing is run.
     """
 
-    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu", sha256: str = I3D_SHA256) -> None:
         path = Path(path)
         if not path.is_file():
             raise DataError("no such file", file=path, wanted=_I3D_WANTED)
-        try:
-            self.network = torch.jit.load(str(path), map_location=device).eval()
-        except RuntimeError as error:
-            raise DataError(f"not TorchScript ({error!s:.120})", file=path, wanted=_I3D_WANTED) from error
+        self.network = _run_known(path, sha256, device)
         self.device = device
-        self.name = f"i3d_torchscript, 224 x 224 bilinear, sha256 {file_sha256(path)[:12]}"
+        self.name = f"i3d_torchscript, 224 x 224 bilinear, sha256 {sha256[:12]}"
 
     @torch.no_grad()
     def __call__(self, video: Tensor) -> Tensor:
@@ -71,6 +75,17 @@ class I3dFeatures:
             raise DataError(f"clips of {video.shape[2]} frames", wanted=f"{_I3D_FRAMES} or more for I3D")
         frames = _resize(video.to(self.device).float().clamp(-1.0, 1.0), (224, 224))
         return self.network(frames, rescale=False, resize=False, return_features=True).float()
+
+
+def _run_known(path: Path, sha256: str, device: str | torch.device) -> nn.Module:
+    """Load a TorchScript file of known content; what is hashed is what is run."""
+    size = path.stat().st_size
+    content = path.read_bytes() if size <= _I3D_LARGEST else b""
+    found = hashlib.sha256(content).hexdigest() if content else f"a file of {size} bytes"
+    if found != sha256:
+        problem = f"another file than the published one (SHA-256 {found}), and TorchScript files are programs: not run"
+        raise DataError(problem, file=path, wanted=f"{_I3D_WANTED}, SHA-256 {sha256}")
+    return torch.jit.load(io.BytesIO(content), map_location=device).eval()
 
 
 class R3dFeatures:

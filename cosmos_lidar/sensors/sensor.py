@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import parse_yaml
 from cosmos_lidar.sensors.rigid import pose_of_file
 
 
@@ -163,12 +165,12 @@ def load_sensor(name_or_path: str | Path) -> Sensor:
             f"unknown sensor {str(name_or_path)!r}: shipped are {', '.join(sensor_names())}; "
             "or give the path of a sensor file (docs/lidar_tokenizer.md, 'Bring your own sensor')"
         )
-    return _parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    return _parse(read_file(path, "a sensor file", 1 << 24).decode("utf-8", "replace"), str(path))
 
 
 def _parse(text: str, file: str) -> Sensor:
     try:
-        document = yaml.safe_load(text)
+        document = parse_yaml(text)
     except yaml.YAMLError as error:
         raise DataError(f"not a YAML file: {error}", file=file, wanted="a sensor file") from error
     if not isinstance(document, dict):

@@ -13,9 +13,11 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import file_sha256
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.energon_index import EnergonIndex, SamplePlace, read_energon_index, read_tar_index
+from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
 from cosmos_lidar.shards.files import ShardRecord
-from cosmos_lidar.shards.manifest import Manifest, read_manifest
+from cosmos_lidar.shards.manifest import ENERGON, Manifest, read_manifest
 from cosmos_lidar.shards.sweeps import META, SampleMeta, read_meta, verify_parts
+from cosmos_lidar.tars import BROKEN_TAR, open_tar
 
 _MEMBER = re.compile(r"([^./]+)\.([^/]+)")  # key, part: Energon ends the key at the first dot
 
@@ -78,6 +80,7 @@ class _Checker:
             if not (self.folder / file).is_file():
                 self.report(f"sensor file {file} missing")
         try:
+            read_dataset_yaml(self.folder / ENERGON / "dataset.yaml")
             self.index = read_energon_index(self.folder)
         except DataError as error:
             self.report(str(error))
@@ -125,7 +128,7 @@ class _ShardChecker:
             for place, parts in read_samples(self.path):
                 self.places.append(place)
                 meter.advance(self.check_sample(place.key, parts))
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (DataError, *BROKEN_TAR) as error:
             self.report(f"the tar is cut or damaged after {len(self.places)} samples: {error}")
         self.check_counts()
         self.check_index()
@@ -194,10 +197,10 @@ def read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
     """
     place: SamplePlace | None = None
     parts: dict[str, bytes] = {}
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
+    with open_tar(path) as tar:
+        for member in tar.members():
             match = _MEMBER.fullmatch(member.name)
-            if not member.isreg() or match is None:
+            if match is None:
                 raise tarfile.TarError(f"member {member.name!r} is not a file named KEY.PART")
             key, part = match.groups()
             if place is None or place.key != key:
@@ -206,11 +209,12 @@ def read_samples(path: Path) -> Iterator[tuple[SamplePlace, dict[str, bytes]]]:
                 place, parts = SamplePlace(key, member.offset, 0, {}), {}
             if part in parts:
                 raise tarfile.TarError(f"two members {member.name!r}")
-            content = tar.extractfile(member)
-            parts[part] = content.read() if content else b""
+            parts[part] = tar.read(member)
             place.parts[part] = (member.offset_data, member.size)
         if place is not None:
-            yield _ended(place, tar.offset), parts
+            yield _ended(place, tar.end), parts
+        if tar.left_out:
+            raise tarfile.TarError(f"no plain files: {'; '.join(tar.left_out[:3])}")
 
 
 def _ended(place: SamplePlace, stop: int) -> SamplePlace:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import json
 import struct
-import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
+from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.clips.range_codec import decode_intensities, decode_labels, decode_ranges
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import parse_json
+from cosmos_lidar.images import open_image
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.check import CheckResult, Problem, read_samples
 from cosmos_lidar.shards.energon_index import SamplePlace, read_energon_index
 from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
 from cosmos_lidar.shards.manifest import ENERGON
+from cosmos_lidar.tars import BROKEN_TAR
 
 _VIDEOS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
-_BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, SyntaxError, struct.error, zipfile.BadZipFile)
+_BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, RecursionError, struct.error, zipfile.BadZipFile)
 
 
 def check_indexed(folder: Path) -> CheckResult:
@@ -59,7 +58,7 @@ def _check_shard(path: Path, indexed: list[SamplePlace], result: CheckResult, me
             meter.advance(1)
         result.shards += 1
         result.bytes += path.stat().st_size
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (DataError, *BROKEN_TAR) as error:
         result.problems.append(Problem(f"the tar is cut or damaged after {len(found)} samples: {error}", path.name))
     if found != indexed:
         problem = f"Energon's index has {len(indexed)} samples, the tar {len(found)}, or they lie elsewhere"
@@ -78,9 +77,7 @@ def _decode(part: str, content: bytes) -> str | None:
 
 
 def _decode_image(content: bytes) -> None:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         image.load()
 
 
@@ -96,8 +93,8 @@ _DECODERS: dict[str, Callable[[bytes], object]] = {
     "ranges.bin": decode_ranges,
     "intensity.bin": decode_intensities,
     "labels.bin": decode_labels,
-    "npy": lambda content: np.load(io.BytesIO(content), allow_pickle=False),
-    "json": json.loads,
+    "npy": read_npy,
+    "json": parse_json,
     **dict.fromkeys(("jpg", "jpeg", "png"), _decode_image),
     **dict.fromkeys(_VIDEOS, _decode_video),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips import Clip, Sweep, one_lidar_clip
+from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError, UserError
@@ -65,7 +66,7 @@ def open_shards(folder: Path, split: str | None = None) -> list[Clip]:
     for shard in manifest.shards if split is None else manifest.of_split(split):
         for sample in _samples(folder / shard.name):
             samples[sample.meta.clip_id].append(sample)
-    return [_clip(folder, clip_id, found) for clip_id, found in samples.items()]
+    return [_clip(folder, clean_id(clip_id), found) for clip_id, found in samples.items()]
 
 
 def _samples(path: Path) -> list[_Sample]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
+import re
 import sqlite3
 import struct
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import parse_json, parse_yaml, read_text
 from cosmos_lidar.shards.manifest import ENERGON
 
+_MOST_SHARDS = 1_000_000
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?\}")
 _WANTED = "`cosmos-lidar prepare SRC FOLDER`, or `energon prepare` in the folder of tars"
 
 
@@ -58,6 +63,7 @@ def read_energon_index(folder: Path) -> EnergonIndex:
     try:
         shards = list(_read_info(meta)["shard_counts"])
         with contextlib.closing(sqlite3.connect(f"file:{meta / 'index.sqlite'}?mode=ro", uri=True)) as base:
+            _expect_tables(base)
             samples = _read_samples(base, shards)
         return EnergonIndex(samples, _read_splits(meta / "split.yaml"))
     except (OSError, sqlite3.Error, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
@@ -123,6 +129,14 @@ def read_tar_index(tar: Path) -> list[int]:
         raise DataError(f"cannot be read: {error}", file=path, wanted="run `energon prepare` again") from error
 
 
+def _expect_tables(base: sqlite3.Connection) -> None:
+    """Refuse views under the names of tables: a query in the file could yield rows without end."""
+    base.execute("PRAGMA trusted_schema = OFF")
+    kinds = dict(base.execute("SELECT name, type FROM sqlite_master"))
+    if any(kinds.get(name) != "table" for name in ("samples", "sample_parts")):
+        raise ValueError("index.sqlite has no tables of samples and parts")
+
+
 def _read_samples(base: sqlite3.Connection, shards: list[str]) -> dict[str, list[SamplePlace]]:
     parts: dict[tuple[int, int], dict[str, tuple[int, int]]] = defaultdict(dict)
     columns = "tar_file_id, sample_index, part_name, content_byte_offset, content_byte_size"
@@ -140,20 +154,36 @@ def _read_samples(base: sqlite3.Connection, shards: list[str]) -> dict[str, list
 def _read_info(meta: Path) -> dict:
     """Return Energon's count of samples by shard; older versions wrote YAML."""
     if (meta / ".info.json").is_file():
-        return json.loads((meta / ".info.json").read_text(encoding="utf-8"))
-    return yaml.safe_load((meta / ".info.yaml").read_text(encoding="utf-8"))
+        return parse_json(read_text(meta / ".info.json"))
+    return parse_yaml(read_text(meta / ".info.yaml"))
 
 
 def _read_splits(path: Path) -> dict[str, list[str]]:
     """Return split -> shards, for the splits that have any; without excluded shards."""
-    from braceexpand import braceexpand
-
     if path.name == "split.yaml" and not path.is_file():
         path = path.with_suffix(".json")
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    excluded = {name for pattern in document.get("exclude") or () for name in braceexpand(pattern)}
+    document = parse_yaml(read_text(path))
+    counted = itertools.count()
+    excluded = {name for pattern in document.get("exclude") or () for name in _expand(pattern, counted)}
     splits = {
-        split: [name for pattern in patterns for name in braceexpand(pattern) if name not in excluded]
+        split: [name for pattern in patterns for name in _expand(pattern, counted) if name not in excluded]
         for split, patterns in document["split_parts"].items()
     }
     return {split: names for split, names in splits.items() if names}
+
+
+def _expand(pattern: str, counted: Iterator[int]) -> Iterator[str]:
+    """Yield the names that a pattern such as ``train-{000000..000127}.tar`` stands for.
+
+    Raises:
+        ValueError: more than :data:`_MOST_SHARDS` in all; nine characters in braces are enough for a billion.
+    """
+    from braceexpand import braceexpand
+
+    for first, last, step in _RANGE.findall(pattern):
+        if abs(int(last) - int(first)) // max(abs(int(step or 1)), 1) > _MOST_SHARDS:
+            raise ValueError(f"{pattern!r:.80} stands for more than {_MOST_SHARDS} shards")
+    for name in braceexpand(pattern):
+        if next(counted) >= _MOST_SHARDS:
+            raise ValueError(f"{pattern!r:.80} stands for more than {_MOST_SHARDS} shards")
+        yield name

@@ -15,9 +15,11 @@ from typing import Any
 import yaml
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import parse_yaml, read_text
 
 MODULE = "megatron.energon"
 CRUDE, IMAGES = "CrudeWebdataset", "ImageSample"
+_LONGEST_SHOWN = 400  # characters of a value in a message
 _TYPED = ("StandardWebdatasetFactory", "ImageWebdataset")
 
 
@@ -73,7 +75,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     wanted = "a YAML mapping, as `energon prepare` writes it"
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"cannot be read: {error}", file=path, wanted=wanted) from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
@@ -128,7 +130,9 @@ def check_class(path: Path, prefix: str, mapping: Mapping[str, Any], valid: Iter
 
 def refused(path: Path, key: str, value: object, valid: str) -> DataError:
     """Return the error for a key or value that is not taken."""
-    text = "missing" if value is None else f"{key}: {value!r} is not accepted"
+    shown = f"{value!r}"
+    shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+    text = "missing" if value is None else f"{key}: {shown} is not accepted"
     return DataError(text, file=path, key=key, wanted=f"valid: {valid} (files that name Python code are not opened)")
 
 

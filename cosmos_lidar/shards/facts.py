@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from cosmos_lidar.shards.energon_index import shards_of
 from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
 from cosmos_lidar.shards.sources import Part, Sources
 from cosmos_lidar.shards.sweeps import META, SAMPLE_TYPE, SampleMeta, read_meta
+from cosmos_lidar.tars import BROKEN_TAR, open_tar
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,15 @@ def first_sample(part: Part) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     first = None
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
+        with open_tar(path) as tar:
+            for member in tar.members():
                 folder, slash, name = member.name.rpartition("/")
                 key, _, name = name.partition(".")
                 first = first or (folder, slash, key)
                 if (folder, slash, key) != first:
                     break
-                content = tar.extractfile(member)
-                found[name] = content.read() if content else b""
-    except (tarfile.TarError, OSError, EOFError) as error:
+                found[name] = tar.read(member)
+    except BROKEN_TAR as error:
         raise DataError(f"cannot be read: {error}", file=path, wanted="an intact shard") from error
     return found
 

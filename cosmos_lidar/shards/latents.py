@@ -11,7 +11,6 @@ Arrays are float16 or float32.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.log import logger
 from cosmos_lidar.shards.facts import agree, first_sample
 from cosmos_lidar.shards.sources import Part, Sources
@@ -97,7 +98,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read: {error}", file=path, wanted="what `encode-views` wrote") from error
     if not isinstance(document, dict):
@@ -112,8 +113,8 @@ def _first_shapes(part: Part) -> dict[str, tuple[int, ...] | None]:
     for name in (LATENT, TEXT, RAYS):
         try:
             data = content.get(name)
-            shapes[name] = None if data is None else np.load(io.BytesIO(data), allow_pickle=False).shape
-        except (ValueError, EOFError, OSError) as error:
+            shapes[name] = None if data is None else read_npy(data).shape
+        except DataError as error:
             logger.warning("%s: %s of the first sample cannot be read: %s", part.folder, name, error)
             return {}
     return shapes

@@ -14,6 +14,7 @@ from pathlib import Path
 from cosmos_lidar import __version__
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.extras import require
+from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.sweeps import SAMPLE_TYPE
@@ -81,7 +82,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 @lru_cache(maxsize=64)  # one start asks for it several times: configuration, network, loaders of both splits
 def _parsed(path: Path, mtime_ns: int, size: int, inode: int) -> Manifest:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_text(path))
         version = document.pop("version")
         document.pop("tool")
         document["shards"] = [ShardRecord.from_json(shard) for shard in document["shards"]]

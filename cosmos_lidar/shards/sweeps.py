@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from cosmos_lidar import __version__
 from cosmos_lidar.clips import range_codec
 from cosmos_lidar.clips.clip import Clip, Sweep
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import parse_json
 from cosmos_lidar.shards.plan import FrameSpan
 
 RANGES, INTENSITY, LABELS, META = "ranges.bin", "intensity.bin", "labels.bin", "meta.json"
@@ -140,15 +142,29 @@ def read_meta(data: bytes) -> SampleMeta:
         DataError: not JSON, of another version, or keys missing.
     """
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         version = document.pop("version")
         document.pop("tool")
         meta = SampleMeta(**document)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DataError(f"not the description of a sample: {error}", key=META, wanted="an intact shard") from error
+    sensor_file = Path(meta.sensor_file) if isinstance(meta.sensor_file, str) else None
+    if (
+        not isinstance(meta.clip_id, str)
+        or sensor_file is None
+        or sensor_file.is_absolute()
+        or ".." in sensor_file.parts
+    ):
+        problem = f"clip {meta.clip_id!r:.80}, sensor file {meta.sensor_file!r:.80}"
+        raise DataError(problem, key=META, wanted="texts; the sensor file lies in the folder of the shards")
     if version != META_VERSION:
         raise DataError(f"version {version}", key=META, wanted=f"version {META_VERSION}: prepare the shards again")
     return meta
+
+
+def _lies_inside(name: str) -> bool:
+    """Return whether a path stays in the folder that it is relative to."""
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def verify_parts(parts: Mapping[str, bytes]) -> SampleMeta:

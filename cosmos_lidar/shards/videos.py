@@ -21,14 +21,16 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.video import VideoFile, write_mp4
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import file_sha256, remove_partial
+from cosmos_lidar.files import file_sha256, parse_json, read_text, remove_partial
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
+from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
 from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
+from cosmos_lidar.tars import open_tar
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 VIDEOS = "videos.json"
@@ -148,19 +150,16 @@ def _write_folder(
 
 def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Compare a folder with ``videos.json`` and decode every frame; yields (shard, key, problem) of what is wrong."""
-    import tarfile
-
-    for record in json.loads((folder / VIDEOS).read_text(encoding="utf-8"))["shards"]:
+    for record in parse_json(read_text(folder / VIDEOS))["shards"]:
         path, found = folder / record["name"], 0
         if not path.is_file() or file_sha256(path) != record["sha256"]:
             yield record["name"], "", "not as it was written (SHA-256), or missing"
             continue
-        with tarfile.open(path) as tar:
-            for member in tar:
+        with open_tar(path) as tar:
+            for member in tar.members():
                 if not member.name.endswith(".json"):
                     found += 1
-                    content = tar.extractfile(member)
-                    video = VideoFile(path, member.name, content.read() if content else b"")
+                    video = VideoFile(path, member.name, tar.read(member))
                     try:
                         for index in range(len(video)):
                             video(index)
@@ -170,6 +169,11 @@ def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
             yield record["name"], "", f"{found} videos instead of {record['samples']}"
     if not (folder / ENERGON / "index.sqlite").is_file():
         yield "", "", "no index of Energon's"
+        return
+    try:
+        read_dataset_yaml(folder / ENERGON / "dataset.yaml")
+    except DataError as error:
+        yield "", "", str(error)
 
 
 def _write_shard(path: Path, sources: Sequence[VideoSource], meter: Meter) -> ShardRecord:

@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import parse_json, read_text
+from cosmos_lidar.images import open_image
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 from cosmos_lidar.shards.facts import agree, first_sample
@@ -50,7 +50,7 @@ def read_facts(folder: Path) -> ViewsFacts:
     """
     wanted = "the folder that `cosmos-lidar prepare --views` wrote"
     try:
-        document = json.loads((folder / VIEWS).read_text(encoding="utf-8"))
+        document = parse_json(read_text(folder / VIEWS))
         height, width = document["image_size"]
         return ViewsFacts(tuple(document["cameras"]), (height, width), load_sensor(folder / SENSOR))
     except (OSError, ValueError, KeyError) as error:
@@ -93,11 +93,10 @@ def _facts_of(part: Part, sensor: Sensor | None) -> ViewsFacts:
 
 
 def _image_size(content: bytes, folder: Path) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        width, height = Image.open(io.BytesIO(content)).size
-    except (OSError, UnidentifiedImageError) as error:
+        with open_image(content) as image:
+            width, height = image.size
+    except OSError as error:
         raise DataError(f"the first image cannot be read: {error}", file=folder, wanted="JPEG files") from error
     return height, width
 

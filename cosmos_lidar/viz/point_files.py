@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.point_cloud import point_colours
@@ -54,7 +55,7 @@ def read_ply(path: str | Path) -> PointFile:
     Raises:
         DataError: the file is of another kind, or shorter than its header says.
     """
-    content = Path(path).read_bytes()
+    content = read_file(Path(path), "a file of points")
     end = content.find(b"end_header\n")
     header = content[: max(end, 0)].decode("ascii", "replace").splitlines()
     if header[:2] != ["ply", "format binary_little_endian 1.0"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.video import open_video
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.pictures import to_uint8
@@ -68,7 +69,7 @@ def read_video(path: str | Path) -> Iterator[np.ndarray]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_video(str(path)) as container:
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, OSError, IndexError) as error:

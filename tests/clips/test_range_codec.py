@@ -157,3 +157,20 @@ def test_smaller_than_the_published_half_floats() -> None:
     range_m[rng.random(range_m.shape) < 0.2] = 0
     halves = len(zlib.compress(range_m.astype(np.float16).tobytes()))
     assert len(encode_ranges(range_m[None].astype(np.float32))) < halves
+
+
+def test_a_block_that_unpacks_to_more_than_its_frame_is_refused() -> None:
+    import zstandard
+
+    whole = encode_ranges(np.ones((1, 4, 8), np.float32))
+    block = zstandard.ZstdCompressor().compress(bytes(1 << 28))
+    head = whole[:28] + struct.pack("<II", len(block), zlib.crc32(block))
+    with pytest.raises(DataError, match="frame 0 holds another number of pixels"):
+        decode_ranges(head + struct.pack("<I", zlib.crc32(head)) + block)
+
+
+def test_a_header_that_promises_terabytes_is_refused() -> None:
+    whole = encode_ranges(np.ones((1, 4, 8), np.float32))
+    head = whole[:12] + struct.pack("<II", 1 << 20, 1 << 20) + whole[20:36]
+    with pytest.raises(DataError, match=r"frames of shape \(1, 1048576, 1048576\) would take 4\.4 TB"):
+        decode_ranges(head + struct.pack("<I", zlib.crc32(head)) + whole[40:])

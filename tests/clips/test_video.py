@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import av
 import numpy as np
@@ -66,3 +67,26 @@ def test_real_video_in_any_order(test_data):
                 wanted[index] = frame.to_ndarray(format="rgb24")
     for index in (220, 97, 0, 150, 1):
         assert np.array_equal(video(index), wanted[index])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n",
+    ],
+    ids=["concat", "HLS"],
+)
+def test_lists_of_other_files_are_no_videos(text: str, tmp_path: Path) -> None:
+    write_mp4(tmp_path / "other.mp4", [np.zeros((32, 48, 3), np.uint8)] * 3, 10)
+    assert len(VideoFile(tmp_path / "other.mp4")) == 3
+    (tmp_path / "list.mp4").write_text(text)
+    with pytest.raises(DataError, match=r"not a readable video.*list\.mp4"):
+        len(VideoFile(tmp_path / "list.mp4"))
+
+
+def test_images_above_the_limit_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mp4(tmp_path / "x.mp4", [np.zeros((32, 48, 3), np.uint8)] * 3, 10)
+    monkeypatch.setattr("cosmos_lidar.bounds.LARGEST_ITEM", 4000)
+    with pytest.raises(DataError, match=r"images of 48 x 32 would take 4\.6 KB"):
+        VideoFile(tmp_path / "x.mp4")(0)

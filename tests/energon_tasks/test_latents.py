@@ -113,6 +113,32 @@ def test_a_wrong_part_is_named(changed: dict, said: str, tmp_path: Path, monkeyp
     assert tolerant.skip_report.bad >= 1
 
 
+def make_sparse(tar: Path, name: str, size: int) -> None:
+    """Turn a member into a sparse one of the same bytes that unpacks to ``size``."""
+    content = bytearray(tar.read_bytes())
+    at = content.index(name.encode().ljust(100, b"\0"))
+    head = content[at : at + 512]
+    head[156:157], head[257:265] = b"S", b"ustar  \0"
+    head[386:398], head[398:410] = b"%011o\0" % 0, b"%011o\0" % 512
+    head[410:483], head[483:495] = bytes(73), b"\x80" + size.to_bytes(11, "big")
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    content[at : at + 512] = head
+    tar.write_bytes(content)
+
+
+def test_a_member_that_unpacks_to_terabytes_is_a_bad_sample(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shards")
+    make_sparse(folder / "train-000000.tar", "train3.latent.npy", 900 * 10**9)
+    with pytest.raises(DataError, match=r"a sparse file that unpacks to 900\.0 GB.*latent\.npy"):
+        for _ in zip(range(6), loader(folder)):  # noqa: B905
+            pass
+    tolerant = loader(folder, bad_sample_budget=1.0)
+    clips = {clip for _, batch in zip(range(5), tolerant) for clip in batch.clip_ids}  # noqa: B905
+    assert clips
+    assert "clip3" not in clips
+
+
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no indexed shards"):
         loader(tmp_path)

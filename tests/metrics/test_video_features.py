@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.metrics.video_features import I3dFeatures, R3dFeatures, VideoDistance
+from cosmos_lidar.metrics.video_features import I3dFeatures, R3dFeatures, VideoDistance, load_video_features
 
 
 def clips(*shape: int, seed: int = 0) -> Tensor:
@@ -51,20 +52,29 @@ class Logits(nn.Module):
         return x.mean(dim=[2, 3, 4])
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_i3d_is_taken_from_a_torchscript_file(tmp_path: Path):
     torch.jit.script(Logits()).save(str(tmp_path / "i3d.pt"))
-    features = I3dFeatures(tmp_path / "i3d.pt")
+    features = I3dFeatures(tmp_path / "i3d.pt", sha256=sha256(tmp_path / "i3d.pt"))
     flat = torch.full((2, 3, 10, 32, 48), 0.25)
     assert torch.allclose(features(flat), torch.full((2, 3), 0.25))
     assert torch.allclose(features(flat * 8), torch.ones(2, 3))  # values outside are clamped
-    assert features.name.startswith("i3d_torchscript, 224 x 224 bilinear, sha256 ")
+    assert features.name == f"i3d_torchscript, 224 x 224 bilinear, sha256 {sha256(tmp_path / 'i3d.pt')[:12]}"
     with pytest.raises(DataError, match=r"clips of 9 frames.*10 or more"):
         features(flat[:, :, :9])
     with pytest.raises(DataError, match=r"no such file.*absent.pt.*i3d_torchscript.pt"):
         I3dFeatures(tmp_path / "absent.pt")
-    (tmp_path / "text.pt").write_text("not a network")
-    with pytest.raises(DataError, match=r"not TorchScript.*text.pt"):
-        I3dFeatures(tmp_path / "text.pt")
+
+
+def test_another_torchscript_file_than_the_published_one_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch.jit.script(Logits()).save(str(tmp_path / "i3d.pt"))
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("run"))
+    for open_it in (I3dFeatures, load_video_features):
+        with pytest.raises(DataError, match=rf"another file.*SHA-256 {sha256(tmp_path / 'i3d.pt')}.*bec6519f66ea534e"):
+            open_it(str(tmp_path / "i3d.pt"))
 
 
 def test_what_r3d_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import read_tensors
+from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.models.torchscript import mapped_torchscript
 
 
@@ -42,14 +45,82 @@ def test_names_and_values_are_those_of_torch(how: str, tmp_path: Path) -> None:
         assert torch.equal(found[name], tensor), name
 
 
-def test_archives_that_cannot_be_mapped_are_refused(tmp_path: Path) -> None:
-    torch.jit.script(nn.Linear(64, 64)).save(str(tmp_path / "x.jit"))
-    deflated = zipfile.ZipFile(tmp_path / "y.jit", "w", zipfile.ZIP_DEFLATED)
-    with zipfile.ZipFile(tmp_path / "x.jit") as old, deflated as new:
+def rewritten(source: Path, target: Path, compression: int = zipfile.ZIP_STORED, **changed: bytes) -> Path:
+    """Copy an archive; ``changed`` are members that hold something else, ``data`` for data.pkl."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name))
-    with pytest.raises(ValueError, match="compressed"):
-        mapped_torchscript(tmp_path / "y.jit")
+            new.writestr(name, changed.get(name.rpartition("/")[2].removesuffix(".pkl"), old.read(name)))
+    return target
+
+
+def test_compressed_archives_are_read_too(tmp_path: Path) -> None:
+    module = nn.Linear(64, 64)
+    torch.jit.script(module).save(str(tmp_path / "x.jit"))
+    found = mapped_torchscript(rewritten(tmp_path / "x.jit", tmp_path / "y.jit", zipfile.ZIP_DEFLATED))
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        name: tensor.tolist() for name, tensor in module.state_dict().items()
+    }
+
+
+class WritesAFile(nn.Module):
+    """A module whose code runs while ``torch.jit.load`` reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.training = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the sum."""
+        return x + self.weight
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        """Return what is stored."""
+        return (self.weight, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        """Write a file."""
+        self.weight = state[0]
+        self.training = state[1]
+        torch.save(state[0], "written")
+
+
+@pytest.mark.parametrize("name", ["autoencoder.jit", "autoencoder.pt", "iter_000000001.pt"])
+def test_code_that_runs_at_load_is_not_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.jit.script(WritesAFile()).save(str(tmp_path / name))
+    torch.jit.load(str(tmp_path / name))
+    assert (tmp_path / "written").exists()  # the file does what it is feared for
+    (tmp_path / "written").unlink()
+    with pytest.raises(DataError):
+        load_tokenizer(tmp_path / name)
+    with pytest.raises(DataError, match="TorchScript"):
+        read_tensors(tmp_path / name, "weights")
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize(
+    ("pickled", "problem"),
+    [
+        (b"\x80\x02}N" + b"\x85" * 200_000 + b"Ns.", "uses a tuple as a key"),  # its hash overflows the stack
+        (b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+         b"\x8a\x05\x00\x00\x00\x00\x40tQ.", "promises 1099511627776 bytes in data/0, which has 16384"),
+        (b"\x80\x02]q\x00.", "holds a list, no module"),
+    ],
+)  # fmt: skip
+def test_archives_that_promise_too_much_are_refused(pickled: bytes, problem: str, tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(64, 64)).save(str(tmp_path / "x.jit"))
+    with pytest.raises(ValueError, match=problem):
+        mapped_torchscript(rewritten(tmp_path / "x.jit", tmp_path / "y.jit", data=pickled))
+
+
+def test_modules_that_hold_each_other_end(tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(64, 64)).save(str(tmp_path / "x.jit"))
+    circle = b"\x80\x02c__torch__\nM\n)\x81q\x00}X\x01\x00\x00\x00mh\x00sb."
+    with pytest.raises(ValueError, match="modules that hold each other"):
+        mapped_torchscript(rewritten(tmp_path / "x.jit", tmp_path / "y.jit", data=circle))
 
 
 def test_a_program_in_the_pickle_is_not_run(tmp_path: Path) -> None:

@@ -169,3 +169,27 @@ def test_index_that_points_elsewhere(shards: Path) -> None:
 def test_missing_sensor_file(shards: Path) -> None:
     (shards / read_manifest(shards).sensors[0]).unlink()
     one(shards, "sensor file sensors/uniform.yaml missing")
+
+
+def test_a_folder_that_names_python_code_is_a_problem(shards: Path) -> None:
+    path = shards / ".nv-meta" / "dataset.yaml"
+    path.write_text(path.read_text() + "  x: {__module__: os, __function__: system, command: touch ran}\n")
+    one(shards, "subflavors.x", "dataset.yaml", "files that name Python code are not opened")
+
+
+@pytest.mark.parametrize("type", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_members_that_are_no_files_are_a_problem(shards: Path, type: bytes) -> None:
+    with tarfile.open(shards / SHARD, "a") as tar:
+        member = tarfile.TarInfo("other.meta.json")
+        member.type, member.linkname = type, "/etc/passwd"
+        tar.addfile(member)
+    one(shards, "no plain files: 'other.meta.json'", SHARD)
+
+
+def test_an_index_that_counts_without_end_is_refused(shards: Path) -> None:
+    endless = "WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n)"
+    with sqlite3.connect(shards / ".nv-meta" / "index.sqlite") as base:
+        base.execute("DROP TABLE sample_parts")
+        columns = "x tar_file_id, x sample_index, 'a' part_name, x content_byte_offset, x content_byte_size"
+        base.execute(f"CREATE VIEW sample_parts AS {endless} SELECT {columns} FROM n")
+    one(shards, "index.sqlite has no tables of samples and parts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,22 @@ def test_energons_older_and_hand_made_indexes(folders: Path) -> None:
     (meta / "split.yaml").rename(meta / "split.json")
     (meta / "split.json").write_text('{"split_parts": {"train": ["x0.tar"]}}')
     assert resolve(folders / "a", "train").samples == 3
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["train-{0..999999999}.tar", "{0..99999999999999999999}", "{0..99999999..7}.tar", "{a,b}" * 40],
+)
+def test_braces_that_stand_for_billions_of_shards_are_refused(pattern: str, tmp_path: Path) -> None:
+    folder = index(tmp_path / "shards", train=3)
+    (folder / ".nv-meta" / "split.yaml").write_text(json.dumps({"split_parts": {"train": [pattern]}}))
+    with pytest.raises(DataError, match="stands for more than 1000000 shards"):
+        resolve(folder, "train")
+
+
+def test_many_patterns_count_together(tmp_path: Path) -> None:
+    folder = index(tmp_path / "shards", train=3)
+    patterns = [f"train{number}-{{0..99999}}.tar" for number in range(1000)]
+    (folder / ".nv-meta" / "split.yaml").write_text(json.dumps({"split_parts": {"train": patterns}}))
+    with pytest.raises(DataError, match="stands for more than 1000000 shards"):
+        resolve(folder, "train")

@@ -14,7 +14,6 @@ points were moved.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.arrays import read_npz
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import ImageFiles, clean_id
 from cosmos_lidar.clips.poses import pose_from_quaternion
@@ -30,7 +30,7 @@ from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import visible_files
+from cosmos_lidar.files import parse_json, read_text, visible_files
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
@@ -108,7 +108,7 @@ def _of_list(path: Path) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise DataError(f"not readable: {error}", file=path, wanted=_WANTED) from error
     if not isinstance(document, dict):
@@ -135,20 +135,20 @@ class _Clouds:
     def __call__(self, index: int) -> Sweep:
         path = self.files[index]
         try:
-            with np.load(path, allow_pickle=False) as file:
-                values = file["data"]
-            if values.ndim != 2 or values.shape[1] < len(self.format):
-                raise ValueError(f"an array of shape {values.shape}")
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            values = read_npz(path, ["data"])["data"]
+            if values.ndim != 2 or values.shape[1] < len(self.format) or values.dtype.kind not in "fiu":
+                raise ValueError(f"an array of shape {values.shape}, {values.dtype}")
+        except (DataError, ValueError, KeyError) as error:
             wanted = f"data, (N, {len(self.format)}) {' '.join(self.format).lower()}"
-            raise DataError(f"not a cloud: {error}", file=path, clip=self.clip_id, wanted=wanted) from error
+            problem = error.problem if isinstance(error, DataError) else error
+            raise DataError(f"not a cloud: {problem}", file=path, clip=self.clip_id, wanted=wanted) from error
         if not len(values):
             raise DataError("no point in it", file=path, clip=self.clip_id, wanted=f"(N, {len(self.format)}) values")
         kept = np.isfinite(values[:, :3]).all(1) & (values[:, :3] != 0).any(1)
         without, values = int(len(kept) - kept.sum()), values[kept]
         points = values[:, :3].astype(np.float64) - [0.0, 0.0, self.height_m]
         columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
-        read = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
+        read: dict[str, Any] = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
         return Sweep(points=points.astype(np.float32), without_return=without, **read)
 
 

@@ -12,6 +12,7 @@ from cosmos_lidar.families.lidargen.figure import three_rows
 from cosmos_lidar.families.lidargen.generator import LidarGenerator
 from cosmos_lidar.families.lidargen.inputs import Frame
 from cosmos_lidar.files import atomic_write
+from cosmos_lidar.images import open_image
 from cosmos_lidar.metrics.generation import GenerationProtocol, GenerationScores
 from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.metrics.protocol import Measurement, write_measurements
@@ -73,8 +74,6 @@ def write_page(
     folder: Path, frames: Sequence[Frame], generator: LidarGenerator, measurements: Sequence[Measurement], facts: str
 ) -> Path:
     """Write ``report.html``: the numbers, and some of the sweeps to turn and to look at."""
-    from PIL import Image
-
     report = Report("Lidar from cameras", facts)
     if measurements:
         rows = [(m.name, m.value, m.low, m.high, m.n, m.protocol.hash) for m in measurements]
@@ -95,5 +94,6 @@ def write_page(
     for frame, image in zip(shown, images, strict=True):
         if image.is_file():
             caption = f"{frame.name}: generated points in the views, range maps, clouds"
-            report.picture(np.asarray(Image.open(image).convert("RGB")), caption)
+            with open_image(image) as opened:
+                report.picture(np.asarray(opened.convert("RGB")), caption)
     return report.write(folder / REPORT)

@@ -6,7 +6,6 @@ decoder, for one, has attention blocks that its name does not imply.
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -228,20 +227,9 @@ def _is_torchscript(path: Path) -> bool:
 def _read_jit(path: Path) -> State:
     try:
         return {_decoder_name(key): value for key, value in mapped_torchscript(path).items()}
-    except (ValueError, RuntimeError, OSError, zipfile.BadZipFile):
-        return _read_jit_whole(path)
-
-
-def _read_jit_whole(path: Path) -> State:
-    """Read an archive that cannot be mapped, or say what is wrong with it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, but it is what is published
-            module = torch.jit.load(str(path), map_location="cpu")
-    except (RuntimeError, ValueError) as error:
+    except (ValueError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(f"not a TorchScript file ({reason:.160})", file=path, wanted=_WANTED) from error
-    return {_decoder_name(key): value for key, value in module.state_dict().items()}
 
 
 def _decoder_name(key: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import file_sha256, flush_to_disk
+from cosmos_lidar.files import file_sha256, flush_to_disk, parse_json
 
 MANIFEST, MANIFEST_SUM = "manifest.json", "manifest.sha256"
 _NAME = re.compile(r"iter_(\d{9})")
@@ -97,7 +97,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"cannot be read: {error}", file=error.filename, wanted=wanted) from error
     if expected != (hashlib.sha256(content).hexdigest() + "\n").encode():
         raise DataError(f"does not agree with {MANIFEST_SUM}", file=manifest, wanted=wanted)
-    return json.loads(content)
+    return parse_json(content)
 
 
 def verify(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,19 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 
+from cosmos_lidar.bounds import describe_size, read_file
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import read_tensors
+from cosmos_lidar.pickles import DataUnpickler, Named
 from cosmos_lidar.training.checkpoint.manifest import verify
 
 STATE = "state.pt"
 _METADATA = ".metadata"
-_ALLOWED = {
-    "torch.distributed.checkpoint.metadata": {
-        "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorProperties",
-        "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING",
-    },
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
-    "torch.serialization": {"_get_layout"},
-    "collections": {"OrderedDict"},
-    "pathlib": {"PosixPath"},
-    "pathlib._local": {"PosixPath"},
-}  # fmt: skip
+_OF_METADATA = ("Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorProperties",
+                "MetadataIndex", "StorageMeta")  # fmt: skip
+_Refused = pickle.UnpicklingError
 
 
 class _Reader(dcp.FileSystemReader):
@@ -39,30 +33,87 @@ class _Reader(dcp.FileSystemReader):
         """Return the index."""
         path = Path(self.path) / _METADATA
         try:
-            with path.open("rb") as stream:
-                metadata = _IndexUnpickler(stream, path).load()
+            metadata = _checked(_IndexUnpickler(read_file(path, "an index of tensors")).load(), path.parent)
         except DataError:
             raise
         except Exception as error:
             wanted = "a checkpoint as training wrote it"
             raise DataError(f"cannot be read as an index of tensors: {error}", file=path, wanted=wanted) from error
-        if getattr(metadata, "storage_meta", None) is None:
-            metadata.storage_meta = dcp.metadata.StorageMeta()
+        metadata.storage_meta = getattr(metadata, "storage_meta", None) or dcp.metadata.StorageMeta()
         metadata.storage_meta.load_id = self.load_id
         return metadata
 
 
-class _IndexUnpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BufferedReader, path: Path) -> None:
-        super().__init__(stream)
-        self.path = path
+def _encoding(number: Any) -> Any:
+    return torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING(number)
+
+
+def _layout(name: Any) -> Any:
+    if name != "torch.strided":
+        raise _Refused(f"names the layout {name!r:.40}")
+    return torch.strided
+
+
+def _size(lengths: Any = ()) -> torch.Size:
+    if not isinstance(lengths, (tuple, list)) or not all(type(n) is int and 0 <= n < 1 << 60 for n in lengths):
+        raise _Refused("gives a size by something else than numbers")
+    return torch.Size(lengths)
+
+
+def _mapping() -> dict[Any, Any]:
+    return {}
+
+
+def _path(*parts: Any) -> str:
+    return "/".join(part for part in parts if isinstance(part, str))
+
+
+class _IndexUnpickler(DataUnpickler):
+    """Builds the index from its own classes, which get a state and are never called."""
+
+    names = {
+        **{(f"{dcp.__name__}.metadata", name): getattr(dcp.metadata, name) for name in _OF_METADATA},
+        (f"{dcp.__name__}.metadata", "_MEM_FORMAT_ENCODING"): Named(_encoding),
+        (f"{dcp.__name__}.filesystem", "_StorageInfo"): dcp.filesystem._StorageInfo,
+        ("torch.serialization", "_get_layout"): Named(_layout),
+        ("torch", "Size"): Named(_size),
+        ("collections", "OrderedDict"): Named(_mapping),
+        ("pathlib", "PosixPath"): Named(_path),
+        ("pathlib._local", "PosixPath"): Named(_path),
+    }
+    built = (*(getattr(dcp.metadata, name) for name in _OF_METADATA), dcp.filesystem._StorageInfo)
+    keys = (MetadataIndex,)
 
     def find_class(self, module: str, name: str) -> Any:
-        plain = module == "torch" and isinstance(getattr(torch, name, None), (torch.dtype, torch.layout))
-        if plain or (module == "torch" and name == "Size") or name in _ALLOWED.get(module, ()):
-            return super().find_class(module, name)
-        wanted = "an index of tensors; the file may be malicious"
-        raise DataError(f"refers to {module}.{name}", file=self.path, wanted=wanted)
+        """Return what stands for a name."""
+        plain = getattr(torch, name, None) if module == "torch" else None
+        return plain if isinstance(plain, (torch.dtype, torch.layout)) else super().find_class(module, name)
+
+    def _checked_key(self, key: Any, depth: int = 0) -> Any:
+        if isinstance(key, MetadataIndex) and not (
+            isinstance(getattr(key, "fqn", None), str) and isinstance(key.offset, (torch.Size, type(None)))
+        ):
+            raise _Refused("names a tensor by something else than a text")
+        return super()._checked_key(key, depth)
+
+
+def _checked(metadata: Any, folder: Path) -> Metadata:
+    """Refuse an index whose parts lie outside the folder, or are larger than its files."""
+    if not isinstance(metadata, Metadata):
+        raise _Refused(f"holds a {type(metadata).__name__}")
+    for info in (metadata.storage_data or {}).values():
+        name = info.relative_path
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+            raise _Refused(f"names the file {name!r:.80}")
+        if info.transform_descriptors:
+            raise _Refused(f"packs parts by {info.transform_descriptors!r:.80}")
+    held = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    stored = [item for item in metadata.state_dict_metadata.values() if isinstance(item, TensorStorageMetadata)]
+    promised = sum(math.prod(item.size) * item.properties.dtype.itemsize for item in stored)
+    if promised > held:
+        verify(folder)  # names the file that is cut
+        raise _Refused(f"promises {describe_size(promised)} of tensors, the files have {describe_size(held)}")
+    return metadata
 
 
 def load_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import pickle
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,7 +119,7 @@ def test_calibration_of_the_unit_replaces_the_beam_angles(published):
         ),
         (
             {"frame_indices": np.array(["a", None, 1], object)},
-            "not a readable npz.*Object arrays.*metadata/d0ad_1_2.npz",
+            "an array of Python objects.*metadata/d0ad_1_2.npz, clip d0ad_1_2, key frame_indices",
         ),
     ],
 )
@@ -160,7 +162,7 @@ def test_frame_counts_that_do_not_fit(published, in_tar):
         ("lidar_range", np.ones((5, 100), np.float16), r"shape \(5, 100\).*one row"),
         ("lidar_range", None, "member missing"),
         ("lidar_range", b"no npz", "not a readable array"),
-        ("lidar_range", np.array([{}], object), "not a readable array: Object arrays"),
+        ("lidar_range", np.array([{}], object), "not a readable array: an array of Python objects"),
     ],
 )
 def test_wrong_members(published, part, value, message):
@@ -172,6 +174,37 @@ def test_wrong_members(published, part, value, message):
     assert str(caught.value.file).endswith("lidar/d0ad_1_2.tar")
     assert caught.value.clip == "d0ad_1_2"
     assert caught.value.key.startswith("d0ad_1_2.000003.lidar_")
+
+
+def packed_zeros(count: int) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, np.zeros(count, np.float32))
+    return stream.getvalue()
+
+
+def test_the_sensor_says_how_much_a_member_may_unpack_to(published, monkeypatch):
+    root = published(change={(1, "lidar_range"): packed_zeros(5_000_000)})
+    (clip,) = open_clips(root)
+    clip.read_sweep(0)
+    with pytest.raises(DataError, match=r"would take 20\.0 MB.*000003\.lidar_range\.npz.*at most 14\.7 MB"):
+        clip.read_sweep(1)
+    monkeypatch.setenv("COSMOS_LIDAR_LARGEST_ITEM", "30MB")
+    with pytest.raises(DataError, match="500 rows, 500 columns, 5000000 values"):
+        clip.read_sweep(1)
+
+
+@pytest.mark.parametrize("type", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_the_tar_are_named_and_left_out(published, type, caplog):
+    root = published(change={(1, "lidar_range"): None})
+    with tarfile.open(root / "lidar" / "d0ad_1_2.tar", "a") as tar:
+        member = tarfile.TarInfo("d0ad_1_2.000003.lidar_range.npz")
+        member.type, member.linkname = type, "/etc/passwd"
+        tar.addfile(member)
+    (clip,) = open_clips(root)
+    assert "left out, no plain files: 'd0ad_1_2.000003.lidar_range.npz'" in caplog.text
+    with pytest.raises(DataError, match=r"member missing.*000003\.lidar_range\.npz"):
+        clip.read_sweep(1)
+    assert clip.read_sweep(2).range_m.any()
 
 
 def test_truncated_tars(published):

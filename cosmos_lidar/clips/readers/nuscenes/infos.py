@@ -6,23 +6,21 @@ were not kept. They are pickles: only plain values and numpy arrays are let in, 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.clip import CameraStream
 from cosmos_lidar.clips.files import ImageFiles, image_size
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.pickles import load_arrays
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.rigid import pose_of_file
 
 _WANTED = "an info file of mmdetection3d in format 1.1: data_list, with lidar_points and images"
-_LET_IN = {("numpy", "dtype"), ("numpy", "ndarray"), ("_codecs", "encode")} | {
-    (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")
-}
 
 Infos = Mapping[str, Mapping[str, Any]]
 
@@ -34,9 +32,10 @@ def read_infos(path: Path) -> Infos:
         DataError: no such file, a pickle that refers to anything but numbers and arrays, or other content.
     """
     try:
-        with path.open("rb") as stream:
-            content = _Plain(stream).load()
+        content = load_arrays(read_file(path, "an info file"))
         return {Path(entry["lidar_points"]["lidar_path"]).name: entry for entry in content["data_list"]}
+    except DataError:
+        raise
     except Exception as error:  # pickles fail in every way there is
         raise DataError(f"not readable: {error!r:.120}", file=path, wanted=_WANTED) from error
 
@@ -101,11 +100,3 @@ def _lens(image: Mapping[str, Any], picture: Path, file: Path, clip: str, channe
     except (KeyError, IndexError, TypeError, ValueError) as error:
         problem = f"{channel} has no lens: {error!r}"
         raise DataError(problem, file=file, clip=clip, key="cam2img", wanted="3 x 3 numbers, pixels") from error
-
-
-class _Plain(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _LET_IN:
-            raise pickle.UnpicklingError(f"refers to {module}.{name}, which may run anything")
-        moved = hasattr(np, "_core") and module.startswith("numpy.core")  # numpy 2 warns of the old place
-        return super().find_class(module.replace("numpy.core", "numpy._core") if moved else module, name)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.arrays import read_npz
 from cosmos_lidar.clips.files import PointSweeps
 from cosmos_lidar.clips.sweep import Sweep
-from cosmos_lidar.clips.tar_index import BROKEN_ARRAY
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
@@ -56,10 +56,10 @@ class PanopticSweeps:
 def _read_panoptic(file: Path, count: int, clip: str) -> np.ndarray:
     wanted = f"data, ({count},) integers: class * {_PER_CLASS} + number of the object"
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            both = archive["data"]
-    except BROKEN_ARRAY as error:
-        raise DataError(f"not readable: {error}", file=file, clip=clip, wanted=wanted) from error
+        both = read_npz(file, ["data"])["data"]
+    except (DataError, KeyError) as error:
+        problem = error.problem if isinstance(error, DataError) else "no such array"
+        raise DataError(f"not readable: {problem}", file=file, clip=clip, key="data", wanted=wanted) from error
     if both.shape != (count,) or both.dtype.kind not in "iu":
         raise DataError(f"{both.dtype} {both.shape}", file=file, clip=clip, key="data", wanted=wanted)
     return both

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.tar_index import BROKEN_ARRAY, TarIndex
+from cosmos_lidar.arrays import read_npz
+from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.sensors.rigid import pose_of_file
 from cosmos_lidar.sensors.sensor import Sensor
 
@@ -54,14 +55,10 @@ def read_metadata(file: Path, clip: str) -> Metadata:
     """
     if not file.is_file():
         raise DataError("missing metadata", file=file, clip=clip, wanted=f"npz with {', '.join(_METADATA)}")
-    found: dict[str, np.ndarray] = {}
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            found = {key: archive[key] for key in (*_METADATA, *_BESIDE) if key in archive.files}
-    except BROKEN_ARRAY as error:
-        raise DataError(
-            f"not a readable npz: {error}", file=file, clip=clip, wanted="npz without Python objects"
-        ) from error
+        found = read_npz(file, (*_METADATA, *_BESIDE))
+    except DataError as error:
+        raise DataError(error.problem, file=file, clip=clip, key=error.key, wanted=error.wanted) from error
     _check_shapes(found, file, clip)
     _check_kinds(found, file, clip)
     lengths = {key: len(found[key]) for key in _METADATA}
@@ -144,7 +141,7 @@ def calibrate(base: Sensor, file: Path, clip: str) -> Sensor:
     if not file.is_file():
         return base
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = parse_json(read_text(file))
         elevations = np.asarray(config["row_elevations_rad"], np.float64)
         offsets = (
             np.asarray(config["row_azimuth_offsets_rad"], np.float64) if "row_azimuth_offsets_rad" in config else None

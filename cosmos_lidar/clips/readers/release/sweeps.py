@@ -65,7 +65,9 @@ class ReleaseSweeps:
         return dense
 
     def _values(self, index: int, part: str, tar: TarIndex, kinds: str) -> np.ndarray:
-        values = tar.read_array(f"{self.stems[index]}.{part}.npz", self.clip_id)
+        # one number of at most 8 bytes for each pixel, and room for files that hold some pixels twice
+        limit = 32 * self.shape[0] * self.shape[1]
+        values = tar.read_array(f"{self.stems[index]}.{part}.npz", self.clip_id, limit)
         if values.dtype.kind not in kinds or values.ndim != 1:
             kind = "floating point" if kinds == "f" else "integers" if kinds == "iu" else "numbers"
             self._complain(index, part, f"dtype {values.dtype}, shape {values.shape}", f"one row of {kind}")

@@ -89,3 +89,24 @@ def test_stamps_from_the_info_file_and_pictures_that_are_not_there(tmp_path: Pat
     (tmp_path / "other" / "samples" / "CAM_FRONT" / PICTURE).rename(tmp_path / "other" / "plain.jpg")
     with pytest.raises(DataError, match="plain.jpg has no stamp.*key timestamp"):
         open_clips(tmp_path / "other")
+
+
+class OverAddresses:
+    """An array of objects over bytes, by allowed names alone: printing it ends Python."""
+
+    def __reduce__(self) -> tuple:
+        return np.ndarray, ((4,), np.dtype("O"), b"A" * 32)
+
+
+def test_allowed_names_cannot_be_called_with_anything(tmp_path: Path):
+    (clip,) = open_clips(folder(tmp_path, content={"data_list": OverAddresses()}))
+    assert not clip.cameras
+    assert any("infos.pkl is passed over" in note and "dtype 'O8'" in note for note in clip.notes), clip.notes
+
+
+def test_an_info_file_above_the_limit_is_not_read(tmp_path: Path):
+    root = folder(tmp_path)
+    with (root / "infos.pkl").open("r+b") as file:
+        file.truncate(2 * 10**12)
+    (clip,) = open_clips(root)
+    assert any("an info file would take 2.0 TB" in note for note in clip.notes), clip.notes

@@ -1,0 +1,129 @@
+"""Reading of ``.npy`` and ``.npz``: no Python objects; sizes are compared with the file before allocation."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from cosmos_lidar.bounds import expect_plain_file, expect_size
+from cosmos_lidar.errors import DataError
+
+# A broken .npz shows itself in its zip directory, its compressed bytes, its header text or its dtype.
+BROKEN_ARRAY = (
+    DataError,
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    RuntimeError,  # an encrypted member
+    struct.error,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+_PLAIN = "biufcSU"  # kinds of dtypes: booleans, integers, floats, complex numbers, texts
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a limit
+_EXPECTED = "an array that numpy.save wrote, of numbers or texts"
+
+
+def read_npy(content: bytes, limit: int | None = None) -> np.ndarray:
+    """Return the array of a ``.npy`` file.
+
+    Args:
+        content: of the file.
+        limit: bytes that the array may have; default :data:`~cosmos_lidar.bounds.LARGEST_ITEM`.
+
+    Raises:
+        DataError: not such a file, Python objects, fewer bytes than its header promises, or more than the limit.
+    """
+    try:
+        return _read(io.BytesIO(content), len(content), limit)
+    except DataError:
+        raise
+    except BROKEN_ARRAY as error:
+        raise DataError(f"not a readable array: {error!s:.200}", wanted=_EXPECTED) from error
+
+
+def read_npz(
+    source: Path | bytes, names: Iterable[str] | None = None, limit: int | None = None
+) -> dict[str, np.ndarray]:
+    """Return arrays of a ``.npz`` file by name; of several ``names`` those that are there.
+
+    Args:
+        source: the file, or its content.
+        names: which ones; default all.
+        limit: bytes that they may have together; default :data:`~cosmos_lidar.bounds.LARGEST_ITEM`.
+
+    Raises:
+        DataError: not such a file, Python objects, or larger than the limit; ``key`` is the name of the array.
+    """
+    found: dict[str, np.ndarray] = {}
+    file = source if isinstance(source, Path) else None
+    try:
+        if file is not None:
+            expect_plain_file(file)
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            wanted = list(members) if names is None else [name for name in names if name in members]
+            total = sum(members[name].file_size for name in wanted)
+            expect_size(total, f"the arrays {', '.join(wanted)}"[:120], limit=limit, file=file)
+            for name in wanted:
+                found[name] = _read_member(archive, members[name], limit)
+    except DataError as error:
+        raise DataError(error.problem, file=file, key=error.key, wanted=error.wanted) from error
+    except BROKEN_ARRAY as error:
+        raise DataError(
+            f"not a readable npz: {error!s:.200}", file=file, wanted="npz without Python objects"
+        ) from error
+    return found
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int | None) -> np.ndarray:
+    name = info.filename.removesuffix(".npy")
+    if info.compress_type not in _PACKED:
+        raise DataError(f"compressed by method {info.compress_type}", key=name, wanted="stored or deflated members")
+    try:
+        with archive.open(info) as stream:
+            return _read(stream, info.file_size, limit)
+    except DataError as error:
+        raise DataError(error.problem, key=name, wanted=error.wanted) from error
+
+
+def _read(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) -> np.ndarray:
+    """Read an array of a stream of ``size`` bytes; at most that many are allocated."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject or dtype.kind not in _PLAIN or not dtype.itemsize or dtype.subdtype is not None:
+        raise DataError(f"an array of {'Python objects' if dtype.hasobject else dtype}", wanted=_EXPECTED)
+    if any(length < 0 for length in shape):
+        raise DataError(f"shape {shape}", wanted=_EXPECTED)
+    promised = math.prod(shape) * dtype.itemsize
+    expect_size(promised, f"an array of shape {shape}", limit=limit)
+    if promised > size:
+        raise DataError(f"shape {shape} of {dtype} needs {promised} bytes, the file has {size}", wanted=_EXPECTED)
+    content = stream.read(promised)
+    if len(content) != promised:
+        raise DataError(f"{len(content)} of {promised} bytes", wanted="a complete file")
+    while stream.read(1 << 16):  # the checksum of a zip member is compared at its end
+        pass
+    array = np.frombuffer(bytearray(content), dtype)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
