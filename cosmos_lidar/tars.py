@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos_lidar.bounds import describe_size, expect_plain_file, expect_size
+from cosmos_lidar.bounds import describe_size, expect_plain_file, expect_size, largest_item
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 
@@ -43,18 +43,17 @@ class DataTarInfo(tarfile.TarInfo):
         return member
 
     def isfile(self) -> bool:
-        """Return whether this is a plain file, which is how Energon asks before it reads one.
+        """Return whether this is a plain file within the limit, which is how Energon asks before it reads one.
 
-        Raises:
-            DataError: a sparse file, or one above :data:`~cosmos_lidar.bounds.LARGEST_ITEM`.
+        What is left out is logged here; the sample that misses it is counted as a bad one.
         """
         if not super().isfile():
             return False
-        if self.sparse is not None:
-            problem = f"a sparse file that unpacks to {describe_size(self.size)}"
-            raise DataError(problem, key=self.name, wanted="plain files")
-        expect_size(self.size, "a member", key=self.name)
-        return True
+        if self.sparse is None and self.size <= largest_item():
+            return True
+        kind = "a sparse file that unpacks to" if self.sparse is not None else "a file of"
+        logger.warning("left out: %s, %s %s", self.name, kind, describe_size(self.size))
+        return False
 
 
 class DataTar:

@@ -130,7 +130,7 @@ def make_sparse(tar: Path, name: str, size: int) -> None:
 def test_a_member_that_unpacks_to_terabytes_is_a_bad_sample(tmp_path: Path) -> None:
     folder = write(tmp_path / "shards")
     make_sparse(folder / "train-000000.tar", "train3.latent.npy", 900 * 10**9)
-    with pytest.raises(DataError, match=r"a sparse file that unpacks to 900\.0 GB.*latent\.npy"):
+    with pytest.raises(DataError, match=r"part missing.*latent\.npy"):
         for _ in zip(range(6), loader(folder)):  # noqa: B905
             pass
     tolerant = loader(folder, bad_sample_budget=1.0)
