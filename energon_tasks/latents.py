@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from megatron.energon import (
-    Cooker,
     DefaultTaskEncoder,
     Sample,
     basic_sample_keys,
@@ -26,6 +25,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT, read_latents_facts
 from cosmos_lidar.shards.sources import DataPath, resolve
 from energon_tasks.batches import DeviceBatch
+from energon_tasks.cookers import TypedCooker
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
 
@@ -75,7 +75,7 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
     def __init__(self, seed: int, fresh: bool, report: SkipReport) -> None:
         super().__init__()
         self.seed, self.fresh, self.report = seed, fresh, report
-        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+        self.cookers = [TypedCooker(self.cook, SAMPLE_TYPE)]
 
     @stateless
     def cook(self, crude: dict) -> LatentSample:

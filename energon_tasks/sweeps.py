@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from megatron.energon import (
-    Cooker,
     DefaultTaskEncoder,
     Sample,
     SkipSample,
@@ -32,6 +31,7 @@ from cosmos_lidar.shards.facts import read_sweep_facts
 from cosmos_lidar.shards.sources import DataPath, Sources, resolve
 from cosmos_lidar.shards.sweeps import META, RANGES, SAMPLE_TYPE, SampleMeta, read_meta
 from energon_tasks.batches import DeviceBatch
+from energon_tasks.cookers import TypedCooker
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
 
@@ -131,7 +131,7 @@ class LidarTaskEncoder(DefaultTaskEncoder[SweepSample, LidarImage, LidarBatch, L
         self.crop, self.crop_width, self.temporal, self.flip = crop, crop_width, temporal, flip
         self.seed, self.fresh = seed, fresh
         self.report = report or SkipReport()
-        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+        self.cookers = [TypedCooker(self.cook, SAMPLE_TYPE)]
 
     @property
     def shortest_run(self) -> int:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from megatron.energon import (
-    Cooker,
     DefaultTaskEncoder,
     ImageSample,
     Sample,
@@ -31,6 +30,7 @@ from cosmos_lidar.shards.energon_yaml import IMAGES
 from cosmos_lidar.shards.sources import DataPath, resolve
 from cosmos_lidar.shards.videos import SAMPLE_TYPE
 from energon_tasks.batches import DeviceBatch
+from energon_tasks.cookers import TypedCooker
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
 
@@ -109,7 +109,7 @@ class VideoTaskEncoder(DefaultTaskEncoder[VideoSample, VideoClip, VideoBatch, Vi
     def __init__(self, window: Window, fresh: bool, seed: int, report: SkipReport) -> None:
         super().__init__()
         self.window, self.fresh, self.seed, self.report = window, fresh, seed, report
-        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+        self.cookers = [TypedCooker(self.cook, SAMPLE_TYPE)]
 
     @stateless
     def cook(self, crude: dict) -> VideoSample:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from megatron.energon import (
-    Cooker,
     DefaultTaskEncoder,
     Sample,
     basic_sample_keys,
@@ -26,6 +25,7 @@ from cosmos_lidar.shards.frames import META
 from cosmos_lidar.shards.sources import DataPath, resolve
 from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_views_facts
 from energon_tasks.batches import DeviceBatch
+from energon_tasks.cookers import TypedCooker
 from energon_tasks.latents import noise_seed, read_array
 from energon_tasks.skips import CheckedLoader, SkipReport
 from energon_tasks.splits import open_split
@@ -80,7 +80,7 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
     def __init__(self, facts: ViewsFacts, step: int, seed: int, fresh: bool, report: SkipReport) -> None:
         super().__init__()
         self.facts, self.step, self.seed, self.fresh, self.report = facts, step, seed, fresh, report
-        self.cookers = [Cooker(self.cook, has_subflavors={"sample_type": SAMPLE_TYPE})]
+        self.cookers = [TypedCooker(self.cook, SAMPLE_TYPE)]
 
     @stateless
     def cook(self, crude: dict) -> ViewsSample:

@@ -15,7 +15,7 @@ from cosmos_lidar.images import open_image
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.check import CheckResult, Problem, read_samples
 from cosmos_lidar.shards.energon_index import SamplePlace, read_energon_index
-from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
+from cosmos_lidar.shards.energon_yaml import describe_samples
 from cosmos_lidar.shards.manifest import ENERGON
 from cosmos_lidar.tars import BROKEN_TAR
 
@@ -33,7 +33,7 @@ def check_indexed(folder: Path) -> CheckResult:
     """
     index, result = read_energon_index(folder), CheckResult()
     try:
-        read_dataset_yaml(folder / ENERGON / "dataset.yaml")
+        describe_samples(folder / ENERGON / "dataset.yaml")
     except DataError as error:
         result.problems.append(Problem(str(error)))
     with Meter("check", "samples", sum(map(len, index.samples.values()))) as meter:

@@ -60,6 +60,15 @@ def read_dataset_yaml(path: Path) -> DatasetYaml:
     return DatasetYaml(IMAGES, read_subflavors(path, "subflavors", document.get("subflavors")), dict(fields))
 
 
+def describe_samples(path: Path) -> DatasetYaml:
+    """Read the ``dataset.yaml`` of a folder; samples are crude where ``energon prepare`` was told to write none.
+
+    Raises:
+        DataError: as :func:`read_dataset_yaml`; a file of another name must be there.
+    """
+    return DatasetYaml() if path.name == "dataset.yaml" and not path.exists() else read_dataset_yaml(path)
+
+
 def _check_sample_type(path: Path, sample_type: Any) -> None:
     if not isinstance(sample_type, dict):
         raise refused(path, "sample_type", sample_type, f"a mapping with __module__: {MODULE}, __class__: {IMAGES}")

@@ -11,16 +11,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
-from cosmos_lidar.shards.energon_index import count_samples
-from cosmos_lidar.shards.energon_yaml import CRUDE, DatasetYaml, read_dataset_yaml
+from cosmos_lidar.shards.energon_index import count_samples, shards_of
+from cosmos_lidar.shards.energon_yaml import CRUDE, DatasetYaml, describe_samples
 from cosmos_lidar.shards.manifest import ENERGON, MANIFEST, is_unfinished
 from cosmos_lidar.shards.metadataset import SUFFIXES, Blend, Reference, is_remote, read_metadataset, splits_of
+
+_OUR_SHARD = re.compile(r"(train|val|test)-\d{6}\.tar")
 
 DataPath = str | Path | Sequence[str | Path]
 
@@ -209,7 +212,8 @@ def _references(entry: Path, split: str) -> tuple[Blend, list[Reference]]:
 def _open_part(reference: Reference) -> Part:
     folder = reference.path
     _expect_index(folder, reference)
-    yaml = read_dataset_yaml(folder / ENERGON / reference.dataset_config)
+    yaml = describe_samples(folder / ENERGON / reference.dataset_config)
+    _warn_of_mixed_splits(folder, reference)
     part = Part(folder, reference, yaml, count_samples(folder, reference.split, reference.split_config))
     first, stop = part.bounds
     if not 0 <= first < stop <= part.total:
@@ -233,6 +237,18 @@ def _expect_index(folder: Path, reference: Reference) -> None:
         wanted = "run `cosmos-lidar prepare` again, or `energon prepare --split-parts 'train:train-.*' …`"
         raise DataError(f"the shards are not indexed{where}", file=folder / ENERGON, wanted=wanted)
     raise DataError(f"no indexed shards{where}", file=folder, wanted=prepare)
+
+
+def _warn_of_mixed_splits(folder: Path, reference: Reference) -> None:
+    """Warn where ``energon prepare`` moved shards that `cosmos-lidar prepare` wrote for another split into this one."""
+    named = ((name, _OUR_SHARD.fullmatch(name)) for name in shards_of(folder, reference.split, reference.split_config))
+    foreign = [name for name, match in named if match and match[1] != reference.split]
+    if foreign:
+        text = (
+            "%s: split %s has shards written for another split: %s%s; `energon prepare --split-parts` keeps them apart"
+        )
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        logger.warning(text, folder, reference.split, ", ".join(foreign[:3]), more)
 
 
 def describe(sources: Sources) -> Iterator[str]:
