@@ -32,11 +32,11 @@ TRAIN = [*COMMAND, "train", "dit", "recipe=debug"]
 ANSWERS: dict[str, tuple[list[str], float, int]] = {
     "`recipes/dit.py --help`": ([RECIPE[0], "--help"], 1.5, 0),
     "`recipes/dit.py recipe=debug --dryrun`": ([*RECIPE, "--dryrun"], 1.5, 0),
-    "`recipes/dit.py recipe=debug trainer.max_step=1` (no such option)": ([*RECIPE, "trainer.max_step=1"], 1.5, 2),
+    "`recipes/dit.py recipe=debug` with a misspelled option": ([*RECIPE, "trainer.max_step=1"], 1.5, 2),
     "`cosmos-lidar --help`": ([*COMMAND, "--help"], 1.5, 0),
     "`cosmos-lidar train dit --help`": ([*COMMAND, "train", "dit", "--help"], 1.5, 0),
     "`cosmos-lidar train dit recipe=debug --dryrun`": ([*TRAIN, "--dryrun"], 1.5, 0),
-    "`cosmos-lidar train dit trainer.max_step=1` (no such option)": ([*TRAIN, "trainer.max_step=1"], 1.5, 2),
+    "`cosmos-lidar train dit recipe=debug` with a misspelled option": ([*TRAIN, "trainer.max_step=1"], 1.5, 2),
 }
 FIRST_STEP: dict[str, tuple[list[str], float]] = {
     "`recipes/dit.py recipe=debug`, to the first step": (RECIPE, 8.0),
