@@ -1,11 +1,11 @@
-"""Per-step flags of all ranks (loss, non-finite, signal, retry save), all-gathered once before the optimizer step."""
+"""Per-step flags of all ranks (loss, signal, folder taken over, …), all-gathered once before the optimizer step."""
 
 from __future__ import annotations
 
 import torch
 import torch.distributed as dist
 
-NAMES = ("loss", "bad", "signal", "save_again")
+NAMES = ("loss", "bad", "signal", "save_again", "taken_over")
 
 
 class StepFlags:
