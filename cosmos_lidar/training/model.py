@@ -291,13 +291,16 @@ class TrainedModel(ModelPT):
         with write_may_fail(f"the batches of step {step}", "the run ends all the same"):
             dump_batches(self.folder / "dumps", step, self.global_rank, self._batches, notes)
         ranks = gather_objects(notes)
+        gradients = [""] * len(ranks)
+        if not any(rank["first_bad"] for rank in ranks):  # those that are there are of all ranks together by now
+            set_random_state(self._before)
+            gradients = gather_objects(first_bad_gradient(self.network, self._differentiate_again))
         lines = [
             f"rank {i}: loss {rank['loss']}, clips {', '.join(rank['clips'])}, "
             + (f"first in {rank['first_bad']}" if rank["first_bad"] else "all outputs finite")
-            for i, rank in enumerate(ranks)
+            + (f", first bad gradient: {gradient}" if gradient else "")
+            for i, (rank, gradient) in enumerate(zip(ranks, gradients, strict=True))
         ]
-        if not any(rank["first_bad"] for rank in ranks):  # gradients are of all ranks together by now
-            lines.append(f"first bad gradient: {first_bad_gradient(self.network)}")
         raise UserError(
             f"step {step}: the loss or the gradient (norm {norm}) is not finite; nothing was updated. "
             f"{'; '.join(lines)}. The batches are in {self.folder / 'dumps'}; `cosmos-lidar replay {self.folder} "
@@ -307,6 +310,12 @@ class TrainedModel(ModelPT):
     def _run_again(self) -> None:
         for batch in self._batches:
             self.step(self.transfer_batch_to_device(batch, self.device, 0))
+
+    def _differentiate_again(self) -> None:
+        for parameter in self.network.parameters():
+            parameter.grad = None
+        for batch in self._batches:
+            self.step(self.transfer_batch_to_device(batch, self.device, 0))["loss"].backward()
 
     def _answer_jump(self, optimizer: torch.optim.Optimizer) -> None:
         loss, step = float(self.step_values["loss"]), self.global_step + 1

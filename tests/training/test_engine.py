@@ -127,6 +127,18 @@ def test_a_value_that_is_not_finite_stops_all_ranks_and_says_where(tmp_path: Pat
         replay(dit.FAMILY, run, folder, 4, tmp_path / "dumps")
 
 
+def test_the_rank_of_a_bad_gradient_is_named(tmp_path: Path) -> None:
+    scenario = {"bad_gradient": 3}
+    for sharding in ("parallel.data_shard=2", "parallel.data_replicate=2"):
+        said = processes(2, scenario, "dit", f"log.root={tmp_path}", f"log.name={sharding[9:]}", sharding)
+        first, second = (rank["runs"][0]["error"] for rank in said)
+        assert first == second
+        healthy, _, poisoned = first.partition("; rank 1: ")
+        assert "rank 0: loss" in healthy
+        assert "first bad gradient" not in healthy
+        assert "all outputs finite, first bad gradient: the output of" in poisoned
+
+
 def test_a_signal_to_one_rank_saves_the_same_step_on_all(tmp_path: Path) -> None:
     said = processes(2, {"signal": 3}, "dit", f"log.root={tmp_path}")
     assert [(rank["runs"][0]["step"], rank["runs"][0]["signal"]) for rank in said] == [(3, signal.SIGUSR1)] * 2

@@ -1,7 +1,8 @@
 """One process of a training run in which something happens; prints a JSON line with how it ended.
 
-``engine_worker.py SCENARIO FAMILY key=value …`` where SCENARIO is a JSON object: ``nan``, ``hang`` or ``signal`` name
-the step (from 1) at which the last rank meets it; ``runs`` lists further options of runs, one after the other.
+``engine_worker.py SCENARIO FAMILY key=value …`` where SCENARIO is a JSON object: ``nan``, ``bad_gradient``, ``hang`` or
+``signal`` name the step (from 1) at which the last rank meets it; ``runs`` lists further options of runs, one after the
+other.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ def main() -> None:
         if victim and scenario.get("nan") == number:
             poisoned = replace(batches[-1], latents=batches[-1].latents * float("nan"))
             batch = [*batches[:-1], poisoned] if isinstance(batch, list) else poisoned
+        if victim and scenario.get("bad_gradient") == number:
+            own = self.step
+
+            def with_bad_gradient(batch: Any) -> dict[str, torch.Tensor]:
+                values = own(batch)
+                if values["loss"].requires_grad:
+                    values["loss"].register_hook(lambda gradient: gradient * float("nan"))
+                return values
+
+            self.step = with_bad_gradient
         if scenario.get("hang") == number:
             for watch in (one for one in self.trainer.callbacks if isinstance(one, HangWatch)):
                 watch.timeout_s = 10.0  # from here on nothing moves, however fast the machine is

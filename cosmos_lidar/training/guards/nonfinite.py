@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,42 @@ def first_bad_output(network: nn.Module, again: Any) -> str:
     return found[0] if found else ""
 
 
-def first_bad_gradient(network: nn.Module) -> str:
-    """Name the parameter whose gradient is not finite and which backward reached first: the last one in order."""
-    bad = [name for name, parameter in network.named_parameters() if not _finite(_gradient(parameter))]
-    return bad[-1] if bad else ""
+def first_bad_gradient(network: nn.Module, again: Callable[[], Any]) -> str:
+    """Run forward and backward ``again`` and name what the first gradient that is not finite belongs to, on this rank.
+
+    Gradients are looked at where they arise, before they are reduced over ranks. All ranks call this.
+
+    Args:
+        network: in training, sharded or not.
+        again: runs the same forward and backward passes.
+
+    Returns:
+        The name of a parameter, or of a module for the gradient of its output; empty when all are finite.
+    """
+    found: list[str] = []
+    hooks: list[Any] = []
+
+    def watch(tensor: object, name: str) -> None:
+        if isinstance(tensor, Tensor) and tensor.requires_grad:
+            hooks.append(tensor.register_hook(lambda gradient: found.append(name) if not _finite(gradient) else None))
+
+    def look(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        for tensor in output if isinstance(output, (list, tuple)) else (output,):
+            watch(tensor, f"the output of {name or 'the network'} ({type(module).__name__})")
+
+    def before(name: str, module: nn.Module, inputs: Any) -> None:
+        for own, parameter in module.named_parameters(recurse=False):  # gathered by now, where they are sharded
+            watch(parameter, f"{name}.{own}".lstrip("."))
+
+    for name, module in network.named_modules():
+        hooks.append(module.register_forward_hook(partial(look, name)))
+        hooks.append(module.register_forward_pre_hook(partial(before, name)))
+    try:
+        again()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else ""
 
 
 def dump_batches(folder: Path, step: int, rank: int, batches: list[Any], notes: Mapping[str, object]) -> Path:
@@ -58,10 +91,6 @@ def dump_batches(folder: Path, step: int, rank: int, batches: list[Any], notes: 
     with atomic_write(path, sync=True) as partial:
         torch.save(content, partial)
     return path
-
-
-def _gradient(parameter: Tensor) -> object:
-    return None if parameter.grad is None else local_part(parameter.grad)
 
 
 def _finite(value: object) -> bool:

@@ -27,12 +27,20 @@ def test_the_first_module_with_a_bad_output_is_named() -> None:
 
 def test_the_gradient_that_backward_reached_first_is_named() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
-    assert first_bad_gradient(network) == ""
-    for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    network[0].weight.grad[0, 0] = float("nan")
-    network[1].weight.grad[1, 0] = float("inf")
-    assert first_bad_gradient(network) == "1.weight"
+    x = torch.ones(1, 2)
+    assert first_bad_gradient(network, lambda: network(x).sum().backward()) == ""
+    with torch.no_grad():
+        network[2].weight.fill_(1e30)
+    x = torch.full((1, 2), 1e30)  # finite, and so is all that comes out; the gradient of the first weights is not
+
+    def again() -> None:
+        hidden = network[2](network[1](network[0](x) * 0))
+        (hidden * 1e-8).sum().backward()
+
+    assert first_bad_gradient(network, again) == ""
+    network[1].weight.register_hook(lambda gradient: gradient * float("inf"))
+    assert first_bad_gradient(network, again) == "1.weight"
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
 @dataclass
