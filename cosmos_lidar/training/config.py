@@ -8,16 +8,31 @@ function that returns one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.training.data_facts import DataFact
 from cosmos_lidar.training.overrides import check_types
 
+# What happens to an option that is not what a checkpoint was trained with, when a run resumes from it.
+EFFECTIVE = "takes effect"  # from the next step on, and is said
+QUIET = "takes effect, not said"
+FIXED = "refused"
+NEW_DATA = "refused without trainer.restart_data=true, which begins a new shuffle"
+START = "refused: it says where a run starts, and a checkpoint came after that"
 
-def setting(default: Any, text: str) -> Any:
-    """Declare a field with its default and the sentence that ``--help`` prints for it."""
-    metadata = {"help": text}
+
+def setting(default: Any, text: str, on_resume: str | None = None) -> Any:
+    """Declare a field with its default and the sentence that ``--help`` prints for it.
+
+    Args:
+        default: value.
+        text: the sentence.
+        on_resume: what a change of it does on resume: EFFECTIVE, QUIET, FIXED, NEW_DATA or START; None: what
+            ``ON_RESUME`` of its dataclass says, else that of the dataclass around it. Without any, options of ``data``
+            are NEW_DATA and all others FIXED.
+    """
+    metadata = {"help": text} if on_resume is None else {"help": text, "on_resume": on_resume}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -30,6 +45,7 @@ Fused = Literal["auto", "torch", "triton"]
 class EmaConfig:
     """Exponential moving average (EMA) of the weights, in fp32: e = decay * e + (1 - decay) * p after each step."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     enabled: bool = setting(False, "keep an EMA; validation and exports then use it")
     kind: Literal["constant", "power"] = setting("constant", "constant decay, or one that grows with the steps")
     decay: float = setting(0.9999, "constant: EMA decay")
@@ -40,6 +56,7 @@ class EmaConfig:
 class OptimConfig:
     """AdamW, warm-up, gradient clipping."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     lr: float = setting(1e-3, "learning rate after warm-up")
     betas: list[float] = setting([0.9, 0.999], "decay of the first and the second moment")
     eps: float = setting(1e-8, "added to the root of the second moment")
@@ -54,6 +71,7 @@ class OptimConfig:
 class ParallelConfig:
     """Parallelism: the product of the four sizes is the number of ranks."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     data_replicate: int = setting(0, "replicas of the weights, each with other data (HSDP); 0: what is left over")
     data_shard: int = setting(1, "ranks that read other data and shard weights and optimizer (FSDP)")
     context: int = setting(1, "ranks that share each sample: tokens of a transformer, columns of a tokenizer")
@@ -74,6 +92,7 @@ class ParallelConfig:
 class KernelConfig:
     """Which implementation computes what: torch, triton, cuDNN or TransformerEngine (te)."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     attention: Literal["auto", "torch", "cudnn", "te"] = setting("auto", "attention: auto takes te where it runs")
     norm: Fused = setting("auto", "RMS norm and layer norm")
     modulation: Fused = setting("auto", "layer norm with scale and shift")
@@ -84,6 +103,7 @@ class KernelConfig:
 class GuardConfig:
     """What happens when a loss jumps. A loss or gradient that is not finite always stops the run before the update."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     spike: Literal["off", "skip", "rollback"] = setting(
         "off", "a jump of the loss: off, skip (no update) or rollback (to the last checkpoint)"
     )
@@ -96,34 +116,45 @@ class GuardConfig:
 class TrainerConfig:
     """How long, on what, how often."""
 
-    max_steps: int = setting(10_000, "optimizer steps")
+    ON_RESUME: ClassVar[str] = EFFECTIVE
+    max_steps: int = setting(10_000, "optimizer steps", QUIET)
     accumulate: int = setting(1, "batches whose gradients are averaged into one optimizer step")
     global_batch_size: int = setting(0, "samples per optimizer step of all ranks; sets accumulate; 0: not given")
-    seed: int = setting(1234, "seed of weights, sampling and everything else that is random")
+    seed: int = setting(1234, "seed of weights, sampling and everything else that is random", NEW_DATA)
     precision: Literal["fp32", "bf16", "fp8"] = setting(
         "fp32", "of computation (fp8: TransformerEngine); weights and optimizer stay fp32"
     )
     accelerator: Literal["auto", "cpu", "gpu"] = setting("auto", "auto takes a GPU where there is one")
     tight_memory: bool = setting(False, "CPU: gives freed memory back: 0.8 of the memory, 1.3 to 1.7 of the time")
     deterministic: bool = setting(False, "use deterministic kernels only (GPU; the CPU ones are)")
-    log_every: int = setting(10, "steps between lines of metrics.csv")
-    val_every: int = setting(1000, "steps between validations; 0 validates only at the end")
-    val_batches: int = setting(10, "batches per validation and rank; 0 for the whole split")
-    val_at_start: bool = setting(True, "validate before the first step, too")
-    save_every: int = setting(1000, "steps between checkpoints; 0 saves only at the end")
-    keep_last: int = setting(3, "full checkpoints to keep; 0 for all. Exports are always kept")
-    keep_best: int = setting(0, "full checkpoints to keep beside these: those with the best best_metric")
-    best_metric: str = setting("val/loss", "a column of metrics.csv, low is good; -NAME where high is good")
+    log_every: int = setting(10, "steps between lines of metrics.csv", QUIET)
+    val_every: int = setting(1000, "steps between validations; 0 validates only at the end", QUIET)
+    val_batches: int = setting(10, "batches per validation and rank; 0 for the whole split", QUIET)
+    val_at_start: bool = setting(True, "validate before the first step, too", QUIET)
+    save_every: int = setting(1000, "steps between checkpoints; 0 saves only at the end", QUIET)
+    keep_last: int = setting(3, "full checkpoints to keep; 0 for all. Exports are always kept", QUIET)
+    keep_best: int = setting(0, "full checkpoints to keep beside these: those with the best best_metric", QUIET)
+    best_metric: str = setting("val/loss", "a column of metrics.csv, low is good; -NAME where high is good", QUIET)
     checkpoint_trained_only: bool = setting(
-        False, "checkpoints, EMA and exports hold trained parameters only; frozen ones come from model.checkpoint again"
+        False,
+        "checkpoints, EMA and exports hold trained parameters only; frozen ones come from model.checkpoint again",
+        FIXED,
     )
-    export: bool = setting(True, "write iter_N.pt and the other exports beside every checkpoint")
-    resume: str = setting("auto", "auto: resume from the newest checkpoint of the run folder; a checkpoint; or none")
+    export: bool = setting(True, "write iter_N.pt and the other exports beside every checkpoint", QUIET)
+    resume: str = setting(
+        "auto",
+        "auto: resume from the newest checkpoint of the run folder; a checkpoint; none: start from scratch, move an "
+        "earlier run in the folder aside",
+        QUIET,
+    )
+    restart_data: bool = setting(
+        False, "resume with changed options of data, or another seed: the data begins a new shuffle", QUIET
+    )
     hang_timeout_s: float = setting(
-        300.0, "nothing moves for so long after the first step: writes all stacks, ends the run; 0 waits forever"
+        300.0, "nothing moves for so long after the first step: writes all stacks, ends the run; 0 waits forever", QUIET
     )
     long_timeout_s: float = setting(
-        1800.0, "the same for what may take long: the start, validation, checkpoints, exports"
+        1800.0, "the same for what may take long: the start, validation, checkpoints, exports", QUIET
     )
 
 
@@ -131,6 +162,7 @@ class TrainerConfig:
 class LogConfig:
     """Where results go: ROOT/PROJECT/GROUP/NAME/{config.yaml,metrics.csv,checkpoints/}."""
 
+    ON_RESUME: ClassVar[str] = QUIET
     root: str = setting("", "folder of all runs; empty takes $OUTPUT_ROOT, else ./checkpoints")
     project: str = setting("posttraining", "first folder below root, and project name for wandb and mlflow")
     group: str = setting("", "second folder; empty: the family")
@@ -181,7 +213,7 @@ class TrainConfig(Generic[ModelT, DataT]):
     """Configuration of one training run, complete: the same value gives the same run."""
 
     family: str = setting("", "file of recipes/ that this run belongs to")
-    recipe: str = setting("", "name of the variant this came from")
+    recipe: str = setting("", "name of the variant this came from", QUIET)
     model: ModelT = _given_by_family()
     data: DataT = _given_by_family()
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -53,7 +53,7 @@ def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = N
         UserError: a key does not exist or has a value of another type.
     """
     run = kind()
-    for key, value in _leaves(read_yaml(path, _WANTED)):
+    for key, value in leaves(read_yaml(path, _WANTED)):
         set_option(run, (aliases or {}).get(key, key), value, where=f" in {path}")
     return run
 
@@ -152,10 +152,11 @@ def check_types(run: object) -> None:
             raise UserError(f"{key}={value}: {_expected(annotation, value)}") from error
 
 
-def _leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def leaves(document: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (dotted key, value) of every leaf of a nested mapping."""
     for name, value in document.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import EFFECTIVE, START, EmaConfig, TrainConfig, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 
@@ -13,6 +14,7 @@ from cosmos_lidar.training.data_facts import DataFact
 class DitNoiseConfig:
     """Noise levels of training: ln sigma ~ N(mean, std^2), sigma * scale (EDM, Karras et al. 2022)."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     mean: float = setting(0.0, "mean of ln sigma")
     std: float = setting(1.0, "standard deviation of ln sigma")
     sigma_data: float = setting(0.5, "standard deviation of the latents")
@@ -35,7 +37,7 @@ class DitModelConfig:
     """The network and its training objective."""
 
     name: str = setting("faditv2_2b", "shape of the network: a name of build_dit")
-    checkpoint: str = setting("", "weights to start from: .pt or .safetensors with published names")
+    checkpoint: str = setting("", "weights to start from: .pt or .safetensors with published names", START)
     n_views: int = setting(4, "views laid one after the other along time")
     noise: DitNoiseConfig = field(default_factory=DitNoiseConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -52,13 +54,13 @@ class DitDataConfig:
 
     path: str = setting("", "shards of latents: a folder, several (a,b), or an Energon metadataset YAML")
     train_split: str = setting("train", "split to train on")
-    val_split: str = setting("val", "split to validate on")
+    val_split: str = setting("val", "split to validate on", EFFECTIVE)
     batch_size: int = setting(1, "clips per step and data-parallel rank")
-    workers: int = setting(2, "data loader workers per rank; 0 loads in the training process")
+    workers: int = setting(2, "data loader workers per rank; 0 loads in the training process", EFFECTIVE)
     shuffle: int = setting(64, "shuffle buffer, clips")
     latent_shape: list[int] = setting([16, 4, 64, 112], "channels, views x time, height, width of each latent")
     text_shape: list[int] = setting([], "tokens (of all views), width of the text embedding; empty for none")
-    bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run")
+    bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run", EFFECTIVE)
 
 
 @dataclass

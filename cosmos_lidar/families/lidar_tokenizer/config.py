@@ -7,11 +7,12 @@ A recipe is a function that returns a :class:`LidarTokenizerTrainConfig`; the co
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import EFFECTIVE, START, EmaConfig, TrainConfig, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 COMPRESSION = 8  # heights and widths of images are multiples of it
@@ -29,6 +30,7 @@ PUBLISHED_KEYS = {
 class LossConfig:
     """Loss: the weighted sum of these terms, each averaged over the range image."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     color: float = setting(1.0, "weight of the mean absolute difference of the images, in [-1, 1] units")
     perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
     perceptual_late: float = setting(0.073, "its weight from step perceptual_boundary on")
@@ -42,7 +44,9 @@ class ModelConfig:
     """The network and its losses."""
 
     name: str = setting("CI8x8", "tokenizer family and compression: a name of build_tokenizer")
-    checkpoint: str = setting("", "weights to start from: folder, encoder.jit (decoder beside it), .pt, .safetensors")
+    checkpoint: str = setting(
+        "", "weights to start from: folder, encoder.jit (decoder beside it), .pt, .safetensors", START
+    )
     channels: int | None = setting(None, "width of the network; none keeps that of `name`")
     channels_mult: list[int] | None = setting(None, "width of each level, times channels; none keeps that of `name`")
     num_res_blocks: int | None = setting(None, "residual blocks per level; none keeps that of `name`")
@@ -59,15 +63,15 @@ class DataConfig:
 
     path: str = setting("", "shards of `cosmos-lidar prepare`: a folder, several (a,b), or an Energon metadataset YAML")
     train_split: str = setting("train", "split to train on")
-    val_split: str = setting("val", "split to validate on")
+    val_split: str = setting("val", "split to validate on", EFFECTIVE)
     batch_size: int = setting(10, "frames per step and rank")
     frames_per_clip: int = setting(10, "frames drawn, with replacement, from each sample")
     sequence: int = setting(1, "frames in the order of time that make one sample; above 1 for CV and DV tokenizers")
     crop_columns: int = setting(896, "width of the random crop in merged columns, a multiple of 8; 0 for whole maps")
-    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each sample")
-    workers: int = setting(4, "data loader workers per rank; 0 loads in the training process")
+    val_batch_size: int = setting(3, "frames per validation batch: whole maps, one frame of each sample", EFFECTIVE)
+    workers: int = setting(4, "data loader workers per rank; 0 loads in the training process", EFFECTIVE)
     shuffle_runs: int = setting(16, "shuffle buffer, samples")
-    bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run")
+    bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run", EFFECTIVE)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Literal
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitTrainConfig
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
-from cosmos_lidar.training.config import setting
+from cosmos_lidar.training.config import EFFECTIVE, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 # Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
@@ -71,7 +71,7 @@ class TokenizersConfig:
     image: str = setting("", "tokenizer of images")
     lidar_mean_std: str = setting("", "mean_std.pt of the latents of range maps")
     image_mean_std: str = setting("", "mean_std.pt of the latents of images")
-    cache: str = setting("", "folder of the latent cache, so that each frame is encoded once; empty: none")
+    cache: str = setting("", "folder of the latent cache, so that each frame is encoded once; empty: none", EFFECTIVE)
 
 
 @dataclass

@@ -7,12 +7,13 @@ same frames at each visit), the default is what the published fine-tuning of the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.schedule import Weight
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.training.config import EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import EFFECTIVE, FIXED, START, EmaConfig, TrainConfig, refuse_below, setting
 
 # Keys of published recipes -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
@@ -26,11 +27,12 @@ PUBLISHED_KEYS = {
 class AdversarialConfig:
     """Adversarial loss and its discriminator; off, as in the published fine-tuning."""
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     weight: float = setting(0.0, "weight of the adversarial term (hinge); 0 builds no discriminator")
     adaptive: bool = setting(False, "scale it so that its gradient is as large as that of the other terms")
     start: int = setting(0, "step at which the adversarial loss starts")
-    channels: int = setting(64, "width of the discriminator's first layer")
-    layers: int = setting(3, "layers of the discriminator that halve height and width")
+    channels: int = setting(64, "width of the discriminator's first layer", FIXED)
+    layers: int = setting(3, "layers of the discriminator that halve height and width", FIXED)
 
 
 @dataclass
@@ -40,6 +42,7 @@ class VideoLossConfig:
     The published networks have no KL or commitment term: AE latents and FSQ codes have nothing to be pulled to.
     """
 
+    ON_RESUME: ClassVar[str] = EFFECTIVE
     color: float = setting(1.0, "weight of the mean absolute difference, in [-1, 1] units")
     perceptual: float = setting(0.1, "weight of the VGG feature difference; 0 switches it off for good")
     perceptual_late: float = setting(0.073, "its weight from step perceptual_boundary on")
@@ -78,7 +81,8 @@ class VideoModelConfig:
     model: str = setting("Cosmos-1.0-Tokenizer-CV8x8x8", "published name, or a name of build_tokenizer: DV8x16x16")
     jit_ckpt_pth: str = setting(
         "", "weights to start from: folder with autoencoder.jit or encoder.jit and decoder.jit, .pt, .safetensors, or "
-        "a name of the Hugging Face hub such as nvidia/Cosmos-1.0-Tokenizer-CV8x8x8; empty starts from random ones"
+        "a name of the Hugging Face hub such as nvidia/Cosmos-1.0-Tokenizer-CV8x8x8; empty starts from random ones",
+        START,
     )  # fmt: skip
     channels: int | None = setting(None, "width of the network; none keeps that of `model`")
     channels_mult: list[int] | None = setting(None, "width of each level, times channels; none keeps that of `model`")
@@ -105,17 +109,17 @@ class VideoDataConfig:
 
     path: str = setting("", "shards of mp4 files with Energon's index: a folder, several (a,b), or a metadataset YAML")
     train_split: str = setting("train", "split to train on")
-    val_split: str = setting("val", "split to validate on")
+    val_split: str = setting("val", "split to validate on", EFFECTIVE)
     batch_size: int = setting(1, "clips per step and rank")
     frames: int = setting(33, "frames of a clip: one more than a multiple of the temporal compression")
     size: int = setting(256, "height and width of the crop, a multiple of the spatial compression")
     resize: int = setting(0, "scale the short side to this before cropping; 0 keeps the size, or enlarges to `size`")
     stride: int = setting(1, "take every n-th frame")
     fps: float = setting(0.0, "take frames at this rate, whatever that of the video; 0 takes every stride-th")
-    val_batch_size: int = setting(1, "clips per validation batch: from the middle of each video")
-    workers: int = setting(8, "data loader workers per rank; 0 loads in the training process")
+    val_batch_size: int = setting(1, "clips per validation batch: from the middle of each video", EFFECTIVE)
+    workers: int = setting(8, "data loader workers per rank; 0 loads in the training process", EFFECTIVE)
     shuffle: int = setting(64, "shuffle buffer, encoded videos")
-    bad_sample_budget: float = setting(0.01, "ratio of unusable videos that stops the run")
+    bad_sample_budget: float = setting(0.01, "ratio of unusable videos that stops the run", EFFECTIVE)
 
 
 @dataclass
