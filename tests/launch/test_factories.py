@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_the_local_executor_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", path)
     nemo_run.run(partial, executor=nemo_run.LocalExecutor(env_vars=env), detach=False, tail_logs=False)
     folder = tmp_path / "posttraining" / "diffusion" / "debug"
-    assert (folder / "checkpoints" / "latest_checkpoint.txt").read_text().strip() == "iter_000000003"
+    assert json.loads((folder / "checkpoints" / "newest_checkpoint.json").read_text())["name"] == "iter_000000003"
 
 
 def test_the_dry_run_of_slurm_starts_a_rank_per_gpu_of_the_changed_recipe(

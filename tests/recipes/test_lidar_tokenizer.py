@@ -39,7 +39,7 @@ def test_a_run_leaves_everything_that_is_needed(finished: Path):
     checkpoints = finished / "checkpoints"
     names = {path.name for path in checkpoints.iterdir()}
     endings = ("", ".pt", ".safetensors", "_enc.jit", "_dec.jit", "_ema.jit")
-    assert {LAST + ending for ending in endings} | {"config.yaml", "latest_checkpoint.txt"} <= names
+    assert {LAST + ending for ending in endings} | {"config.yaml", "newest_checkpoint.json"} <= names
     assert not [name for name in names if "part" in name]
     run = load_config(LidarTokenizerTrainConfig, finished / "config.yaml")
     assert run.trainer.max_steps == 20

@@ -7,9 +7,9 @@ import json
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import file_sha256, flush_to_disk, parse_json
 
+ASIDE = "aside"  # in a run folder: what was moved out of the way of a new run
 MANIFEST, MANIFEST_SUM = "manifest.json", "manifest.sha256"
 _NAME = re.compile(r"iter_(\d{9})")
 _PACKAGES = ("cosmos_lidar", "torch", "lightning", "nemo_toolkit", "megatron-energon", "numpy")
@@ -42,7 +43,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def put_aside(path: Path) -> Path | None:
     """Make room for a new checkpoint of the same step; returns where the present one went, if there is one.
 
-    :func:`newest_good` puts it back, should the new one never come.
+    :func:`put_back` undoes it, should the new one never come.
     """
     if not path.exists():
         return None
@@ -52,20 +53,41 @@ def put_aside(path: Path) -> Path | None:
     return path.rename(old)
 
 
+def new_aside(folder: Path) -> Path:
+    """Make a new folder ``aside/001``, ``aside/002``, … in a run folder, for what is moved out of the way."""
+    number = 1 + max((int(path.name) for path in (folder / ASIDE).glob("[0-9]*") if path.name.isdigit()), default=0)
+    target = folder / ASIDE / f"{number:03d}"
+    target.mkdir(parents=True)
+    return target
+
+
 def remove(path: Path) -> None:
     """Delete a checkpoint; stopped half-way, nothing is left under its name."""
     gone = path.rename(path.with_name(f".{path.name.strip('.')}.gone"))
     shutil.rmtree(gone)
 
 
-def write_manifest(folder: Path, step: int, world: int, metrics: dict[str, float]) -> None:
-    """Describe all files that are in ``folder`` now, and flush everything to disk."""
+def write_manifest(
+    folder: Path, step: int, world: int, metrics: dict[str, float], run: str = "", order: int = 0
+) -> None:
+    """Describe all files that are in ``folder`` now, and flush everything to disk.
+
+    Args:
+        folder: of the checkpoint.
+        step: steps that it has seen.
+        world: ranks of the run.
+        metrics: by which the best are kept.
+        run: name of the line of checkpoints that it belongs to, see :func:`new_run`.
+        order: of writing, in that line, from 1.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     with ThreadPoolExecutor(8) as pool:
         sums = list(pool.map(file_sha256, files))
     document = {
         "version": 1,
         "step": step,
+        "run": run,
+        "order": order,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "processes": world,
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -125,7 +147,6 @@ def newest_good(folder: Path, report: Callable[[str], None], below: int | None =
         report: called with a message for each newer one that is damaged.
         below: look only at checkpoints of earlier steps.
     """
-    _put_back(folder)
     for path in checkpoints_in(folder):
         if below is not None and checkpoint_step(path) >= below:
             continue
@@ -143,13 +164,38 @@ def newest_name(folder: Path) -> str:
     return next((path.name for path in checkpoints_in(folder)), "none")
 
 
-def _put_back(folder: Path) -> None:
-    """Give checkpoints that were put aside their name again, where a kill came before the new one had it."""
+def put_back(folder: Path) -> None:
+    """Give checkpoints that were put aside their name again, where a kill came before the new one had it.
+
+    For the owner of the run folder alone: a run that saves at this moment needs the name.
+    """
     for old in folder.glob(".iter_*.old"):
         path = folder / old.name.removeprefix(".").removesuffix(".old")
         if not path.exists():
-            with suppress(OSError):  # another rank of the run did it
-                old.rename(path)
+            old.rename(path)
+
+
+def new_run() -> str:
+    """Return a name for a new line of checkpoints: what is resumed in the same folder belongs to the same line."""
+    return uuid.uuid4().hex
+
+
+def run_of(path: Path) -> str:
+    """Return the line of checkpoints that one belongs to; empty where its manifest, of an earlier version, has none.
+
+    Raises:
+        DataError: the manifest is missing or damaged.
+    """
+    return str(read_manifest(path).get("run", ""))
+
+
+def seen_steps(path: Path) -> int:
+    """Return the steps that a checkpoint has seen, whatever its folder is called.
+
+    Raises:
+        DataError: the manifest is missing or damaged.
+    """
+    return int(read_manifest(path)["step"])
 
 
 def _problem(path: Path, record: dict[str, Any]) -> str:

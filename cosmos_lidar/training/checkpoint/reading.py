@@ -186,5 +186,5 @@ def in_words(error: BaseException) -> str:
     if failures:
         rank, first = next(iter(failures.items()))
         first = first[0] if isinstance(first, tuple) else first
-        return f"process {rank}: {first}"
+        return f"rank {rank}: {first}"
     return f"{type(error).__name__}: {error}".splitlines()[0]

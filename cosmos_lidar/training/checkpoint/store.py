@@ -1,7 +1,7 @@
 """Sharded checkpoints, written in the background and whole or not at all (``torch.distributed.checkpoint``).
 
 ``iter_000000010/`` holds every tensor in ``.distcp`` files, the rest of the state in ``state.pt``, texts such as the
-configuration, and the manifest. ``latest_checkpoint.txt`` beside it names the newest one.
+configuration, and the manifest. ``newest_checkpoint.json`` beside it names the newest one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,19 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import atomic_write, flush_to_disk
+from cosmos_lidar.files import flush_to_disk
 from cosmos_lidar.log import logger
+from cosmos_lidar.training.checkpoint.line import GoodOnes, Written, write_pointer, written_in
 from cosmos_lidar.training.checkpoint.manifest import (
     checkpoint_path,
-    checkpoints_in,
+    new_aside,
     put_aside,
-    read_manifest,
+    put_back,
     remove,
+    run_of,
     write_manifest,
 )
 from cosmos_lidar.training.checkpoint.reading import STATE, in_words
-
-LATEST = "latest_checkpoint.txt"
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,38 @@ class SaveOutcome:
 class CheckpointStore:
     """Writes the checkpoints of a run; every rank makes one, and calls :meth:`save` together.
 
+    Old ones are deleted in the order in which this run wrote them. Checkpoints of other runs, and those whose manifest
+    cannot be read, are left alone; they and damaged ones do not count among those to keep. Nothing is deleted before
+    ``keep_last`` good ones were written after it.
+
     Args:
         folder: the run's ``checkpoints`` folder, on a file system that all ranks share.
         keep_last: how many of the newest stay; 0 for all.
         keep_best: how many stay beside these, by ``best_metric``.
         best_metric: a name in the metrics given to :meth:`save`.
         best_is_low: a low value is good.
+        run: name of the line of checkpoints, see :func:`~cosmos_lidar.training.checkpoint.manifest.new_run`.
+        may_write: called on rank 0 before anything is written or deleted; raises where the folder is no longer ours.
 
     Attributes:
         stall_s: how long the last :meth:`save` kept the training waiting.
     """
 
     def __init__(
-        self, folder: Path, keep_last: int = 3, keep_best: int = 0, best_metric: str = "", best_is_low: bool = True
+        self,
+        folder: Path,
+        keep_last: int = 3,
+        keep_best: int = 0,
+        best_metric: str = "",
+        best_is_low: bool = True,
+        run: str = "",
+        may_write: Callable[[], None] | None = None,
     ) -> None:
         self.folder, self.keep_last, self.keep_best = folder, keep_last, keep_best
         self.best_metric, self.best_is_low = best_metric, best_is_low
+        self.run, self.may_write, self.good = run, may_write or (lambda: None), GoodOnes()
         self.stall_s = 0.0
+        self._told: set[str] = set()
         self._group: dist.ProcessGroup | None = None
         self._thread: threading.Thread | None = None
         self._outcome: SaveOutcome | None = None
@@ -163,6 +179,7 @@ class CheckpointStore:
         return answer[0]
 
     def _make_room(self, part: Path) -> None:
+        self.may_write()
         self.folder.mkdir(parents=True, exist_ok=True)
         # folders alone: exports of the same step may be written beside them at this moment
         stale = (*self.folder.glob(".iter_*.part"), *self.folder.glob(".iter_*.gone"))
@@ -172,45 +189,67 @@ class CheckpointStore:
 
     def _finish(self, part: Path, step: int, parts: dict[str, bytes], metrics: dict[str, float]) -> int:
         """Add the small files and the manifest, then let the folder appear under its name; returns its size."""
+        self.may_write()
         for name, content in parts.items():
             (part / name).write_bytes(content)
-        write_manifest(part, step, dist.get_world_size() if self._group else 1, metrics)
+        before = written_in(self.folder, logger.debug)
+        order = 1 + max((one.order for one in before if one.is_of(self.run)), default=0)
+        write_manifest(part, step, dist.get_world_size() if self._group else 1, metrics, self.run, order)
         size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
         path = checkpoint_path(self.folder, step)
-        before = put_aside(path)
-        part.rename(path)
-        flush_to_disk(self.folder)
-        with atomic_write(self.folder / LATEST, sync=True) as partial:
-            partial.write_text(path.name + "\n", encoding="utf-8")
+        old = self._make_way(path)
         try:
-            if before is not None:
-                remove(before)
+            part.rename(path)
+        except OSError:
+            put_back(self.folder)
+            raise
+        flush_to_disk(self.folder)
+        write_pointer(path, step, self.run)
+        self.good.add(path)
+        try:
+            if old is not None:
+                remove(old)
             self._prune()
         except OSError as error:  # the new one is there all the same
             logger.warning("an old checkpoint could not be deleted: %s", error)
         return size
 
+    def _make_way(self, path: Path) -> Path | None:
+        """Free the name of a new checkpoint; returns where one of this run, to be deleted, went."""
+        if not path.exists():
+            return None
+        try:
+            if run_of(path) in (self.run, ""):
+                return put_aside(path)
+        except DataError:  # damaged: not known to be of this run
+            pass
+        target = new_aside(self.folder.parent)
+        path.rename(target / path.name)
+        logger.warning("%s was not of this run, or damaged: it is now in %s", path, target)
+        return None
+
     def _prune(self) -> None:
         if not self.keep_last:
             return
-        found = checkpoints_in(self.folder)
-        kept = {*found[: self.keep_last], *self._best(found)}
-        for path in found:
-            if path not in kept:
-                remove(path)
+        own = [one for one in written_in(self.folder, self._tell_once) if one.is_of(self.run)]
+        last = list(self.good.first(own, self.keep_last))
+        if len(last) < self.keep_last:
+            return
+        best = set(self.good.first(self._best(own), self.keep_best))
+        oldest_kept = [one.path for one in own].index(last[-1])
+        for one in own[oldest_kept + 1 :]:
+            if one.path not in best:
+                remove(one.path)
 
-    def _best(self, found: list[Path]) -> list[Path]:
-        if not self.keep_best:
-            return []
-        values = {path: value for path in found if (value := self._value(path)) is not None}
-        return sorted(values, key=values.__getitem__, reverse=not self.best_is_low)[: self.keep_best]
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            logger.warning(text)
+            self._told.add(text)
 
-    def _value(self, path: Path) -> float | None:
-        try:
-            return read_manifest(path)["metrics"].get(self.best_metric)
-        except DataError as error:
-            logger.warning("%s is not kept among the best: %s", path, error)
-            return None
+    def _best(self, own: list[Written]) -> list[Written]:
+        """Return the checkpoints that have a value of the metric, best first."""
+        values = [(value, one) for one in own if (value := one.metrics.get(self.best_metric)) is not None]
+        return [one for _, one in sorted(values, key=lambda pair: pair[0], reverse=not self.best_is_low)]
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -18,9 +19,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 from cosmos_lidar.training.checkpoint import store as checkpoint_store
-from cosmos_lidar.training.checkpoint.manifest import checkpoint_path, checkpoint_step, newest_good, verify
+from cosmos_lidar.training.checkpoint.line import POINTER
+from cosmos_lidar.training.checkpoint.manifest import checkpoint_path, checkpoint_step, newest_good, put_back, verify
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state, load_tensors
-from cosmos_lidar.training.checkpoint.store import LATEST, CheckpointStore
+from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from tests.training.checkpoint.saving import assert_content, save, some_tensors
 from tests.workers.client import python, torchrun
 
@@ -37,7 +39,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert_content(path)
     assert load_state(path) == {"step": 7, "list": [1, "two"]}
     assert (path / "config.yaml").read_text() == "step: 7\n"
-    assert (tmp_path / LATEST).read_text() == "iter_000000007\n"
+    assert json.loads((tmp_path / POINTER).read_text()) == {"name": "iter_000000007", "step": 7, "run": ""}
     manifest = verify(path)
     assert (manifest["step"], manifest["metrics"], manifest["processes"]) == (7, {"val/loss": 0.5}, 1)
     assert manifest["packages"]["torch"] == torch.__version__
@@ -110,7 +112,8 @@ def test_a_damaged_old_one_does_not_fail_the_next(tmp_path: Path) -> None:
     (save(store, 1, **{"val/loss": 0.1}) / "manifest.json").write_text("{")
     for step in (2, 3, 4):
         save(store, step, **{"val/loss": 0.5 + step})
-    assert sorted(path.name for path in tmp_path.glob("iter_*")) == [f"iter_{n:09d}" for n in (2, 3, 4)]
+    # whose it is is not known any more: it stays, and counts for nothing
+    assert sorted(path.name for path in tmp_path.glob("iter_*")) == [f"iter_{n:09d}" for n in (1, 2, 3, 4)]
 
 
 def test_exports_that_are_written_meanwhile_are_left_alone(tmp_path: Path) -> None:
@@ -138,10 +141,12 @@ def test_a_kill_while_a_step_is_written_anew_leaves_the_one_before(
         patched.setattr(Path, "rename", killed)
         store.save(1, some_tensors(9), {}, {}, {})
         assert "killed" in store.wait().error
-    told: list[str] = []
-    assert newest_good(tmp_path, told.append) == path
-    assert not told
-    assert_content(path)
+    assert_content(path)  # a rename that fails undoes the one before
+    assert not list(tmp_path.glob(".iter_*"))
+    path.rename(tmp_path / ".iter_000000001.old")  # as a kill between the two leaves it
+    assert newest_good(tmp_path, print) is None  # looking changes nothing
+    put_back(tmp_path)
+    assert newest_good(tmp_path, print) == path
     assert_content(save(store, 1))
     assert [entry.name for entry in tmp_path.iterdir() if "iter" in entry.name] == [path.name]
 
@@ -238,7 +243,7 @@ def test_fifty_kills_at_any_moment_leave_a_checkpoint_that_loads(tmp_path: Path)
         newest = newest_good(tmp_path, told.append)
         assert newest is not None
         assert not told  # what has a name is whole
-        pointed = tmp_path / (tmp_path / LATEST).read_text().strip()
+        pointed = tmp_path / json.loads((tmp_path / POINTER).read_text())["name"]
         assert pointed.is_dir()
         assert checkpoint_step(pointed) <= checkpoint_step(newest)  # less where the name was not written any more
         assert_content(newest)
