@@ -1,8 +1,8 @@
-"""What the engine reads from batches of any family: number of samples, clip ids, contents for a dump."""
+"""What the engine reads from batches of any family: samples, clip ids, contents for a dump; and steps of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -60,3 +60,28 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return repr(value)
+
+
+class Steps:
+    """The training loader as a sized iterable of steps: batches, or lists of batches to accumulate.
+
+    Lightning draws one batch ahead from loaders without a length; the state in a checkpoint would then be one batch
+    further than the training.
+
+    Args:
+        loader: endless.
+        steps: length.
+        accumulate: batches of one step; lists of that many are yielded where it is above 1.
+    """
+
+    def __init__(self, loader: Any, steps: int, accumulate: int = 1) -> None:
+        self.loader, self.steps, self.accumulate = loader, steps, accumulate
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        if self.accumulate == 1:
+            return batches
+        return ([next(batches) for _ in range(self.accumulate)] for _ in range(self.steps))

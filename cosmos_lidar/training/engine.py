@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,18 +27,24 @@ from cosmos_lidar.parallel.mesh import (
 )
 from cosmos_lidar.parallel.ranks import from_first
 from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
-from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, find_resume, trained_state
-from cosmos_lidar.training.checkpoint.manifest import checkpoint_step, newest_name
+from cosmos_lidar.training.batches import Steps
+from cosmos_lidar.training.checkpoint.callback import Checkpoints, DataSource, checkpoint_mesh, trained_state
+from cosmos_lidar.training.checkpoint.manifest import newest_name
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import AnyConfig, accumulation
 from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.guards.hangs import HangWatch
+from cosmos_lidar.training.guards.owner_watch import OwnerWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals, interrupts_pass
 from cosmos_lidar.training.loggers import check_loggers, quieten, start_loggers
 from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
-from cosmos_lidar.training.overrides import save_config
+from cosmos_lidar.training.overrides import save_config, to_yaml
+from cosmos_lidar.training.owner import RunOwner, this_process
+from cosmos_lidar.training.resume import Start, begin
+from cosmos_lidar.training.resume_options import as_done
+from cosmos_lidar.training.run_folder import CHECKPOINTS, CONFIG, METRICS, group_and_name, run_folder
 from cosmos_lidar.training.run_log import RunLog, StepSize
 from cosmos_lidar.training.validation import Validate
 
@@ -103,45 +109,6 @@ class RunResult:
         return 128 + self.signal if self.signal else 0
 
 
-class Steps:
-    """The training loader as a sized iterable of steps: batches, or lists of batches to accumulate.
-
-    Lightning draws one batch ahead from loaders without a length; the state in a checkpoint would then be one batch
-    further than the training.
-
-    Args:
-        loader: endless.
-        steps: length.
-        accumulate: batches of one step; lists of that many are yielded where it is above 1.
-    """
-
-    def __init__(self, loader: Any, steps: int, accumulate: int = 1) -> None:
-        self.loader, self.steps, self.accumulate = loader, steps, accumulate
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[Any]:
-        batches = iter(self.loader)
-        if self.accumulate == 1:
-            return batches
-        return ([next(batches) for _ in range(self.accumulate)] for _ in range(self.steps))
-
-
-def run_folder(run: AnyConfig) -> Path:
-    """Return ROOT/PROJECT/GROUP/NAME, where ROOT is ``log.root``, else ``$OUTPUT_ROOT``, else ``checkpoints``.
-
-    An empty GROUP is the family, an empty NAME the recipe.
-    """
-    log = run.log
-    root = log.root or os.environ.get("OUTPUT_ROOT") or "checkpoints"
-    return Path(root, log.project, *_group_and_name(run))
-
-
-def _group_and_name(run: AnyConfig) -> tuple[str, str]:
-    return run.log.group or run.family, run.log.name or run.recipe or "run"
-
-
 def resolved(run: ConfigT, sizes: MeshSizes) -> ConfigT:
     """Return a configuration with everything filled in that depends on the machine: this is what a run records.
 
@@ -152,7 +119,7 @@ def resolved(run: ConfigT, sizes: MeshSizes) -> ConfigT:
     Raises:
         UserError: the global batch size is no multiple of the samples of all ranks.
     """
-    group, name = _group_and_name(run)
+    group, name = group_and_name(run)
     wandb = run.log.wandb
     if wandb == "auto":
         wandb = bool(os.environ.get("WANDB_API_KEY")) and importlib.util.find_spec("wandb") is not None
@@ -161,9 +128,9 @@ def resolved(run: ConfigT, sizes: MeshSizes) -> ConfigT:
 
 
 class Session(Generic[ConfigT]):
-    """One training run on this rank: device, process group, random seeds, and the checkpoint to resume from.
+    """One training run on this rank: device, process group, random seeds, run folder, and where the run begins.
 
-    A context manager; leaving it ends the process group::
+    A context manager; leaving it gives the run folder back and ends the process group::
 
         with Session(run) as session:
             job = make_job(run, session.folder, session.share)
@@ -177,30 +144,30 @@ class Session(Generic[ConfigT]):
         folder: of the run, ROOT/PROJECT/GROUP/NAME.
         sizes: of the mesh.
         on_gpu: this rank trains on a GPU.
-        resume: the checkpoint to resume from, or None.
+        start: where the run begins: the checkpoint to resume from, and which options changed since.
         share: the part of the data that this rank reads.
 
     Raises:
-        UserError: an impossible mesh or device, a logger that is not installed, or no checkpoint to resume from.
+        UserError: an impossible mesh or device, a logger that is not installed, a run folder that another run is
+            writing to, no checkpoint to resume from, or a changed option that cannot take effect.
     """
 
-    resume: Path | None
+    start: Start
     share: DataShare
 
     def __init__(self, run: ConfigT) -> None:
-        wanted = run.parallel
-        self.sizes = mesh_sizes(
-            wanted.data_replicate, wanted.data_shard, wanted.context, wanted.tensor, process_count()
-        )
+        mesh = run.parallel
+        self.sizes = mesh_sizes(mesh.data_replicate, mesh.data_shard, mesh.context, mesh.tensor, process_count())
         self.run = resolved(run, self.sizes)
         check_loggers(self.run.log)
         self.on_gpu = use_gpu(run.trainer.accelerator)
         self.folder = run_folder(self.run)
         hang, long = run.trainer.hang_timeout_s, run.trainer.long_timeout_s
         self.watch = HangWatch(self.folder / "hang.txt", hang, long, process_rank(), self.sizes.world)
+        self._owner: RunOwner | None = None  # on rank 0
 
     def __enter__(self) -> Session[ConfigT]:
-        """Start the process group, find the checkpoint to resume from, and seed all random numbers."""
+        """Start the process group, own the run folder, find where to begin, and seed all random numbers."""
         run, device = self.run, "cuda" if self.on_gpu else "cpu"
         if self.on_gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
@@ -211,9 +178,9 @@ class Session(Generic[ConfigT]):
         try:
             self.watch.begin()
             kernels.use(kernels.choose(device, asdict(run.kernels)))
-            self.resume = from_first(lambda: find_resume(run.trainer.resume, self.folder / "checkpoints"))
+            self.start = from_first(self._begin)
             rank = self.sizes.data_rank(process_rank())
-            self.share = DataShare(rank, self.sizes.data, _data_seed(run, self.sizes, self.resume))
+            self.share = DataShare(rank, self.sizes.data, _data_seed(run, self.sizes, self.start))
             if not self.finished:
                 quieten()
                 seed_everything(run.trainer.seed, workers=True, verbose=False)
@@ -223,21 +190,44 @@ class Session(Generic[ConfigT]):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the process group."""
+        """Give the run folder back and end the process group."""
         self.watch.end()
+        if self._owner is not None:
+            self._owner.release()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+    def taken_over(self) -> str:
+        """Return, on rank 0, which run took the run folder over; empty as long as it is this run's."""
+        return self._owner.taken_over if self._owner else ""
+
+    def check_owner(self) -> None:
+        """Make sure, on rank 0, that the run folder is still this run's.
+
+        Raises:
+            UserError: another run took it over, as this one gave no sign of life.
+        """
+        if self._owner:
+            self._owner.check()
+
+    def _begin(self) -> Start:
+        """On rank 0: nothing is written to the run folder before it is ours."""
+        self._owner = RunOwner(self.folder, this_process(self.sizes.world))
+        self._owner.acquire()
+        start = begin(self.run, self.folder, self._owner)
+        self._owner.note_begun()
+        return start
 
     @property
     def finished(self) -> bool:
         """The checkpoint to resume from has all steps of the run: there is nothing to do."""
-        return self.resume is not None and checkpoint_step(self.resume) >= self.run.trainer.max_steps
+        return self.start.checkpoint is not None and self.start.step >= self.run.trainer.max_steps
 
     def result(self) -> RunResult:
         """Return what a finished run left."""
-        step = checkpoint_step(self.resume) if self.resume else 0
-        logger.info("%s has all %d steps: nothing to do", self.resume, self.run.trainer.max_steps)
-        return RunResult(self.folder, step, 0)
+        start, steps = self.start, self.run.trainer.max_steps
+        logger.info("%s has seen %d steps, trainer.max_steps=%d: nothing to do", start.checkpoint, start.step, steps)
+        return RunResult(self.folder, start.step, 0)
 
     def fit(self, job: Job, watchers: Sequence[Callback] = ()) -> RunResult:
         """Train ``job`` to its last step.
@@ -249,21 +239,20 @@ class Session(Generic[ConfigT]):
         Raises:
             UserError: a network that cannot be split over this mesh, unusable data, or a loss that is not finite.
         """
-        run, folder, resume = self.run, self.folder, self.resume
-        if resume is not None:
+        run, folder, start = self.run, self.folder, self.start
+        if start.checkpoint is not None:
             trained_only = run.trainer.checkpoint_trained_only
             job.model.resumed = (trained_state if trained_only else nn.Module.state_dict)(job.model.network).keys()
         check_plan(self.sizes, job.model.network.parallel_plan(), run.parallel.attention)
+        recorded = as_done(run, list(start.changes))
         if process_rank() == 0:
-            save_config(run, folder / "config.yaml")
-            save_config(run, folder / "checkpoints" / "config.yaml")
-        stop = StopSignals(job.model.flags, lambda: newest_name(folder / "checkpoints"))
-        callbacks = [*_make_callbacks(run, job, self.sizes, folder, resume, stop), self.watch, *watchers]
+            save_config(recorded, folder / CONFIG)
+            save_config(recorded, folder / CHECKPOINTS / CONFIG)
+        stop = StopSignals(job.model.flags, lambda: newest_name(folder / CHECKPOINTS))
+        callbacks = [*_make_callbacks(self, job, to_yaml(recorded), stop), self.watch, *watchers]
         trainer = _make_trainer(run, self.sizes, self.on_gpu, callbacks)
-        start_loggers(
-            trainer, run.log, folder / "logs" / f"from_{max(checkpoint_step(resume), 0) if resume else 0:09d}"
-        )
-        _announce(job, self.sizes, resume, folder)
+        start_loggers(trainer, run.log, folder / "logs" / f"from_{start.step:09d}")
+        _announce(job, self.sizes, start, folder)
         rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
         steps = Steps(job.train, run.trainer.max_steps * rounds, run.trainer.accumulate)
         with interrupts_pass():
@@ -282,38 +271,40 @@ def use_gpu(accelerator: str) -> bool:
     return accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
 
 
-def _data_seed(run: AnyConfig, sizes: MeshSizes, resume: Path | None) -> int:
+def _data_seed(run: AnyConfig, sizes: MeshSizes, start: Start) -> int:
     """Return the seed of the data: another one where the data cannot go on and would begin with what was seen."""
-    if resume is None:
+    if start.checkpoint is None:
         return run.trainer.seed
-    saved, _ = checkpoint_mesh(resume)
-    return run.trainer.seed + (checkpoint_step(resume) if saved.data != sizes.data else 0)
+    saved, _ = checkpoint_mesh(start.checkpoint)
+    return run.trainer.seed + (start.step if saved.data != sizes.data or start.restart_data else 0)
 
 
-def _make_callbacks(
-    run: AnyConfig, job: Job, sizes: MeshSizes, folder: Path, resume: Path | None, stop: StopSignals
-) -> list[Any]:
-    """Return the callbacks, in execution order: EMA, stop signals, logging, validation, checkpoint."""
+def _make_callbacks(session: Session[Any], job: Job, config: str, stop: StopSignals) -> list[Any]:
+    """Return the callbacks, in execution order: owner, EMA, stop signals, logging, validation, checkpoint."""
+    run, folder, sizes, start = session.run, session.folder, session.sizes, session.start
     every, model = run.trainer, job.model
     ema = Ema(run.model.ema, every.checkpoint_trained_only) if run.model.ema.enabled else None
-    log = RunLog(folder / "metrics.csv", every.log_every, model.columns, model.val_columns, step_size(run, job, sizes))
+    log = RunLog(folder / METRICS, every.log_every, model.columns, model.val_columns, step_size(run, job, sizes))
     validate = [] if job.val is None else [Validate(job.val, every.val_every, every.val_at_start, log, ema)]
     store = CheckpointStore(
-        folder / "checkpoints",
+        folder / CHECKPOINTS,
         every.keep_last,
         keep_best=every.keep_best,
         best_metric=every.best_metric.lstrip("-"),
         best_is_low=not every.best_metric.startswith("-"),
+        run=start.line,
+        may_write=session.check_owner,
     )
     write = job.export if every.export else None
 
     def export(_: LightningModule, step: int) -> None:
         if write is not None:
-            write(model, ema, folder / "checkpoints", step)
+            write(model, ema, folder / CHECKPOINTS, step)
 
-    after = export if write else None
-    save = Checkpoints(store, every.save_every, resume, job.train, job.workers, sizes, ema, log, after)
-    return ([ema] if ema else []) + [stop, log, *validate, save]
+    source = DataSource(job.train, job.workers, sizes, start.restart_data)
+    save = Checkpoints(store, every.save_every, start.checkpoint, source, config, ema, log, export if write else None)
+    watch = OwnerWatch(model.flags, session.taken_over)
+    return [watch, *([ema] if ema else []), stop, log, *validate, save]
 
 
 def step_size(run: AnyConfig, job: Job, sizes: MeshSizes) -> StepSize:
@@ -357,9 +348,9 @@ def _make_trainer(run: AnyConfig, sizes: MeshSizes, on_gpu: bool, callbacks: lis
     )
 
 
-def _announce(job: Job, sizes: MeshSizes, resume: Path | None, folder: Path) -> None:
+def _announce(job: Job, sizes: MeshSizes, start: Start, folder: Path) -> None:
     if process_rank() == 0:
         millions = count_parameters(job.model.network) / 1e6
-        begin = f"resuming from {resume}" if resume else f"starting from {job.origin}"
+        origin = f"resuming from {start.checkpoint}" if start.checkpoint else f"starting from {job.origin}"
         name = job.model.run.model.name
-        logger.info("%s with %.3f M parameters on %s, %s; results in %s", name, millions, sizes, begin, folder)
+        logger.info("%s with %.3f M parameters on %s, %s; results in %s", name, millions, sizes, origin, folder)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import write_may_fail
@@ -22,13 +23,12 @@ from cosmos_lidar.log import logger, warn_once_a_minute
 from cosmos_lidar.parallel.clip import total_norm
 from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.parallel.ranks import gather_objects, is_first
-from cosmos_lidar.training.checkpoint.manifest import newest_good, verify
-from cosmos_lidar.training.checkpoint.reading import load_state, load_tensors
+from cosmos_lidar.training.checkpoint.manifest import newest_good
+from cosmos_lidar.training.checkpoint.reading import load_state, load_tensors, stored_names
 from cosmos_lidar.training.checkpoint.retry import LAST_PAUSE_S, LAST_TRIES, SaveRetry
 from cosmos_lidar.training.checkpoint.state_tree import from_plain, random_state, set_random_state, to_plain
 from cosmos_lidar.training.checkpoint.store import CheckpointStore, SaveOutcome
 from cosmos_lidar.training.ema import Ema
-from cosmos_lidar.training.overrides import to_yaml
 from cosmos_lidar.training.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -37,24 +37,21 @@ if TYPE_CHECKING:
 _OPTIMIZER = ("exp_avg", "exp_avg_sq", "step")
 
 
-def find_resume(choice: str, folder: Path) -> Path | None:
-    """Return the checkpoint to resume from: of ``trainer.resume`` = ``auto``, ``none`` or a folder.
+@dataclass(frozen=True)
+class DataSource:
+    """The training data of this rank, as checkpoints see it.
 
-    Every file of it is read and compared with its checksum. ``auto`` skips damaged ones with a warning.
-
-    Raises:
-        UserError: the named checkpoint does not exist.
-        DataError: the named checkpoint is damaged.
+    Attributes:
+        loader: Energon's savable training loader.
+        workers: its reader processes; a loader can only resume with as many.
+        sizes: of the mesh.
+        restart: options of the data changed, and it begins a new shuffle.
     """
-    if choice == "none":
-        return None
-    if choice == "auto":
-        return newest_good(folder, logger.warning if is_first() else logger.debug)
-    if not Path(choice).is_dir():
-        hint = f"valid: auto (the newest of {folder}), none, an existing folder"
-        raise UserError(f"trainer.resume={choice}: no such checkpoint folder ({hint})")
-    verify(Path(choice))
-    return Path(choice)
+
+    loader: Any
+    workers: int
+    sizes: MeshSizes
+    restart: bool = False
 
 
 class Checkpoints(Callback):
@@ -64,9 +61,8 @@ class Checkpoints(Callback):
         store: writes the files.
         every: steps between checkpoints; 0 for none on the way.
         resume: checkpoint to resume from; None for a fresh start.
-        loader: Energon's savable training loader of this rank.
-        workers: reader processes of the loader; a loader can only resume with as many.
-        sizes: of the mesh.
+        data: of this rank.
+        config: the options to store, as YAML.
         ema: the average of the weights, if there is one.
         run_log: its rows after a rollback's step are dropped; its last validation is stored with the checkpoint.
         after_save: called on every rank with (model, step), to write exports.
@@ -77,17 +73,17 @@ class Checkpoints(Callback):
         store: CheckpointStore,
         every: int,
         resume: Path | None,
-        loader: Any,
-        workers: int,
-        sizes: MeshSizes,
+        data: DataSource,
+        config: str,
         ema: Ema | None,
         run_log: RunLog,
         after_save: Callable[[TrainedModel, int], None] | None,
     ) -> None:
-        self.store, self.every, self.resume, self.loader = store, every, resume, loader
-        self.workers, self.sizes, self.ema, self.run_log, self.after_save = workers, sizes, ema, run_log, after_save
+        self.store, self.every, self.resume, self.data, self.config = store, every, resume, data, config
+        self.ema, self.run_log, self.after_save = ema, run_log, after_save
         self._saved_step = -1
         self._retry = SaveRetry()
+        self._counted = (0, 0)  # (step, samples) from which samples are counted on
         self._frozen_norm: float | None = None
         self._random: object = None
 
@@ -98,11 +94,12 @@ class Checkpoints(Callback):
         state = load_state(self.resume)
         self._load_training(trainer, pl_module, self.resume, state)
         pl_module.spikes.load_state_dict(from_plain(state["spikes"]))
-        own = find_rank(state, self.sizes, trainer.global_rank, self.workers)
+        own = find_rank(state, self.data, trainer.global_rank)
         if own is not None:
-            self.loader.restore_state_rank(from_plain(own["loader"]))
+            self.data.loader.restore_state_rank(from_plain(own["loader"]))
             self._random = own["random"]
         self._saved_step = trainer.global_step
+        self.store.good.add(self.resume)  # verified when it was chosen
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Set the random numbers back, last of all: setting up and starting the loader draw some."""
@@ -150,7 +147,7 @@ class Checkpoints(Callback):
 
     def _begin(self, trainer: Trainer, model: TrainedModel) -> None:
         step, tensors = trainer.global_step, self._tensors(trainer, model)
-        texts = {"config.yaml": to_yaml(model.run)}
+        texts = {"config.yaml": self.config}
         self.store.save(step, tensors, self._state(trainer, model), texts, self.run_log.last_validation)
         self._retry.begun()
 
@@ -204,16 +201,31 @@ class Checkpoints(Callback):
         self, trainer: Trainer, model: TrainedModel, path: Path, state: dict[str, Any], in_mid_run: bool = False
     ) -> None:
         self._check_frozen(model, path, state)
-        load_tensors(path, self._tensors(trainer, model))
+        self._load_tensors(trainer, model, path)
+        self._counted = (int(state["step"]), int(state["samples"]))
         loop = from_plain(state["loop"])
         if in_mid_run:  # the count of batches continues: only the optimizer steps go back
             progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress
             progress.load_state_dict(loop["epoch_loop.automatic_optimization.optim_progress"])
         else:
             trainer.fit_loop.load_state_dict(loop)
-        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(from_plain(state["scheduler"]))
-        for group, lr in zip(trainer.optimizers[0].param_groups, state["lr"], strict=True):
-            group["lr"] = lr
+        resume_schedule(trainer.lr_scheduler_configs[0].scheduler, from_plain(state["scheduler"]))
+
+    def _load_tensors(self, trainer: Trainer, model: TrainedModel, path: Path) -> None:
+        """Fill weights, optimizer and EMA; what an option has added since then starts now."""
+        tensors = self._tensors(trainer, model)
+        stored = stored_names(path, "")
+        further = model.further_tensors().keys()
+        fresh = set(further) if further and stored.isdisjoint(further) else set()
+        new_ema = self.ema is not None and not any(name.startswith("ema.") for name in stored)
+        if new_ema:
+            fresh |= {name for name in tensors if name.startswith("ema.")}
+        load_tensors(path, {name: tensor for name, tensor in tensors.items() if name not in fresh})
+        if new_ema and self.ema is not None:
+            self.ema.start(model.network)
+            logger.warning("model.ema.enabled: %s holds no EMA; it starts from the weights of that step", path)
+        if fresh & set(further):
+            logger.warning("%s does not hold %s, …: it starts from scratch", path, min(further))
 
     def _tensors(self, trainer: Trainer, model: TrainedModel) -> dict[str, Tensor]:
         trained_only = model.run.trainer.checkpoint_trained_only
@@ -222,18 +234,19 @@ class Checkpoints(Callback):
 
     def _state(self, trainer: Trainer, model: TrainedModel) -> dict[str, Any]:
         own = {
-            "loader": to_plain(self.loader.save_state_rank()),
+            "loader": to_plain(self.data.loader.save_state_rank()),
             "random": random_state(with_cuda=model.device.type == "cuda"),
         }
+        before, samples = self._counted
         return {
             "step": trainer.global_step,
-            "samples": trainer.global_step * self.run_log.size.samples,
+            "samples": samples + (trainer.global_step - before) * self.run_log.size.samples,
             "loop": to_plain(trainer.fit_loop.state_dict()),
             "scheduler": to_plain(trainer.lr_scheduler_configs[0].scheduler.state_dict()),
             "lr": [group["lr"] for group in trainer.optimizers[0].param_groups],
             "spikes": to_plain(model.spikes.state_dict()),
-            "mesh": asdict(self.sizes),
-            "workers": self.workers,
+            "mesh": asdict(self.data.sizes),
+            "workers": self.data.workers,
             "ranks": gather_objects(own),
         } | self._frozen(model)
 
@@ -314,17 +327,42 @@ def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer, pref
     return tensors
 
 
-def find_rank(state: dict[str, Any], sizes: MeshSizes, rank: int, workers: int) -> dict[str, Any] | None:
+def resume_schedule(schedule: Any, state: dict[str, Any]) -> None:
+    """Set a schedule of learning rates to where it was; the rates are those of the present options.
+
+    Raises:
+        UserError: a schedule that is no function of the step alone, and a learning rate that changed.
+    """
+    if not isinstance(schedule, LambdaLR):
+        wanted = schedule.base_lrs
+        schedule.load_state_dict(state)
+        if schedule.base_lrs != wanted:
+            raise UserError(f"optim.lr: {schedule.base_lrs} -> {wanted}: {type(schedule).__name__} cannot change it")
+        return
+    schedule.last_epoch, schedule._step_count = int(state["last_epoch"]), int(state["_step_count"])
+    rates = [
+        base * factor(schedule.last_epoch) for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
+
+
+def find_rank(state: dict[str, Any], data: DataSource, rank: int) -> dict[str, Any] | None:
     """Return the loader and random state of a checkpoint that rank ``rank`` resumes from.
 
     That of the same number, or on another mesh, of a rank that read the same share of the data. None, with a
-    warning, where the data is shared otherwise: each rank then starts a new shuffle.
+    warning, where the data is shared otherwise or restarted: each rank then starts a new shuffle.
     """
-    saved = MeshSizes(**state["mesh"])
-    if saved.data != sizes.data or state["workers"] != workers:
+    saved, sizes = MeshSizes(**state["mesh"]), data.sizes
+    if data.restart:
         if rank == 0:
-            before = f"{saved.data} data processes with {state['workers']} workers"
-            now = f"{sizes.data} with {workers}"
+            logger.warning("trainer.restart_data=true: the data order is reshuffled")
+        return None
+    if saved.data != sizes.data or state["workers"] != data.workers:
+        if rank == 0:
+            before = f"{saved.data} data ranks with {state['workers']} workers"
+            now = f"{sizes.data} with {data.workers}"
             logger.warning("checkpoint of %s, this run has %s: the data order is reshuffled", before, now)
         return None
     if saved == sizes:

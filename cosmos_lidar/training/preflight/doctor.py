@@ -186,8 +186,10 @@ def _data(run: Any) -> Iterator[Finding]:
 
 
 def _checkpoint(run: Any) -> Iterator[Finding]:
-    from cosmos_lidar.training.checkpoint.callback import find_resume
-    from cosmos_lidar.training.engine import run_folder
+    from cosmos_lidar.training.checkpoint.manifest import seen_steps
+    from cosmos_lidar.training.resume import check_options, find_resume
+    from cosmos_lidar.training.resume_options import worth_telling
+    from cosmos_lidar.training.run_folder import refuse_published, run_folder
 
     key, weights = next((key, value) for key in _WEIGHTS if (value := getattr(run.model, key, None)) is not None)
     if weights and not Path(weights).exists():
@@ -195,12 +197,20 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
         text = "not on this disk: it will be downloaded" if on_hub else "no such file"
         yield Finding("weights", None if on_hub else False, f"model.{key}={weights}: {text}")
     try:
-        resume = find_resume(run.trainer.resume, run_folder(run) / "checkpoints")
+        folder = run_folder(run)
+        refuse_published(run, folder)
+        resume = find_resume(run.trainer.resume, folder / "checkpoints")
+        changes = [] if resume is None else check_options(run, resume)
     except UserError as error:
         yield Finding("resume", False, str(error))
         return
-    text = f"{resume}: checksums OK" if resume else "no checkpoint: starts from scratch"
+    if resume is None:
+        yield Finding("resume", True, "no checkpoint: starts from scratch")
+        return
+    text = f"{resume}: {seen_steps(resume)} steps, checksums OK"
     yield Finding("resume", True, text)
+    for change in worth_telling(changes):
+        yield Finding("changed", None, str(change))
 
 
 def _memory(run: Any, family: Any, sizes: MeshSizes, found: Prediction, memory_gb: float) -> Iterator[Finding]:
@@ -297,7 +307,7 @@ def _savers(run: Any, sizes: MeshSizes) -> Iterator[tuple[str, Any, MeshSizes]]:
 
 
 def _disk(run: Any, found: Prediction) -> Iterator[Finding]:
-    from cosmos_lidar.training.engine import run_folder
+    from cosmos_lidar.training.run_folder import run_folder
 
     folder = run_folder(run).absolute()
     while not folder.exists():

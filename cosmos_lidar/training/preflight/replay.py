@@ -19,6 +19,7 @@ from cosmos_lidar.training.engine import Session
 from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.guards.nonfinite import dump_batches
 from cosmos_lidar.training.measure.step_clock import PARTS
+from cosmos_lidar.training.run_folder import options_at
 from cosmos_lidar.training.run_log import read_metrics
 
 _NOT_COMPARED = ("lr", "tflops", "mfu", "memory_gb", *PARTS)  # and rates, which end in /s
@@ -59,7 +60,7 @@ def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) 
 
     Args:
         family: of the run.
-        run: its configuration.
+        run: its present configuration; the step is run with the options of its own time.
         folder: of the run.
         step: from 1.
         dumps: folder for the batch of the step.
@@ -69,7 +70,8 @@ def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) 
             ended then: with a loss that is not finite.
     """
     if not 1 <= step <= run.trainer.max_steps:
-        raise UserError(f"--step {step}: expected 1 to {run.trainer.max_steps}, the steps of {folder}")
+        raise UserError(f"--step {step}: expected 1 to {run.trainer.max_steps}, trainer.max_steps of {folder}")
+    run = family.load(options_at(folder, step))
     start = newest_good(folder / "checkpoints", logger.warning, below=step)
     if start is not None:
         _check_processes(start, folder, step)

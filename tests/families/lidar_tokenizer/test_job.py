@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -15,8 +16,8 @@ from cosmos_lidar.recipes import lidar_tokenizer
 from cosmos_lidar.recipes.lidar_tokenizer import train
 from cosmos_lidar.recipes.registry import find_family
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
-from cosmos_lidar.training.engine import run_folder
 from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.run_folder import run_folder
 from cosmos_lidar.training.run_log import read_metrics
 
 pytest.importorskip("nemo")
@@ -148,7 +149,7 @@ def test_old_checkpoints_are_deleted(small_run):
     run = small_run("trainer.max_steps=4", "trainer.save_every=1", "trainer.keep_last=2")
     folder = train(run).folder / "checkpoints"
     assert sorted(path.name for path in folder.glob("iter_*")) == ["iter_000000003", "iter_000000004"]
-    assert (folder / "latest_checkpoint.txt").read_text() == "iter_000000004\n"
+    assert json.loads((folder / "newest_checkpoint.json").read_text())["name"] == "iter_000000004"
 
 
 def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(small_run):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.training.checkpoint.callback import find_resume
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
+from cosmos_lidar.training.resume import find_resume
 
 
 def test_which_checkpoint_is_gone_on_from(tmp_path: Path):

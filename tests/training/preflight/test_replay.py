@@ -10,6 +10,15 @@ from cosmos_lidar.recipes import dit
 from tests.training.debug_runs import losses, small
 
 
+def test_a_step_is_run_again_with_the_options_of_its_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    every = ("trainer.save_every=3", "trainer.log_every=1")
+    dit.train(small(tmp_path, "trainer.max_steps=6", *every))
+    folder = dit.train(small(tmp_path, "optim.lr=1e-5", *every)).folder
+    for step in (5, 8):
+        assert main(["replay", str(folder), "--step", str(step)]) == 0
+        assert f"loss {dict(losses(folder))[str(step)]} (as logged)" in capsys.readouterr().out
+
+
 def test_a_step_is_run_again_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = dit.train(small(tmp_path, "trainer.save_every=3")).folder
     before = sorted(path for path in folder.rglob("*") if path.is_file())
