@@ -214,8 +214,11 @@ class Session(Generic[ConfigT]):
         """On rank 0: nothing is written to the run folder before it is ours."""
         self._owner = RunOwner(self.folder, this_process(self.sizes.world))
         self._owner.acquire()
-        start = begin(self.run, self.folder, self._owner)
-        self._owner.note_begun()
+        try:
+            start = begin(self.run, self.folder, self._owner)
+            self._owner.note_begun()
+        except OSError as error:
+            raise UserError(f"run folder {self.folder}: {error}") from error
         return start
 
     @property

@@ -205,6 +205,9 @@ class RunOwner:
         try:
             os.write(handle, (json.dumps(asdict(self.owner)) + "\n").encode())
             os.fsync(handle)
+        except OSError:  # a full disk
+            self._path(number).unlink(missing_ok=True)
+            raise
         finally:
             os.close(handle)
         return True
