@@ -123,7 +123,9 @@ def test_a_value_that_is_not_finite_stops_all_ranks_and_says_where(tmp_path: Pat
     assert torch.isnan(dumps[1]["batch"]["latents"]).all()
     assert torch.isfinite(dumps[0]["batch"]["latents"]).all()
     run = load_config(dit.DitTrainConfig, folder / "config.yaml")
-    with pytest.raises(UserError, match="expected 2 processes, as the run had; started with 1: torchrun --nproc_per_node=2"):
+    with pytest.raises(
+        UserError, match="expected 2 processes, as the run had; started with 1: torchrun --nproc_per_node=2"
+    ):
         replay(dit.FAMILY, run, folder, 4, tmp_path / "dumps")
 
 
