@@ -26,7 +26,8 @@ from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT, r
 from cosmos_lidar.shards.sources import DataPath, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
-from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
 

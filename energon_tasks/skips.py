@@ -9,19 +9,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
-import tarfile
 import tempfile
-import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from megatron.energon import SavableDataLoader, SavableDataset, SourceInfo
-from megatron.energon.errors import FatalSampleError
+from megatron.energon import SourceInfo
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
@@ -121,70 +116,3 @@ def _remove(path: Path, owner: int) -> None:
     """Delete the file of a report, except in forked workers."""
     if os.getpid() == owner:
         path.unlink(missing_ok=True)
-
-
-class CheckedLoader(SavableDataLoader):
-    """Energon's savable loader, with errors of worker processes that name shard and sample.
-
-    Args:
-        dataset: built by Energon, with ``skip_report.handle`` as its error handler.
-        skip_report: counts skipped samples.
-        folder: ``data.path``, for messages.
-        identity: of the data, saved with the state: a state of other data has no place to resume from.
-    """
-
-    def __init__(
-        self, dataset: SavableDataset, skip_report: SkipReport, folder: Path | str, identity: object = None
-    ) -> None:
-        self.skip_report, self.folder, self.identity = skip_report, folder, identity
-        super().__init__(dataset)
-        self.worker_init_fn: Callable[[int], None] = partial(_begin_worker, self.worker_init_fn)
-
-    def save_state_rank(self) -> dict[str, Any]:
-        """Return where this rank's loader is, and what it reads."""
-        return {"energon": super().save_state_rank(), "identity": self.identity}
-
-    def restore_state_rank(self, state: Any) -> None:
-        """Resume with the very next batch; of other data than the state was saved with, begin with the first.
-
-        Args:
-            state: of :meth:`save_state_rank`, or of Energon's own.
-        """
-        if isinstance(state, dict) and "energon" in state:
-            if state["identity"] != self.identity:
-                text = "data.path=%s is not what the checkpoint was trained on: the data starts from the beginning"
-                logger.warning(text, self.folder)
-                return
-            state = state["energon"]
-        super().restore_state_rank(state)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield batches, like Energon; the inner iterator outlives this one, so that a loop can be resumed."""
-        batches = super().__iter__()
-        try:
-            for batch in batches:  # noqa: UP028 - "yield from" would close the inner iterator with this one
-                yield batch
-        except DataError as error:
-            raise (self.skip_report.stop_error() if self.skip_report.exceeded() else error) from error
-        except (tarfile.TarError, FatalSampleError, OSError) as error:
-            wanted = "intact shards: `cosmos-lidar check` names what is damaged"
-            raise DataError(f"reading failed: {error}", file=self.folder, wanted=wanted) from error
-
-
-def _begin_worker(begin: Callable[[int], None], worker: int) -> None:
-    """Start a worker process that ignores signals to stop unless its own training process sends them.
-
-    SLURM, torchrun, Ctrl-C and a terminal that closes signal every process of a job. The training process then finishes
-    its step and saves; a worker that exits on the signal would end it with an error.
-    """
-    begin(worker)
-    training, numbers = os.getppid(), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-
-    def wait() -> None:
-        while True:
-            found = signal.sigwaitinfo(numbers)
-            if found.si_signo == signal.SIGTERM and found.si_pid == training:
-                os._exit(0)
-
-    threading.Thread(target=wait, name="signals", daemon=True).start()

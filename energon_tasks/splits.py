@@ -27,7 +27,8 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.shards.energon_yaml import CRUDE
 from cosmos_lidar.shards.sources import Part, Sources, describe
 from cosmos_lidar.tars import DataTarInfo
-from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.skips import SkipReport
 
 _MODES = {
     "none": DatasetBlendMode.NONE,

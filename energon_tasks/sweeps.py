@@ -32,7 +32,8 @@ from cosmos_lidar.shards.sources import DataPath, Sources, resolve
 from cosmos_lidar.shards.sweeps import META, RANGES, SAMPLE_TYPE, SampleMeta, read_meta
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
-from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
 FRAME_MODES = ("random", "sequential", "sequential_from_zero", "all")

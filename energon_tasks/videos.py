@@ -31,7 +31,8 @@ from cosmos_lidar.shards.sources import DataPath, resolve
 from cosmos_lidar.shards.videos import SAMPLE_TYPE
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
-from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
 PARTS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")

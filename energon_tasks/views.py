@@ -27,7 +27,8 @@ from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsF
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.latents import noise_seed, read_array
-from energon_tasks.skips import CheckedLoader, SkipReport
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
 

@@ -1,0 +1,110 @@
+"""Energon's savable loader, with errors that name shard and sample, and an exact place in the data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from megatron.energon import SavableDataLoader, SavableDataset
+from megatron.energon.errors import FatalSampleError
+from megatron.energon.savable_loader import SavableDataLoaderState, SavableDatasetCheckpoint
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import logger
+from energon_tasks.skips import SkipReport
+
+
+class CheckedLoader(SavableDataLoader):
+    """Energon's savable loader, with errors of worker processes that name shard and sample.
+
+    Args:
+        dataset: built by Energon, with ``skip_report.handle`` as its error handler.
+        skip_report: counts skipped samples.
+        folder: ``data.path``, for messages.
+        identity: of the data, saved with the state: a state of other data has no place to resume from.
+    """
+
+    def __init__(
+        self, dataset: SavableDataset, skip_report: SkipReport, folder: Path | str, identity: object = None
+    ) -> None:
+        self.skip_report, self.folder, self.identity = skip_report, folder, identity
+        super().__init__(dataset)
+        self.worker_init_fn: Callable[[int], None] = partial(_begin_worker, self.worker_init_fn)
+        self._begin_at([SavableDatasetCheckpoint(state=None, offset=0) for _ in range(self.num_workers)])
+
+    def save_state_rank(self) -> dict[str, Any]:
+        """Return where this rank's loader is, and what it reads."""
+        return {"energon": self._place(), "identity": self.identity}
+
+    def restore_state_rank(self, state: Any) -> None:
+        """Resume with the very next batch; of other data than the state was saved with, begin with the first.
+
+        Args:
+            state: of :meth:`save_state_rank`, or of Energon's own.
+        """
+        if isinstance(state, dict) and "energon" in state:
+            if state["identity"] != self.identity:
+                text = "data.path=%s is not what the checkpoint was trained on: the data starts from the beginning"
+                logger.warning(text, self.folder)
+                return
+            state = state["energon"]
+        super().restore_state_rank(state)
+        if state is not None and self.num_workers:
+            self._begin_at(state.worker_states)
+
+    def _begin_at(self, places: list[SavableDatasetCheckpoint]) -> None:
+        """Count the batches of each worker from where it resumes: Energon forgets those behind its last own state."""
+        if places:
+            self._worker_sample_counters = [
+                place.offset + (-1 if place.state is None else place.state.sample_index - 1) for place in places
+            ]
+        self._begun, self._begun_at = places, list(self._worker_sample_counters)
+
+    def _place(self) -> SavableDataLoaderState | None:
+        """Return Energon's state, in which a worker that has given no batch since it began is where it began.
+
+        Energon asks every worker; one that is still at its start may not know yet where it is to resume.
+        """
+        place = super().save_state_rank()
+        if place is not None and self.num_workers:
+            given = [now > before for now, before in zip(self._worker_sample_counters, self._begun_at, strict=True)]
+            kept = zip(place.worker_states, self._begun, given, strict=True)
+            place.worker_states = [now if has_given else begun for now, begun, has_given in kept]
+        return place
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield batches, like Energon; the inner iterator outlives this one, so that a loop can be resumed."""
+        batches = super().__iter__()
+        try:
+            for batch in batches:  # noqa: UP028 - "yield from" would close the inner iterator with this one
+                yield batch
+        except DataError as error:
+            raise (self.skip_report.stop_error() if self.skip_report.exceeded() else error) from error
+        except (tarfile.TarError, FatalSampleError, OSError) as error:
+            wanted = "intact shards: `cosmos-lidar check` names what is damaged"
+            raise DataError(f"reading failed: {error}", file=self.folder, wanted=wanted) from error
+
+
+def _begin_worker(begin: Callable[[int], None], worker: int) -> None:
+    """Start a worker process that ignores signals to stop unless its own training process sends them.
+
+    SLURM, torchrun, Ctrl-C and a terminal that closes signal every process of a job. The training process then finishes
+    its step and saves; a worker that exits on the signal would end it with an error.
+    """
+    begin(worker)
+    training, numbers = os.getppid(), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def wait() -> None:
+        while True:
+            found = signal.sigwaitinfo(numbers)
+            if found.si_signo == signal.SIGTERM and found.si_pid == training:
+                os._exit(0)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()

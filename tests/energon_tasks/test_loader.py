@@ -1,0 +1,66 @@
+"""The place of a loader in the data: a run that is stopped anywhere, twice and more, reads what one without does."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("megatron.energon")
+
+from tests.energon_tasks.mixes import KINDS, write  # noqa: E402
+from tests.shards.energon_folders import metadataset  # noqa: E402
+from tests.workers.client import ROOT, python  # noqa: E402
+
+BLEND = "  train:\n    blend: [{path: a, weight: 3}, {path: b, weight: 1}]\n"
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of each sample type a folder ``a`` of 9 samples, one ``b`` of 5, and a blend of both."""
+    root = tmp_path_factory.mktemp("stops")
+    for kind in KINDS:
+        (root / kind).mkdir()
+        write(kind, root / kind / "a", "a", 9)
+        write(kind, root / kind / "b", "b", 5)
+        metadataset(root / kind / "blend.yaml", BLEND)
+    return root
+
+
+def worker_result(program: str, *words: object) -> Any:
+    done = python(ROOT / "tests" / "workers" / program, *words)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    assert lines, done.stderr
+    return json.loads(lines[-1].removeprefix("RESULT "))
+
+
+def check_stops(folders: Path, kind: str, blend: str, workers: int, plans: list[list[int]]) -> None:
+    result = worker_result("stops_worker.py", folders, kind, blend, workers, json.dumps(plans))
+    assert len({json.dumps(batch) for batch in result["whole"]}) > 4
+    assert not result["differ"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_stops_soon_after_a_resume(folders: Path, workers: int) -> None:
+    """A reader that has given nothing since the resume must not start again, however far it was before."""
+    pairs = product((1, workers + 1, 2 * workers + 1), sorted({0, 1, workers - 1, workers}))
+    check_stops(folders, "latents", "a", workers, [list(pair) for pair in pairs])
+
+
+@pytest.mark.parametrize(
+    ("kind", "blend"), [("latents", "blend.yaml"), ("sweeps", "blend.yaml"), ("videos", "a"), ("views", "blend.yaml")]
+)
+def test_many_stops_of_every_loader(folders: Path, kind: str, blend: str) -> None:
+    check_stops(folders, kind, blend, 2, [[3, 1, 0, 1, 3, 1]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("blend", ["a", "blend.yaml"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_of_stops_of_every_loader(folders: Path, kind: str, blend: str, workers: int) -> None:
+    pairs = product(range(3 * workers + 3), range(workers + 1))
+    check_stops(folders, kind, blend, workers, [list(pair) for pair in pairs])
