@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
+from cosmos_lidar.clips.h264 import add_h264
 from cosmos_lidar.errors import DataError
 
 _KEPT = 8
@@ -158,15 +159,13 @@ class VideoFile:
 
 
 def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float) -> int:
-    """Write images as H.264 (yuv420p, plays anywhere) and return how many.
+    """Write images as H.264 (yuv420p, plays anywhere) and return how many; the same images give the same bytes.
 
     Args:
         path: file to write; the container is mp4 whatever its name ends with.
         images: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
         rate_hz: images per second.
     """
-    from fractions import Fraction
-
     import av
 
     count, stream = 0, None
@@ -174,9 +173,7 @@ def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float) -> int:
         for image in images:
             height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(rate_hz).limit_denominator(1001))
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.options = {"crf": "18", "preset": "veryfast"}
+                stream = add_h264(container, (height, width), rate_hz, 18, "veryfast")
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
             container.mux(stream.encode(frame))
             count += 1

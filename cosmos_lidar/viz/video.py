@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.h264 import add_h264
 from cosmos_lidar.clips.video import open_video
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write
@@ -44,10 +44,8 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 10.
 def _encode(container: object, frames: Iterable[np.ndarray], shape: tuple[int, ...], fps: float, crf: int) -> int:
     import av
 
-    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-    stream.height, stream.width = (side + side % 2 for side in shape[:2])
-    stream.pix_fmt = "yuv420p"
-    stream.options = {"crf": str(crf), "preset": "fast"}
+    height, width = (side + side % 2 for side in shape[:2])
+    stream = add_h264(container, (height, width), fps, crf, "fast")
     count = 0
     for image in frames:
         image = to_uint8(image)

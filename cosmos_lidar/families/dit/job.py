@@ -122,7 +122,7 @@ def _write_shard(folder: Path, split: str, clips: range, run: DitTrainConfig) ->
     import webdataset
 
     name = f"{split}-000000.tar"
-    with webdataset.TarWriter(str(folder / name)) as tar:
+    with webdataset.TarWriter(str(folder / name), mtime=0) as tar:
         for clip in clips:
             rng = np.random.default_rng([run.trainer.seed, clip])
             parts = {LATENT: array_bytes(_waves(rng, run.data.latent_shape))}
