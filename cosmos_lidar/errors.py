@@ -52,6 +52,13 @@ def _rebuild_data_error(
     return DataError(problem, file=file, clip=clip, key=key, wanted=wanted)
 
 
+def problem_of(error: Exception) -> str:
+    """Return an error in one line without control characters, for the list of inputs that were left out."""
+    text = " ".join(str(error).split()) or "no message"
+    text = "".join(letter for letter in text if letter.isprintable())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like ``name``, for error messages about misspelled keys."""
     import difflib

@@ -16,9 +16,9 @@ from megatron.energon import (
     stateless,
 )
 
+from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.images import open_image
 from cosmos_lidar.sensors.range_picture import cut_picture
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.shards.frames import META
@@ -172,11 +172,7 @@ def _range_map(content: bytes) -> np.ndarray:
 
 
 def _decode_image(content: bytes, part: str, size: tuple[int, int]) -> torch.Tensor:
-    try:
-        with open_image(content) as opened:
-            if opened.size != size[::-1]:
-                raise DataError(f"an image of {opened.size[::-1]}", key=part, wanted=f"{size}, as views.json says")
-            image = np.array(opened.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"not readable: {error}", key=part, wanted="a JPEG file") from error
+    image = read_image(content, key=part)
+    if image.shape[:2] != size:
+        raise DataError(f"an image of {image.shape[:2]}", key=part, wanted=f"{size}, as views.json says")
     return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1.0

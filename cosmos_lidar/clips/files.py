@@ -11,9 +11,9 @@ import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, read_file
 from cosmos_lidar.clips.columns import likely_columns
+from cosmos_lidar.clips.images import image_size, read_image
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.images import open_image
 
 _IMAGES = {
     b"\x89PNG\r\n\x1a\n": "PNG image",
@@ -248,24 +248,12 @@ class ImageFiles:
     clip_id: str | None = None
 
     def __call__(self, index: int) -> np.ndarray:
-        """Return image ``index`` as (H, W, 3) uint8 RGB."""
-        path = self.files[index]
-        try:
-            with open_image(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except OSError as error:
-            raise DataError(
-                f"not a readable image: {error}", file=path, clip=self.clip_id, wanted="PNG or JPEG"
-            ) from error
+        """Return image ``index`` as (H, W, 3) uint8 RGB, as a viewer shows it.
 
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) of an image file without decoding it."""
-    try:
-        with open_image(path) as image:
-            return image.size
-    except OSError as error:
-        raise DataError(f"not a readable image: {error}", file=path, wanted="PNG or JPEG") from error
+        Raises:
+            DataError: it cannot be read.
+        """
+        return read_image(self.files[index], clip=self.clip_id)
 
 
 # Names of before.

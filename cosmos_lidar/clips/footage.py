@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.video import VideoFile
+from cosmos_lidar.clips.images import read_image
+from cosmos_lidar.clips.video import VideoFile, are_regular
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.images import open_image
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _BLOCK = 8
@@ -25,12 +25,14 @@ class Footage:
         fps: frames per second; 0 for a single image.
         frames: number of them.
         short_size: the short side is scaled to this; 0 keeps the size.
+        times_s: when each frame is shown, of videos whose frames are not shown equally long; else None.
     """
 
     path: Path
     fps: float
     frames: int
     short_size: int = 0
+    times_s: tuple[float, ...] | None = None
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (t, H, W, 3) uint8 RGB.
@@ -39,7 +41,7 @@ class Footage:
             DataError: the file is damaged.
         """
         if not self.fps and self.path.suffix.lower() in PICTURES:
-            yield scaled(_read_picture(self.path)[None], self.short_size)
+            yield scaled(read_image(self.path)[None], self.short_size)
             return
         video = VideoFile(self.path)
         for start in range(0, self.frames, _BLOCK):
@@ -54,13 +56,15 @@ def open_footage(path: Path, short_size: int = 0) -> Footage:
         DataError: neither an image nor a video, or nothing in it.
     """
     if path.suffix.lower() in PICTURES:
-        _read_picture(path)
+        read_image(path)
         return Footage(path, 0.0, 1, short_size)
     times_s = VideoFile(path).times_s()
     if not len(times_s):
         raise DataError("no frames in it", file=path, wanted="a video")
     span_s = float(times_s[-1] - times_s[0])
-    return Footage(path, (len(times_s) - 1) / span_s if span_s > 0 else 24.0, len(times_s), short_size)
+    fps = (len(times_s) - 1) / span_s if span_s > 0 else 24.0
+    times = None if are_regular(times_s) else tuple((times_s - times_s[0]).round(6).tolist())
+    return Footage(path, fps, len(times_s), short_size, times)
 
 
 def scaled(frames: np.ndarray, short_size: int) -> np.ndarray:
@@ -75,11 +79,3 @@ def scaled(frames: np.ndarray, short_size: int) -> np.ndarray:
     long += long % 2
     size = (long, short_size) if width >= height else (short_size, long)
     return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames])
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    try:
-        with open_image(path) as image:
-            return np.array(image.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"not a readable image: {error}", file=path, wanted="a complete jpg or png") from error

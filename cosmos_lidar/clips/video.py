@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
 from cosmos_lidar.clips.h264 import add_h264
 from cosmos_lidar.errors import DataError
 
-_KEPT = 8
+_KEPT, _SKIPPED = 8, 16
+_WITHOUT_TIMES = ("avi", "h264", "hevc", "m4v", "mpegvideo", "vc1")  # containers that store no time of showing
+TICKS_PER_S = 90_000  # of the times of videos whose frames are not shown equally long
 # The demuxers of FFmpeg for mp4, mov, mkv, webm, avi and streams of one; none of them opens a second file.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,ivf,gif,flv,asf,ogg"
 
@@ -36,7 +40,9 @@ def open_video(source: str | io.BytesIO) -> Any:
 class VideoFile:
     """``read`` of a camera whose images are the frames of a video file; any order, fastest forwards.
 
-    It opens the file when first asked, once per process, and keeps the last few decoded images.
+    Images are those that a player shows: turned as the file says. It opens the file when first asked, once per process,
+    and keeps the last few decoded images. Files that do not say when a frame is shown (AVI, with B-frames) are decoded
+    from their start and their frames counted.
 
     Args:
         path: the video; only its name, for messages, where ``content`` is given.
@@ -52,6 +58,8 @@ class VideoFile:
         self._container: Any = None
         self._decoder: Any = None
         self._times: np.ndarray | None = None
+        self._counted = False
+        self._size: tuple[int, int] | None = None
         self._next = 0
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
@@ -69,7 +77,7 @@ class VideoFile:
         """Return image ``index`` as (H, W, 3) uint8 RGB.
 
         Raises:
-            DataError: no such image, or it cannot be decoded.
+            DataError: no such image, it cannot be decoded, or it is not of the size of the first one.
         """
         times = self._open()
         if not 0 <= index < len(times):
@@ -89,6 +97,15 @@ class VideoFile:
         times = self._open()
         return times * float(self._unit_s)
 
+    def check(self) -> None:
+        """Decode all of it.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        for index in range(len(self)):
+            self(index)
+
     def _source(self) -> str | io.BytesIO:
         if self.content is None:
             expect_plain_file(self.path, self.clip_id)
@@ -103,16 +120,23 @@ class VideoFile:
             with open_video(self._source()) as container:
                 if not container.streams.video:
                     raise self._broken("no video stream in it")
-                context = container.streams.video[0].codec_context
+                stream = container.streams.video[0]
+                context = stream.codec_context
                 if context is None:
                     raise self._broken("no decoder for its codec")
                 size = context.width, context.height
                 expect_size(
                     3 * size[0] * size[1], f"images of {size[0]} x {size[1]}", file=self.path, clip=self.clip_id
                 )
-                self._unit_s = container.streams.video[0].time_base
-                packets = container.demux(container.streams.video[0])
-                shown = [p.pts for p in packets if p.pts is not None and not p.is_discard]
+                packets = [(p.pts, p.size) for p in container.demux(stream) if not p.is_discard]
+                shown = [pts for pts, size in packets if pts is not None]
+                unknown = sum(pts is None and size > 0 for pts, size in packets)
+                untold = container.format.name in _WITHOUT_TIMES and context.has_b_frames
+                self._counted = bool(untold or unknown or len(set(shown)) < len(shown))
+                self._unit_s = stream.time_base
+                if self._counted:
+                    self._unit_s = 1 / (stream.average_rate or stream.guessed_rate or 25)
+                    shown = list(range(len(shown) + unknown))
                 times = self._times = np.sort(np.array(shown, np.int64))
         except DataError:
             raise
@@ -123,14 +147,10 @@ class VideoFile:
     def _decode(self, index: int) -> None:
         """Decode until image ``index``, from the key frame before it unless it lies just ahead."""
         try:
-            if self._decoder is None or not self._next <= index < self._next + 16:
-                self._seek(index)
-            for frame in self._decoder:
-                at = int(np.searchsorted(self._open(), frame.pts))
-                self._next = at + 1
-                self._keep(at, frame.to_ndarray(format="rgb24"))
-                if at >= index:
-                    break
+            self._decode_until(index)
+            if index not in self._kept and not self._counted:
+                self._count_frames()
+                self._decode_until(index)
         except DataError:
             raise
         except Exception as error:  # FFmpeg's errors are of a dozen kinds
@@ -138,33 +158,101 @@ class VideoFile:
         if index not in self._kept:
             raise self._broken(f"image {index} is announced and not decodable")
 
+    def _count_frames(self) -> None:
+        """Go on without the presentation times, which are not those that the decoder gives."""
+        self._counted, self._decoder = True, None
+        self._kept.clear()
+
+    def _decode_until(self, index: int) -> None:
+        ahead = index - self._next
+        if self._decoder is None or ahead < 0 or (ahead >= _SKIPPED and not self._counted):
+            self._seek(index)
+        for frame in self._decoder:
+            at = self._next if self._counted else self._place(frame.pts)
+            if at is None:
+                return
+            self._next = at + 1
+            if at >= index - _KEPT:
+                self._keep(at, frame)
+            if at >= index:
+                return
+        self._decoder = None
+
+    def _place(self, pts: int | None) -> int | None:
+        """Return the number of the frame shown at this time; None where the container tells of no such frame."""
+        times = self._open()
+        at = len(times) if pts is None else int(np.searchsorted(times, pts))
+        return at if at < len(times) and times[at] == pts else None
+
     def _seek(self, index: int) -> None:
-        if self._container is None:
+        if self._container is None or self._counted:
             self._container = open_video(self._source())
             stream = self._container.streams.video[0]
             stream.thread_count = 1
             stream.codec_context.options = {"max_pixels": str(largest_item() // 3)}  # images may grow on the way
         stream = self._container.streams.video[0]
-        self._container.seek(int(self._open()[index]), stream=stream, backward=True)
+        if self._counted:
+            self._next = 0
+        else:
+            self._container.seek(int(self._open()[index]), stream=stream, backward=True)
         self._decoder = self._container.decode(stream)
 
-    def _keep(self, index: int, image: np.ndarray) -> None:
-        self._kept[index] = image
+    def _keep(self, index: int, frame: Any) -> None:
+        if self._size is None:
+            self._size = self._first_size(index, frame)
+        if (frame.width, frame.height) != self._size:
+            both = f"image {index} is {frame.width} x {frame.height}, the first {self._size[0]} x {self._size[1]}"
+            raise self._broken(both, "a video of images of one size")
+        self._kept[index] = _as_shown(frame)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
-    def _broken(self, error: Exception | str) -> DataError:
+    def _first_size(self, index: int, frame: Any) -> tuple[int, int]:
+        """Return (width, height) of the first image, as stored."""
+        if index == 0:
+            return frame.width, frame.height
+        with open_video(self._source()) as container:
+            first = next(container.decode(container.streams.video[0]))
+            return first.width, first.height
+
+    def _broken(self, error: Exception | str, wanted: str = "a complete video") -> DataError:
         self._forget()
-        return DataError(f"not a readable video: {error}", file=self.path, clip=self.clip_id, wanted="a complete mp4")
+        return DataError(f"not a readable video: {error}", file=self.path, clip=self.clip_id, wanted=wanted)
 
 
-def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float) -> int:
+def _as_shown(frame: Any) -> np.ndarray:
+    """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored by the display matrix that comes with it."""
+    from av.video.reformatter import VideoReformatter
+
+    # A converter of our own ends here. One that belongs to the frame lives on in the cycle that asking for side data
+    # makes, with its threads, and a forked worker whose garbage collection ends it waits for them forever.
+    image = VideoReformatter().reformat(frame, format="rgb24").to_ndarray()
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    # x' = a x + c y, y' = b x + d y; the file has room for shears, players and we know quarter turns and mirrors.
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        right, down = a, d
+    else:
+        image, right, down = image.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
+
+
+def are_regular(times_s: np.ndarray) -> bool:
+    """Return whether the frames of a video are shown equally long, but for the rounding of times to milliseconds."""
+    steps = np.diff(times_s)
+    return not len(steps) or bool((np.abs(steps - np.median(steps)) <= 0.0021 + 0.05 * np.median(steps)).all())
+
+
+def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float, times_s: Sequence[float] | None = None) -> int:
     """Write images as H.264 (yuv420p, plays anywhere) and return how many; the same images give the same bytes.
 
     Args:
         path: file to write; the container is mp4 whatever its name ends with.
         images: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
         rate_hz: images per second.
+        times_s: when each image is shown, from 0 on, where they are not shown equally long.
     """
     import av
 
@@ -174,7 +262,11 @@ def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float) -> int:
             height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             if stream is None:
                 stream = add_h264(container, (height, width), rate_hz, 18, "veryfast")
+                if times_s is not None:
+                    stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
+            if times_s is not None:
+                frame.pts, frame.time_base = round(times_s[count] * TICKS_PER_S), Fraction(1, TICKS_PER_S)
             container.mux(stream.encode(frame))
             count += 1
         if stream is not None:

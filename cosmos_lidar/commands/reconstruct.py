@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct every input; returns 1 if an input was skipped."""
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
-    from cosmos_lidar.errors import DataError, UserError
+    from cosmos_lidar.errors import UserError, problem_of
     from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
     from cosmos_lidar.log import logger
     from cosmos_lidar.progress import Meter
@@ -64,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
         for file, name in zip(files, output_names(files), strict=True):
             try:
                 rows.append(_one(file, name, codec, new_scores(), args))
-            except DataError as error:
-                logger.warning("skipped: %s: %s", file, error)
-                rows.append({"source": str(file), "problem": str(error)})
+            except Exception as error:  # one odd input ends no work on the others
+                problem = problem_of(error)
+                logger.warning("skipped: %s: %s", file, problem)
+                rows.append({"source": str(file), "problem": problem})
             meter.advance(1)
     return _report(rows, facts, args.out, distance)
 
@@ -94,7 +95,9 @@ def _one(file: Path, name: str, codec: VideoCodec, scores: VideoScores, args: ar
     if file.suffix == SUFFIX:
         encoded, facts = read_encoded(file)
         fps = (args.fps or facts["fps"]) if facts.get("fps") else 0.0
-        count = write_frames(args.out / _named(name, fps), codec.decode(encoded), fps)
+        count = write_frames(
+            args.out / _named(name, fps), codec.decode(encoded), fps, _times(args, facts.get("times_s"))
+        )
         return {"source": str(file), "frames": count}
     return _round_trip(open_footage(file, args.short_size), name, codec, scores, args)
 
@@ -107,14 +110,22 @@ def _round_trip(
 
     encoded = codec.encode(footage.blocks())
     fps = (args.fps or footage.fps) if footage.fps else 0.0
-    count = write_frames(args.out / _named(name, fps), _scored(codec.decode(encoded), footage, scores), fps)
+    times_s = _times(args, footage.times_s)
+    scored = _scored(codec.decode(encoded), footage, scores)
+    count = write_frames(args.out / _named(name, fps), scored, fps, times_s)
     if args.save_input:
-        write_frames(args.out / _named(f"{name}_input", fps), footage.blocks(), fps)
+        write_frames(args.out / _named(f"{name}_input", fps), footage.blocks(), fps, times_s)
     if args.side:
         pairs = _pairs(codec.decode(encoded), footage)
-        write_frames(args.out / _named(f"{name}_side_by_side", fps), (beside(*pair)[None] for pair in pairs), fps)
+        both = (beside(*pair)[None] for pair in pairs)
+        write_frames(args.out / _named(f"{name}_side_by_side", fps), both, fps, times_s)
     facts = {"source": str(footage.path), "frames": count, "height": encoded.height, "width": encoded.width}
     return facts | scores.result()
+
+
+def _times(args: argparse.Namespace, times_s: Sequence[float] | None) -> Sequence[float] | None:
+    """Return when frames are shown; None for equal times, which --fps asks for."""
+    return None if args.fps else times_s
 
 
 def _named(name: str, fps: float) -> str:
@@ -171,7 +182,9 @@ def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path, dis
         sys.stdout.write(f"{metric}: {found['mean']:.4g}{shown} over {len(scored)}\n")
     if fvd:
         sys.stdout.write(f"rfvd: {fvd.value:.4g} over {fvd.n} clips ({fvd.protocol.settings['features']})\n")
-    sys.stdout.write(f"{facts['tokenizer']}, {facts['dtype']}: results and metrics.json in {folder}\n")
+    done = sum("problem" not in row for row in rows)
+    count = f"{done} of {len(rows)} files; " if done < len(rows) else ""
+    sys.stdout.write(f"{count}{facts['tokenizer']}, {facts['dtype']}: results and metrics.json in {folder}\n")
     return 1 if any("problem" in row for row in rows) else 0
 
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Encode every input; returns 1 if an input was skipped."""
     from cosmos_lidar.clips.footage import open_footage
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
-    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.errors import problem_of
     from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
     from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX
     from cosmos_lidar.latents.cache import LatentCache
@@ -46,14 +46,17 @@ def run(args: argparse.Namespace) -> int:
             try:
                 footage = open_footage(file, args.short_size)
                 rows.append(_tokenize(footage, args.out / f"{name}{SUFFIX}", codec, known, cache))
-            except DataError as error:
-                logger.warning("skipped: %s", error)
-                rows.append({"source": str(file), "problem": str(error)})
+            except Exception as error:  # one odd input ends no work on the others
+                problem = problem_of(error)
+                logger.warning("skipped: %s: %s", file, problem)
+                rows.append({"source": str(file), "problem": problem})
             meter.advance(1)
     _write_index(args.out / "index.csv", rows)
     bad = sum("problem" in row for row in rows)
     hits = f", {cache.hits} from the cache" if cache else ""
-    sys.stdout.write(f"{len(rows) - bad} files in {args.out}{hits}; {bad or 'none'} skipped, see index.csv\n")
+    sys.stdout.write(
+        f"{len(rows) - bad} of {len(rows)} files in {args.out}{hits}; {bad or 'none'} skipped, see index.csv\n"
+    )
     return 1 if bad else 0
 
 
@@ -65,6 +68,8 @@ def _tokenize(
     from cosmos_lidar.latents.cache import frames_hash, latent_key
 
     facts = {**known, "source": footage.path.name, "fps": footage.fps, "frames_sha256": frames_hash(footage.blocks())}
+    if footage.times_s is not None:
+        facts["times_s"] = list(footage.times_s)
     if not _is_done(path, facts):
         key = latent_key(facts["frames_sha256"], known["weights_sha256"], dtype=known["dtype"], tile=known["tile"])
         write_encoded(path, _encode(footage, codec, cache, key), facts)

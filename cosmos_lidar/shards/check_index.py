@@ -11,7 +11,6 @@ from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.clips.range_codec import decode_intensities, decode_labels, decode_ranges
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import parse_json
-from cosmos_lidar.images import open_image
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.check import CheckResult, Problem, read_samples
 from cosmos_lidar.shards.energon_index import SamplePlace, read_energon_index
@@ -77,16 +76,15 @@ def _decode(part: str, content: bytes) -> str | None:
 
 
 def _decode_image(content: bytes) -> None:
-    with open_image(content) as image:
-        image.load()
+    from cosmos_lidar.clips.images import read_image
+
+    read_image(content)
 
 
 def _decode_video(content: bytes) -> None:
     from cosmos_lidar.clips.video import VideoFile
 
-    video = VideoFile(Path("video.mp4"), content=content)
-    for index in range(len(video)):
-        video(index)
+    VideoFile(Path("video.mp4"), content=content).check()
 
 
 _DECODERS: dict[str, Callable[[bytes], object]] = {

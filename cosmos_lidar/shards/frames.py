@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, problem_of
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import write_tar, write_text
@@ -85,9 +85,10 @@ def _samples(
         for index in range(0, len(clip), every):
             try:
                 packed = [(way, pack(clip, index, way)) for way in ways]
-            except DataError as error:
-                logger.warning("skipped frame %s of clip %s: %s", clip.frame_ids[index], clip.clip_id, error)
-                left_out.append({"clip": clip.clip_id, "frame": clip.frame_ids[index], "problem": str(error)})
+            except Exception as error:  # one odd frame ends no work on the others
+                problem = problem_of(error)
+                logger.warning("skipped frame %s of clip %s: %s", clip.frame_ids[index], clip.clip_id, problem)
+                left_out.append({"clip": clip.clip_id, "frame": clip.frame_ids[index], "problem": problem})
                 if len(left_out) > allowed:
                     raise
             else:

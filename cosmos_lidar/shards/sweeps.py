@@ -14,10 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,19 +23,13 @@ import numpy as np
 from cosmos_lidar import __version__
 from cosmos_lidar.clips import range_codec
 from cosmos_lidar.clips.clip import Clip, Sweep
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, problem_of
 from cosmos_lidar.files import parse_json
 from cosmos_lidar.shards.plan import FrameSpan
 
 RANGES, INTENSITY, LABELS, META = "ranges.bin", "intensity.bin", "labels.bin", "meta.json"
 META_VERSION = 1
 SAMPLE_TYPE = "lidar"  # of energon_tasks.sweeps
-
-# What readers of broken files raise: these make one frame bad, anything else is a fault of the program and goes up.
-UNREADABLE = (
-    DataError, OSError, ValueError, EOFError, LookupError, struct.error,
-    tarfile.TarError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,8 +114,8 @@ def pack_run(clip: Clip, run: FrameSpan, sensor_file: str, on_frame: Callable[[B
         bad = None
         try:
             frames.append(_read_frame(clip, number))
-        except UNREADABLE as error:
-            bad = BadFrame(clip.clip_id, str(clip.frame_ids[number]), _describe(error))
+        except Exception as error:  # one odd frame ends no work on the others
+            bad = BadFrame(clip.clip_id, str(clip.frame_ids[number]), problem_of(error))
         on_frame(bad)
     parts = {}
     if frames:
@@ -293,7 +283,3 @@ def _known_poses(clip: Clip, numbers: Sequence[int]) -> list | None:
 def _encode_meta(meta: SampleMeta) -> bytes:
     document = {"version": META_VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(meta)}
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _describe(error: Exception) -> str:
-    return str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.video import VideoFile, write_mp4
-from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import file_sha256, parse_json, read_text, remove_partial
+from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
+from cosmos_lidar.errors import DataError, UserError, problem_of
+from cosmos_lidar.files import file_sha256, parse_json, read_text, remove_partial, visible_files
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
@@ -60,7 +60,7 @@ def holds_only_videos(source: Path) -> bool:
     """Return whether a file is a video, or a folder holds videos and no recordings: at most texts and tables beside."""
     if source.is_file():
         return source.suffix.lower() in SUFFIXES
-    endings = {path.suffix.lower() for path in source.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    endings = {path.suffix.lower() for path in visible_files(source, "**/*")}
     return bool(endings & set(SUFFIXES)) and endings <= {*SUFFIXES, ".txt", ".md", ".json", ".csv"}
 
 
@@ -70,7 +70,7 @@ def find_videos(folder: Path) -> list[VideoSource]:
     Raises:
         DataError: there are none.
     """
-    paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = [folder] if folder.is_file() else [p for p in visible_files(folder, "**/*") if p.suffix.lower() in SUFFIXES]
     if not paths:
         raise DataError("no videos in it", file=folder, wanted=f"files ending in {', '.join(SUFFIXES)}")
     root = folder.parent if folder.is_file() else folder
@@ -102,7 +102,7 @@ def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
 def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: PrepareOptions) -> list[ShardRecord]:
     """Write videos as shards and index them for Energon.
 
-    Every video is opened and its first and last frames are decoded; those that fail are skipped, listed in
+    Every video is decoded, so that training can read it from any start; those that fail are skipped, listed in
     ``report.json``, and end the run when they are more than ``options.bad_budget``.
 
     Args:
@@ -161,10 +161,9 @@ def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
                     found += 1
                     video = VideoFile(path, member.name, tar.read(member))
                     try:
-                        for index in range(len(video)):
-                            video(index)
-                    except DataError as error:
-                        yield record["name"], member.name, str(error)
+                        video.check()
+                    except Exception as error:
+                        yield record["name"], member.name, problem_of(error)
         if found != record["samples"]:
             yield record["name"], "", f"{found} videos instead of {record['samples']}"
     if not (folder / ENERGON / "index.sqlite").is_file():
@@ -184,9 +183,9 @@ def _write_shard(path: Path, sources: Sequence[VideoSource], meter: Meter) -> Sh
         for source in sources:
             try:
                 content, facts = _examine(source)
-            except (DataError, OSError) as error:
-                logger.warning("skipped video %s: %s", source.path, error)
-                bad.append(BadFrame(source.key, "", str(error)))
+            except Exception as error:  # one odd video ends no work on the others
+                logger.warning("skipped video %s: %s", source.path, problem_of(error))
+                bad.append(BadFrame(source.key, "", problem_of(error)))
             else:
                 frames[source.key] = facts["frames"]
                 yield PackedRun(source.key, {"json": json.dumps(facts).encode(), "mp4": content}, facts["frames"], 0)
@@ -210,7 +209,7 @@ def _examine(source: VideoSource) -> tuple[bytes, dict[str, Any]]:
     if not len(times_s):
         raise DataError("no frames in it", file=source.path, wanted="a video")
     height, width = video(0).shape[:2]
-    video(len(video) - 1)
+    video.check()
     fps = (len(times_s) - 1) / float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
     facts = {"frames": len(times_s), "fps": round(fps, 4), "height": height, "width": width}
     return content, facts | {"source": source.path.name, "drive": source.drive}
@@ -224,7 +223,9 @@ def _read_stream(stream: CameraStream) -> bytes:
     rate_hz = 1.0 / float(np.median(gaps_s)) if len(gaps_s) else 10.0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "camera.mp4"
-        write_mp4(path, (stream.read(index) for index in range(len(stream.timestamps_us))), rate_hz)
+        times_s = (stream.timestamps_us - stream.timestamps_us[:1]) / 1e6
+        times = None if are_regular(times_s) else times_s.tolist()
+        write_mp4(path, (stream.read(index) for index in range(len(stream.timestamps_us))), rate_hz, times)
         return path.read_bytes()
 
 

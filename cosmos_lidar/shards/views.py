@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.clips.images import image_size
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import parse_json, read_text
-from cosmos_lidar.images import open_image
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 from cosmos_lidar.shards.facts import agree, first_sample
@@ -94,9 +94,8 @@ def _facts_of(part: Part, sensor: Sensor | None) -> ViewsFacts:
 
 def _image_size(content: bytes, folder: Path) -> tuple[int, int]:
     try:
-        with open_image(content) as image:
-            width, height = image.size
-    except OSError as error:
+        width, height = image_size(content)
+    except DataError as error:
         raise DataError(f"the first image cannot be read: {error}", file=folder, wanted="JPEG files") from error
     return height, width
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import io
 import pickle
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from cosmos_lidar.clips.files import PictureFiles
-from cosmos_lidar.clips.video import VideoFile, write_mp4
+from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.viz.video import read_video, write_video
 
 
 def moving(count: int, height: int = 50, width: int = 70) -> list[np.ndarray]:
@@ -90,3 +95,89 @@ def test_images_above_the_limit_are_not_decoded(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("cosmos_lidar.bounds.LARGEST_ITEM", 4000)
     with pytest.raises(DataError, match=r"images of 48 x 32 would take 4\.6 KB"):
         VideoFile(tmp_path / "x.mp4")(0)
+
+
+MATRICES = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0), "mirrored": (-1, 0, 0, 1)}
+
+
+@pytest.mark.parametrize("turn", MATRICES)
+def test_images_are_as_a_player_shows_them(tmp_path, turn):
+    shown = np.zeros((64, 48, 3), np.uint8)
+    shown[:16, :32] = 250, 0, 0
+    stored = np.rot90(shown, turn // 90) if turn != "mirrored" else shown[:, ::-1]  # undone by the header
+    file = tmp_path / "a.mp4"
+    write_mp4(file, [np.ascontiguousarray(stored)] * 10, 10.0)
+    data = bytearray(file.read_bytes())
+    at = data.index(b"tkhd") + 44
+    a, b, c, d = (value * 65536 for value in MATRICES[turn])
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    file.write_bytes(data)
+    for index in (7, 0):
+        image = VideoFile(file)(index)
+        assert image.shape == shown.shape
+        assert np.abs(image.astype(int) - shown)[2:-2].max(-1)[:, [0, 8, 24, 40]][[0, 8, 20, 40]].max() < 12
+    assert next(iter(read_video(file))).shape == shown.shape
+
+
+def write_avi(file, codec: str, count: int = 24, b_frames: int = 2) -> None:
+    with av.open(str(file), "w") as box:
+        stream = box.add_stream(codec, rate=10)
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.max_b_frames = 0 if codec == "mjpeg" else b_frames
+        stream.codec_context.gop_size = 8
+        for k in range(count):
+            gray = np.full((48, 64, 3), 10 * k, np.uint8)
+            gray[:, 2 * k : 2 * k + 8] = 255 - gray[0, 0]
+            box.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="rgb24")))
+        box.mux(stream.encode())
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mjpeg"])
+def test_containers_without_times_of_showing(tmp_path, codec):
+    file = tmp_path / "a.avi"
+    write_avi(file, codec)
+    video = VideoFile(file)
+    assert np.allclose(np.diff(video.times_s()), 0.1)
+    assert len(video) == 24
+    images = [video(index) for index in range(24)]
+    for index, image in enumerate(images):
+        assert abs(float(np.median(image)) - 10 * index) <= 6
+    for start in range(0, 21, 3):
+        fresh = VideoFile(file)
+        assert all(np.array_equal(fresh(index), images[index]) for index in range(start, start + 4))
+    assert all(np.array_equal(video(index), images[index]) for index in range(23, -1, -1))
+
+
+def test_images_of_another_size_are_named(tmp_path):
+    file = tmp_path / "a.mkv"
+    with av.open(str(file), "w") as box:
+        stream = box.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 64, 48, "yuvj420p", Fraction(1, 10)
+        for k, size in enumerate([(64, 48)] * 10 + [(96, 64)] * 10):
+            jpeg = io.BytesIO()
+            Image.new("RGB", size, (k, 0, 0)).save(jpeg, "JPEG")
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, k, k, Fraction(1, 10)
+            packet.is_keyframe = True
+            box.mux(packet)
+    video = VideoFile(file)
+    assert video(9).shape == (48, 64, 3)
+    message = "image 1[0-9] is 96 x 64, the first 64 x 48.*a.mkv"
+    for broken in (video, VideoFile(file)):
+        with pytest.raises(DataError, match=message):
+            broken(15)
+    with pytest.raises(DataError, match="image 10 is 96 x 64"):
+        VideoFile(file).check()
+
+
+def test_times_of_frames_are_kept(tmp_path):
+    times_s = [0.0, 0.1, 0.2, 0.6, 0.7, 1.9]
+    assert not are_regular(np.array(times_s))
+    assert are_regular(np.arange(9) / 30 + 0.001 * (np.arange(9) % 2))
+    write_mp4(tmp_path / "a.mp4", moving(6), 10.0, times_s)
+    write_video(tmp_path / "b.mp4", moving(6), 10.0, times_s=times_s)
+    for name in ("a.mp4", "b.mp4"):
+        video = VideoFile(tmp_path / name)
+        assert np.allclose(video.times_s(), times_s, atol=1e-3)
+        assert abs(float(np.median(video(4))) - 28) <= 2

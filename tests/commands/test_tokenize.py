@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips.footage import Footage, scaled
+from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.families.video_tokenizer.files import find_inputs
 from cosmos_lidar.families.video_tokenizer.latent_files import read_encoded
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit
-from cosmos_lidar.viz.video import read_video
+from cosmos_lidar.viz.video import read_video, write_video
 
 
 def command(*words: object) -> int:
@@ -99,6 +103,40 @@ def test_bad_files_are_named_and_the_others_go_on(checkpoints: dict[str, Path], 
     assert "not a readable video" in problems["cut.mp4"]
     assert "not a readable image" in problems["noise.png"]
     assert "skipped" in capsys.readouterr().out
+
+
+def test_an_odd_video_ends_no_work_on_the_others(checkpoints: dict[str, Path], videos: Path, tmp_path: Path, capsys):
+    with av.open(str(videos / "odd.mkv"), "w") as box:  # images grow after the fourth
+        stream = box.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 50, 34, "yuvj420p", Fraction(1, 10)
+        for k in range(8):
+            jpeg = io.BytesIO()
+            Image.new("RGB", (50, 34) if k < 4 else (66, 50), (k, 0, 0)).save(jpeg, "JPEG")
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, k, k, Fraction(1, 10)
+            packet.is_keyframe = True
+            box.mux(packet)
+    (videos / "._one.mp4").write_bytes(b"Mac OS X")
+    common = (videos, "--checkpoint", checkpoints["CV4x8x8"])
+    assert command("tokenize", *common, "--out", tmp_path / "latents") == 1
+    assert "3 of 4 files" in capsys.readouterr().out
+    assert command("reconstruct", *common, "--out", tmp_path / "back", "--no-side-by-side") == 1
+    text = capsys.readouterr().out
+    assert "3 of 4 files" in text
+    assert "odd.mkv: skipped: not a readable video: image 4 is 66 x 50, the first 50 x 34" in text
+    assert (tmp_path / "back" / "two.mp4").is_file()
+
+
+def test_times_of_frames_come_back(checkpoints: dict[str, Path], tmp_path: Path):
+    times_s = [0.0, 0.1, 0.2, 0.6, 0.7, 1.5, 1.6, 1.7, 2.5]
+    write_video(tmp_path / "a.mp4", [np.full((32, 48, 3), 9 * k, np.uint8) for k in range(9)], times_s=times_s)
+    common = ("--checkpoint", checkpoints["CV4x8x8"], "--out")
+    assert command("tokenize", tmp_path / "a.mp4", *common, tmp_path / "latents") == 0
+    for number, source in enumerate((tmp_path / "a.mp4", tmp_path / "latents" / "a.safetensors")):
+        assert command("reconstruct", source, *common, tmp_path / f"back{number}", "--no-side-by-side") == 0
+        assert np.allclose(VideoFile(tmp_path / f"back{number}" / "a.mp4").times_s(), times_s, atol=1e-3)
+    assert command("reconstruct", tmp_path / "a.mp4", *common, tmp_path / "even", "--no-side-by-side", "--fps", 5) == 0
+    assert np.allclose(np.diff(VideoFile(tmp_path / "even" / "a.mp4").times_s()), 0.2)
 
 
 def test_a_checkpoint_of_another_family_and_other_mistakes(

@@ -47,5 +47,5 @@ def test_failures_leave_no_file(tmp_path):
 def test_unreadable_videos_are_named(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"this is text, not a video" * 40)
     for name in ("a.mp4", "missing.mp4"):
-        with pytest.raises(DataError, match=f"cannot be read.*{name}.*Expected: a video file"):
+        with pytest.raises(DataError, match=f"not a readable video.*{name}.*Expected: a complete video"):
             list(read_video(tmp_path / name))

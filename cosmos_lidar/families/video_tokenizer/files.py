@@ -11,6 +11,7 @@ import numpy as np
 from cosmos_lidar.clips.footage import PICTURES
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX
+from cosmos_lidar.files import visible_files
 from cosmos_lidar.shards.videos import SUFFIXES as VIDEOS
 from cosmos_lidar.viz.pictures import write_png
 from cosmos_lidar.viz.video import write_video
@@ -27,9 +28,13 @@ def find_inputs(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in known]
+            files = [file for file in visible_files(path, "**/*") if file.suffix.lower() in known]
         else:
-            files = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+            files = (
+                [path]
+                if path.is_file()
+                else [file for name in sorted(glob.glob(pattern, recursive=True)) if (file := Path(name)).is_file()]
+            )
         if not files:
             wanted = f"files ending in {', '.join(known)}"
             raise DataError("no images, videos or latents", file=pattern, wanted=wanted)
@@ -46,10 +51,17 @@ def output_names(files: Sequence[Path]) -> list[str]:
     return [f"{name}_{number:04d}" for number, name in enumerate(names)]
 
 
-def write_frames(path: Path, blocks: Iterable[np.ndarray], fps: float) -> int:
-    """Write a video, or where ``fps`` is 0 its only frame as PNG; returns the number of frames."""
+def write_frames(path: Path, blocks: Iterable[np.ndarray], fps: float, times_s: Sequence[float] | None = None) -> int:
+    """Write a video, or where ``fps`` is 0 its only frame as PNG; returns the number of frames.
+
+    Args:
+        path: file to write.
+        blocks: (t, H, W, 3) frames.
+        fps: frames per second; 0 for a single image.
+        times_s: when each frame is shown, where they are not shown equally long.
+    """
     frames = (frame for block in blocks for frame in block)
     if fps:
-        return write_video(path, frames, fps)
+        return write_video(path, frames, fps, times_s=times_s)
     write_png(path, next(frames))
     return 1
