@@ -11,13 +11,17 @@ from cosmos_lidar.errors import UserError
 
 # Module -> the extra of setup.cfg that installs it.
 EXTRAS = {
+    "alembic": "trackers",
     "lightning": "train",
     "megatron.energon": "train",
+    "mlflow": "trackers",
     "nemo": "train",
     "nemo_run": "train",
     "pyarrow": "waymo",
     "rerun": "viz",
+    "sqlalchemy": "trackers",
     "tensorboard": "train",
+    "wandb": "trackers",
 }
 TRAINING = ("lightning", "megatron.energon", "nemo")  # what every training run imports
 

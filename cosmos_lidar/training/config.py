@@ -172,7 +172,9 @@ class LogConfig:
         False, "log to Weights & Biases; auto: where it is installed and $WANDB_API_KEY is set"
     )
     mlflow: bool = setting(False, "log to MLflow")
-    mlflow_uri: str = setting("", "tracking server of mlflow; empty logs to files in the run folder")
+    mlflow_uri: str = setting(
+        "", "tracking server of mlflow; empty: $MLFLOW_TRACKING_URI, else an SQLite file in the run folder"
+    )
     peak_tflops: float = setting(0.0, "peak of one device for the mfu column; 0 takes that of a known GPU, else none")
 
 

@@ -36,7 +36,7 @@ from cosmos_lidar.training.ema import Ema
 from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.guards.owner_watch import OwnerWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals, interrupts_pass
-from cosmos_lidar.training.loggers import check_loggers, quieten, start_loggers
+from cosmos_lidar.training.loggers import check_loggers, close_loggers, quieten, start_loggers
 from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
@@ -254,12 +254,15 @@ class Session(Generic[ConfigT]):
         stop = StopSignals(job.model.flags, lambda: newest_name(folder / CHECKPOINTS))
         callbacks = [*_make_callbacks(self, job, to_yaml(recorded), stop), self.watch, *watchers]
         trainer = _make_trainer(run, self.sizes, self.on_gpu, callbacks)
-        start_loggers(trainer, run.log, folder / "logs" / f"from_{start.step:09d}")
+        start_loggers(trainer, run.log, folder / "logs", None if start.checkpoint is None else start.step)
         _announce(job, self.sizes, start, folder)
         rounds = 1 + run.guard.most_rollbacks * (run.guard.spike == "rollback")
         steps = Steps(job.train, run.trainer.max_steps * rounds, run.trainer.accumulate)
-        with interrupts_pass():
-            trainer.fit(job.model, train_dataloaders=steps)
+        try:
+            with interrupts_pass():
+                trainer.fit(job.model, train_dataloaders=steps)
+        finally:
+            close_loggers(trainer)
         return RunResult(folder, trainer.global_step, stop.received)
 
 

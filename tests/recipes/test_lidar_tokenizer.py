@@ -44,7 +44,7 @@ def test_a_run_leaves_everything_that_is_needed(finished: Path):
     run = load_config(LidarTokenizerTrainConfig, finished / "config.yaml")
     assert run.trainer.max_steps == 20
     assert (checkpoints / "config.yaml").read_text() == (finished / "config.yaml").read_text()
-    assert list((finished / "logs" / "from_000000000").glob("events.out.tfevents.*"))
+    assert list((finished / "logs" / "tensorboard").glob("events.out.tfevents.*"))
 
 
 def test_the_loss_falls(finished: Path):
