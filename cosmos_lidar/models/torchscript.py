@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.pickles import DataUnpickler, Named
+from cosmos_lidar.pickles import ARRAYS, ArrayUnpickler, DataUnpickler, Named
 from cosmos_lidar.torch_files import archive_members, read_member
 
 _CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:  .*\n|\n)*)", re.MULTILINE)
@@ -49,6 +49,25 @@ def mapped_torchscript(path: Path) -> dict[str, Tensor]:
     except DataError:
         raise
     except Exception as error:  # damaged pickles and archives fail in every way there is
+        raise ValueError(f"{type(error).__name__}: {error!s:.200}") from error
+
+
+def mapped_pickle(path: Path) -> tuple[Any, list[str]]:
+    """Return what a zipped file of ``torch.save`` holds, its tensors memory-mapped, and the classes left out.
+
+    Objects of other classes than tensors, numbers, texts and containers come back as empty stand-ins.
+
+    Raises:
+        ValueError: it cannot be read that way.
+        DataError: it unpacks to more than the limit.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpickler = _WithStandIns(_Archive(archive, path))
+            return unpickler.load(), list(unpickler.classes)
+    except DataError:
+        raise
+    except Exception as error:  # as above
         raise ValueError(f"{type(error).__name__}: {error!s:.200}") from error
 
 
@@ -110,7 +129,7 @@ class _Object:
 class _Unpickler(DataUnpickler):
     """Builds a tree of objects and memory-mapped tensors; no class or function of the archive is looked up."""
 
-    built = (_Object,)
+    built: tuple[type, ...] = (_Object,)
 
     def __init__(self, archive: _Archive) -> None:
         super().__init__(archive.read("data.pkl"))
@@ -139,6 +158,53 @@ class _Unpickler(DataUnpickler):
             raise _Refused("describes a storage by something else than dtype, key and size")
         storage = self.archive.storage(f"data/{key}", count * dtype.itemsize)
         return torch.empty(0, dtype=dtype).set_(storage, 0, (count,), (1,))
+
+
+class _StandIn(_Object):
+    """What stands for an object of a class that is not looked up; it ignores its arguments and its state."""
+
+    def __new__(cls, *arguments: Any) -> _StandIn:
+        """Make one."""
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignore the state."""
+
+    def extend(self, items: Any) -> None:
+        """Ignore the items of a list."""
+
+    append = extend
+
+
+class _WithStandIns(_Unpickler):
+    """Builds containers and memory-mapped tensors, and stand-ins of all else."""
+
+    built = (_StandIn, *ArrayUnpickler.built)
+    dispatch = dict(_Unpickler.dispatch)
+
+    def load_build(self) -> None:
+        """Give a new object its state; the versions that torch keeps with a dictionary of weights are left out."""
+        if isinstance(self.stack[-2], dict):
+            self.stack.pop()
+        else:
+            super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a name; nothing is imported."""
+        if (module, name) in ARRAYS:
+            return ARRAYS[module, name]
+        if module == "torch._utils" and name == "_rebuild_parameter":
+            return Named(_first)
+        try:
+            return super().find_class(module, name)
+        except _Refused:
+            qualified = f"{module}.{name}"[:120]
+            return self.classes.setdefault(qualified, type("StandIn", (_StandIn,), {"qualified": qualified}))
 
 
 def _view(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.stored_weights import StoredWeights
+from cosmos_lidar.models.wrapped_weights import read_weights, unwrap, weights_of
 
 
 def load_dit_weights(network: nn.Module, path: Path) -> None:
@@ -39,9 +39,11 @@ def open_dit_weights(network: nn.Module, path: Path) -> StoredWeights:
 
 def _checked_state(network: nn.Module, path: Path) -> dict[str, Tensor]:
     wanted = f"the weights of a {type(network).__name__} of the same shape"
-    content = read_tensors(path, wanted, mmap=True)
     try:
-        content = content.get("model", content)
+        content = weights_of(read_weights(path, wanted))
+        tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        named = [name for name in tensors if "logvar." not in name and not name.endswith("_extra_state")]
+        content = unwrap({name: tensors[name] for name in named}, path)
         state = {
             name.removeprefix("net."): value
             for name, value in content.items()

@@ -14,7 +14,7 @@ from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_sa
 from tests.models.tokenizer.reference import fill, image, small_tokenizer
 
 CONTAINERS = ["folder of a pair", "pair", "encoder file", "whole jit", "autoencoder.jit in a folder", "TorchScript .pt",
-              "training .pt", "bare .pt", "safetensors"]  # fmt: skip
+              "autoencoder.jit alone", "training .pt", "bare .pt", "safetensors"]  # fmt: skip
 BUFFERS = ("wavelets", "_arange", "_levels", "_basis", "implicit_codebook")
 
 
@@ -40,6 +40,8 @@ def write(container: str, network: torch.nn.Module, folder: Path) -> object:
         encoder.rename(folder / "encoder.jit")
         decoder.rename(folder / "decoder.jit")
         return folder
+    if container == "autoencoder.jit alone":
+        return whole.rename(folder / "autoencoder.jit")
     if container in ("autoencoder.jit in a folder", "TorchScript .pt"):
         target = whole.rename(folder / ("autoencoder.jit" if container[0] == "a" else "autoencoder.pt"))
         return folder if container[0] == "a" else target

@@ -101,7 +101,7 @@ class OverAddresses:
 def test_allowed_names_cannot_be_called_with_anything(tmp_path: Path):
     (clip,) = open_clips(folder(tmp_path, content={"data_list": OverAddresses()}))
     assert not clip.cameras
-    assert any("infos.pkl is passed over" in note and "dtype 'O8'" in note for note in clip.notes), clip.notes
+    assert any("skipped infos.pkl" in note and "dtype 'O8'" in note for note in clip.notes), clip.notes
 
 
 def test_an_info_file_above_the_limit_is_not_read(tmp_path: Path):

@@ -1,0 +1,97 @@
+"""Weights as people store them: below the names that wrappers add, and beside options that are no tensors."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import read_tensors
+from cosmos_lidar.log import logger
+from cosmos_lidar.models.torchscript import mapped_pickle
+
+PLACES = ("model", "state_dict", "model_state_dict", "module", "network", "net", "weights")  # of a checkpoint's weights
+_WRAPPERS = ("module.", "model.", "network.", "net.")  # of DistributedDataParallel, Lightning, training scripts
+_WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # also in the middle of a name
+
+
+def read_weights(path: Path, wanted: str) -> Any:
+    """Return what a file of weights holds, memory-mapped where it can be.
+
+    Of a file of ``torch.save`` with objects beside the tensors (options, paths) the objects are left out, and named in
+    the log: nothing of them is run.
+
+    Args:
+        path: of the file.
+        wanted: what the caller expects it to hold, for error messages.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return read_tensors(path, wanted, mmap=True)
+    except DataError as error:
+        if path.suffix in (".safetensors", ".nemo") or not path.is_file() or not zipfile.is_zipfile(path):
+            raise
+        try:
+            content, left_out = mapped_pickle(path)
+        except ValueError:
+            way = "; or its tensors alone: torch.save(network.state_dict(), FILE) where its classes are installed"
+            raise DataError(error.problem, file=path, wanted=wanted + way) from error
+        logger.warning("%s: left out what is no tensor: %s", path, ", ".join(left_out[:8]))
+        return content
+
+
+def weights_of(content: Any) -> Any:
+    """Return the part of a checkpoint that holds its weights; the content itself where no usual name is found."""
+    if not isinstance(content, Mapping):
+        return content
+    for place in PLACES:
+        inner = content.get(place)
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+            return inner
+    return content
+
+
+def unwrap(state: Mapping[str, Tensor], file: Path, keep: str | None = None) -> dict[str, Tensor]:
+    """Return tensors without the names that wrappers put before all of theirs, in any nesting, and say so.
+
+    Args:
+        state: tensors by name.
+        file: for messages.
+        keep: a prefix that names of the network itself have.
+
+    Raises:
+        DataError: some names have the prefix of a wrapper and others have not, or two names become one.
+    """
+    names, taken = {name: name for name in state}, []
+    prefixes = [one for one in (*_WITHIN, *_WRAPPERS) if one != keep]
+    while prefix := next((one for one in prefixes if names and _all_begin(names.values(), one)), None):
+        names = {name: value.removeprefix(prefix) for name, value in names.items()}
+        taken.append(prefix)
+    for prefix in prefixes:
+        count = sum(value.startswith(prefix) for value in names.values())
+        if count:
+            problem = f"{count} of {len(names)} tensors have the prefix {prefix!r}, the others have not"
+            raise DataError(problem, file=file, wanted="the weights of one network")
+    taken += [inner for inner in _WITHIN if any(inner in value for value in names.values())]
+    names = {name: _without_inner(value) for name, value in names.items()}
+    if len(set(names.values())) < len(names):
+        raise DataError("two tensors have one name without the prefixes of wrappers", file=file, wanted="one network")
+    if taken:
+        logger.info("%s: names of tensors without %s", file, " ".join(taken))
+    return {short: state[name] for name, short in names.items()}
+
+
+def _without_inner(name: str) -> str:
+    for inner in _WITHIN:
+        name = name.replace(inner, "")
+    return name
+
+
+def _all_begin(names: Iterable[str], prefix: str) -> bool:
+    return all(name.startswith(prefix) for name in names)
