@@ -32,6 +32,7 @@ class ShardRecord:
         clips: clip id -> frames in this shard.
         beyond_max_range: returns farther than the sensor's reach, stored as "no return".
         bad_frames: frames left out.
+        sources: state of the files that it is made of; empty where it was not taken down.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ShardRecord:
     clips: dict[str, int]
     beyond_max_range: int = 0
     bad_frames: list[BadFrame] = field(default_factory=list)
+    sources: str = ""
 
     @classmethod
     def from_json(cls, document: dict) -> ShardRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -29,6 +30,7 @@ from cosmos_lidar.shards.manifest import (
     write_manifest,
 )
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, ShardPlan, make_plan
+from cosmos_lidar.shards.source_state import clip_state
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun, pack_run
 from cosmos_lidar.workers import end_with_parent
 
@@ -65,6 +67,7 @@ class _Work:
     folder: Path
     sensor_files: dict[str, str]
     counters: _Counters
+    states: dict[str, str]
 
 
 _work: _Work | None = None  # inherited by forked workers: clips hold open readers that cannot be pickled
@@ -101,14 +104,15 @@ def prepare_shards(
 
 
 def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, plan: Plan, jobs: int) -> Manifest:
-    journal = _open_journal(folder, plan)
+    states = {shard.name: _state_of(shard, clips) for shard in plan.shards}
+    journal = _open_journal(folder, plan, states)
     if (folder / MANIFEST).exists():
         logger.info("%s is complete: nothing to do", folder)
         return read_manifest(folder)
     sensor_files = _write_sensors(clips, folder)
     allowed = options.bad_budget * plan.frames
     counters = _Counters(sum(len(record.bad_frames) for record in journal.finished.values()), allowed)
-    _write_missing(plan, journal, _Work(clips, folder, sensor_files, counters), jobs)
+    _write_missing(plan, journal, _Work(clips, folder, sensor_files, counters, states), jobs)
     records = [journal.finished[shard.name] for shard in plan.shards]
     _refuse_empty_splits(plan, records, folder)
     _write_report(folder, records)
@@ -138,15 +142,25 @@ def _claim_folder(folder: Path, resume: bool) -> None:
         raise DataError(f"cannot be made: {error.strerror}", file=folder, wanted="a folder to write to") from error
 
 
-def _open_journal(folder: Path, plan: Plan) -> Journal:
+def _state_of(shard: ShardPlan, clips: Sequence[Clip]) -> str:
+    parts = [clip_state(clips[run.clip], run.start, run.stop) for run in shard.runs]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def _open_journal(folder: Path, plan: Plan, states: dict[str, str]) -> Journal:
     journal = Journal(folder / JOURNAL, plan.fingerprint)
     remove_partial(folder)
     for record in list(journal.finished.values()):
         shard = folder / record.name
         if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):
             logger.warning("%s was changed or cut since it was written: writing it again", shard)
-            (folder / MANIFEST).unlink(missing_ok=True)
-            del journal.finished[record.name]
+        elif record.sources and record.sources != states.get(record.name):
+            logger.warning("the recordings that %s was made of have changed: writing it again", shard)
+            shard.unlink(missing_ok=True)
+        else:
+            continue
+        (folder / MANIFEST).unlink(missing_ok=True)
+        del journal.finished[record.name]
     return journal
 
 
@@ -236,6 +250,7 @@ class _ShardWriter:
             clips=self.clips,
             beyond_max_range=self.beyond_max_range,
             bad_frames=self.bad_frames,
+            sources=self.work.states[shard.name],
         )
 
     def _pack(self, shard: ShardPlan) -> Iterator[PackedRun]:

@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_tex
 from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
+from cosmos_lidar.shards.source_state import files_state
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 from cosmos_lidar.tars import open_tar
 
@@ -48,12 +49,14 @@ class VideoSource:
         drive: videos of the same drive stay in one split.
         path: of the file, or of the recording, for messages.
         read: returns the encoded video.
+        files: that it is made of.
     """
 
     key: str
     drive: str
     path: Path
     read: Callable[[], bytes]
+    files: tuple[Path, ...] = ()
 
 
 def holds_only_videos(source: Path) -> bool:
@@ -75,7 +78,7 @@ def find_videos(folder: Path) -> list[VideoSource]:
         raise DataError("no videos in it", file=folder, wanted=f"files ending in {', '.join(SUFFIXES)}")
     root = folder.parent if folder.is_file() else folder
     sources = [
-        VideoSource(_key(path.relative_to(root).with_suffix("").as_posix()), path.stem, path, path.read_bytes)
+        VideoSource(_key(path.relative_to(root).with_suffix("").as_posix()), path.stem, path, path.read_bytes, (path,))
         for path in paths
     ]
     _refuse_doubles(sources)
@@ -89,7 +92,9 @@ def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
         DataError: no clip has a camera.
     """
     sources = [
-        VideoSource(_key(f"{clip.clip_id}_{name}"), clip.clip_id, clip.source, partial(_read_stream, stream))
+        VideoSource(
+            _key(f"{clip.clip_id}_{name}"), clip.clip_id, clip.source, partial(_read_stream, stream), _files_of(stream)
+        )
         for clip in clips
         for name, stream in clip.cameras.items()
     ]
@@ -97,6 +102,11 @@ def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
         raise DataError("no cameras in these recordings", file=clips[0].source, wanted="recordings with cameras")
     _refuse_doubles(sources)
     return sources
+
+
+def _files_of(stream: CameraStream) -> tuple[Path, ...]:
+    read = stream.read
+    return (read.path,) if isinstance(read, VideoFile) else tuple(getattr(read, "files", ()))
 
 
 def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: PrepareOptions) -> list[ShardRecord]:
@@ -132,8 +142,15 @@ def _write_folder(
     remove_partial(folder)
     with Meter("prepare", "videos", len(sources)) as meter:
         for name, shard in plan.items():
+            state = files_state(file for source in shard for file in source.files)
+            before = journal.finished.get(name)
+            if before is not None and before.sources and before.sources != state:
+                logger.warning("the videos that %s was made of have changed: writing it again", folder / name)
+                (folder / VIDEOS).unlink(missing_ok=True)
+                (folder / name).unlink(missing_ok=True)
+                del journal.finished[name]
             if name not in journal.finished:
-                journal.add(_write_shard(folder / name, shard, meter))
+                journal.add(replace(_write_shard(folder / name, shard, meter), sources=state))
             else:
                 meter.advance(len(shard))
             _keep_to_budget(journal, options.bad_budget * len(sources), folder)
