@@ -14,6 +14,10 @@ import torch
 from megatron.energon import Batch, edataclass
 from torch import Tensor
 
+from cosmos_lidar.errors import DataError
+
+JOINED = "JoinedBatches"  # first item of the restore key of a joined batch
+
 T = TypeVar("T")
 B = TypeVar("B", bound="DeviceBatch")
 
@@ -112,6 +116,37 @@ def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return _copy_with(value, {name: map_tensors(part, change) for name, part in fields.items()})
     return value
+
+
+def join_batches(parts: Sequence[B]) -> B:
+    """Return one batch of all samples of ``parts``, in their order; tensors keep being pinned.
+
+    Raises:
+        DataError: a field that is in some parts only, or has one value for all samples and differs.
+    """
+    names = [field.name for field in dataclasses.fields(parts[0]) if field.name != "__restore_key__"]
+    joined = copy.copy(parts[0])
+    for name in names:
+        object.__setattr__(joined, name, _join(name, [getattr(part, name) for part in parts]))
+    object.__setattr__(joined, "__restore_key__", (JOINED, *(part.__restore_key__ for part in parts)))
+    return joined
+
+
+def _join(name: str, values: list[Any]) -> Any:
+    """Return the values of one field of several batches as those of one batch."""
+    first = values[0]
+    if len({type(value) for value in values}) > 1:
+        raise DataError("part missing in some samples of a batch", key=name, wanted="in all samples, or in none")
+    if isinstance(first, Tensor):
+        joined = torch.cat(values)
+        return joined.pin_memory() if first.is_pinned() else joined
+    if isinstance(first, Ragged):
+        return Ragged.from_list([rows for value in values for rows in value])
+    if isinstance(first, (list, tuple)) and not hasattr(first, "_fields"):
+        return type(first)(item for value in values for item in value)
+    if any(value != first for value in values):
+        raise DataError(f"{values[:2]} in one batch", key=name, wanted="the same in all samples")
+    return first
 
 
 def _copy_with(value: T, fields: dict[str, Any]) -> T:

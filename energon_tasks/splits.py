@@ -85,7 +85,9 @@ def open_split(
     encoder = make_encoder(report)
     if len(sources.parts) > 1 and workers.rank == 0:
         logger.info("data.path of split %s: %s", sources.split, "; ".join(describe(sources)))
-    common: dict[str, Any] = {"worker_config": workers, "batch_size": batch_size}
+    # Workers hand over single samples in turn: each step then has equally many of every reader, on any number of ranks.
+    units = batch_size if training and num_workers else 1
+    common: dict[str, Any] = {"worker_config": workers, "batch_size": batch_size // units}
     if training:
         _check_training(sources, workers, repeat)
         parts = [_load(part, sample_type, workers, training=True) for part in sources.parts]
@@ -99,7 +101,7 @@ def open_split(
         wanted = None if limit is None else limit * batch_size * workers.world_size / items_per_sample
         parts = [_load(part, sample_type, workers, bounds) for part, bounds in _first_samples(sources, wanted)]
         dataset = encoder.build_val_datasets(datasets=parts, limit=limit, **common)
-    return CheckedLoader(dataset, report, sources.text, _identity(sources))
+    return CheckedLoader(dataset, report, sources.text, _identity(sources), units)
 
 
 def _identity(sources: Sources) -> list[list[Any]]:

@@ -28,7 +28,8 @@ from cosmos_lidar.parallel.mesh import (
 from cosmos_lidar.parallel.ranks import from_first
 from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.batches import Steps
-from cosmos_lidar.training.checkpoint.callback import Checkpoints, DataSource, checkpoint_mesh, trained_state
+from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, trained_state
+from cosmos_lidar.training.checkpoint.data_place import DataSource, can_resume
 from cosmos_lidar.training.checkpoint.manifest import newest_name
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import AnyConfig, accumulation
@@ -278,11 +279,17 @@ def use_gpu(accelerator: str) -> bool:
 
 
 def _data_seed(run: AnyConfig, sizes: MeshSizes, start: Start) -> int:
-    """Return the seed of the data: another one where the data cannot go on and would begin with what was seen."""
+    """Return the seed of the data: another one for a new shuffle, which would else begin with what was seen."""
+    return run.trainer.seed + (start.step if _restarts_data(run, sizes, start) else 0)
+
+
+def _restarts_data(run: AnyConfig, sizes: MeshSizes, start: Start) -> bool:
+    """Tell whether the data begins a new shuffle: it was asked for, and options, ranks or workers make it necessary."""
     if start.checkpoint is None:
-        return run.trainer.seed
-    saved, _ = checkpoint_mesh(start.checkpoint)
-    return run.trainer.seed + (start.step if saved.data != sizes.data or start.restart_data else 0)
+        return False
+    saved, workers = checkpoint_mesh(start.checkpoint)
+    fits = can_resume(saved, workers, sizes, getattr(run.data, "workers", 0))
+    return start.restart_data or (run.trainer.restart_data and not fits)
 
 
 def _make_callbacks(session: Session[Any], job: Job, config: str, stop: StopSignals) -> list[Any]:
@@ -307,7 +314,7 @@ def _make_callbacks(session: Session[Any], job: Job, config: str, stop: StopSign
         if write is not None:
             write(model, ema, folder / CHECKPOINTS, step)
 
-    source = DataSource(job.train, job.workers, sizes, start.restart_data)
+    source = DataSource(job.train, job.workers, sizes, _restarts_data(run, sizes, start))
     save = Checkpoints(store, every.save_every, start.checkpoint, source, config, ema, log, export if write else None)
     watch = OwnerWatch(model.flags, session.taken_over)
     return [watch, *([ema] if ema else []), stop, log, *validate, save]

@@ -64,3 +64,38 @@ def test_many_stops_of_every_loader(folders: Path, kind: str, blend: str) -> Non
 def test_pairs_of_stops_of_every_loader(folders: Path, kind: str, blend: str, workers: int) -> None:
     pairs = product(range(3 * workers + 3), range(workers + 1))
     check_stops(folders, kind, blend, workers, [list(pair) for pair in pairs])
+
+
+# ------------------------------------------------------------------------------------------- other numbers of ranks
+
+
+def steps_of(folders: Path, *plan: tuple[int, int, int, int]) -> list[list[tuple]]:
+    """Return the samples of each step of all ranks, sorted; ``plan``: (ranks, workers, batch size, steps), …"""
+    result = worker_result("ranks_worker.py", folders, "latents", json.dumps(plan))
+    assert not result["error"]
+    return [sorted(tuple(sample) for batch in step for sample in batch) for step in result["steps"]]
+
+
+def test_a_global_batch_is_the_same_on_1_2_and_4_ranks(folders: Path) -> None:
+    whole = steps_of(folders, (1, 4, 8, 6))
+    assert all(len(step) == 8 for step in whole)
+    assert len({sample for step in whole for sample in step}) == 48  # noise seeds are those of places in the stream
+    assert steps_of(folders, (2, 2, 4, 6)) == whole
+    assert steps_of(folders, (4, 1, 2, 6)) == whole
+    assert steps_of(folders, (1, 4, 4, 12))[0] != whole[0]
+
+
+def test_other_ranks_resume_with_the_next_sample(folders: Path) -> None:
+    whole = steps_of(folders, (1, 4, 8, 9))
+    assert steps_of(folders, (1, 4, 8, 2), (2, 2, 4, 1), (4, 1, 2, 3), (2, 2, 4, 1), (1, 4, 8, 2)) == whole
+    halves = steps_of(folders, (1, 4, 8, 2), (2, 2, 2, 4))[2:]
+    assert [sorted(halves[0] + halves[1]), sorted(halves[2] + halves[3])] == whole[2:4]
+
+
+@pytest.mark.parametrize(
+    "plan", [[(1, 4, 8, 1), (2, 4, 4, 1)], [(2, 1, 2, 1), (2, 0, 2, 1)], [(2, 0, 1, 1), (1, 2, 2, 1)]]
+)
+def test_other_readers_are_refused(folders: Path, plan: list[tuple[int, ...]]) -> None:
+    result = worker_result("ranks_worker.py", folders, "latents", json.dumps(plan))
+    assert "the data resumes with the next sample where ranks x workers are the same" in result["error"]
+    assert "trainer.restart_data=true" in result["error"]

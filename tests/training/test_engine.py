@@ -93,9 +93,10 @@ def test_other_meshes_take_over(tmp_path: Path) -> None:
     assert found == pytest.approx(wanted, rel=1e-4)
     shared = processes(2, {}, "dit", root, "parallel.data_shard=2", "log.name=shared", "trainer.max_steps=4")
     assert shared[0]["runs"][0]["step"] == 4
-    # one process goes on from two that shared the data: weights and step, another shuffle
-    (alone,) = processes(1, {}, "dit", root, "log.name=shared")
-    assert alone["runs"][0]["step"] == 8
+    # one process goes on from two that shared the data: weights and step, and another shuffle if asked for
+    (alone,) = processes(1, {"runs": [[], ["trainer.restart_data=true"]]}, "dit", root, "log.name=shared")
+    assert "trainer.restart_data=true begins a new shuffle" in alone["runs"][0]["error"]
+    assert alone["runs"][1]["step"] == 8
 
 
 def test_a_tokenizer_on_halves_of_the_width_trains_like_one_process(tmp_path: Path) -> None:

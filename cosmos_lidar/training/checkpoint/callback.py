@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from cosmos_lidar.log import logger, warn_once_a_minute
 from cosmos_lidar.parallel.clip import total_norm
 from cosmos_lidar.parallel.mesh import MeshSizes
 from cosmos_lidar.parallel.ranks import gather_objects, is_first
+from cosmos_lidar.training.checkpoint.data_place import DataSource, resume_data
 from cosmos_lidar.training.checkpoint.manifest import newest_good
 from cosmos_lidar.training.checkpoint.reading import load_state, load_tensors, stored_names
 from cosmos_lidar.training.checkpoint.retry import LAST_PAUSE_S, LAST_TRIES, SaveRetry
@@ -35,23 +36,6 @@ if TYPE_CHECKING:
     from cosmos_lidar.training.model import TrainedModel
 
 _OPTIMIZER = ("exp_avg", "exp_avg_sq", "step")
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """The training data of this rank, as checkpoints see it.
-
-    Attributes:
-        loader: Energon's savable training loader.
-        workers: its reader processes; a loader can only resume with as many.
-        sizes: of the mesh.
-        restart: options of the data changed, and it begins a new shuffle.
-    """
-
-    loader: Any
-    workers: int
-    sizes: MeshSizes
-    restart: bool = False
 
 
 class Checkpoints(Callback):
@@ -94,10 +78,7 @@ class Checkpoints(Callback):
         state = load_state(self.resume)
         self._load_training(trainer, pl_module, self.resume, state)
         pl_module.spikes.load_state_dict(from_plain(state["spikes"]))
-        own = find_rank(state, self.data, trainer.global_rank)
-        if own is not None:
-            self.data.loader.restore_state_rank(from_plain(own["loader"]))
-            self._random = own["random"]
+        self._random = resume_data(state, self.data, trainer.global_rank)
         self._saved_step = trainer.global_step
         self.store.good.add(self.resume)  # verified when it was chosen
 
@@ -346,29 +327,6 @@ def resume_schedule(schedule: Any, state: dict[str, Any]) -> None:
     for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
     schedule._last_lr = rates
-
-
-def find_rank(state: dict[str, Any], data: DataSource, rank: int) -> dict[str, Any] | None:
-    """Return the loader and random state of a checkpoint that rank ``rank`` resumes from.
-
-    That of the same number, or on another mesh, of a rank that read the same share of the data. None, with a
-    warning, where the data is shared otherwise or restarted: each rank then starts a new shuffle.
-    """
-    saved, sizes = MeshSizes(**state["mesh"]), data.sizes
-    if data.restart:
-        if rank == 0:
-            logger.warning("trainer.restart_data=true: the data order is reshuffled")
-        return None
-    if saved.data != sizes.data or state["workers"] != data.workers:
-        if rank == 0:
-            before = f"{saved.data} data ranks with {state['workers']} workers"
-            now = f"{sizes.data} with {data.workers}"
-            logger.warning("checkpoint of %s, this run has %s: the data order is reshuffled", before, now)
-        return None
-    if saved == sizes:
-        return state["ranks"][rank]
-    share = sizes.data_rank(rank)
-    return next(own for number, own in enumerate(state["ranks"]) if saved.data_rank(number) == share)
 
 
 def _adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
