@@ -99,6 +99,19 @@ def test_other_meshes_take_over(tmp_path: Path) -> None:
     assert alone["runs"][1]["step"] == 8
 
 
+@pytest.mark.slow
+def test_other_numbers_of_ranks_go_on_with_the_next_sample(tmp_path: Path) -> None:
+    options = [f"log.root={tmp_path}", "trainer.global_batch_size=4", "data.batch_size=2"]
+    (whole,) = processes(1, {}, "dit", *options, "log.name=whole", "data.workers=2")
+    processes(1, {}, "dit", *options, "log.name=parts", "data.workers=2", "trainer.max_steps=3")
+    processes(2, {}, "dit", *options, "log.name=parts", "data.workers=1", "trainer.max_steps=6")
+    (parts,) = processes(1, {}, "dit", *options, "log.name=parts", "data.workers=2")
+    found, wanted = ([float(loss) for _, loss in losses(said["runs"][0]["folder"])] for said in (parts, whole))
+    assert found == pytest.approx(wanted, rel=1e-5)
+    (refused,) = processes(1, {}, "dit", *options, "log.name=parts", "data.workers=3", "trainer.max_steps=9")
+    assert "ranks x workers are the same" in refused["runs"][0]["error"]
+
+
 def test_a_tokenizer_on_halves_of_the_width_trains_like_one_process(tmp_path: Path) -> None:
     options = [f"log.root={tmp_path}", "trainer.max_steps=4", "optim.eps=1e-3"]
     said = processes(2, {"runs": [["log.name=halves", "parallel.context=2"]]}, "lidar_tokenizer", *options)
