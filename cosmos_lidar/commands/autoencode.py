@@ -65,9 +65,26 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = tokenizer_of(args)
     total = sum(count_frames(clip, args.max_frames) for clip in clips)
     with Meter("autoencode", "frames", total) as meter:
-        for clip in clips:
-            _autoencode(clip, tokenizer, args, meter)
-    return 0
+        bad = [clip for clip in clips if not _done(clip, len(clips) > 1, tokenizer, args, meter)]
+    if bad:
+        sys.stdout.write(f"{len(clips) - len(bad)} of {len(clips)} clips; {len(bad)} skipped\n")
+    return 1 if bad else 0
+
+
+def _done(clip: Clip, one_of_many: bool, tokenizer: OpenTokenizer, args: argparse.Namespace, meter: Meter) -> bool:
+    """Autoencode a clip; returns False where it cannot be used and others go on."""
+    from cosmos_lidar.errors import problem_of
+    from cosmos_lidar.log import logger
+
+    try:
+        _autoencode(clip, tokenizer, args, meter)
+    except Exception as error:  # one odd clip ends no work on the others
+        if not one_of_many:
+            raise
+        logger.warning("skipped: clip %s: %s", clip.clip_id, problem_of(error))
+        sys.stdout.write(f"{clip.clip_id}: skipped: {problem_of(error)}\n")
+        return False
+    return True
 
 
 def _autoencode(clip: Clip, tokenizer: OpenTokenizer, args: argparse.Namespace, meter: Meter) -> None:

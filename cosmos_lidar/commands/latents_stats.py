@@ -80,14 +80,23 @@ def _of_lidar(args: argparse.Namespace, tokenizer: OpenTokenizer) -> Iterator[Te
 def _of_images(args: argparse.Namespace, tokenizer: OpenTokenizer) -> Iterator[Tensor]:
     """Yield latents (1, C, 1, h, w) of single frames, as camera images are encoded for diffusion."""
     from cosmos_lidar.clips.footage import open_footage
+    from cosmos_lidar.errors import problem_of
     from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
     from cosmos_lidar.families.video_tokenizer.files import find_inputs
+    from cosmos_lidar.log import logger
 
     codec = VideoCodec(tokenizer.network, tokenizer.device, tokenizer.dtype)
-    for file in find_inputs([args.data]):
+    files, bad = find_inputs([args.data]), 0
+    for file in files:
         number = 0
-        for block in open_footage(file, args.short_size).blocks():
-            for frame in block:
-                if number % args.every == 0 and not 0 <= args.max_frames <= number:
-                    yield codec.encode(frame[None]).latents[None]
-                number += 1
+        try:
+            for block in open_footage(file, args.short_size).blocks():
+                for frame in block:
+                    if number % args.every == 0 and not 0 <= args.max_frames <= number:
+                        yield codec.encode(frame[None]).latents[None]
+                    number += 1
+        except Exception as error:  # one odd file ends no work on the others
+            bad += 1
+            logger.warning("skipped after %d frames: %s: %s", number, file, problem_of(error))
+    if bad:
+        logger.warning("%d of %d files were skipped, or read in part", bad, len(files))

@@ -67,7 +67,7 @@ def read_energon_index(folder: Path) -> EnergonIndex:
             samples = _read_samples(base, shards)
         return EnergonIndex(samples, _read_splits(meta / "split.yaml"))
     except (OSError, sqlite3.Error, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
-        wanted = "run `cosmos-lidar prepare` or `energon prepare` again"
+        wanted = f"`energon prepare {folder}`, which adds the index and leaves the tars as they are"
         raise DataError(f"the Energon index cannot be read: {error}", file=meta, wanted=wanted) from error
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,22 @@ def test_autoencode_without_point_video_all_clips(release: Path, jit_pair: list[
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"range_map_video", "range_map", "histogram", "points", "metrics"}
     assert {path.stem for path in (tmp_path / "metrics").iterdir()} == {"a1", "b2"}
+
+
+def test_an_odd_clip_ends_no_work_on_the_others(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
+    drives = shutil.copytree(release, tmp_path / "drives")
+    tar = drives / "lidar" / "a1.tar"
+    data = bytearray(tar.read_bytes())
+    for at in range(512, len(data) - 512, 512):
+        if data[at : at + 2] == b"PK":
+            data[at : at + 60] = bytes(60)
+    tar.write_bytes(data)
+    command = ["autoencode", "--data", str(drives), *jit_pair, "--output_root", str(tmp_path / "out"), "--vis_pcd", "0"]
+    assert main([*command, "--max_frames", "1"]) == 1
+    text = capsys.readouterr().out
+    assert "a1: skipped: " in text
+    assert "1 of 2 clips; 1 skipped" in text
+    assert (tmp_path / "out" / "metrics" / "b2.json").is_file()
 
 
 def test_bfloat16_runs_and_is_told_in_the_protocol(release: Path, jit_pair: list[str], tmp_path: Path):

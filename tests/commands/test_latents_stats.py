@@ -47,6 +47,9 @@ def test_pictures_from_the_command_line(tmp_path: Path):
         write_png(tmp_path / "p" / f"{number}.png", frame)
     words = ["latents-stats", str(tmp_path / "p"), "--pictures", "--checkpoint", str(tmp_path / "t.safetensors")]
     assert main([*words, "--out", str(tmp_path / "mean_std.pt")]) == 0
+    (tmp_path / "p" / "00.png").write_bytes(b"no image")
+    assert main([*words, "--out", str(tmp_path / "again.pt")]) == 0
+    assert all(map(torch.equal, load_mean_std(tmp_path / "again.pt"), load_mean_std(tmp_path / "mean_std.pt")))
     mean, std = load_mean_std(tmp_path / "mean_std.pt")
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float()[:, :, None] / 255 * 2 - 1
     with torch.no_grad():

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from cosmos_lidar.clips.clip import Clip
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError, problem_of
 from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, configuration, open_denoiser
@@ -227,8 +227,8 @@ def _generate_one(
         sweep_file(folder, frame).unlink(missing_ok=True)
     try:
         images, rays = frame.pictures(), frame.rays()
-    except DataError as error:
-        logger.warning("%s is skipped: %s", frame.name, error)
+    except Exception as error:  # one odd frame ends no work on the others
+        logger.warning("%s is skipped: %s", frame.name, problem_of(error))
         return False
     made = generator(images, output.seed + number, rays)
     if not write:
