@@ -51,8 +51,8 @@ class CheckedLoader(SavableDataLoader):
         self._begin_at([SavableDatasetCheckpoint(state=None, offset=0) for _ in range(self.num_workers)])
 
     def save_state_rank(self) -> dict[str, Any]:
-        """Return where this rank's loader is, and what it reads."""
-        return {"energon": self._place(), "identity": self.identity}
+        """Return where this rank's loader is, what it reads, and which samples it could not use."""
+        return {"energon": self._place(), "identity": self.identity, "skipped": self.skip_report.state()}
 
     def restore_state_rank(self, state: Any) -> None:
         """Resume with the very next batch; of other data than the state was saved with, begin with the first.
@@ -68,6 +68,8 @@ class CheckedLoader(SavableDataLoader):
                 text = "data.path=%s is not what the checkpoint was trained on: the data starts from the beginning"
                 logger.warning(text, self.folder)
                 return
+            if "skipped" in state:  # absent from checkpoints of older versions
+                self.skip_report.restore(state["skipped"])
             state = state["energon"]
         try:
             super().restore_state_rank(state)

@@ -1,4 +1,4 @@
-"""Error handling of data loaders: bad samples are skipped, counted by folder, and end the run above a budget.
+"""Error handling of data loaders: bad samples are skipped, counted once each, and end the run above a budget.
 
 Energon logs an error and takes the next sample, up to 99 in a row, without counting; errors in worker processes stay
 there. Here all workers of a loader share their counters.
@@ -19,7 +19,10 @@ from typing import Any
 from megatron.energon import SourceInfo
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import append_whole, write_may_fail
 from cosmos_lidar.log import logger
+
+_MOST_KEPT = 10_000  # bad samples in a checkpoint
 
 
 class SkipReport:
@@ -27,7 +30,8 @@ class SkipReport:
 
     Args:
         budget: largest tolerated share of bad samples.
-        expected: samples of one epoch; the share is taken of these until more have been read.
+        expected: samples of one epoch, of all ranks together: the budget is a share of these, however often and by
+            how many ranks they are read. 0 where that is not known; it is then a share of those read so far.
     """
 
     def __init__(self, budget: float = 0.001, expected: float = 0) -> None:
@@ -39,6 +43,9 @@ class SkipReport:
         handle, name = tempfile.mkstemp(prefix="skipped-", suffix=".jsonl")
         os.close(handle)
         self._file = Path(name)
+        self._known: set[tuple[str, str, str]] = set()  # samples in the file up to the offset
+        self._offset = 0
+        self._last: dict[str, str] = {}
         weakref.finalize(self, _remove, self._file, os.getpid())
 
     @property
@@ -48,7 +55,7 @@ class SkipReport:
 
     @property
     def bad(self) -> int:
-        """Samples that could not be used."""
+        """Samples that could not be used, each counted once."""
         return self._bad.value
 
     @property
@@ -85,27 +92,66 @@ class SkipReport:
         folder = str(sources[0].dataset_path) if sources else None
         shard = sources[0].shard_name if sources else None
         problem = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        line = json.dumps({"folder": str(folder), "shard": str(shard), "key": str(key), "problem": problem})
-        with self._bad.get_lock():
-            self._bad.value += 1
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        row = {"folder": str(folder), "shard": str(shard), "key": str(key), "problem": problem}
+        if not self._note(row, named=key is not None):
+            return
         logger.warning("skipped sample %s of %s/%s: %s", key, folder, shard, problem)
         if self.exceeded():
             raise self.stop_error()
 
-    def exceeded(self) -> bool:
-        """Return whether more samples are bad than the budget allows."""
-        return self.bad > self.budget * max(self.seen, self.expected)
+    def _note(self, row: dict[str, str], named: bool = True) -> bool:
+        """Count a bad sample; returns False for one that was counted before, by any worker; without a key none was."""
+        sample = (row["folder"], row["shard"], row["key"])
+        with self._bad.get_lock():
+            self._last = row
+            self._read_on()
+            if named and sample in self._known:
+                return False
+            self._known.add(sample)
+            self._bad.value += 1
+            with write_may_fail(f"the list of skipped samples, {self._file}", "they are counted all the same"):
+                append_whole(self._file, (json.dumps(row) + "\n").encode())
+        return True
 
-    def stop_error(self) -> DataError:
-        """Return the error that ends the run."""
-        last = self.problems()[-1]
+    def _read_on(self) -> None:
+        """Learn what other workers have noted."""
+        with self._file.open("rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        self._offset += len(content)
+        for line in content.splitlines():
+            row = json.loads(line)
+            self._known.add((row["folder"], row["shard"], row["key"]))
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: the bad samples. Those read count anew: a resume reads some again."""
+        return {"bad": self.bad, "problems": self.problems()[:_MOST_KEPT]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on counting from :meth:`state`; call this before any worker has started."""
+        for row in state["problems"]:
+            self._note(row)
+        self._bad.value = state["bad"]
+
+    @property
+    def allowed(self) -> float:
+        """Bad samples that the budget allows."""
+        return self.budget * (self.expected or self.seen)
+
+    def exceeded(self, bad: int | None = None) -> bool:
+        """Return whether more samples are bad than the budget allows; ``bad`` of all ranks, by default of this one."""
+        return (self.bad if bad is None else bad) > self.allowed
+
+    def stop_error(self, bad: int | None = None) -> DataError:
+        """Return the error that ends the run; ``bad`` as for :meth:`exceeded`."""
+        rows = self.problems()
+        last = rows[-1] if rows else self._last or dict.fromkeys(("folder", "shard", "key", "problem"), "unknown")
         folders = self.bad_by_folder()
         where = "".join(f"; {count} in {folder}" for folder, count in folders.items()) if len(folders) > 1 else ""
-        total = max(self.seen, self.expected)
+        total = self.expected or self.seen
         return DataError(
-            f"{self.bad} samples cannot be used, of {total:.0f}{where}; the last: {last['problem']}",
+            f"{self.bad if bad is None else bad} samples cannot be used, of {total:.0f}{where}; "
+            f"the last: {last['problem']}",
             file=f"{last['folder']}/{last['shard']}",
             key=last["key"],
             wanted=f"at most a share of {self.budget:g}: see `cosmos-lidar check`, or raise bad_sample_budget",

@@ -80,7 +80,7 @@ def open_split(
     """
     workers = _worker_config(num_workers, rank, world_size)
     workers.seed_offset = seed
-    report = SkipReport(bad_sample_budget, expected=sources.samples / workers.world_size)
+    report = SkipReport(bad_sample_budget, expected=sources.samples)
     workers.global_error_handler = report.handle
     encoder = make_encoder(report)
     if len(sources.parts) > 1 and workers.rank == 0:

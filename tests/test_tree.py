@@ -62,7 +62,6 @@ TESTED_BY: dict[str, str] = {
     "cosmos_lidar/shards/sweeps.py": "tests/shards/test_prepare.py",
     "cosmos_lidar/shards/videos.py": "tests/energon_tasks/test_videos.py",
     "cosmos_lidar/shards/views.py": "tests/energon_tasks/test_views.py",
-    "energon_tasks/skips.py": "tests/energon_tasks/test_sweeps.py",
     "recipes/dit.py": "tests/recipes/test_published_configurations.py",
     "recipes/lidargen.py": "tests/recipes/test_published_configurations.py",
     "recipes/video_tokenizer.py": "tests/recipes/test_published_configurations.py",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 _PATIENT_S = 30.0  # before it is said who is waited for
 _FOREVER = timedelta(days=7)
+_stores: dict[tuple[str, int], Store] = {}
 _meetings = itertools.count()  # a process may join several groups, one after the other, through the same store
 
 
@@ -37,7 +38,10 @@ def meet(rank: int, world: int, timeout_s: float) -> Store:
     import torch.distributed as dist
 
     began, meeting = time.monotonic(), next(_meetings)
-    store = _open_store(rank, timeout_s)
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if (host, port) not in _stores:  # kept: ranks that meet again must not meet at a store that is being closed
+        _stores[host, port] = _open_store(host, port, rank, timeout_s)
+    store = _stores[host, port]
     keys = [f"meeting_{meeting}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/rank_{r}" for r in range(world)]
     store.set(keys[rank], "here")
     while not store.check(keys):
@@ -51,10 +55,9 @@ def meet(rank: int, world: int, timeout_s: float) -> Store:
     return dist.PrefixStore(f"meeting_{meeting}", store)
 
 
-def _open_store(rank: int, timeout_s: float) -> Store:
+def _open_store(host: str, port: int, rank: int, timeout_s: float) -> Store:
     from torch.distributed import DistError, TCPStore
 
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     limit = timedelta(seconds=timeout_s) if timeout_s else _FOREVER
     try:

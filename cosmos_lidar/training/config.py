@@ -109,6 +109,7 @@ class GuardConfig:
     )
     spike_score: float = setting(8.0, "how far above the median of the window, in robust standard deviations")
     spike_window: int = setting(100, "steps that the median is taken of; nothing is refused before half of them")
+    most_skips: int = setting(20, "skip: so many jumps in a row are refused; the next one is the loss's new level")
     most_rollbacks: int = setting(3, "the run stops at the next one")
 
 
@@ -270,6 +271,7 @@ def check_run(run: AnyConfig) -> None:
             "optim.lr": (optim.lr, 0),
             "optim.clip_norm": (optim.clip_norm, 0),
             "guard.spike_window": (run.guard.spike_window, 4),
+            "guard.most_skips": (run.guard.most_skips, 1),
             "data.batch_size": (run.data.batch_size, 1),
             "data.workers": (run.data.workers, 0),
         }

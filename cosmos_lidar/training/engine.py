@@ -34,6 +34,7 @@ from cosmos_lidar.training.checkpoint.manifest import newest_name
 from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.config import AnyConfig, accumulation
 from cosmos_lidar.training.ema import Ema
+from cosmos_lidar.training.guards.bad_samples import BadSamples
 from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.guards.owner_watch import OwnerWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals, interrupts_pass
@@ -293,7 +294,7 @@ def _restarts_data(run: AnyConfig, sizes: MeshSizes, start: Start) -> bool:
 
 
 def _make_callbacks(session: Session[Any], job: Job, config: str, stop: StopSignals) -> list[Any]:
-    """Return the callbacks, in execution order: owner, EMA, stop signals, logging, validation, checkpoint."""
+    """Return the callbacks, in execution order: owner, EMA, stops, log, bad samples, validation, checkpoint."""
     run, folder, sizes, start = session.run, session.folder, session.sizes, session.start
     every, model = run.trainer, job.model
     ema = Ema(run.model.ema, every.checkpoint_trained_only) if run.model.ema.enabled else None
@@ -317,7 +318,9 @@ def _make_callbacks(session: Session[Any], job: Job, config: str, stop: StopSign
     source = DataSource(job.train, job.workers, sizes, _restarts_data(run, sizes, start))
     save = Checkpoints(store, every.save_every, start.checkpoint, source, config, ema, log, export if write else None)
     watch = OwnerWatch(model.flags, session.taken_over)
-    return [watch, *([ema] if ema else []), stop, log, *validate, save]
+    report = getattr(job.train, "skip_report", None)
+    budget = [BadSamples(report, model.flags, sizes.world // sizes.data)] if report is not None else []
+    return [watch, *([ema] if ema else []), stop, log, *budget, *validate, save]
 
 
 def step_size(run: AnyConfig, job: Job, sizes: MeshSizes) -> StepSize:

@@ -31,6 +31,7 @@ from cosmos_lidar.training.guards.nonfinite import dump_batches, first_bad_gradi
 from cosmos_lidar.training.guards.step_flags import StepFlags
 from cosmos_lidar.training.measure.flops import count_training_flops, on_meta
 from cosmos_lidar.training.measure.step_clock import StepClock
+from cosmos_lidar.training.measure.stragglers import OwnTime
 from cosmos_lidar.training.nemo_file import NemoFile
 from cosmos_lidar.training.validation import pooled_means
 
@@ -57,6 +58,7 @@ class TrainedModel(ModelPT):
         skipped: steps without an update, as their loss jumped.
         roll_back: the last step's loss jumped and the run is to resume from its last checkpoint.
         clock: where the time of the steps goes.
+        own_time: measures this rank's own work, where there are several ranks.
     """
 
     columns: tuple[str, ...] = ("loss",)
@@ -76,6 +78,7 @@ class TrainedModel(ModelPT):
         self.step_values: dict[str, Any] = {}
         self.items_seen, self.skipped, self.roll_back = 0, 0, False
         self.clock = StepClock()
+        self.own_time: OwnTime | None = None
         self._configured = False
         self._batches: list[Any] = []
         self._before: object = None
@@ -198,6 +201,14 @@ class TrainedModel(ModelPT):
         self.prepare_frozen()
         for network in (*self.frozen_modules(), *self.auxiliary_modules()):
             network.to(self.device)
+        if self.trainer.world_size > 1 and self.own_time is None:
+            self.own_time = OwnTime(self._measured_blocks(), self.device.type == "cuda")
+
+    def _measured_blocks(self) -> list[nn.Module]:
+        """Return the blocks whose time is measured; none where they are compiled: hooks would split them."""
+        if self.run.parallel.compile:
+            return []
+        return [self.network.get_submodule(name) for name in self.network.parallel_plan().blocks]
 
     def prepare_frozen(self) -> None:
         """Put the frozen networks into eval mode, without gradients."""
@@ -274,6 +285,8 @@ class TrainedModel(ModelPT):
         self.step_values |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         loss = float(self.step_values["loss"])
         self.flags.own |= {"loss": loss, "bad": float(not (math.isfinite(loss) and math.isfinite(float(norm))))}
+        if self.own_time is not None:
+            self.flags.own["own_s"] = self.own_time.read(self.clock.take_own())
         self.flags.exchange(self.device)
         self.clock.lap("compute_s")
         if self.flags.max_over_ranks("bad"):

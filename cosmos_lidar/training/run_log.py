@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from cosmos_lidar.parallel.ranks import gather_objects
+from cosmos_lidar.log import warn_once_a_minute
+from cosmos_lidar.parallel.ranks import gather_objects, is_first
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.training.guards.trackers import guard_trackers, hand_over
 from cosmos_lidar.training.measure.step_clock import PARTS
+from cosmos_lidar.training.measure.stragglers import COLUMNS, Stragglers
 from cosmos_lidar.training.metrics_file import MetricsFile, read_metrics
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ class RunLog(Callback):
     A training row holds the values of that very step, averaged over ranks; speeds are means since the last row:
     ``tflops`` and ``mfu`` per device, ``memory_gb`` the peak of the process that needs most (device memory; resident
     memory on a CPU), times in seconds per step (:class:`~cosmos_lidar.training.measure.step_clock.StepClock`, rank 0).
+    ``slow_rank`` and ``slow_ratio`` are of the last window of :mod:`~cosmos_lidar.training.measure.stragglers`.
 
     Args:
         path: the csv file.
@@ -70,6 +74,8 @@ class RunLog(Callback):
         self.last_validation: dict[str, float] = {}
         self._meter: Meter | None = None
         self._items_before = 0
+        self._stragglers = Stragglers()
+        self._hosts: list[str] = []
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Let no tracker end the run."""
@@ -78,6 +84,8 @@ class RunLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock; on resume drop the rows of steps that will be run again."""
         self._begin(trainer)
+        self._hosts = gather_objects(os.uname().nodename)
+        self._step_ended = time.monotonic()
         self._new_items(pl_module)
         pl_module.clock.read()
         if not trainer.is_global_zero:
@@ -93,6 +101,7 @@ class RunLog(Callback):
         """Write a training row when it is time."""
         pl_module.clock.lap("optimizer_s")
         pl_module.clock.steps += 1
+        self._look_for_stragglers(pl_module)
         step, values = trainer.global_step, pl_module.step_values
         if step % self.every == 0 or step == trainer.max_steps:
             own = {name: float(value) for name, value in values.items()} | _memory(pl_module)
@@ -100,9 +109,21 @@ class RunLog(Callback):
             means = {name: sum(rank[name] for rank in ranks) / len(ranks) for name in values}
             means["memory_gb"] = max(rank["memory_gb"] for rank in ranks)
             items = sum(rank["items"] for rank in ranks) / self.size.same_data
-            self.write(trainer, step, means | self._speeds(trainer, items) | pl_module.clock.read())
+            speeds = self._speeds(trainer, items) | self._stragglers.values()
+            self.write(trainer, step, means | speeds | pl_module.clock.read())
         if self._meter is not None:
             self._meter.advance(1, f"loss {float(values['loss']):.4f}")
+
+    def _look_for_stragglers(self, model: TrainedModel) -> None:
+        before, self._step_ended = self._step_ended, time.monotonic()
+        if len(self._hosts) == 1:
+            return
+        verdict = self._stragglers.add(model.flags.ranks["own_s"], self._step_ended - before)
+        if verdict is None or not is_first():
+            return
+        for rank in verdict.slow[:3]:
+            text = "rank %d (%s) is slow: its own work takes %.2f times as long as the median of all ranks"
+            warn_once_a_minute(f"slow rank {rank}", text, rank, self._hosts[rank], verdict.ratios[rank])
 
     def write(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
         """Append a row (rank 0 only) and hand the same values to every logger."""
@@ -153,8 +174,8 @@ class RunLog(Callback):
 
 
 def speed_columns(item_name: str) -> tuple[str, ...]:
-    """Return the columns that are measured: rates, memory and seconds per step."""
-    return ("samples/s", f"{item_name}/s", "tflops", "mfu", "memory_gb", *PARTS)
+    """Return the columns that are measured: rates, memory, seconds per step, stragglers."""
+    return ("samples/s", f"{item_name}/s", "tflops", "mfu", "memory_gb", *PARTS, *COLUMNS)
 
 
 def _memory(model: TrainedModel) -> dict[str, float]:

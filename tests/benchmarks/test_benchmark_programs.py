@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.client import python
+from tests.workers.client import python, torchrun
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -87,3 +87,9 @@ def test_startup_rows(row: str):
     names = [line.split(" | ")[0] for line in lines if row in line]
     assert len(names) == (2 if row == "--dryrun" else 1)
     assert all(float(cell) > 0 for line in lines[-len(names) :] for cell in line.strip("| ").split(" | ")[1:])
+
+
+def test_stragglers_prints_a_ratio():
+    done = torchrun(2, FOLDER / "stragglers.py", "1", env={"STEPS": "6"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("step time with the search for slow ranks over that without: median ")

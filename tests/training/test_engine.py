@@ -226,6 +226,32 @@ def test_a_jump_of_the_loss_goes_back_to_the_checkpoint(tmp_path: Path, monkeypa
         dit.train(small(tmp_path / "again", *options))
 
 
+def test_a_resumed_run_does_not_meet_the_samples_of_a_spike_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    spiky(monkeypatch, {7})
+    jump = DitModel.training_step
+
+    def step(self: DitModel, batch: Any, index: int) -> torch.Tensor:
+        seen.append(", ".join(batch.clip_ids) + f" {batch.noise_seeds}")
+        if len(seen) == 9 and not killed:
+            killed.append(True)
+            raise KeyError("as if it were killed")
+        return jump(self, batch, index)
+
+    killed: list[bool] = []
+    monkeypatch.setattr(DitModel, "training_step", step)
+    options = ["guard.spike=rollback", "guard.spike_window=8", "trainer.save_every=4"]
+    with pytest.raises(KeyError):
+        dit.train(small(tmp_path, *options))
+    first = list(seen)
+    seen.clear()
+    assert dit.train(small(tmp_path, *options)).step == 8
+    assert seen[:2] == first[7:9]  # it goes on after the spike, the seventh batch
+    assert not set(seen) & set(first[:7])
+
+
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

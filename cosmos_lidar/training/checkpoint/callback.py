@@ -158,7 +158,9 @@ class Checkpoints(Callback):
         )  # fmt: skip
 
     def roll_back(self, trainer: Trainer, model: TrainedModel) -> None:
-        """Put weights, optimizer and step back to the last checkpoint; the data order continues.
+        """Put weights, optimizer and step back to the last checkpoint; the data goes on after the spike.
+
+        The checkpoint is written again with that place in the data: a resumed run does not meet the spike again.
 
         Raises:
             UserError: there is no checkpoint yet, or the run went back too often.
@@ -174,7 +176,8 @@ class Checkpoints(Callback):
             raise UserError("guard.spike=rollback and no checkpoint yet: lower trainer.save_every, or guard.spike=skip")
         self._load_training(trainer, model, path, load_state(path), in_mid_run=True)
         self._saved_step = trainer.global_step
-        logger.warning("rolled back to step %d", trainer.global_step)
+        self._begin(trainer, model)
+        logger.warning("rolled back to step %d; the samples up to the jump are left out", trainer.global_step)
         if is_first():
             self.run_log.drop_after(trainer.global_step)
 

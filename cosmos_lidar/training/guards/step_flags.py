@@ -1,11 +1,14 @@
-"""Per-step flags of all ranks (loss, signal, folder taken over, …), all-gathered once before the optimizer step."""
+"""Per-step flags of all ranks, all-gathered once before the optimizer step.
+
+Loss, non-finite, signal, retry of a save, unusable samples so far, seconds of the rank's own work, run folder taken over.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.distributed as dist
 
-NAMES = ("loss", "bad", "signal", "save_again", "taken_over")
+NAMES = ("loss", "bad", "signal", "save_again", "bad_samples", "own_s", "taken_over")
 
 
 class StepFlags:

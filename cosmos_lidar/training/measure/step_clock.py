@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PARTS = ("data_s", "compute_s", "optimizer_s", "save_s")
+_OWN = ("data_s", "optimizer_s")  # in which no rank waits for another
 
 
 class StepClock:
@@ -26,7 +27,7 @@ class StepClock:
         self.sums = dict.fromkeys(PARTS, 0.0)
         self.steps = 0
         self.last_lap = time.perf_counter()
-        self._long = 0
+        self._long, self._own = 0, 0.0
 
     @property
     def takes_long(self) -> bool:  # noqa: D102 - among the attributes of the class
@@ -46,7 +47,13 @@ class StepClock:
         now = time.perf_counter()
         if part is not None:
             self.sums[part] += now - self.last_lap
+            self._own += (now - self.last_lap) * (part in _OWN)
         self.last_lap = now
+
+    def take_own(self) -> float:
+        """Return the seconds of ``data_s`` and ``optimizer_s`` since the last call."""
+        own, self._own = self._own, 0.0
+        return own
 
     def read(self) -> dict[str, float]:
         """Return the mean of each part over the steps since the last call, and begin again."""

@@ -19,10 +19,11 @@ from cosmos_lidar.training.engine import Session
 from cosmos_lidar.training.family import Family
 from cosmos_lidar.training.guards.nonfinite import dump_batches
 from cosmos_lidar.training.measure.step_clock import PARTS
+from cosmos_lidar.training.measure.stragglers import COLUMNS
 from cosmos_lidar.training.run_folder import options_at
 from cosmos_lidar.training.run_log import read_metrics
 
-_NOT_COMPARED = ("lr", "tflops", "mfu", "memory_gb", *PARTS)  # and rates, which end in /s
+_NOT_COMPARED = ("lr", "tflops", "mfu", "memory_gb", *PARTS, *COLUMNS)  # and rates, which end in /s
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def test_alone() -> None:
     flags = StepFlags()
     flags.own |= {"loss": 0.25, "bad": 1.0}
     flags.exchange(torch.device("cpu"))
-    assert flags.ranks == {"loss": [0.25], "bad": [1.0], "signal": [0.0], "save_again": [0.0], "taken_over": [0.0]}
+    assert flags.ranks == {name: [0.0] for name in NAMES} | {"loss": [0.25], "bad": [1.0]}
     assert (flags.max_over_ranks("bad"), flags.max_over_ranks("signal")) == (1, 0)
     assert tuple(flags.own) == NAMES
 
