@@ -1,6 +1,6 @@
 """Per-step flags of all ranks, all-gathered once before the optimizer step.
 
-Loss, non-finite, signal, retry of a save, unusable samples so far, seconds of the rank's own work, run folder taken over.
+Loss, non-finite, signal, retry of a save, unusable samples so far, seconds of own work, run folder taken over.
 """
 
 from __future__ import annotations
