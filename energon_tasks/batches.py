@@ -142,8 +142,15 @@ def _join(name: str, values: list[Any]) -> Any:
         return joined.pin_memory() if first.is_pinned() else joined
     if isinstance(first, Ragged):
         return Ragged.from_list([rows for value in values for rows in value])
-    if isinstance(first, (list, tuple)) and not hasattr(first, "_fields"):
+    if isinstance(first, dict):
+        return {key: _join(name, [value.get(key) for value in values]) for key in first}
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return type(first)(*(_join(name, list(parts)) for parts in zip(*values, strict=True)))
+    if isinstance(first, (list, tuple)):
         return type(first)(item for value in values for item in value)
+    if dataclasses.is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in dataclasses.fields(first)]
+        return _copy_with(first, {part: _join(name, [getattr(value, part) for value in values]) for part in names})
     if any(value != first for value in values):
         raise DataError(f"{values[:2]} in one batch", key=name, wanted="the same in all samples")
     return first

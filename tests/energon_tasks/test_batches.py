@@ -10,7 +10,8 @@ pytest.importorskip("megatron.energon")
 
 from megatron.energon import edataclass  # noqa: E402
 
-from energon_tasks.batches import DeviceBatch, Ragged, map_tensors  # noqa: E402
+from cosmos_lidar.errors import DataError  # noqa: E402
+from energon_tasks.batches import JOINED, DeviceBatch, Ragged, join_batches, map_tensors  # noqa: E402
 
 Pair = namedtuple("Pair", ["first", "second"])
 
@@ -122,3 +123,23 @@ def test_pinned_batches_arrive_on_the_gpu() -> None:
     moved = batch.pin_memory().to("cuda")
     assert moved.boxes[1].is_cuda
     assert torch.equal(moved.to("cpu").images, batch.images)
+
+
+def test_joined_batches_hold_all_samples_in_order() -> None:
+    first, second = some_batch(), some_batch()
+    second.images = second.images + 100
+    joined = join_batches([first, second])
+    assert joined.__key__ == ["a", "b", "a", "b"]
+    assert joined.__restore_key__ == (JOINED, first.__restore_key__, second.__restore_key__)
+    assert torch.equal(joined.images, torch.cat([first.images, second.images]))
+    assert joined.rays is None
+    assert joined.inner.tensor.tolist() == [1.0] * 4
+    assert joined.inner.name == "inner"
+    assert joined.by_camera["front"].shape == (4, 4)
+    assert joined.points.lengths.tolist() == [*first.points.lengths.tolist(), *second.points.lengths.tolist()]
+    assert len(joined.boxes) == 2 * len(first.boxes)
+    assert joined.pair.first.shape[0] == 2 * first.pair.first.shape[0]
+    assert first.images.shape == (2, 3)
+    second.rays = torch.zeros(2, 1)
+    with pytest.raises(DataError, match=r"part missing in some samples of a batch \[key rays\]"):
+        join_batches([first, second])
