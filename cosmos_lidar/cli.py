@@ -17,7 +17,7 @@ from types import ModuleType
 
 from cosmos_lidar import __version__, commands
 from cosmos_lidar.bounds import set_largest_item
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import UserError, advice_of
 from cosmos_lidar.extras import require_installed
 
 GROUPS = {
@@ -126,6 +126,12 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except (OSError, MemoryError, RuntimeError) as error:
+        advice = advice_of(error, "less at once (such as --batch_size, --jobs), or another --device")
+        if args.debug or advice is None:
+            raise
+        print(f"cosmos-lidar {args.command}: {advice}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

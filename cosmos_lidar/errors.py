@@ -59,6 +59,32 @@ def problem_of(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
+def advice_of(error: BaseException, memory: str) -> str | None:
+    """Return a line for an error that the user can do something about: a file system that refuses, memory that ends.
+
+    Args:
+        error: of any kind.
+        memory: what to do about memory.
+
+    Returns:
+        What happened, and what to do; None for all other errors, whose traceback is wanted.
+    """
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    if is_out_of_memory(error):
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        return f"out of memory ({first[:200]}): {memory}"
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ended: of the device, of the machine, or of a worker that the system killed."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return True
+    signs = ("DefaultCPUAllocator", "out of memory", "is killed by signal: Killed")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like ``name``, for error messages about misspelled keys."""
     import difflib

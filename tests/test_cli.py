@@ -82,3 +82,13 @@ def test_unknown_command_and_wrong_input_exit_with_2():
     assert done.returncode == 2
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_place_that_takes_no_files_and_memory_that_ends_are_told_in_a_line(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "file" / "below"
+    out.parent.write_text("")
+    assert main(["synth", str(out), "--drives", "1", "--frames", "1", "--sensor", "uniform64"]) == 2
+    assert capsys.readouterr().err == f"cosmos-lidar synth: {out}: Not a directory\n"
+    monkeypatch.setattr("cosmos_lidar.commands.completion.run", lambda args: bytearray(2**62))
+    assert main(["completion", "bash"]) == 2
+    assert capsys.readouterr().err.startswith("cosmos-lidar completion: out of memory (no message): less at once")

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import pickle
 
-from cosmos_lidar.errors import DataError, UserError
+import numpy as np
+import pytest
+import torch
+
+from cosmos_lidar.errors import DataError, UserError, advice_of
 
 
 def test_a_message_names_file_clip_key_and_what_was_expected() -> None:
@@ -22,3 +26,38 @@ def test_errors_come_back_from_a_worker_process() -> None:
     assert (copy.problem, copy.file, copy.clip, copy.key, copy.wanted) == (
         "3 values", "a.npz", "drive", "pose", "4 values"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [
+        lambda: torch.empty(2**60, dtype=torch.uint8),
+        lambda: np.zeros(2**60, np.uint8),
+        lambda: bytearray(2**62),
+    ],
+    ids=["torch", "numpy", "python"],
+)
+def test_memory_that_ends_is_told_in_a_line_with_advice(allocate) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        allocate()
+    line = advice_of(caught.value, "use less") or ""
+    assert line.startswith("out of memory (")
+    assert line.endswith("): use less")
+    assert "\n" not in line
+
+
+def test_memory_of_a_device_and_of_a_worker() -> None:
+    of_device = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore lines")
+    assert advice_of(of_device, "x") == "out of memory (CUDA out of memory. Tried to allocate 9 GiB.): x"
+    assert "killed by signal" in (
+        advice_of(RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "x") or ""
+    )
+
+
+def test_files_that_are_refused_are_named_and_other_errors_keep_their_traceback(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError) as caught:
+        (tmp_path / "file" / "below").mkdir()
+    assert advice_of(caught.value, "") == f"{tmp_path / 'file' / 'below'}: Not a directory"
+    for error in (RuntimeError("shapes differ"), OSError("no file in it"), ValueError("out of memory")):
+        assert advice_of(error, "") is None

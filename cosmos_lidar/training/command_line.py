@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cosmos_lidar.errors import RESTART_STATUS, RanksMissingError, UserError
+from cosmos_lidar.errors import RESTART_STATUS, RanksMissingError, UserError, advice_of
+from cosmos_lidar.log import logger
 from cosmos_lidar.training.option_names import PREFIXES, REFUSED, names_of, translate
 from cosmos_lidar.training.overrides import apply_overrides, choices, describe, load_config, option_types, to_yaml
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from cosmos_lidar.training.engine import RunResult
 
 T = TypeVar("T")
+_LESS_MEMORY = (
+    "`cosmos-lidar doctor RECIPE` with the same options predicts what a rank needs and what each option saves: "
+    "data.batch_size (trainer.global_batch_size keeps the sum), parallel.recompute, parallel.data_shard"
+)
 
 
 def choose(
@@ -82,6 +87,13 @@ def run_program(
     except RanksMissingError as error:
         _complain(str(error))
         return RESTART_STATUS
+    except (OSError, MemoryError, RuntimeError) as error:
+        advice = advice_of(error, _LESS_MEMORY)
+        if advice is None:
+            raise
+        logger.debug("traceback of: %s", advice, exc_info=True)
+        _complain(advice)
+        return 2
     except KeyboardInterrupt:  # during training Ctrl-C is a wish to stop
         _complain("stopped by Ctrl-C; checkpoints are kept")
         return 130

@@ -33,6 +33,7 @@ from cosmos_lidar.training.measure.flops import count_training_flops, on_meta
 from cosmos_lidar.training.measure.step_clock import StepClock
 from cosmos_lidar.training.measure.stragglers import OwnTime
 from cosmos_lidar.training.nemo_file import NemoFile
+from cosmos_lidar.training.overrides import without_interpolation
 from cosmos_lidar.training.validation import pooled_means
 
 
@@ -68,7 +69,7 @@ class TrainedModel(ModelPT):
     flops_unknown: str = ""
 
     def __init__(self, run: Run, network: nn.Module, folder: Path) -> None:
-        super().__init__(cfg=OmegaConf.create({"run": asdict(run)}))
+        super().__init__(cfg=OmegaConf.create({"run": without_interpolation(asdict(run))}))
         self._save_restore_connector = NemoFile()
         self.run, self.network, self.folder = run, network, folder
         self.flags, self.spikes = StepFlags(), SpikeGuard(run.guard)

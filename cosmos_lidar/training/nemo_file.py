@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import torch
+import yaml
 from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -16,7 +17,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import atomic_write, read_nemo, write_nemo
 from cosmos_lidar.parallel.ranks import is_first
 from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
-from cosmos_lidar.training.overrides import load_config, to_yaml
+from cosmos_lidar.training.overrides import load_config, to_yaml, without_interpolation
 
 if TYPE_CHECKING:
     from cosmos_lidar.training.model import TrainedModel
@@ -69,7 +70,7 @@ class NemoFile(SaveRestoreConnector):
             given = override_config_path
             config = OmegaConf.to_container(given if isinstance(given, DictConfig) else OmegaConf.load(given))
         if return_config:
-            return OmegaConf.create(config)
+            return OmegaConf.create(without_interpolation(config))
         model = _build(_model_class(str(config.get("target")), calling_cls, path), config, path)
         model.network.load_state_dict(weights, strict=strict)
         if trainer is not None:
@@ -80,8 +81,8 @@ class NemoFile(SaveRestoreConnector):
 
 def write_model(path: Path, target: str, run: Any, weights: dict[str, Tensor]) -> None:
     """Write a ``.nemo`` file of a model's class, its options and its weights on the CPU."""
-    options = OmegaConf.to_container(OmegaConf.create(to_yaml(run)))
-    write_nemo(path, OmegaConf.to_yaml(OmegaConf.create({"target": target, "run": options})), weights)
+    options = yaml.safe_load(to_yaml(run))
+    write_nemo(path, yaml.safe_dump({"target": target, "run": options}, sort_keys=False), weights)
 
 
 def _model_class(target: str, calling_cls: type, path: Path) -> type[TrainedModel]:
@@ -108,6 +109,6 @@ def _build(kind: type[TrainedModel], config: dict[str, Any], path: Path) -> Trai
     with tempfile.TemporaryDirectory() as folder:
         options = Path(folder) / path.with_suffix(".yaml").name  # its name is in the errors
         with atomic_write(options) as partial:
-            partial.write_text(OmegaConf.to_yaml(OmegaConf.create(config.get("run") or {})), encoding="utf-8")
+            partial.write_text(yaml.safe_dump(config.get("run") or {}, sort_keys=False), encoding="utf-8")
         run = load_config(get_type_hints(job.make_dry_model)["run"], options)
     return job.make_dry_model(run)

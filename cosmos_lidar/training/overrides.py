@@ -78,9 +78,20 @@ def save_config(run: object, path: Path) -> None:
 
 def to_yaml(run: Any) -> str:
     """Return the dataclass tree as YAML text."""
-    from omegaconf import OmegaConf
+    return yaml.safe_dump(asdict(run), sort_keys=False, allow_unicode=True, default_flow_style=False)
 
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(run)))
+
+def without_interpolation(value: Any) -> Any:
+    """Return a tree of options for NeMo's own copy, in which ``${`` is written ``$ {``.
+
+    NeMo has OmegaConf resolve its copy, several times over, so that escaping does not last. A run itself takes ``${…}``
+    in a path as it stands.
+    """
+    if isinstance(value, dict):
+        return {key: without_interpolation(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [without_interpolation(one) for one in value]
+    return value.replace("${", "$ {") if isinstance(value, str) else value
 
 
 def describe(run: object, prefix: str = "") -> Iterator[tuple[str, object, str]]:

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from cosmos_lidar.errors import RanksMissingError, UserError
 from cosmos_lidar.recipes.lidar_tokenizer import RECIPES
@@ -46,3 +47,26 @@ def test_ctrl_c_and_missing_ranks_have_their_statuses(capsys):
     missing = RanksMissingError("rank 3 of 4 did not arrive within 1800 s")
     assert recipe_main(RECIPES, ends_with(missing), ["recipe=debug"]) == 75
     assert "rank 3 of 4 did not arrive within 1800 s" in capsys.readouterr().err
+
+
+def test_no_memory_and_no_place_to_write_end_with_a_line(capsys, tmp_path):
+    def too_large(run):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    def refused(run):
+        (tmp_path / "file").write_text("")
+        (tmp_path / "file" / "below").mkdir()
+
+    assert recipe_main(RECIPES, too_large, ["recipe=debug"]) == 2
+    said = capsys.readouterr().err
+    assert "out of memory (" in said
+    assert "`cosmos-lidar doctor RECIPE` with the same options" in said
+    assert said.count("\n") == 1
+    assert recipe_main(RECIPES, refused, ["recipe=debug"]) == 2
+    assert capsys.readouterr().err.endswith(f"{tmp_path / 'file' / 'below'}: Not a directory\n")
+
+    def wrong(run):
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        recipe_main(RECIPES, wrong, ["recipe=debug"])

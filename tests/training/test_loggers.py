@@ -37,7 +37,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of eight steps, in two sessions of four, with every logger."""
     with pytest.MonkeyPatch.context() as patch:
         no_servers.__wrapped__(patch)
-        root = tmp_path_factory.mktemp("tracked")
+        root = tmp_path_factory.mktemp("tracked") / "what ${looks} like interpolation"
         dit.train(small(root, *ALL, "trainer.max_steps=4"))
         return dit.train(small(root, *ALL, "trainer.max_steps=8")).folder
 

@@ -16,6 +16,7 @@ from cosmos_lidar.training.overrides import (
     load_config,
     option_types,
     save_config,
+    without_interpolation,
 )
 
 
@@ -146,3 +147,17 @@ def test_values_set_in_python_are_checked_too():
     for wrong, said in ((Part("c"), "part.kind=c: valid: a, b"), (Part(sizes=["x"]), "expected list\\[int\\]")):
         with pytest.raises(UserError, match=said):
             check_types(Whole(wrong))
+
+
+@pytest.mark.parametrize("text", ["runs/${oops}", "runs/$" + "{HOME", "a\\${b}", "plain", "$x {y}"])
+def test_what_looks_like_interpolation_is_taken_as_it_stands(text: str, tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    run = apply_overrides(debug(), [f"log.root={text}"])
+    assert run.log.root == text
+    save_config(run, tmp_path / "config.yaml")
+    assert load_config(type(run), tmp_path / "config.yaml").log.root == text
+    tree: object = without_interpolation({"log": {"root": text, "several": [text]}})
+    for _ in range(3):  # as often as NeMo has its copy resolved
+        tree = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    assert tree == {"log": {"root": text.replace("${", "$ {"), "several": [text.replace("${", "$ {")]}}
