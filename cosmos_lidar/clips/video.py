@@ -18,6 +18,7 @@ from cosmos_lidar.errors import DataError
 
 _KEPT, _SKIPPED = 8, 16
 _WITHOUT_TIMES = ("avi", "h264", "hevc", "m4v", "mpegvideo", "vc1")  # containers that store no time of showing
+_MOST_PIXELS = 2**31 - 1  # of an image, that the decoder takes as a limit
 TICKS_PER_S = 90_000  # of the times of videos whose frames are not shown equally long
 # The demuxers of FFmpeg for mp4, mov, mkv, webm, avi and streams of one; none of them opens a second file.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,ivf,gif,flv,asf,ogg"
@@ -189,7 +190,9 @@ class VideoFile:
             self._container = open_video(self._source())
             stream = self._container.streams.video[0]
             stream.thread_count = 1
-            stream.codec_context.options = {"max_pixels": str(largest_item() // 3)}  # images may grow on the way
+            stream.codec_context.options = {
+                "max_pixels": str(min(largest_item() // 3, _MOST_PIXELS))
+            }  # images may grow on the way
         stream = self._container.streams.video[0]
         if self._counted:
             self._next = 0

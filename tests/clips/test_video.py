@@ -181,3 +181,11 @@ def test_times_of_frames_are_kept(tmp_path):
         video = VideoFile(tmp_path / name)
         assert np.allclose(video.times_s(), times_s, atol=1e-3)
         assert abs(float(np.median(video(4))) - 28) <= 2
+
+
+def test_the_limit_can_be_raised_beyond_what_the_decoder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images = [np.full((16, 16, 3), 90, np.uint8)] * 2
+    write_mp4(tmp_path / "a.mp4", images, 10.0)
+    monkeypatch.setenv("COSMOS_LIDAR_LARGEST_ITEM", "8GB")
+    assert len(VideoFile(tmp_path / "a.mp4")) == 2
+    assert VideoFile(tmp_path / "a.mp4")(1).shape == (16, 16, 3)
