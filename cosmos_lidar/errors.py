@@ -71,9 +71,12 @@ def advice_of(error: BaseException, memory: str) -> str | None:
     """
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
-    if is_out_of_memory(error):
-        first = (str(error).strip().splitlines() or ["no message"])[0]
-        return f"out of memory ({first[:200]}): {memory}"
+    cause: BaseException | None = error
+    while cause is not None:  # taking a half-made network apart after it raises errors of its own
+        if is_out_of_memory(cause):
+            first = (str(cause).strip().splitlines() or ["no message"])[0]
+            return f"out of memory ({first[:200]}): {memory}"
+        cause = cause.__cause__ or cause.__context__
     return None
 
 

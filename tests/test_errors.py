@@ -54,6 +54,18 @@ def test_memory_of_a_device_and_of_a_worker() -> None:
     )
 
 
+def test_memory_that_ended_is_found_below_the_errors_that_follow() -> None:
+    def make_and_take_apart() -> None:
+        try:
+            torch.empty(2**60, dtype=torch.uint8)
+        finally:
+            torch.empty(1, device="meta").cpu()  # what Lightning does with a network that is half made
+
+    with pytest.raises(NotImplementedError) as caught:
+        make_and_take_apart()
+    assert (advice_of(caught.value, "x") or "").startswith("out of memory ([enforce fail")
+
+
 def test_files_that_are_refused_are_named_and_other_errors_keep_their_traceback(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError) as caught:
