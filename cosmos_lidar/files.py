@@ -22,7 +22,6 @@ from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import warn_once_a_minute
 from cosmos_lidar.tars import DataTarInfo
-from cosmos_lidar.torch_files import check_torch_file
 
 PARTIAL = ".part"  # end of the name of a file that is being written; a killed process leaves it behind
 NEMO_CONFIG, NEMO_WEIGHTS = "model_config.yaml", "model_weights.safetensors"  # in a .nemo file
@@ -176,6 +175,8 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
     """
     import torch
     from safetensors.torch import load_file
+
+    from cosmos_lidar.torch_files import check_torch_file  # imports numpy, which commands that only answer do without
 
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=wanted)

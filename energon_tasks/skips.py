@@ -124,7 +124,7 @@ class SkipReport:
             self._known.add((row["folder"], row["shard"], row["key"]))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the bad samples. Those read count anew: a resume reads some again."""
+        """Return what a checkpoint keeps: the bad samples. Those read count again: a resume reads some again."""
         return {"bad": self.bad, "problems": self.problems()[:_MOST_KEPT]}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def command(name: str, folder: Path, *words: str) -> Result:
 
 
 def prepared_again(folder: Path, to: Path, *words: str) -> Path:
-    """A copy of a folder whose index is made anew by `energon prepare`."""
+    """A copy of a folder whose index is made again by `energon prepare`."""
     shutil.copytree(folder, to, ignore=shutil.ignore_patterns(".nv-meta", "*.idx"))
     done = command("prepare", to, "--non-interactive", "--num-workers", "1", "--no-progress", *words)
     assert done.exit_code == 0, done.output

@@ -31,7 +31,7 @@ def opened(root: Path) -> list:
     return open_clips(root, format="kitti")
 
 
-def test_mended_recordings_are_written_again(tmp_path: Path, caplog) -> None:
+def test_fixed_recordings_are_written_again(tmp_path: Path, caplog) -> None:
     root, out = tmp_path / "rec", tmp_path / "out"
     for c, clip in enumerate("ABC"):
         for k in range(3):
@@ -43,13 +43,13 @@ def test_mended_recordings_are_written_again(tmp_path: Path, caplog) -> None:
     scan(root / "B" / "velodyne" / "000001.bin", 11)
     scan(root / "C" / "velodyne" / "000002.bin", 122)
     caplog.clear()
-    mended = prepare_shards(opened(root), out, OPTIONS)
+    fixed = prepare_shards(opened(root), out, OPTIONS)
     assert "have changed: writing it again" in caplog.text
-    assert sum(shard.frames for shard in mended.shards) == 9
+    assert sum(shard.frames for shard in fixed.shards) == 9
     assert json.loads((out / "report.json").read_text())["bad_frames"] == []
     assert times == {name: (out / name).stat().st_mtime_ns for name in untouched}
     fresh = prepare_shards(opened(root), tmp_path / "fresh", OPTIONS)
-    assert [shard.sha256 for shard in fresh.shards] == [shard.sha256 for shard in mended.shards]
+    assert [shard.sha256 for shard in fresh.shards] == [shard.sha256 for shard in fixed.shards]
     caplog.clear()
     prepare_shards(opened(root), out, OPTIONS)
     assert "writing it again" not in caplog.text
