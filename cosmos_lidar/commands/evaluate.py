@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print the tables, write the JSON file."""
+    """Evaluate, print the tables, write the JSON file; returns 1 if a clip was skipped."""
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import choose_clips, choose_options
@@ -100,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
     write_json(Path(args.output), document)
     _print_tables(evaluation, protocol["hash"])
     sys.stdout.write(f"written to {args.output}\n")
-    return 0
+    if evaluation.skipped:
+        count = f"{len(evaluation.clips)} of {len(clips)} clips; {len(evaluation.skipped)} skipped"
+        sys.stdout.write(f"{count}: {', '.join(evaluation.skipped)}\n")
+    return 1 if evaluation.skipped else 0
 
 
 def _tokenizer(args: argparse.Namespace, clips: list[Clip], options: AutoencodeOptions) -> OpenTokenizer:

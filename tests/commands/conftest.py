@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,18 @@ def release(tmp_path_factory: pytest.TempPathFactory, small_sensor: Sensor, make
     for clip_id in ("a1", "b2"):
         write_release(root, make_clip(small_sensor, 3, clip_id))
     return root
+
+
+def with_a_damaged_clip(release: Path, out: Path) -> Path:
+    """Copy drives and destroy the range maps of clip a1."""
+    shutil.copytree(release, out)
+    tar = out / "lidar" / "a1.tar"
+    data = bytearray(tar.read_bytes())
+    for at in range(512, len(data) - 512, 512):
+        if data[at : at + 2] == b"PK":
+            data[at : at + 60] = bytes(60)
+    tar.write_bytes(data)
+    return out
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.viz.point_files import read_ply
 from cosmos_lidar.viz.range_map import published_colours
 from cosmos_lidar.viz.video import read_video
+from tests.commands.conftest import with_a_damaged_clip
 
 
 def _finite(document: object) -> bool:
@@ -95,13 +95,7 @@ def test_autoencode_without_point_video_all_clips(release: Path, jit_pair: list[
 
 
 def test_an_odd_clip_ends_no_work_on_the_others(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
-    drives = shutil.copytree(release, tmp_path / "drives")
-    tar = drives / "lidar" / "a1.tar"
-    data = bytearray(tar.read_bytes())
-    for at in range(512, len(data) - 512, 512):
-        if data[at : at + 2] == b"PK":
-            data[at : at + 60] = bytes(60)
-    tar.write_bytes(data)
+    drives = with_a_damaged_clip(release, tmp_path / "drives")
     command = ["autoencode", "--data", str(drives), *jit_pair, "--output_root", str(tmp_path / "out"), "--vis_pcd", "0"]
     assert main([*command, "--max_frames", "1"]) == 1
     text = capsys.readouterr().out

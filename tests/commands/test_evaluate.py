@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.cli import main
+from tests.commands.conftest import with_a_damaged_clip
 
 
 def test_evaluate_writes_table_and_json(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
@@ -87,3 +88,19 @@ def test_prepared_shards_give_the_numbers_of_the_clips(release: Path, tmp_path: 
     capsys.readouterr()
     assert main([*common, str(tmp_path / "x.json"), "--data", str(shards), "--split", "holiday"]) == 2
     assert "no split 'holiday'" in capsys.readouterr().err
+
+
+def test_an_odd_clip_is_counted_and_is_in_no_number(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
+    drives, output = with_a_damaged_clip(release, tmp_path / "drives"), tmp_path / "results.json"
+    command = ["evaluate", *jit_pair, "--max_frames", "1", "--chamfer", "0", "--output", str(output)]
+    assert main([*command, "--data", str(drives)]) == 1
+    assert "1 of 2 clips; 1 skipped: a1" in capsys.readouterr().out
+    found = json.loads(output.read_text())
+    assert list(found["skipped"]) == ["a1"]
+    assert main([*command, "--data", str(release), "--clip", "b2"]) == 0
+    whole = json.loads(output.read_text())
+    for part in (lambda document: document["clips"]["b2"], lambda document: document["pooled"]):
+        assert part(found)["published"] == part(whole)["published"]
+        assert part(found)["frames"] == part(whole)["frames"] == 1
+    assert "skipped" not in whole
+    assert main([*command, "--data", str(drives), "--clip", "a1"]) == 2

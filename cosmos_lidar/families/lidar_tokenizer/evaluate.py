@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosmos_lidar.clips import Clip
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import UserError, problem_of
 from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     AutoencodeOptions,
     Autoencoder,
@@ -23,6 +23,7 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     to_picture,
 )
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
+from cosmos_lidar.log import logger
 from cosmos_lidar.metrics.bootstrap import Interval, bootstrap_over_clips
 
 
@@ -97,11 +98,13 @@ class Evaluation:
         clips: score by clip id.
         pooled: score of all pixels of all clips.
         intervals: bootstrap intervals over clips of the pooled ``rmse_m``, ``mae_m`` and ``relative``; empty for one.
+        skipped: what is wrong with each clip that could not be read, by its id; it is in no number.
     """
 
     clips: dict[str, ClipScore]
     pooled: ClipScore
     intervals: dict[str, Interval]
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all metrics as plain values at full precision."""
@@ -109,7 +112,7 @@ class Evaluation:
             "pooled": self.pooled.to_dict(),
             "intervals_95_percent": {name: asdict(interval) for name, interval in self.intervals.items()},
             "clips": {clip_id: score.to_dict() for clip_id, score in self.clips.items()},
-        }
+        } | ({"skipped": self.skipped} if self.skipped else {})
 
 
 def evaluate_clips(
@@ -137,19 +140,27 @@ def evaluate_clips(
 
     Raises:
         UserError: there are no clips, or clips of several sensors, whose errors cannot be pooled.
-        DataError: a clip cannot be read.
+        DataError: no clip can be read.
     """
     require_one_sensor(clips)
     scores: dict[str, ClipScore] = {}
+    skipped: dict[str, str] = {}
     pooled = ClipScore(options, full_directions(clips[0].sensor, options) if chamfer else None)
     for clip in clips:
         score = ClipScore(options, full_directions(clip.sensor, options) if chamfer else None)
-        for frame in autoencode_clip(network, clip, options, max_frames, device, dtype):
-            score.add(frame)
-            on_frame(1)
+        try:
+            for frame in autoencode_clip(network, clip, options, max_frames, device, dtype):
+                score.add(frame)
+                on_frame(1)
+        except Exception as error:  # one odd clip ends no work on the others
+            if len(skipped) == len(clips) - 1:
+                raise
+            skipped[clip.clip_id] = problem_of(error)
+            logger.warning("skipped: clip %s: %s", clip.clip_id, skipped[clip.clip_id])
+            continue
         pooled.merge(score)
         scores[clip.clip_id] = score
-    return Evaluation(scores, pooled, bootstrap_over_clips([score.errors for score in scores.values()]))
+    return Evaluation(scores, pooled, bootstrap_over_clips([score.errors for score in scores.values()]), skipped)
 
 
 def require_one_sensor(clips: Sequence[Clip]) -> None:
