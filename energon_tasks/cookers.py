@@ -6,6 +6,8 @@ from typing import Any
 
 from megatron.energon import Cooker
 
+from energon_tasks.damaged import refuse_damaged
+
 
 class TypedCooker(Cooker):
     """A cooker for samples whose subflavors name its ``sample_type``, or none.
@@ -19,7 +21,7 @@ class TypedCooker(Cooker):
     """
 
     def __init__(self, cook: Any, sample_type: str) -> None:
-        super().__init__(cook, has_subflavors={"sample_type": sample_type})
+        super().__init__(refuse_damaged(cook), has_subflavors={"sample_type": sample_type})
         self.sample_type = sample_type
 
     def is_match(self, subflavors: dict[str, Any]) -> bool:
