@@ -63,4 +63,4 @@ def refuse_damaged(cook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return cook_whole
 
 
-ITarReader.__getitem__ = _read_or_mark  # type: ignore[method-assign]
+ITarReader.__getitem__ = _read_or_mark
