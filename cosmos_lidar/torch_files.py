@@ -164,9 +164,13 @@ def _parameter(tensor: Any, *rest: Any) -> Any:
 
 
 def _mapping(*items: Any) -> _Mapping:
-    if items not in ((), ([],), ({},)):
-        raise _Refused("an OrderedDict that is made of its items")
-    return _Mapping()
+    """Return a mapping that is made of its items, as files of torch before 1.6 have it, or of nothing."""
+    pairs = list(items[0].items()) if items and isinstance(items[0], dict) else (list(items[0]) if items else [])
+    if len(items) > 1 or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise _Refused("an OrderedDict that is made of something else than pairs")
+    if not all(isinstance(key, (str, int)) for key, _ in pairs):
+        raise _Refused("an OrderedDict whose keys are neither texts nor numbers")
+    return _Mapping(pairs)
 
 
 def _anything(*arguments: Any) -> _Anything:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,23 @@ def test_a_tar_of_the_first_torch_is_refused(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("storages"))
     with pytest.raises(DataError, match="a tar: written by torch before"):
         read_tensors(tmp_path / "x.pt", "weights")
+
+
+class _MadeOfItems(dict):
+    """Pickles as torch before 1.6 and Python 2 did: OrderedDict([[name, tensor], ...])."""
+
+    def __init__(self, items: object) -> None:
+        self.items_given = items
+
+    def __reduce__(self) -> tuple:
+        return OrderedDict, (self.items_given,)
+
+
+def test_a_mapping_made_of_its_items_is_read(tmp_path: Path) -> None:
+    weight = torch.arange(3.0)
+    torch.save(_MadeOfItems([["lin0.model.1.weight", weight]]), tmp_path / "a.pth")
+    assert torch.equal(read_tensors(tmp_path / "a.pth", "weights")["lin0.model.1.weight"], weight)
+    for wrong in ([["a", weight, 1]], [[("a", "b"), weight]]):
+        torch.save(_MadeOfItems(wrong), tmp_path / "b.pth")
+        with pytest.raises(DataError, match="an OrderedDict"):
+            read_tensors(tmp_path / "b.pth", "weights")

@@ -83,7 +83,7 @@ def test_camera_to_lidar_with_training_beside_it():
 @pytest.mark.parametrize("row", ["--dryrun", "tensorboard=false"])
 def test_startup_rows(row: str):
     """Of a command that only answers, and of the first step of a run."""
-    lines = run("startup.py", "--repeats", "1", "--only", row).splitlines()
+    lines = run("startup.py", "--repeats", "1", f"--only={row}").splitlines()
     names = [line.split(" | ")[0] for line in lines if row in line]
     assert len(names) == (2 if row == "--dryrun" else 1)
     assert all(float(cell) > 0 for line in lines[-len(names) :] for cell in line.strip("| ").split(" | ")[1:])

@@ -26,7 +26,7 @@ def test_table():
     assert {row[6] for row in table} == {"GB/s", "TFLOP/s"}
     # What this device cannot run is named, with the reason.
     assert "te: cpu is no CUDA device" in lines[-1]
-    assert "triton: its interpreter's speed says nothing" in lines[-1]
+    assert "triton: the interpreter's speed is meaningless" in lines[-1]
 
 
 def test_unknown_operation():

@@ -11,7 +11,9 @@ from cosmos_lidar.cli import main
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.commands.reconstruct import beside
 from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
+from cosmos_lidar.files import file_sha256
 from cosmos_lidar.losses.perceptual import Vgg16Features
+from cosmos_lidar.metrics.video_features import I3dFeatures
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.viz.video import read_video
 from tests.commands.conftest import moving
@@ -54,8 +56,12 @@ class ClipMeans(torch.nn.Module):
         return x.mean(dim=[2, 3, 4])
 
 
-def test_fvd_where_its_network_is_given(checkpoints: dict[str, Path], videos: Path, tmp_path: Path, capsys, caplog):
+def test_fvd_where_its_network_is_given(
+    checkpoints: dict[str, Path], videos: Path, tmp_path: Path, capsys, caplog, monkeypatch: pytest.MonkeyPatch
+):
     torch.jit.script(ClipMeans()).save(str(tmp_path / "i3d.pt"))
+    known = ("cpu", file_sha256(tmp_path / "i3d.pt"))  # in the place of the published file
+    monkeypatch.setattr(I3dFeatures.__init__, "__defaults__", known)
     write_mp4(videos / "long.mp4", moving(31), 10.0)
     words = ["reconstruct", videos, "--checkpoint", checkpoints["CV4x8x8"], "--no-side-by-side"]
     words += ["--fvd", tmp_path / "i3d.pt"]

@@ -134,7 +134,11 @@ def changed(made: Path, to: Path, part: str, content: bytes | None) -> Path:
     ("part", "content", "message"),
     [
         ("camera_rear_left_70fov.jpg", None, r"part missing \[key camera_rear_left_70fov.jpg\]"),
-        ("camera_front_wide_120fov.jpg", b"no image", "not readable.*camera_front_wide_120fov.jpg.*JPEG"),
+        (
+            "camera_front_wide_120fov.jpg",
+            b"no image",
+            "not a readable image.*camera_front_wide_120fov.jpg.*a complete jpg or png",
+        ),
         ("ranges.bin", b"broken", "ranges"),
         ("rays.npy", b"broken", "rays.npy"),
     ],

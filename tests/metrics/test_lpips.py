@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.metrics.lpips import AlexNetFeatures, Lpips, load_lpips
+from cosmos_lidar.metrics.lpips import VARIANTS, AlexNetFeatures, Lpips, _packaged_heads, _read_heads, load_lpips
 
 
 def clips(*shape: int, seed: int = 0) -> Tensor:
@@ -70,3 +70,11 @@ def test_what_lpips_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_lpips("vgg", head_weights=tmp_path / "absent.pth")
     with pytest.raises(UserError, match="LPIPS variant 'squeeze'; valid: vgg, alex"):
         load_lpips("squeeze")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_packaged_weights_are_read(variant: str):
+    pytest.importorskip("torchmetrics")
+    heads = _read_heads(_packaged_heads(variant), variant)  # files of an early torch
+    assert len(heads) == 5
+    assert all(float(head.min()) >= 0 for head in heads)

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("nemo")
 
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.job import synthetic_latents
 from cosmos_lidar.recipes import dit
 from cosmos_lidar.training.overrides import apply_overrides
@@ -50,5 +51,8 @@ def test_interrupted_is_uninterrupted(mix: Path, tmp_path: Path) -> None:
 
 def test_a_run_resumes_with_more_data(mix: Path, tmp_path: Path) -> None:
     train(tmp_path, "more", mix.parent / "a", "trainer.max_steps=2")
-    rows = train(tmp_path, "more", f"{mix.parent}/a,{mix.parent}/b", "trainer.max_steps=4")
+    both = f"{mix.parent}/a,{mix.parent}/b"
+    with pytest.raises(UserError, match="data.path: .*trainer.restart_data=true begins a new shuffle"):
+        train(tmp_path, "more", both, "trainer.max_steps=4")
+    rows = train(tmp_path, "more", both, "trainer.max_steps=4", "trainer.restart_data=true")
     assert [row[0] for row in rows[:-1]] == ["1", "2", "3", "4"]

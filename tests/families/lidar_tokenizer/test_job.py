@@ -114,7 +114,7 @@ def test_data_that_cannot_be_used(small_run, shards, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="trainer.resume=no_checkpoint"):
         train(small_run("trainer.resume=no_checkpoint"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="log.mlflow=true needs mlflow, sqlalchemy, alembic, which are not installed"):
+    with pytest.raises(UserError, match="log.mlflow=true needs mlflow, .*not installed"):
         train(small_run("log.mlflow=true"))
 
 
