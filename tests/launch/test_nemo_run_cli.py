@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -56,4 +57,5 @@ def test_the_command_line_trains(tmp_path: Path):
     done = cli(tmp_path, "--factory", "recipe(name=dit,variant=debug)", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "runs" / "posttraining" / "diffusion" / "debug"
-    assert (folder / "checkpoints" / "latest_checkpoint.txt").read_text().strip() == "iter_000000002"
+    newest = json.loads((folder / "checkpoints" / "newest_checkpoint.json").read_text())
+    assert newest["name"] == "iter_000000002"
