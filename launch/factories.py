@@ -48,8 +48,7 @@ def recipe(name: str, variant: str = "") -> Any:
     Raises:
         UserError: no such recipe or variant, or NeMo-Run is not installed.
     """
-    require("nemo_run")
-    import nemo_run
+    nemo_run = require("nemo_run")
 
     return nemo_run.Partial(train, run=configuration(name, variant))
 

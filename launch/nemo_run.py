@@ -78,8 +78,7 @@ def start(cluster: Cluster, recipe: list[str], name: str, dryrun: bool = False) 
     Raises:
         UserError: NeMo-Run is not installed.
     """
-    require("nemo_run")
-    import nemo_run
+    nemo_run = require("nemo_run")
 
     if _IN_CHECKOUT:
         os.chdir(ROOT)

@@ -11,7 +11,8 @@ from typing import Any, get_type_hints
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.extras import require
-from launch import factories
+
+from . import factories
 
 
 def train(config: Any) -> None:
@@ -36,8 +37,7 @@ def recipe(name: str, variant: str = "") -> Any:
     Raises:
         UserError: no such recipe or variant, or NeMo-Run is not installed.
     """
-    require("nemo_run")
-    import nemo_run
+    nemo_run = require("nemo_run")
 
     config = factories.configuration(name, variant)
     _resolve_types(config)
@@ -55,11 +55,10 @@ def _resolve_types(config: Any) -> None:
 
 def main() -> None:
     """Run NeMo-Run's command line; the exit status is its own."""
-    require("nemo_run")
-    import nemo_run
+    nemo_run = require("nemo_run")
 
     # Run as ``__main__``, the functions would be sent to other processes under a name that means nothing there.
-    from launch import nemo_run_cli
+    from . import nemo_run_cli
 
     nemo_run.cli.factory(target=nemo_run_cli.train)(nemo_run_cli.recipe)
     nemo_run.cli.main(nemo_run_cli.train, namespace="cosmos_lidar")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -22,6 +23,14 @@ def test_packages_of_the_root_are_found_inside_cosmos_lidar(name: str) -> None:
 @pytest.mark.parametrize("name", ["tests", "docs", "cosmos_lidar", "no_such"])
 def test_nothing_else_of_the_root_is_found_inside_cosmos_lidar(name: str) -> None:
     assert find_spec(f"cosmos_lidar.{name}") is None
+
+
+def test_our_own_code_imports_them_by_their_installed_names() -> None:
+    plain = re.compile(r"^\s*(?:from|import) (?:recipes|launch)\b", re.M)
+    folders = ("cosmos_lidar", "energon_tasks", "recipes", "launch")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 250
+    assert [str(path.relative_to(ROOT)) for path in files if plain.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_packages_of_others_with_these_names_are_not_imported(tmp_path: Path) -> None:

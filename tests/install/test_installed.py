@@ -98,3 +98,5 @@ def test_a_wheel_trains_exports_and_autoencodes_without_the_checkout(built: Buil
     for name, started in (("local", "cosmos_lidar/recipes/dit.py"), ("example", "cosmos_lidar/launch/slurm/rank.sh")):
         (tmp_path / "cluster.yaml").write_text(run("cosmos-lidar", "launch", "--print", name))
         assert started in run("cosmos-lidar", *"launch --cluster cluster.yaml --dryrun dit recipe=debug".split())
+    words = ["--factory", "recipe(name=dit,variant=debug)", "config.trainer.max_steps=5", "--dryrun", "--yes"]
+    assert "Dry run for train" in run("python", "-m", "cosmos_lidar.launch.nemo_run_cli", *words)
