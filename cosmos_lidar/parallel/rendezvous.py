@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,9 @@ def meet(rank: int, world: int, timeout_s: float) -> Store:
         waited = time.monotonic() - began
         missing = [number for number, key in enumerate(keys) if not store.check([key])]
         if timeout_s and waited > timeout_s:
-            raise RanksMissingError(f"{_name(missing)} of {world} did not arrive within {timeout_s:.0f} s")
+            raise RanksMissingError(f"{name_ranks(missing)} of {world} did not arrive within {timeout_s:.0f} s")
         if waited > _PATIENT_S and rank == 0:
-            warn_once_a_minute("ranks", "waiting for %s of %d, for %.0f s so far", _name(missing), world, waited)
+            warn_once_a_minute("ranks", "waiting for %s of %d, for %.0f s so far", name_ranks(missing), world, waited)
         time.sleep(_POLL_S)
     return dist.PrefixStore(f"meeting_{meeting}", store)
 
@@ -70,7 +70,7 @@ def _open_store(host: str, port: int, rank: int, timeout_s: float) -> Store:
         ) from error
 
 
-def _name(ranks: Iterable[int]) -> str:
-    listed = list(ranks)
-    names = ", ".join(str(rank) for rank in listed[:20]) + (", …" if len(listed) > 20 else "")
-    return f"rank{'s' * (len(listed) > 1)} {names}"
+def name_ranks(ranks: Sequence[int]) -> str:
+    """Return ``rank 3`` or ``ranks 1, 3``; of many the first twenty."""
+    names = ", ".join(str(rank) for rank in ranks[:20]) + (", …" if len(ranks) > 20 else "")
+    return f"rank{'s' * (len(ranks) > 1)} {names}"

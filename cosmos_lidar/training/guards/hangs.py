@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from cosmos_lidar.errors import RESTART_STATUS
 from cosmos_lidar.files import append_whole
 from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.rendezvous import name_ranks
 from cosmos_lidar.training.measure.step_clock import StepClock
 
 EXIT_STATUS = RESTART_STATUS
@@ -188,16 +189,13 @@ def describe(answers: dict[int, _Answer], ranks: int) -> str:
     """
     missing = [rank for rank in range(ranks) if rank not in answers]
     busy = [f"rank {rank} is {answer.doing}" for rank, answer in sorted(answers.items()) if not answer.waits]
-    said = [f"{name_ranks(missing)} missing: no answer (stopped, killed, or its machine is gone)"] if missing else []
+    said = []
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        said.append(f"{name_ranks(missing)} {verb} missing: no answer (stopped, killed, or its machine is gone)")
     if busy and (len(busy) < len(answers) or len(answers) == 1):
         said += busy
     elif busy:
         said.append(f"all that answered are at work: {', '.join(busy)}")
     steps = sorted({answer.step for answer in answers.values()})
     return "; ".join([*said, f"last step that ended: {', '.join(steps)}"])
-
-
-def name_ranks(ranks: list[int]) -> str:
-    """Return ``rank 3 is`` or ``ranks 1, 3 are``; of many the first twenty."""
-    names = ", ".join(str(rank) for rank in ranks[:20]) + (", …" if len(ranks) > 20 else "")
-    return f"rank {names} is" if len(ranks) == 1 else f"ranks {names} are"
