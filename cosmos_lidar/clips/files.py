@@ -82,8 +82,13 @@ def read_float_points(
         raise DataError(problem, file=path, clip=clip, wanted=wanted)
     points = values.reshape(-1, columns)
     _refuse_far(points, path, clip)
-    kept = np.isfinite(points[:, :3]).all(1) & (points[:, :3] != 0).any(1)
+    kept = has_return(points)
     return (points if kept.all() else points[kept]), kept
+
+
+def has_return(points: np.ndarray) -> np.ndarray:
+    """Return (M,) bool: which x, y, z (the first columns) are finite and not all 0, as no return's are."""
+    return np.isfinite(points[:, :3]).all(1) & (points[:, :3] != 0).any(1)
 
 
 def size_problem(size: int, columns: int) -> str | None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from cosmos_lidar.arrays import read_npz
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
-from cosmos_lidar.clips.files import ImageFiles, clean_id
+from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
@@ -144,7 +144,7 @@ class _Clouds:
             raise DataError(f"not a cloud: {problem}", file=path, clip=self.clip_id, wanted=wanted) from error
         if not len(values):
             raise DataError("no point in it", file=path, clip=self.clip_id, wanted=f"(N, {len(self.format)}) values")
-        kept = np.isfinite(values[:, :3]).all(1) & (values[:, :3] != 0).any(1)
+        kept = has_return(values)
         without, values = int(len(kept) - kept.sum()), values[kept]
         points = values[:, :3].astype(np.float64) - [0.0, 0.0, self.height_m]
         columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
