@@ -30,7 +30,6 @@ _PACKAGES = {
     "omegaconf": "2.3 or newer", "safetensors": "any",
 }  # fmt: skip
 _OPTIONAL = {"transformer_engine": "kernels te and fp8", "triton": "kernels triton", "wandb": "log.wandb"}
-_WEIGHTS = ("checkpoint", "jit_ckpt_pth")  # what the families call the weights to start from
 _USABLE = 0.92  # of a GPU's memory: the rest is the driver's, the communication library's, and fragmentation
 
 
@@ -189,9 +188,9 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
     from cosmos_lidar.training.checkpoint.manifest import seen_steps
     from cosmos_lidar.training.resume import check_options, find_resume
     from cosmos_lidar.training.resume_options import worth_telling
-    from cosmos_lidar.training.run_folder import refuse_published, run_folder
+    from cosmos_lidar.training.run_folder import CHECKPOINTS, WEIGHTS, refuse_published, run_folder
 
-    key, weights = next((key, value) for key in _WEIGHTS if (value := getattr(run.model, key, None)) is not None)
+    key, weights = next((key, value) for key in WEIGHTS if (value := getattr(run.model, key, None)) is not None)
     if weights and not Path(weights).exists():
         on_hub = is_hub_name(weights)
         text = "not on this disk: it will be downloaded" if on_hub else "no such file"
@@ -199,7 +198,7 @@ def _checkpoint(run: Any) -> Iterator[Finding]:
     try:
         folder = run_folder(run)
         refuse_published(run, folder)
-        resume = find_resume(run.trainer.resume, folder / "checkpoints")
+        resume = find_resume(run.trainer.resume, folder / CHECKPOINTS)
         changes = [] if resume is None else check_options(run, resume)
     except UserError as error:
         yield Finding("resume", False, str(error))
