@@ -163,10 +163,10 @@ def _parameter(tensor: Any, *rest: Any) -> Any:
     return tensor
 
 
-def _mapping(*items: Any) -> _Mapping:
+def _mapping(items: Any = (), *rest: Any) -> _Mapping:
     """Return a mapping that is made of its items, as files of torch before 1.6 have it, or of nothing."""
-    pairs = list(items[0].items()) if items and isinstance(items[0], dict) else (list(items[0]) if items else [])
-    if len(items) > 1 or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+    pairs = list(items.items() if isinstance(items, dict) else items)
+    if rest or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise _Refused("an OrderedDict that is made of something else than pairs")
     if not all(isinstance(key, (str, int)) for key, _ in pairs):
         raise _Refused("an OrderedDict whose keys are neither texts nor numbers")

@@ -138,13 +138,8 @@ def read_meta(data: bytes) -> SampleMeta:
         meta = SampleMeta(**document)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DataError(f"not the description of a sample: {error}", key=META, wanted="an intact shard") from error
-    sensor_file = Path(meta.sensor_file) if isinstance(meta.sensor_file, str) else None
-    if (
-        not isinstance(meta.clip_id, str)
-        or sensor_file is None
-        or sensor_file.is_absolute()
-        or ".." in sensor_file.parts
-    ):
+    texts = isinstance(meta.clip_id, str) and isinstance(meta.sensor_file, str)
+    if not texts or not _lies_inside(meta.sensor_file):
         problem = f"clip {meta.clip_id!r:.80}, sensor file {meta.sensor_file!r:.80}"
         raise DataError(problem, key=META, wanted="texts; the sensor file lies in the folder of the shards")
     if version != META_VERSION:
