@@ -6,20 +6,18 @@ import io
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
-from cosmos_lidar.clips.h264 import add_h264
+from cosmos_lidar.clips.h264 import add_h264, put_image
 from cosmos_lidar.errors import DataError
 
 _KEPT, _SKIPPED = 8, 16
 _WITHOUT_TIMES = ("avi", "h264", "hevc", "m4v", "mpegvideo", "vc1")  # containers that store no time of showing
 _MOST_PIXELS = 2**31 - 1  # of an image, that the decoder takes as a limit
-TICKS_PER_S = 90_000  # of the times of videos whose frames are not shown equally long
 # The demuxers of FFmpeg for mp4, mov, mkv, webm, avi and streams of one; none of them opens a second file.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,ivf,gif,flv,asf,ogg"
 
@@ -264,13 +262,8 @@ def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float, times_s:
         for image in images:
             height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             if stream is None:
-                stream = add_h264(container, (height, width), rate_hz, 18, "veryfast")
-                if times_s is not None:
-                    stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
-            if times_s is not None:
-                frame.pts, frame.time_base = round(times_s[count] * TICKS_PER_S), Fraction(1, TICKS_PER_S)
-            container.mux(stream.encode(frame))
+                stream = add_h264(container, (height, width), rate_hz, 18, "veryfast", timed=times_s is not None)
+            put_image(container, stream, image[:height, :width], None if times_s is None else times_s[count])
             count += 1
         if stream is not None:
             container.mux(stream.encode())

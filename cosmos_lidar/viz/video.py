@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.h264 import add_h264
-from cosmos_lidar.clips.video import TICKS_PER_S, VideoFile
+from cosmos_lidar.clips.h264 import add_h264, put_image
+from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.pictures import to_uint8
@@ -57,22 +56,15 @@ def _encode(
     crf: int,
     times_s: Sequence[float] | None,
 ) -> int:
-    import av
-
     height, width = (side + side % 2 for side in shape[:2])
-    stream = add_h264(container, (height, width), fps, crf, "fast")
-    if times_s is not None:
-        stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
+    stream = add_h264(container, (height, width), fps, crf, "fast", timed=times_s is not None)
     count = 0
     for image in frames:
         image = to_uint8(image)
         if image.shape != shape:
             raise UserError(f"frame {count} has the shape {image.shape}, the first one {shape}")
         padded = np.pad(image, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-        if times_s is not None:
-            frame.pts, frame.time_base = round(times_s[count] * TICKS_PER_S), Fraction(1, TICKS_PER_S)
-        container.mux(stream.encode(frame))
+        put_image(container, stream, padded, None if times_s is None else times_s[count])
         count += 1
     container.mux(stream.encode())
     return count
