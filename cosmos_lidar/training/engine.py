@@ -147,6 +147,7 @@ class Session(Generic[ConfigT]):
         sizes: of the mesh.
         on_gpu: this rank trains on a GPU.
         start: where the run begins: the checkpoint to resume from, and which options changed since.
+        restarts_data: the data begins a new shuffle.
         share: the part of the data that this rank reads.
 
     Raises:
@@ -155,6 +156,7 @@ class Session(Generic[ConfigT]):
     """
 
     start: Start
+    restarts_data: bool
     share: DataShare
 
     def __init__(self, run: ConfigT) -> None:
@@ -182,7 +184,10 @@ class Session(Generic[ConfigT]):
             kernels.use(kernels.choose(device, asdict(run.kernels)))
             self.start = from_first(self._begin)
             rank = self.sizes.data_rank(process_rank())
-            self.share = DataShare(rank, self.sizes.data, _data_seed(run, self.sizes, self.start))
+            self.restarts_data = _restarts_data(run, self.sizes, self.start)
+            # another seed for a new shuffle, which would else begin with what was seen
+            seed = run.trainer.seed + (self.start.step if self.restarts_data else 0)
+            self.share = DataShare(rank, self.sizes.data, seed)
             if not self.finished:
                 quieten()
                 seed_everything(run.trainer.seed, workers=True, verbose=False)
@@ -279,11 +284,6 @@ def use_gpu(accelerator: str) -> bool:
     return accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
 
 
-def _data_seed(run: AnyConfig, sizes: MeshSizes, start: Start) -> int:
-    """Return the seed of the data: another one for a new shuffle, which would else begin with what was seen."""
-    return run.trainer.seed + (start.step if _restarts_data(run, sizes, start) else 0)
-
-
 def _restarts_data(run: AnyConfig, sizes: MeshSizes, start: Start) -> bool:
     """Tell whether the data begins a new shuffle: it was asked for, and options, ranks or workers make it necessary."""
     if start.checkpoint is None:
@@ -315,7 +315,7 @@ def _make_callbacks(session: Session[Any], job: Job, config: str, stop: StopSign
         if write is not None:
             write(model, ema, folder / CHECKPOINTS, step)
 
-    source = DataSource(job.train, job.workers, sizes, _restarts_data(run, sizes, start))
+    source = DataSource(job.train, job.workers, sizes, session.restarts_data)
     save = Checkpoints(store, every.save_every, start.checkpoint, source, config, ema, log, export if write else None)
     watch = OwnerWatch(model.flags, session.taken_over)
     report = getattr(job.train, "skip_report", None)
