@@ -118,7 +118,7 @@ def autoencode_clip(
     """Yield the frames of a clip in order; only one batch is in memory at a time.
 
     Args:
-        tokenizer: module with ``encode(image) -> latents`` and ``decode(latents) -> picture``, already on ``device``.
+        tokenizer: module with ``encode(image) -> latents`` and ``decode(latents) -> image``, already on ``device``.
         clip: the drive.
         options: how maps go through the tokenizer.
         max_frames: only the first so many; -1 for all.

@@ -33,7 +33,7 @@ class LidarTokenizerModel(TrainedModel):
         run: the resolved configuration.
         network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
         folder: of the run.
-        perceptual: module (reconstruction, image, mask) -> per-picture distance; None when its weight is 0.
+        perceptual: module (reconstruction, image, mask) -> per-image distance; None when its weight is 0.
         picture: how ranges became images, to report errors in meters.
         size: (height, width) of training images.
 
