@@ -18,6 +18,7 @@ from cosmos_lidar.sensors.range_picture import (
     restore_range_map,
 )
 from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor, load_sensor, sensor_names, uniform_sensor
+from cosmos_lidar.sensors.structured_model import model_of_sensor, sensor_of_model
 
 __all__ = [
     "FThetaCamera",
@@ -29,6 +30,7 @@ __all__ = [
     "decompensate_motion",
     "denormalise",
     "load_sensor",
+    "model_of_sensor",
     "normalise",
     "pair_columns",
     "points_to_range_map",
@@ -38,5 +40,6 @@ __all__ = [
     "ray_directions",
     "restore_range_map",
     "sensor_names",
+    "sensor_of_model",
     "uniform_sensor",
 ]

@@ -19,7 +19,7 @@ import yaml
 
 from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import parse_yaml
+from cosmos_lidar.files import parse_json, parse_yaml
 from cosmos_lidar.sensors.rigid import pose_of_file
 
 
@@ -147,10 +147,11 @@ def sensor_names() -> list[str]:
 
 @lru_cache(maxsize=64)
 def load_sensor(name_or_path: str | Path) -> Sensor:
-    """Load a sensor by its shipped name (see :func:`sensor_names`) or of a sensor file (YAML).
+    """Load a sensor by its shipped name (see :func:`sensor_names`), of a sensor file (YAML) or a model (``.json``).
 
     Angles may be given in degrees or radians (``row_elevations_deg`` or ``row_elevations_rad``, likewise the offsets,
-    ``first_azimuth_*`` and ``elevation_slack_*``); offsets default to zero.
+    ``first_azimuth_*`` and ``elevation_slack_*``); offsets default to zero. A ``.json`` is a structured lidar model as
+    NVIDIA NCore writes it, see :mod:`cosmos_lidar.sensors.structured_model`; its sensor has the name of the file.
 
     Raises:
         UserError: the name is not known and no such file exists.
@@ -165,7 +166,18 @@ def load_sensor(name_or_path: str | Path) -> Sensor:
             f"unknown sensor {str(name_or_path)!r}: shipped are {', '.join(sensor_names())}; "
             "or give the path of a sensor file (docs/lidar_tokenizer.md, 'Bring your own sensor')"
         )
-    return _parse(read_file(path, "a sensor file", 1 << 24).decode("utf-8", "replace"), str(path))
+    text = read_file(path, "a sensor file", 1 << 24).decode("utf-8", "replace")
+    return _parse_model(text, path) if path.suffix == ".json" else _parse(text, str(path))
+
+
+def _parse_model(text: str, path: Path) -> Sensor:
+    from cosmos_lidar.sensors.structured_model import sensor_of_model
+
+    try:
+        document = parse_json(text)
+    except ValueError as error:
+        raise DataError(f"not a JSON file: {error}", file=path, wanted="a structured lidar model") from error
+    return sensor_of_model(document, path.stem, path)
 
 
 def _parse(text: str, file: str) -> Sensor:
