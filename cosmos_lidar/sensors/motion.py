@@ -60,11 +60,20 @@ def compensate_motion(points: Array, sensor: Sensor, end_SE3_start: np.ndarray, 
 
 
 def column_fraction(points: Array, sensor: Sensor) -> Array:
-    """Return (N,) in [0, 1): time of each point's azimuth within the sweep."""
+    """Return (N,) in [0, 1): time of each point's azimuth within the sweep.
+
+    A sweep lasts from the first to the last column. Points beside the field of view of a lidar that sees part of a
+    circle have the time of its nearer end, 0 or 1.
+    """
     xp = namespace(points)
     azimuth = xp.arctan2(points[:, 1], points[:, 0])
     turned = sensor.first_azimuth_rad - azimuth if sensor.clockwise else azimuth - sensor.first_azimuth_rad
-    return xp.remainder(turned / (2.0 * math.pi), 1.0)
+    share = xp.remainder(turned / (2.0 * math.pi), 1.0)
+    if sensor.end_azimuth_rad is None:
+        return share
+    seen = sensor.field_of_view_rad / (2.0 * math.pi)
+    share = xp.where(share > 0.5 * (1.0 + seen), xp.zeros_like(share), share)
+    return xp.clip(share / seen, 0.0, 1.0)
 
 
 def _apply(points: Array, fraction: Array, pose: np.ndarray) -> Array:

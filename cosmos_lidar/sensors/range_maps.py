@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16  # points per block, so that intermediate results stay in the cache
 _NOTHING = (1 << 63) - 1  # key of an empty pixel, larger than that of any point
 _RAYS = {"centre": 0.5, "edge": 0.0}
+_EDGE_RAD = 1e-6  # float32 coordinates on the leading edge of a field of view lie that near to it
 
 
 class Projection(NamedTuple):
@@ -40,7 +41,8 @@ def project_points(points: Array, sensor: Sensor) -> Projection:
     """Project a point cloud to the sensor's range map; the nearest point of a pixel wins, the first of ties.
 
     Row: the beam nearest in elevation, within ``elevation_slack_rad`` of the outer beams. Column: the azimuth bin,
-    counted from ``first_azimuth_rad`` with the row's own offset, wrapped at the ends. Angles are computed in float64.
+    counted from ``first_azimuth_rad`` with the row's own offset; wrapped at the ends of a full circle, while a lidar
+    that sees part of a circle drops the points outside. Angles are computed in float64.
 
     Args:
         points: (N, 3 or more) meters, sensor frame; columns after the third are ignored.
@@ -89,7 +91,8 @@ def range_map_to_points(
         sensor: the lidar; its number of rows must be that of the map.
         ray_at: "centre" of the column (error at most half a column) or its leading "edge", as the published code does.
         first_column: column of a full revolution that column 0 of this map shows, for crops.
-        full_columns: columns of a full revolution at this map's resolution; W when not given. A map of 1792 columns
+        full_columns: columns of a full revolution (of the whole field of view of a lidar that sees part of a circle)
+            at this map's resolution; W when not given. A map of 1792 columns
             cropped from 1800 needs first_column=4, full_columns=1800; the published code un-projects it without either.
 
     Returns:
@@ -130,7 +133,7 @@ def ray_directions(
 
 @lru_cache(maxsize=8)
 def _directions(sensor: Sensor, columns: int, offset: float, full: int) -> np.ndarray:
-    turn = (-1.0 if sensor.clockwise else 1.0) * 2.0 * math.pi / full
+    turn = (-1.0 if sensor.clockwise else 1.0) * sensor.field_of_view_rad / full
     azimuth = sensor.first_azimuth_rad + (np.arange(columns) + offset) * turn
     azimuth = azimuth[None] + sensor.row_azimuth_offsets_rad[:, None]
     elevation = sensor.row_elevations_rad[:, None]
@@ -180,7 +183,13 @@ def _pixels(
     # index_select and 32 bits: several times faster than indexing with brackets and than 64 bits.
     which = (s + 1.0).mul_(table.scale).int().clamp_(0, len(switch) - 1)
     row = row_above.index_select(0, which).add_(s < switch.index_select(0, which))
-    column = _columns(torch.atan2(y, x), offsets.index_select(0, row), sensor)
+    azimuth, offset = torch.atan2(y, x), offsets.index_select(0, row)
+    if sensor.end_azimuth_rad is None:
+        column = _columns(azimuth, offset, sensor)
+    else:
+        column = _columns_of_part(azimuth, offset, sensor)
+        kept = (column < sensor.columns).nonzero().squeeze(1)
+        row, column, distance, index = (values.index_select(0, kept) for values in (row, column, distance, index))
     pixel = row.mul_(sensor.columns).add_(column).long()
     return pixel, (distance.float().view(torch.int32).long() << 32).bitwise_or_(index)
 
@@ -190,6 +199,14 @@ def _columns(azimuth: torch.Tensor, offset: torch.Tensor, sensor: Sensor) -> tor
     turned = turned if sensor.clockwise else turned.neg_()
     # The order of operations is the published one: points exactly on a bin's edge fall on the same side.
     return turned.div_(2.0 * math.pi).mul_(sensor.columns).floor_().int().remainder_(sensor.columns)
+
+
+def _columns_of_part(azimuth: torch.Tensor, offset: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return the columns of a lidar that sees part of a circle; ``sensor.columns`` and more are outside."""
+    turned = (sensor.first_azimuth_rad - azimuth).add_(offset)
+    turned = turned if sensor.clockwise else turned.neg_()
+    turned = turned.add_(_EDGE_RAD).remainder_(2.0 * math.pi).sub_(_EDGE_RAD)
+    return turned.div_(sensor.field_of_view_rad).mul_(sensor.columns).floor_().int().clamp_(min=0)
 
 
 def _offsets(sensor: Sensor) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Frame: x forward, y left, z up, meters. Azimuth is measured from x toward y, elevation from the x-y plane upwards.
 Row 0 is the highest beam. Column 0 starts at ``first_azimuth_rad`` and columns advance clockwise (azimuth falls)
-unless the file says otherwise, so that with the usual start of pi the middle column looks forward.
+unless the file says otherwise, so that with the usual start of pi the middle column looks forward. Columns cover a
+full circle, or of a lidar that faces one side the part of it up to ``end_azimuth_rad``.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Sensor:
         name: short name, as in the file.
         row_elevations_rad: (rows,) float64, descending.
         row_azimuth_offsets_rad: (rows,) float64, added to the column azimuth: beam (r, c) looks at
-            ``first_azimuth_rad -/+ (c + 0.5) * 2 pi / columns + row_azimuth_offsets_rad[r]``.
-        columns: columns per revolution.
+            ``first_azimuth_rad -/+ (c + 0.5) * field_of_view_rad / columns + row_azimuth_offsets_rad[r]``.
+        columns: columns per revolution, or in the part of a circle that is seen.
         first_azimuth_rad: azimuth of the leading edge of column 0 (before the row offset).
         clockwise: azimuth falls from column to column.
         max_range_m: farther returns are not placed in a range map.
@@ -61,6 +62,8 @@ class Sensor:
         format: how maps of this sensor are prepared for a tokenizer.
         vehicle_SE3_lidar: (4, 4) mounting pose on the vehicle (x forward, y left, z up, origin on the ground); None
             where unknown. Ray-conditioned networks use rays in vehicle axes where it is known.
+        end_azimuth_rad: azimuth of the trailing edge of the last column (before the row offset) of a lidar that sees
+            part of a circle; None for a full circle. A row with an offset has its part of the circle turned by it.
     """
 
     name: str
@@ -75,6 +78,15 @@ class Sensor:
     range_step_m: float = 0.002
     format: RangeMapFormat = RangeMapFormat()
     vehicle_SE3_lidar: np.ndarray | None = None
+    end_azimuth_rad: float | None = None
+
+    @property
+    def field_of_view_rad(self) -> float:
+        """Angle that the columns cover: 2 pi for a full circle."""
+        if self.end_azimuth_rad is None:
+            return 2.0 * math.pi
+        turned = self.end_azimuth_rad - self.first_azimuth_rad
+        return (-turned if self.clockwise else turned) % (2.0 * math.pi)
 
     @property
     def rows(self) -> int:
@@ -91,7 +103,7 @@ class Sensor:
         digest = hashlib.sha256()
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None:  # fingerprints of stored shards predate this field
+            if value is None:  # fingerprints of stored shards predate the fields that may be None
                 continue
             digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
         return digest.hexdigest()[:12]
@@ -113,6 +125,8 @@ class Sensor:
         }
         if self.vehicle_SE3_lidar is not None:
             document["vehicle_SE3_lidar"] = self.vehicle_SE3_lidar.tolist()
+        if self.end_azimuth_rad is not None:
+            document["end_azimuth_rad"] = self.end_azimuth_rad
         return yaml.safe_dump(document, sort_keys=False)
 
     def with_rows(self, row_elevations_rad: np.ndarray, row_azimuth_offsets_rad: np.ndarray | None = None) -> Sensor:
@@ -120,6 +134,22 @@ class Sensor:
         offsets = self.row_azimuth_offsets_rad if row_azimuth_offsets_rad is None else row_azimuth_offsets_rad
         elevations = np.asarray(row_elevations_rad, np.float64)
         return replace(self, row_elevations_rad=elevations, row_azimuth_offsets_rad=np.asarray(offsets, np.float64))
+
+    def between_columns(self, first: int, end: int) -> Sensor:
+        """Return the lidar that sees the columns ``first`` up to, not including, ``end`` of this one.
+
+        Its range maps are the maps of this one, cut to these columns.
+
+        Raises:
+            UserError: these are not columns of this lidar.
+        """
+        if not 0 <= first < end <= self.columns:
+            raise UserError(f"columns {first} to {end} of {self.columns}: expected 0 <= first < end <= {self.columns}")
+        if (first, end) == (0, self.columns):
+            return self
+        step = (-1.0 if self.clockwise else 1.0) * self.field_of_view_rad / self.columns
+        start, stop = (self.first_azimuth_rad + column * step for column in (first, end))
+        return replace(self, columns=end - first, first_azimuth_rad=start, end_azimuth_rad=stop)
 
 
 def uniform_sensor(
@@ -232,4 +262,16 @@ def _build(document: dict, file: str) -> Sensor:
     name, pose = values.pop("name"), values.pop("vehicle_SE3_lidar", None)
     if pose is not None:
         pose = pose_of_file(pose, file, "vehicle_SE3_lidar", "lidar axes to vehicle axes")
-    return Sensor(name, elevations, offsets, columns, format=image, vehicle_SE3_lidar=pose, **values)
+    sensor = Sensor(name, elevations, offsets, columns, format=image, vehicle_SE3_lidar=pose, **values)
+    _check_field_of_view(sensor, file)
+    return sensor
+
+
+def _check_field_of_view(sensor: Sensor, file: str) -> None:
+    if sensor.end_azimuth_rad is None:
+        return
+    wanted = "another azimuth than first_azimuth; no end_azimuth for a full circle"
+    if not isinstance(sensor.end_azimuth_rad, float) or not math.isfinite(sensor.end_azimuth_rad):
+        raise DataError(f"{sensor.end_azimuth_rad}", file=file, key="end_azimuth", wanted="one finite angle")
+    if not sensor.field_of_view_rad > 1e-9:
+        raise DataError("a field of view of 0", file=file, key="end_azimuth", wanted=wanted)

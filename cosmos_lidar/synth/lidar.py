@@ -107,7 +107,7 @@ def _layout(sensor: Sensor) -> np.ndarray:
     grid = patches(*sensor.shape, *_PATCH)
     row, column = np.divmod(grid, sensor.columns)
     way = 1 if sensor.clockwise else -1
-    shift = np.rint(way * sensor.row_azimuth_offsets_rad * sensor.columns / (2 * np.pi)).astype(np.int64)
+    shift = np.rint(way * sensor.row_azimuth_offsets_rad * sensor.columns / sensor.field_of_view_rad).astype(np.int64)
     return row * sensor.columns + (column + shift[row]) % sensor.columns
 
 

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.sensors import compensate_motion, decompensate_motion, load_sensor, uniform_sensor
+from cosmos_lidar.sensors import (
+    compensate_motion,
+    decompensate_motion,
+    load_sensor,
+    ray_directions,
+    uniform_sensor,
+)
 from cosmos_lidar.sensors.motion import column_fraction
 
 
@@ -51,6 +57,24 @@ def test_column_fraction_is_the_share_of_a_turn():
     assert np.allclose(column_fraction(quarter_turns, counter), np.mod(azimuth - start, 2 * np.pi) / (2 * np.pi))
     both = column_fraction(quarter_turns, clockwise) + column_fraction(quarter_turns, counter)
     assert np.allclose(both % 1.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_column_fraction_of_a_lidar_that_faces_one_side(kind):
+    """Sixty degrees left to right: before, at a quarter, at the end, and straight behind on either side."""
+    front = replace(uniform_sensor(4, 8), first_azimuth_rad=np.radians(30), end_azimuth_rad=np.radians(-30))
+    azimuth = np.radians([40.0, 15.0, -29.9, -60.0, 179.0, -179.0])
+    points = kind(np.stack([np.cos(azimuth), np.sin(azimuth), 0 * azimuth], 1))
+    assert np.allclose(column_fraction(points, front), [0, 0.25, 59.9 / 60, 1, 0, 1])
+    other_way = replace(front, first_azimuth_rad=np.radians(-30), end_azimuth_rad=np.radians(30), clockwise=False)
+    assert np.allclose(column_fraction(points, other_way), [1, 0.75, 0.1 / 60, 0, 1, 0])
+
+
+def test_motion_round_trip_of_a_lidar_that_faces_one_side(motion):
+    front = load_sensor("pandar128").between_columns(1500, 2100)
+    seen = (ray_directions(front)[::16, 5:-5].reshape(-1, 3) * 20.0).copy()
+    back = decompensate_motion(compensate_motion(seen, front, motion), front, motion)
+    assert np.abs(back - seen).max() < 1e-6
 
 
 def test_halfway_through_the_sweep_half_the_motion():

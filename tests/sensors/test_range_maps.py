@@ -6,6 +6,7 @@ import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import (
+    Sensor,
     load_sensor,
     points_to_range_map,
     project_points,
@@ -199,3 +200,60 @@ def test_wrong_maps_say_what_is_wanted():
         range_map_to_points(np.full((4, 8), np.nan, np.float32), sensor)
     with pytest.raises(DataError, match="centre, edge"):
         ray_directions(sensor, ray_at="left")
+
+
+def facing_sensors():
+    """Lidars that see part of a circle: two directions of rotation, beams with and without azimuth offsets."""
+    elevations = np.radians(np.linspace(10, -15, 16))
+    for clockwise in (True, False):
+        for offset_deg in (0.0, 3.0):
+            offsets = np.radians(offset_deg) * np.sin(np.arange(16.0))
+            first, end = (np.radians(60), np.radians(-61)) if clockwise else (np.radians(-60), np.radians(61))
+            yield Sensor("front", elevations, offsets, 605, first, clockwise, end_azimuth_rad=end)
+
+
+@pytest.mark.parametrize("sensor", facing_sensors())
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("ray_at", ["centre", "edge"])
+def test_round_trip_of_part_of_a_circle(sensor, kind, ray_at):
+    range_m = np.random.default_rng(1).uniform(3, 90, sensor.shape).astype(np.float32)
+    range_m[range_m < 20] = 0
+    points = range_map_to_points(kind(range_m), sensor, ray_at)
+    assert isinstance(points, type(kind(range_m)))
+    if ray_at == "edge":  # rounding may put a point on either side of an edge between columns, and drops none
+        assert project_points(points, sensor).n_dropped == 0
+        return
+    found = project_points(points, sensor)
+    assert found.n_dropped == 0
+    assert np.allclose(found.range_m, range_m, rtol=1e-6)
+    batch = points_to_range_map([points, points[:100]], sensor)
+    assert np.array_equal(batch[0], found.range_m)
+    assert int((batch[1] > 0).sum()) == 100
+
+
+@pytest.mark.parametrize("sensor", facing_sensors())
+def test_points_beside_the_field_of_view_are_dropped_and_counted(sensor):
+    way = -1 if sensor.clockwise else 1
+    step = sensor.field_of_view_rad / sensor.columns
+    columns = np.array([-300.0, -0.5, -0.01, 0.01, 0.5, 300.2, 604.99, 605.01, 605.5, 900.0])
+    for row in (0, 7, 15):
+        azimuth = sensor.first_azimuth_rad + sensor.row_azimuth_offsets_rad[row] + way * columns * step
+        elevation = sensor.row_elevations_rad[row]
+        flat = np.cos(elevation)
+        rays = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), np.full(10, np.sin(elevation))], 1)
+        found = project_points(rays * np.arange(10, 20)[:, None], sensor)
+        assert found.n_dropped == 6
+        assert [tuple(pixel) for pixel in np.argwhere(found.range_m)] == [(row, 0), (row, 300), (row, 604)]
+        assert list(found.point_index[row, [0, 300, 604]]) == [3, 5, 6]
+
+
+@pytest.mark.parametrize("name", ["pandar128_row_offset", "kitti_hdl64e"])
+def test_part_of_a_circle_sees_what_the_whole_sees_there(name):
+    whole = load_sensor(name)
+    part = whole.between_columns(700, 1500)
+    points = random_points(200_000)
+    assert np.array_equal(points_to_range_map(points, part), points_to_range_map(points, whole)[:, 700:1500])
+    seen = project_points(points, whole).point_index[:, 700:1500]
+    assert np.array_equal(project_points(points, part).point_index, seen)
+    rays = ray_directions(whole, whole.columns // 2)[:, 350:750]
+    assert np.allclose(ray_directions(part, part.columns // 2), rays, atol=1e-12)

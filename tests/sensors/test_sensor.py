@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.sensors import load_sensor, sensor_names, uniform_sensor
+from cosmos_lidar.sensors import load_sensor, ray_directions, sensor_names, uniform_sensor
 
 
 def test_shipped_sensors():
@@ -53,6 +53,34 @@ def test_place_on_the_vehicle(tmp_path):
     assert "vehicle_SE3_lidar" not in sensor.to_yaml()
 
 
+def test_part_of_a_circle(tmp_path):
+    path = tmp_path / "front.yaml"
+    path.write_text(
+        "name: front\ncolumns: 600\nrow_elevations_deg: [5, 0]\nfirst_azimuth_deg: 60\nend_azimuth_deg: -60\n"
+    )
+    front = load_sensor(path)
+    assert np.degrees(front.field_of_view_rad) == pytest.approx(120)
+    assert np.degrees(replace(front, clockwise=False).field_of_view_rad) == pytest.approx(240)
+    path = tmp_path / "again.yaml"
+    path.write_text(front.to_yaml())
+    assert load_sensor(path).fingerprint() == front.fingerprint() != replace(front, end_azimuth_rad=-1).fingerprint()
+    whole = uniform_sensor(4, 8)
+    assert whole.field_of_view_rad == 2 * np.pi
+    assert "end_azimuth" not in whole.to_yaml()
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_cut_between_columns(clockwise):
+    whole = replace(uniform_sensor(4, 360), clockwise=clockwise)
+    front = whole.between_columns(120, 240)
+    assert (front.columns, np.degrees(front.field_of_view_rad)) == (120, pytest.approx(120))
+    assert np.allclose(ray_directions(front), ray_directions(whole)[:, 120:240], atol=1e-12)
+    assert np.allclose(ray_directions(front.between_columns(10, 20)), ray_directions(whole)[:, 130:140], atol=1e-12)
+    assert whole.between_columns(0, 360) is whole
+    with pytest.raises(UserError, match="columns 5 to 400 of 360"):
+        whole.between_columns(5, 400)
+
+
 def test_fingerprints_without_a_place_stay():
     assert load_sensor("pandar128").fingerprint() == "f2d0988faeb0"  # stands in manifests of shards
 
@@ -68,6 +96,12 @@ def test_fingerprints_without_a_place_stay():
         ("name: x\ncolumns: 8\nrow_elevations_deg: [a, b]\n", "not a number"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nformat: {widths: 3}\n", "widths"),
         ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nvehicle_SE3_lidar: [1, 2]\n", r"shape \(2,\).*vehicle_SE3"),
+        (
+            "name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nfirst_azimuth_deg: 20\nend_azimuth_deg: 20\n",
+            "field of view of 0.*end_azimuth",
+        ),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nend_azimuth_deg: .nan\n", "nan.*end_azimuth"),
+        ("name: x\ncolumns: 8\nrow_elevations_deg: [1, 0]\nend_azimuth_deg: [1, 2]\n", "end_azimuth.*one finite angle"),
         ("[1, 2]", "not a sensor file"),
         ("a: [", "not a YAML file"),
     ],

@@ -120,7 +120,7 @@ def mirror_rays(rays: np.ndarray, sensor: Sensor, layout: CanvasLayout, patch: i
         patch: latents of a token.
     """
     turn = -1.0 if sensor.clockwise else 1.0
-    azimuth = sensor.first_azimuth_rad + turn * np.pi
+    azimuth = sensor.first_azimuth_rad + turn * (sensor.field_of_view_rad / 2.0)
     across = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     mirrored = np.zeros_like(rays)
     for slot, width in enumerate((layout.lidar[1], *[layout.image[1]] * layout.views)):
