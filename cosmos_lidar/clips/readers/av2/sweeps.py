@@ -1,0 +1,91 @@
+"""Sweeps of one of the two lidars of Argoverse 2, out of the files that hold both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.feather import read_feather
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.errors import DataError
+
+_COLUMNS = {
+    "x": "number",
+    "y": "number",
+    "z": "number",
+    "intensity": "number",
+    "laser_number": "integer",
+    "offset_ns": "integer",
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One of the two lidars.
+
+    Attributes:
+        name: in the calibration.
+        lasers: first and last ``laser_number``.
+        starts_us: its sweep starts that long after the moment in the file's name.
+        sensor: name of its sensor file.
+    """
+
+    name: str
+    lasers: tuple[int, int]
+    starts_us: int
+    sensor: str
+
+
+LIDARS = (Unit("up_lidar", (0, 31), 2654, "av2_up_vlp32c"), Unit("down_lidar", (32, 63), 5910, "av2_down_vlp32c"))
+
+
+@dataclass(frozen=True)
+class HalfSweeps:
+    """``read`` of one of the two lidars.
+
+    Attributes:
+        clip_id: for messages.
+        files: one per sweep.
+        unit: which lidar.
+        lidar_SE3_ego: (N, 4, 4), vehicle at the moment in the file's name to the lidar at the start of its sweep.
+    """
+
+    clip_id: str
+    files: tuple[Path, ...]
+    unit: Unit
+    lidar_SE3_ego: np.ndarray
+
+    def __call__(self, index: int) -> Sweep:
+        """Read sweep ``index``.
+
+        Raises:
+            DataError: the file is broken, or holds no point of this lidar, or numbers of lasers beyond 63.
+        """
+        file = self.files[index]
+        columns = read_feather(file, _COLUMNS, self.clip_id)
+        laser = columns["laser_number"]
+        if len(laser) and not (laser.min() >= 0 and laser.max() <= LIDARS[-1].lasers[1]):
+            found = f"{laser.min()} to {laser.max()}"
+            raise DataError(found, file=file, clip=self.clip_id, key="laser_number", wanted="numbers from 0 to 63")
+        first, last = self.unit.lasers
+        own = np.flatnonzero((laser >= first) & (laser <= last))
+        if not len(own):
+            problem = f"no point of {self.unit.name} among {len(laser)}"
+            wanted = f"points of lasers {first} to {last}"
+            raise DataError(problem, file=file, clip=self.clip_id, key="laser_number", wanted=wanted)
+        xyz = np.stack([columns[axis][own].astype(np.float32) for axis in "xyz"], -1)
+        kept = np.isfinite(xyz).all(1)
+        if not kept.all():
+            xyz, own = xyz[kept], own[kept]
+        move = self.lidar_SE3_ego[index]
+        points = xyz @ move[:3, :3].T.astype(np.float32) + move[:3, 3].astype(np.float32)
+        offset_us = np.round(columns["offset_ns"][own].astype(np.float64) / 1000.0) - self.unit.starts_us
+        return Sweep(
+            points=points,
+            intensity=columns["intensity"][own].astype(np.float32),
+            time_us=offset_us.astype(np.int32),
+            ring=laser[own].astype(np.uint16),
+            without_return=int(np.count_nonzero(~kept)),
+        )
