@@ -62,7 +62,8 @@ def project_sweep(
     if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None and len(points):
         start_us, end_us = clip.timestamps_us[index].astype(np.float64)
         if clip.motion_compensated:
-            seen_us = np.full(len(points), start_us)
+            reference = clip.lidar.reference_us
+            seen_us = np.full(len(points), start_us if reference is None else float(reference[index]))
         elif time_us is not None:
             seen_us = start_us + time_us
         else:
@@ -75,4 +76,6 @@ def project_sweep(
 
 
 def _lidar_at(clip: Clip, index: int, times_us: np.ndarray) -> np.ndarray:
+    if clip.lidar.trajectory is not None:
+        return clip.lidar.trajectory.at(times_us)
     return interpolate_poses(np.asarray(clip.world_SE3_lidar)[index], clip.timestamps_us[index], times_us)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cosmos_lidar.clips.deskew import SweepMotion, sweep_motion
 from cosmos_lidar.clips.sweep import Sweep, points_of, to_points
+from cosmos_lidar.clips.trajectory import Trajectory
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
@@ -34,11 +36,15 @@ class LidarStream:
         timestamps_us: (N, 2) int64 microseconds, start and end of each sweep; starts increase.
         read: sweep number -> :class:`Sweep`.
         world_SE3_lidar: (N, 2, 4, 4) float64, lidar to world at start and end of each sweep; None where unknown.
-        motion_compensated: the points of each sweep have been moved to where they lay at its start.
+        motion_compensated: the points of each sweep have been moved to where they lay at one time: its start, or what
+            ``reference_us`` names.
         ego_SE3_lidar: (4, 4) float64, the mounting: lidar axes to the axes of the vehicle as the dataset has them
             (x forward, y left, z up); None where unknown.
         image_numbers: (N,) int64, the number of the image, of each camera, that the recording itself names for each
             sweep (``frame_indices`` of the published layout); None where it names none.
+        reference_us: (N,) int64 microseconds, the time of the lidar's axes that motion-compensated points of each sweep
+            are in; None: the starts of the sweeps.
+        trajectory: poses of the lidar between start and end of its sweeps; None: straight motion between both.
     """
 
     name: str
@@ -50,6 +56,8 @@ class LidarStream:
     motion_compensated: bool = False
     ego_SE3_lidar: np.ndarray | None = None
     image_numbers: np.ndarray | None = None
+    reference_us: np.ndarray | None = None
+    trajectory: Trajectory | None = None
 
     def __len__(self) -> int:
         return len(self.frame_ids)
@@ -59,6 +67,17 @@ class LidarStream:
         """Sweeps per second by the median step of their starts; None for fewer than two sweeps."""
         steps = np.diff(self.timestamps_us[:, 0])
         return 1e6 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
+
+    def motion(self, index: int) -> SweepMotion | None:
+        """Return how the lidar moved during sweep ``index``, which moves points to where it saw them and back.
+
+        None where poses are not known.
+        """
+        if self.trajectory is None and self.world_SE3_lidar is None:
+            return None
+        return sweep_motion(self.sensor, self.timestamps_us[index], self.trajectory,
+                            None if self.world_SE3_lidar is None else self.world_SE3_lidar[index],
+                            None if self.reference_us is None else int(self.reference_us[index]))  # fmt: skip
 
     def range_map(self, index: int) -> np.ndarray:
         """Return (rows, columns) float32 meters of sweep ``index``: the recorded range image, else projected points.
@@ -88,7 +107,7 @@ class LidarStream:
         Raises:
             DataError: the sweep holds no points.
         """
-        from cosmos_lidar.sensors import decompensate_motion, project_points
+        from cosmos_lidar.sensors import project_points
 
         if sweep.points is None:
             raise DataError("a range image", key=f"sweep {index} of lidar {self.name}", wanted="a sweep of points")
@@ -96,10 +115,9 @@ class LidarStream:
         if sweep.returns is not None:
             chosen = np.flatnonzero(sweep.returns == 1)
             points, time_us = points[chosen], None if time_us is None else time_us[chosen]
-        if self.motion_compensated and self.world_SE3_lidar is not None and len(points):
-            start, end = self.world_SE3_lidar[index]
-            fraction = None if time_us is None else time_us / float(np.diff(self.timestamps_us[index])[0])
-            points = np.asarray(decompensate_motion(points, self.sensor, np.linalg.inv(end) @ start, fraction))
+        motion = self.motion(index) if self.motion_compensated and len(points) else None
+        if motion is not None:
+            points = motion.as_seen(points, time_us)
         found = project_points(points, self.sensor)
         if chosen is None or not len(chosen):
             return found
@@ -231,7 +249,7 @@ class Clip:
 
     @property
     def motion_compensated(self) -> bool:
-        """Whether points of the main lidar have been moved to where they lay at the start of each sweep."""
+        """Whether points of the main lidar have been moved to where they lay at one time of each sweep."""
         return self.lidar.motion_compensated
 
     def range_map(self, index: int) -> np.ndarray:

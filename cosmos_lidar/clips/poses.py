@@ -27,13 +27,13 @@ def interpolate_poses(world_SE3_body: np.ndarray, times_us: np.ndarray, wanted_u
     share = ((wanted - times[left]) / np.maximum(times[left + 1] - times[left], 1e-9))[..., None]
     before, after = poses[left], poses[left + 1]
     result = before.copy()
-    turn = _rotation_vector(np.swapaxes(before[..., :3, :3], -1, -2) @ after[..., :3, :3])
+    turn = rotation_vector(np.swapaxes(before[..., :3, :3], -1, -2) @ after[..., :3, :3])
     result[..., :3, :3] = before[..., :3, :3] @ rotation_from_vector(turn * share)
     result[..., :3, 3] += (after[..., :3, 3] - before[..., :3, 3]) * share
     return result
 
 
-def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     """Return axis times angle (..., 3) of rotations (..., 3, 3) of less than half a turn."""
     axis = np.stack(
         [

@@ -32,8 +32,9 @@ What a reader has to bring into the project's conventions, and nothing more:
   ``ego_SE3_camera`` are the mountings in the vehicle's axes.
 * ``timestamps_us`` (N, 2): start and end of each sweep. ``world_SE3_lidar`` (N, 2, 4, 4): lidar to world at both.
 * ``motion_compensated=True`` says that points lie where they were seen from the pose at the **start** of the sweep.
-  Datasets that move them to the middle or the end hand over ``reference_SE3_points`` to
-  :class:`cosmos_lidar.clips.files.PointSweeps`, which moves them on.
+  Datasets that move them to another time name it in ``reference_us`` (N,), or hand over ``reference_SE3_points`` to
+  :class:`cosmos_lidar.clips.files.PointSweeps`, which moves them to the start. Poses at more times than the ends of
+  sweeps go into ``trajectory`` (:class:`~cosmos_lidar.clips.trajectory.Trajectory`).
 * A :class:`~cosmos_lidar.clips.sweep.Sweep` holds everything that the dataset has per return: intensity, semantic
   class, instance, time, ring, and the second returns. Native range images stay range images, points stay points.
   What is not read is named in the module docstring.
