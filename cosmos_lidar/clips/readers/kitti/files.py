@@ -7,12 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.poses import rotation_from_vector
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
+from cosmos_lidar.sensors.rigid import rigid
 
 NO_TIME = np.iinfo(np.int64).min  # of a frame whose line in a table of times is empty
 _EARTH_RADIUS_M = 6378137.0
+_LARGEST_TEXT = 1 << 28
+
+
+def text_of(file: Path, clip: str | None = None) -> str:
+    """Return the text of a file, bytes that are no UTF-8 replaced.
+
+    Raises:
+        DataError: it cannot be read, or is larger than 256 MB.
+    """
+    try:
+        return read_file(file, "a text file", _LARGEST_TEXT, clip).decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=file, clip=clip, wanted="a text file") from error
 
 
 def read_calibration(file: Path, clip: str | None = None) -> dict[str, np.ndarray]:
@@ -24,7 +39,7 @@ def read_calibration(file: Path, clip: str | None = None) -> dict[str, np.ndarra
     if not file.is_file():
         raise DataError("missing calibration file", file=file, clip=clip, wanted="rows 'name: numbers'")
     rows = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text_of(file, clip).splitlines():
         name, _, values = line.partition(":")
         try:
             rows[name.strip()] = np.array([float(value) for value in values.split()])
@@ -48,25 +63,59 @@ def calibration_row(
     return rows[name]
 
 
-def pose_from_rows(rotation: np.ndarray, translation_m: np.ndarray | None = None) -> np.ndarray:
-    """Return the (4, 4) pose of 9 rotation numbers and 3 of translation, or of the 12 numbers of a 3 x 4 matrix."""
+def calibration_pose(
+    rows: dict[str, np.ndarray], names: tuple[str, ...], file: Path, clip: str | None, translation: str | None = None
+) -> np.ndarray:
+    """Return the (4, 4) pose of a row of 12 numbers (3 x 4), or of 9 (a rotation) with a row of its translation.
+
+    Args:
+        rows: of :func:`read_calibration`.
+        names: spellings of the row; of 12 numbers where they start with ``Tr``, else of 9.
+        file: for messages.
+        clip: for messages.
+        translation: name of the row of 3 numbers, meters; None for none.
+
+    Raises:
+        DataError: a row is missing, has other numbers, or is no rigid motion.
+    """
+    count = 12 if names[0].startswith("Tr") else 9
+    values = calibration_row(rows, names, count, file, clip)
     pose = np.eye(4)
-    if rotation.size == 12:
-        pose[:3] = rotation.reshape(3, 4)
-        return pose
-    pose[:3, :3] = rotation.reshape(3, 3)
-    if translation_m is not None:
-        pose[:3, 3] = translation_m
+    if count == 12:
+        pose[:3] = values.reshape(3, 4)
+    else:
+        pose[:3, :3] = values.reshape(3, 3)
+    if translation is not None:
+        pose[:3, 3] = calibration_row(rows, (translation,), 3, file, clip)
+    if not rigid(pose):
+        wanted = "a rotation of 3 x 3 numbers" + (", and meters" if count == 12 else "")
+        raise DataError("no rigid motion", file=file, clip=clip, key=names[0], wanted=wanted)
     return pose
 
 
-def split_projection(projection: np.ndarray, width: int, height: int) -> tuple[PinholeCamera, np.ndarray]:
-    """Return lens and mounting (camera_SE3_rectified) of a 3 x 4 projection matrix ``K [I | t]``."""
-    matrix = projection.reshape(3, 4)
-    mounting = np.eye(4)
-    mounting[:3, 3] = np.linalg.solve(matrix[:, :3], matrix[:, 3])
-    lens = PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], width, height)
-    return lens, mounting
+def split_projection(
+    rows: dict[str, np.ndarray], name: str, size: tuple[int, int], file: Path, clip: str | None
+) -> tuple[PinholeCamera, np.ndarray]:
+    """Return lens and mounting (camera_SE3_rectified) of a row that is a 3 x 4 projection matrix ``K [I | t]``.
+
+    Args:
+        rows: of :func:`read_calibration`.
+        name: of the row.
+        size: width and height of the images, pixels.
+        file: for messages.
+        clip: for messages.
+
+    Raises:
+        DataError: the row is missing or no such matrix.
+    """
+    matrix = calibration_row(rows, (name,), 12, file, clip).reshape(3, 4)
+    try:
+        mounting = np.eye(4)
+        mounting[:3, 3] = np.linalg.solve(matrix[:, :3], matrix[:, 3])
+        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *size), mounting
+    except (np.linalg.LinAlgError, DataError) as error:
+        wanted = "a projection matrix of 3 x 4 numbers"
+        raise DataError(f"no lens: {error}", file=file, clip=clip, key=name, wanted=wanted) from error
 
 
 def read_times_s(file: Path, clip: str) -> np.ndarray:
@@ -109,7 +158,7 @@ def _row(line: str, columns: int) -> list[float]:
 
 def _lines(file: Path, clip: str) -> list[str]:
     """Return the lines, line n that of frame n: recordings keep the lines of frames that were lost, empty."""
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    lines = [line.strip() for line in text_of(file, clip).splitlines()]
     if not any(lines):
         raise DataError("the file is empty", file=file, clip=clip, wanted="one line per frame")
     return lines
@@ -151,7 +200,7 @@ def read_navigation(files: list[Path], clip: str) -> np.ndarray:
 
 def _record(file: Path, clip: str) -> np.ndarray:
     try:
-        values = np.array([float(v) for v in file.read_text(encoding="utf-8", errors="replace").split()[:6]])
+        values = np.array([float(v) for v in text_of(file, clip).split()[:6]])
     except ValueError as error:
         raise DataError(
             f"not readable: {error}", file=file, clip=clip, wanted="latitude longitude altitude roll pitch yaw"

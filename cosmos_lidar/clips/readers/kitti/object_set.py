@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, one_lidar_clip
-from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.files import PointSweeps, clean_id, image_size
 from cosmos_lidar.clips.readers.kitti import files as text
 from cosmos_lidar.clips.readers.kitti.scans import LIDAR, around
 from cosmos_lidar.clips.readers.kitti.track import make_camera
@@ -19,15 +19,15 @@ def open_object(folder: Path, file: Path, sensor: Sensor) -> Clip:
     name = clean_id(f"{folder.name}_{file.stem}")
     calibration = folder / "calib" / f"{file.stem}.txt"
     rows = text.read_calibration(calibration, name)
-    rectify = text.pose_from_rows(text.calibration_row(rows, ("R0_rect", "R_rect"), 9, calibration, name))
-    mount = text.pose_from_rows(text.calibration_row(rows, ("Tr_velo_to_cam", "Tr_velo_cam"), 12, calibration, name))
+    rectify = text.calibration_pose(rows, ("R0_rect", "R_rect"), calibration, name)
+    mount = text.calibration_pose(rows, ("Tr_velo_to_cam", "Tr_velo_cam"), calibration, name)
     middle = np.array([500_000 / sensor.spin_hz]).astype(np.int64)
     cameras = {}
     for index in (2, 3):
         image = folder / f"image_{index}" / f"{file.stem}.png"
         if image.is_file():
-            projection = text.calibration_row(rows, (f"P{index}",), 12, calibration, name)
-            camera = make_camera(f"image_{index}", [image], projection, rectify @ mount, middle, None, name)
+            lens, shift = text.split_projection(rows, f"P{index}", image_size(image), calibration, name)
+            camera = make_camera(f"image_{index}", [image], lens, shift @ rectify @ mount, middle, None, name)
             cameras[camera.name] = camera
     notes = ("a single frame of the object set: no times, no poses",)
     sweeps = PointSweeps(name, (file,))

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
-from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.files import PointSweeps, clean_id, image_size
 from cosmos_lidar.clips.readers.kitti import files as text
 from cosmos_lidar.clips.readers.kitti.scans import (
     LIDAR,
     around,
     fill_times,
     frame_numbers,
+    image_files,
     numbered_files,
     scan_files,
     without_time,
@@ -75,30 +76,26 @@ def _raw_track(folder: Path, name: str) -> Track | None:
     clock = folder / "oxts" / "timestamps.txt"
     if not files or not calibration.is_file() or not clock.is_file():
         return None
-    lidar_SE3_unit = _rigid_rows(text.read_calibration(calibration, name), "R", "T", calibration, name)
+    lidar_SE3_unit = text.calibration_pose(text.read_calibration(calibration, name), ("R",), calibration, name, "T")
     files, times = with_times(files, _clock_times_of(clock, frame_numbers(files), name))
     if not files:
         return None
     return Track(text.read_navigation(files, name) @ np.linalg.inv(lidar_SE3_unit), times)
 
 
-def _rigid_rows(rows: dict, rotation: str, translation: str, file: Path, clip: str) -> np.ndarray:
-    turn = text.calibration_row(rows, (rotation,), 9, file, clip)
-    return text.pose_from_rows(turn, text.calibration_row(rows, (translation,), 3, file, clip))
-
-
 def _raw_cameras(folder: Path, name: str, track: Track | None) -> Iterator[CameraStream]:
     lidar_file, camera_file = folder.parent / "calib_velo_to_cam.txt", folder.parent / "calib_cam_to_cam.txt"
     if not lidar_file.is_file() or not camera_file.is_file():
         return
-    mount = _rigid_rows(text.read_calibration(lidar_file, name), "R", "T", lidar_file, name)
+    mount = text.calibration_pose(text.read_calibration(lidar_file, name), ("R",), lidar_file, name, "T")
     rows = text.read_calibration(camera_file, name)
-    rectify = text.pose_from_rows(text.calibration_row(rows, ("R_rect_00",), 9, camera_file, name))
+    rectify = text.calibration_pose(rows, ("R_rect_00",), camera_file, name)
     for index in range(4):
         camera = f"image_{index:02d}"
-        images, clock = numbered_files(folder / camera / "data", "*.png"), folder / camera / "timestamps.txt"
-        if images and clock.is_file():
-            projection = text.calibration_row(rows, (f"P_rect_{index:02d}",), 12, camera_file, name)
-            images, times = with_times(images, _clock_times_of(clock, frame_numbers(images), name))
-        if images and clock.is_file():
-            yield make_camera(camera, images, projection, rectify @ mount, times, track, name)
+        images, clock = image_files(folder / camera / "data"), folder / camera / "timestamps.txt"
+        if not images or not clock.is_file():
+            continue
+        lens, shift = text.split_projection(rows, f"P_rect_{index:02d}", image_size(images[0]), camera_file, name)
+        images, times = with_times(images, _clock_times_of(clock, frame_numbers(images), name))
+        if images:
+            yield make_camera(camera, images, lens, shift @ rectify @ mount, times, track, name)

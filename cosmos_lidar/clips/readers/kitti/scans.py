@@ -100,6 +100,11 @@ def numbered_files(folder: Path, pattern: str) -> list[Path]:
     return sorted(numbered, key=lambda file: (_number(file) or 0, file.name))
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Return the images of a folder by their frame numbers: ``.png`` as published, else ``.jpg``."""
+    return numbered_files(folder, "*.png") or numbered_files(folder, "*.jpg")
+
+
 def _number(file: Path) -> int | None:
     return int(file.stem) if file.stem.isdecimal() else None
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.files import PointSweeps, clean_id, image_size
 from cosmos_lidar.clips.readers.kitti import files as text
 from cosmos_lidar.clips.readers.kitti.scans import (
     around,
     fill_times,
     frame_numbers,
-    numbered_files,
+    image_files,
     open_bare,
     scan_files,
     without_time,
@@ -44,9 +44,7 @@ def open_sequence(folder: Path, sensor: Sensor) -> Clip:
     if rows is None:
         clip = replace(clip, notes=(*clip.notes, "no calib.txt: no cameras"))
     else:
-        camera_SE3_lidar = text.pose_from_rows(
-            text.calibration_row(rows, ("Tr", "Tr_velo_to_cam"), 12, calibration, name)
-        )
+        camera_SE3_lidar = text.calibration_pose(rows, ("Tr", "Tr_velo_to_cam"), calibration, name)
         track = _sequence_track(folder, name, all_times, camera_SE3_lidar)
     clip = with_track(clip, track, middle, "no poses" if rows is not None else "no poses without calib.txt")
     if rows is None:
@@ -94,9 +92,12 @@ def _sequence_cameras(
     folder: Path, name: str, rows: dict, camera0_SE3_lidar: np.ndarray, times: np.ndarray, track: Track | None
 ) -> Iterator[CameraStream]:
     for index in range(4):
-        images = numbered_files(folder / f"image_{index}", "*.png")
-        if images and int(frame_numbers(images).max()) < len(times):
-            projection = text.calibration_row(rows, (f"P{index}",), 12, folder / "calib.txt", name)
-            images, moments = with_times(images, times[frame_numbers(images)])
-        if images:
-            yield make_camera(f"image_{index}", images, projection, camera0_SE3_lidar, moments, track, name)
+        images, calibration = image_files(folder / f"image_{index}"), folder / "calib.txt"
+        if not images:
+            continue
+        lens, shift = text.split_projection(rows, f"P{index}", image_size(images[0]), calibration, name)
+        numbers = frame_numbers(images)
+        timed = [image for image, number in zip(images, numbers, strict=True) if number < len(times)]
+        timed, moments = with_times(timed, times[numbers[numbers < len(times)]])
+        if timed:
+            yield make_camera(f"image_{index}", timed, lens, shift @ camera0_SE3_lidar, moments, track, name)

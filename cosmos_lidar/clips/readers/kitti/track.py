@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.files import ImageFiles, PointSweeps, image_size
+from cosmos_lidar.clips.files import ImageFiles, PointSweeps
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers.kitti import files as text
+from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def by_name(cameras: Iterator[CameraStream]) -> dict[str, CameraStream]:
 def make_camera(
     camera: str,
     images: list[Path],
-    projection: np.ndarray,
-    rectified_SE3_lidar: np.ndarray,
+    lens: PinholeCamera,
+    camera_SE3_lidar: np.ndarray,
     times_us: np.ndarray,
     track: Track | None,
     clip: str,
@@ -63,13 +64,12 @@ def make_camera(
     Args:
         camera: its name.
         images: its files, in the order of time.
-        projection: (12,) numbers of its 3 x 4 projection matrix.
-        rectified_SE3_lidar: (4, 4) lidar axes to axes of the rectified camera 0.
+        lens: of the rectified images.
+        camera_SE3_lidar: (4, 4) lidar axes to axes of the camera.
         times_us: (M,) times of the images.
         track: poses of the lidar, or None.
         clip: name of the clip, for messages.
     """
-    lens, camera_SE3_rectified = text.split_projection(projection, *image_size(images[0]))
-    lidar_SE3_camera = np.linalg.inv(camera_SE3_rectified @ rectified_SE3_lidar)
+    lidar_SE3_camera = np.linalg.inv(camera_SE3_lidar)
     poses = None if track is None else track.at(times_us) @ lidar_SE3_camera
     return CameraStream(camera, times_us, ImageFiles(tuple(images), clip), lens, poses, lidar_SE3_camera)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ _Record = TypeVar("_Record")
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 24
 _BETWEEN_RECORDS = re.compile(r"[\[,\s]*")
+_KINDS = {"timestamp": int, "rotation": list, "translation": list}  # of the others: str
 
 
 def table_folders(path: Path) -> list[Path]:
@@ -107,6 +108,13 @@ def _records(folder: Path, table: str, keys: tuple[str, ...]) -> Iterator[dict]:
     file = folder / f"{table}.json"
     if not file.is_file():
         raise DataError("missing table", file=file, wanted=f"{table}.json of the v1.0 tables")
+    try:
+        yield from (_checked(record, keys, file) for record in _decoded(file))
+    except UnicodeDecodeError as error:
+        raise DataError(f"not readable: {error}", file=file, wanted="a table in UTF-8") from error
+
+
+def _decoded(file: Path) -> Iterator[Any]:
     decoder, rest, at = json.JSONDecoder(), "", 0
     with file.open(encoding="utf-8") as source:
         while (chunk := source.read(_CHUNK)) and len(rest) - at < _LONGEST_RECORD:
@@ -118,16 +126,23 @@ def _records(folder: Path, table: str, keys: tuple[str, ...]) -> Iterator[dict]:
                     record, at = decoder.raw_decode(rest, at)
                 except ValueError:
                     break  # the list ends here, or the record goes on in the next chunk
-                yield _checked(record, keys, file)
+                except RecursionError as error:
+                    raise DataError("nested too deeply", file=file, wanted="a table of the v1.0 tables") from error
+                yield record
     if rest[at:].strip() != "]":
         found = rest[at : at + 40].strip() or "end of file"
         raise DataError("the table is cut off or no JSON list", file=file, key=found, wanted="a complete table")
 
 
-def _checked(record: dict, keys: tuple[str, ...], file: Path) -> dict:
+def _checked(record: Any, keys: tuple[str, ...], file: Path) -> dict:
     missing = [key for key in keys if key not in record] if isinstance(record, dict) else list(keys)
     if missing:
         raise DataError("record without it", file=file, key=missing[0], wanted=f"records with {', '.join(keys)}")
+    for key in keys:
+        kind = _KINDS.get(key, str)
+        if not isinstance(record[key], kind) or isinstance(record[key], bool):
+            problem = f"{record[key]!r:.40} in record {record.get('token')!r:.40}"
+            raise DataError(problem, file=file, key=key, wanted=f"a value of type {kind.__name__}")
     return record
 
 

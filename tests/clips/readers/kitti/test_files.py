@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cosmos_lidar.clips import open_clips
+from cosmos_lidar.clips.readers.kitti import files as text
+from cosmos_lidar.errors import DataError
+from tests.clips.readers.test_kitti import P2, TR, odometry, row
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("times.txt", "0.0\n0.1\n", "2 times for frame numbers up to 3.*times.txt, clip 03"),
+        ("times.txt", "0.0\nnow\n", "not readable.*now.*times.txt, clip 03"),
+        ("times.txt", "", "the file is empty.*times.txt"),
+        ("calib.txt", "P2: 1 2 3\n", "row missing.*calib.txt, clip 03, key Tr"),
+        ("calib.txt", "Tr: 1 2 3\n", "3 numbers.*calib.txt, clip 03, key Tr.*12 finite"),
+        ("calib.txt", "\n", "no calibration row.*calib.txt"),
+        ("../../poses/03.txt", "1 0 0\n", "not readable: 3 numbers.*03.txt, clip 03, key line 1.*12 numbers"),
+        ("../../poses/03.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses for 4 frames.*03.txt"),
+    ],
+)
+def test_broken_text_files(tmp_path, name, content, message):
+    folder = odometry(tmp_path)
+    (folder / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        open_clips(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("calib.txt", row("P2", P2) + row("Tr", np.zeros(12)), "no rigid motion.*calib.txt, clip 03, key Tr"),
+        ("calib.txt", row("P2", np.zeros(12)) + row("Tr", TR), "no lens: Singular.*calib.txt, clip 03, key P2"),
+        ("calib.txt", row("P2", -P2) + row("Tr", TR), "no lens: not a camera.*calib.txt, clip 03, key P2"),
+        ("calib.txt", row("Tr", TR), "row missing.*calib.txt, clip 03, key P2"),
+    ],
+)
+def test_numbers_that_are_no_calibration(tmp_path, name, content, message):
+    folder = odometry(tmp_path)
+    (folder / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        open_clips(tmp_path)
+
+
+def test_navigation_is_a_map_of_the_neighborhood(tmp_path):
+    """By arc lengths on a sphere: a step of one second of arc north, and one east, at 49 degrees."""
+    arc = np.radians(1 / 3600)
+    records = [
+        (49.0, 8.4, 110.0, 0, 0, 0),
+        (49.0 + 1 / 3600, 8.4, 111.0, 0, 0, 0),
+        (49.0, 8.4 + 1 / 3600, 110.0, 0.1, 0.2, 0.3),
+    ]
+    files = []
+    for number, record in enumerate(records):
+        files.append(tmp_path / f"{number}.txt")
+        files[-1].write_text(" ".join(map(str, record)) + " 1 2 3\n")
+    poses = text.read_navigation(files, "clip")
+    assert np.allclose(poses[0], np.eye(4))
+    assert np.allclose(poses[1, :3, 3], [0, 6378137 * arc, 1.0], atol=1e-3)
+    assert np.allclose(poses[2, :3, 3], [6378137 * arc * np.cos(np.radians(49)), 0, 0], atol=1e-3)
+    forward = [np.cos(0.3) * np.cos(0.2), np.sin(0.3) * np.cos(0.2), -np.sin(0.2)]  # yaw, then pitch: x of the unit
+    assert np.allclose(poses[2, :3, 0], forward)
+    files[1].write_text("49 8.4\n")
+    with pytest.raises(DataError, match="2 numbers.*1.txt, clip clip.*latitude longitude altitude roll pitch yaw"):
+        text.read_navigation(files, "clip")
+
+
+def test_times_of_lines(tmp_path):
+    file = tmp_path / "timestamps.txt"
+    file.write_text("2011-09-26 13:02:25.594360375\n\n1970-01-01 00:00:01.5\n")
+    assert text.read_clock_times(file, "clip").tolist() == [1317042145594360, text.NO_TIME, 1_500_000]
+    file.write_text("0.1\n\n2e-1\n")
+    assert text.read_times_s(file, "clip").tolist() == [100_000, text.NO_TIME, 200_000]
+    with pytest.raises(DataError, match="cannot be read: No such file.*none.txt, clip clip"):
+        text.read_times_s(tmp_path / "none.txt", "clip")
