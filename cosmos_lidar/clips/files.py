@@ -81,7 +81,7 @@ def read_float_points(
         wanted = f"a multiple of {4 * columns} ({columns} float32 per point): a complete copy of the file"
         raise DataError(problem, file=path, clip=clip, wanted=wanted)
     points = values.reshape(-1, columns)
-    _refuse_far(points, path, clip)
+    refuse_far(points, path, clip)
     kept = has_return(points)
     return (points if kept.all() else points[kept]), kept
 
@@ -98,7 +98,8 @@ def size_problem(size: int, columns: int) -> str | None:
     return f"{size} bytes are no whole number of points" if size % (4 * columns) else None
 
 
-def _refuse_far(points: np.ndarray, path: Path, clip: str | None) -> None:
+def refuse_far(points: np.ndarray, path: Path, clip: str | None) -> None:
+    """Raise a DataError where a finite coordinate (columns 0 to 2) is beyond 100 km: the file holds something else."""
     with np.errstate(invalid="ignore"):
         wrong = (np.isfinite(points[:, :3]) & ~(np.abs(points[:, :3]) < _FARTHEST_M)).any(1)
     if wrong.any():
@@ -109,7 +110,7 @@ def _refuse_far(points: np.ndarray, path: Path, clip: str | None) -> None:
             file=path,
             clip=clip,
             key=f"point {row}",
-            wanted=f"float32, {points.shape[1]} per point, meters",
+            wanted=f"{points.dtype}, {points.shape[1]} per point, meters",
         )
 
 

@@ -42,7 +42,7 @@ def test_not_recognized_as_what_was_asked_for(tmp_path):
     with pytest.raises(DataError, match="not recognized as release") as caught:
         open_clips(tmp_path, format="release")
     assert "kitti" not in str(caught.value)
-    with pytest.raises(UserError, match="unknown format 'waymoo': known are ddad, kitti, nuscenes, release"):
+    with pytest.raises(UserError, match=f"unknown format 'waymoo': known are {', '.join(sorted(find_readers()))}"):
         open_clips(tmp_path, format="waymoo")
 
 

@@ -1,0 +1,195 @@
+"""Named fields of a point cloud (PCD, PLY, PointCloud2, …) as a sweep: which field is what, and in which unit of time.
+
+Names count without regard to case and to CloudCompare's prefix ``scalar_``. Fields of other names are left out, and so
+are fields of several values per point.
+
+Times: a suffix (``_s``, ``_ms``, ``_us``, ``_ns``) states the unit. Without one the unit is that of s, ms, us, ns in
+which the times of a sweep span between 3.2 ms and 3.2 s, the thousandfold around 0.1 s: exactly one unit fits, whether
+it is Ouster's ``t`` (ns), Velodyne's ``time`` (s), Livox' ``offset_time`` (ns) or Hesai's ``timestamp`` (s since 1970).
+A sweep whose times span nothing, or more or less in every unit, has no times. Times since 1970 count from the start of
+the sweep where they agree with it within a second, else from the earliest of them; others count as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosmos_lidar.clips.files import has_return, refuse_far
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.errors import DataError
+
+_NAMES = {
+    "intensity": ("intensity", "reflectance", "reflectivity", "remission", "i"),
+    "ring": ("ring", "channel", "laser_id", "laser_number", "ring_id", "line"),
+    "labels": ("label", "labels", "semantic", "semantic_label", "class", "class_id", "classification"),
+    "instance": ("instance", "instance_id"),
+    "returns": ("return_number",),
+}
+_TIME = re.compile(r"(?:t|time|timestamp|time_?stamp|offset_time|time_offset|offset|gps_time)(?:_(s|ms|us|ns))?")
+_UNITS_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_SHORTEST_US, _LONGEST_US = 10**3.5, 10**6.5  # of a sweep
+_DAY_US, _AGREES_US, _HOUR_US = 86_400e6, 1e6, 3_600e6
+
+
+@dataclass(frozen=True)
+class PointFields:
+    """A point cloud as its file has it.
+
+    Attributes:
+        columns: field -> (N,) values, or (N, K) of fields of several values.
+        shape: (height, width) of an organized cloud, whose points come row by row; None for a list of points.
+    """
+
+    columns: dict[str, np.ndarray]
+    shape: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+
+def to_sweep(
+    fields: PointFields,
+    times_us: np.ndarray,
+    *,
+    origin_m: np.ndarray | None = None,
+    file: Path | None = None,
+    clip: str | None = None,
+    key: str | None = None,
+) -> Sweep:
+    """Return the sweep of a cloud of fields; points that are NaN, infinite or at the origin are left out.
+
+    Args:
+        fields: at least x, y and z, in meters.
+        times_us: (2,) start and end of the sweep.
+        origin_m: (3,) subtracted from the coordinates in float64, as those of a map need it; None: nothing.
+        file: for messages.
+        clip: for messages.
+        key: for messages.
+
+    Raises:
+        DataError: no x, y, z, no point, fields of different lengths, or coordinates beyond 100 km.
+    """
+    single: dict[str, np.ndarray] = {}
+    for name, values in fields.columns.items():
+        if np.ndim(values) == 1:
+            single.setdefault(_plain(name), values)
+    if not all(axis in single for axis in "xyz"):
+        found = ", ".join(fields.columns) or "none"
+        raise DataError(f"fields {found}", file=file, clip=clip, key=key or "fields", wanted="x, y and z of one value")
+    if not len(fields):
+        raise DataError("no point in it", file=file, clip=clip, key=key or "points", wanted="at least one point")
+    if len({len(values) for values in fields.columns.values()}) > 1:
+        found = ", ".join(f"{name} {len(values)}" for name, values in fields.columns.items())
+        raise DataError(f"lengths {found}", file=file, clip=clip, key=key or "fields", wanted="one value per point")
+    points, kept = _points(single, origin_m)
+    if file is not None:
+        refuse_far(points, file, clip)
+    held: dict[str, Any] = {name: find(single, kept) for name, find in _FINDERS.items()}
+    if held["ring"] is None and fields.shape is not None and min(fields.shape) > 1:
+        held["ring"] = _rows(fields.shape)[kept]
+    if held["labels"] is not None:
+        _unpack_labels(held)
+    time_us = _times(single, kept, times_us)
+    points = points.astype(np.float32, copy=False)
+    return Sweep(points=points, time_us=time_us, without_return=int((~kept).sum()), **held)
+
+
+def _unpack_labels(held: dict[str, Any]) -> None:
+    """Bring labels into 16 bits; larger ones hold the instance in the upper 16, as SemanticKITTI has them."""
+    if held["labels"].max(initial=0) > 0xFFFF and held["instance"] is None:
+        held["instance"] = held["labels"] >> 16
+    held["labels"] = (held["labels"] & 0xFFFF).astype(np.uint16)
+
+
+def _plain(name: str) -> str:
+    return name.lower().removeprefix("scalar_")
+
+
+def _points(columns: dict[str, np.ndarray], origin_m: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return (M, 3) points with a return, and which of the rows they are, (N,) bool."""
+    axes = [columns[axis] for axis in "xyz"]
+    precise = origin_m is not None or any(axis.dtype.itemsize > 4 for axis in axes)
+    points = np.stack([axis.astype(np.float64 if precise else np.float32, copy=False) for axis in axes], axis=1)
+    kept = has_return(points)
+    points = points if kept.all() else points[kept]
+    return (points if origin_m is None else points - origin_m), kept
+
+
+def _found(columns: dict[str, np.ndarray], role: str) -> np.ndarray | None:
+    return next((columns[name] for name in _NAMES[role] if name in columns), None)
+
+
+def _intensity(columns: dict[str, np.ndarray], kept: np.ndarray) -> np.ndarray | None:
+    values = _found(columns, "intensity")
+    return None if values is None else values[kept].astype(np.float32)
+
+
+def _whole(role: str, dtype: type, lowest: int = 0) -> Any:
+    def find(columns: dict[str, np.ndarray], kept: np.ndarray) -> np.ndarray | None:
+        """Return numbers of a field; None where it holds anything else, as fields of converted files may."""
+        values = _found(columns, role)
+        if values is None:
+            return None
+        values = values[kept]
+        with np.errstate(invalid="ignore"):
+            good = np.isfinite(values) & (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values))
+        return np.maximum(values, lowest).astype(dtype) if good.all() else None
+
+    return find
+
+
+_FINDERS = {
+    "intensity": _intensity,
+    "ring": _whole("ring", np.uint16),
+    "labels": _whole("labels", np.uint32),
+    "instance": _whole("instance", np.uint32),
+    "returns": _whole("returns", np.uint8, lowest=1),
+}
+
+
+def _rows(shape: tuple[int, int]) -> np.ndarray:
+    """Return (N,) the row of each point of an organized cloud: its place along the shorter side, as lidars have it."""
+    height, width = shape
+    if height <= width:
+        return np.repeat(np.arange(height, dtype=np.uint16), width)
+    return np.tile(np.arange(width, dtype=np.uint16), height)
+
+
+def _times(columns: dict[str, np.ndarray], kept: np.ndarray, times_us: np.ndarray) -> np.ndarray | None:
+    """Return (M,) int32 microseconds after the start of the sweep, as the module says; None where there are none."""
+    found = [(match, values) for name, values in columns.items() if (match := _TIME.fullmatch(name))]
+    if not found or not kept.any():
+        return None
+    match, values = found[0]
+    values = values[kept]
+    if not np.isfinite(values).all():
+        return None
+    first = values.min()
+    after = values.astype(np.float64) - float(first) if values.dtype.kind == "f" else (values - first).astype(float)
+    scale = _UNITS_US[match[1]] if match[1] else unit_of(float(after.max()))
+    if scale is None:
+        return None
+    start_us = float(first) * scale
+    if abs(start_us) > _DAY_US:
+        start_us = _since_1970(first, scale) - float(times_us[0])
+        start_us = start_us if abs(start_us) < _AGREES_US else 0.0
+    time_us = np.round(after * scale + start_us)
+    return time_us.astype(np.int32) if np.abs(time_us).max() < _HOUR_US / 2 else None
+
+
+def unit_of(span: float) -> float | None:
+    """Return the microseconds of the unit (s, ms, us, ns) in which ``span`` is that of a sweep; None where none is."""
+    fits = [scale for scale in _UNITS_US.values() if _SHORTEST_US <= span * scale < _LONGEST_US]
+    return fits[0] if fits else None
+
+
+def _since_1970(first: np.generic, scale: float) -> float:
+    """Return microseconds of a stamp; of integers (ns) without the loss of float64."""
+    if first.dtype.kind in "iu" and scale < 1:
+        return float(int(first) // round(1 / scale))
+    return float(first) * scale

@@ -1,0 +1,108 @@
+"""LAS and LAZ files (laspy with lazrs, extra ``las``), versions 1.0 to 1.4.
+
+Coordinates of a map are too large for float32: those of a file that lie beyond 10 km count from a place that its
+header gives, the smallest x, y and z in whole meters (:func:`origin`). Feet are not turned into meters.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.bounds import expect_plain_file, expect_size
+from cosmos_lidar.clips.point_fields import PointFields
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.extras import require
+
+EXTENSIONS = (".las", ".laz")
+_WANTED = "a LAS or LAZ file of version 1.0 to 1.4"
+_FARTHEST_M = 1e4
+_SHORTEST_HEADER, _LONGEST_HEADER, _RECORD, _LONG_RECORD = 227, 375, 54, 60
+_WORKING = 4  # copies of the points while they are read
+_FIELDS = {"intensity": "intensity", "classification": "classification", "return_number": "return_number",
+           "gps_time": "gps_time_s"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Header:
+    points: int
+    record_size: int
+    smallest: np.ndarray  # (3,)
+    largest: np.ndarray
+
+
+def read(path: Path, clip: str | None = None) -> PointFields:
+    """Return x, y, z (float64), intensity, classification, return number, GPS time, and extra dimensions of a file.
+
+    Raises:
+        DataError: no such file, truncated, of another version, or larger than the limit.
+        UserError: laspy is not installed.
+    """
+    header = _header(path, clip)
+    size = header.points * header.record_size * _WORKING
+    expect_size(size, f"{header.points} points", file=path, clip=clip, key="number of points")
+    laspy = require("laspy")
+    try:
+        cloud = laspy.read(path)
+        there, extra = set(cloud.point_format.dimension_names), cloud.point_format.extra_dimension_names
+        columns = {axis: np.asarray(getattr(cloud, axis), np.float64) for axis in "xyz"}
+        columns |= {ours: np.asarray(cloud[name]) for name, ours in _FIELDS.items() if name in there}
+        columns |= {name: np.asarray(cloud[name]) for name in extra if name not in columns}
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the decoder of LAZ panics outside of Exception
+        raise DataError(f"laspy does not read it: {error!s:.200}", file=path, clip=clip, wanted=_WANTED) from error
+    if len(columns["x"]) != header.points:
+        problem = f"{len(columns['x'])} of {header.points} points"
+        raise DataError(problem, file=path, clip=clip, key="number of points", wanted=_WANTED)
+    return PointFields(columns)
+
+
+def origin(path: Path, clip: str | None = None) -> np.ndarray | None:
+    """Return (3,) the place that coordinates of a file of a map count from; None where they are small enough.
+
+    Raises:
+        DataError: no such file.
+    """
+    header = _header(path, clip)
+    if max(np.abs(header.smallest).max(), np.abs(header.largest).max()) <= _FARTHEST_M:
+        return None
+    return np.floor(header.smallest)
+
+
+def _header(path: Path, clip: str | None) -> _Header:
+    """Return what the header states; counts that the file cannot hold are refused."""
+    expect_plain_file(path, clip)
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_HEADER)
+    file_size = path.stat().st_size
+
+    def refuse(problem: str, key: str) -> DataError:
+        return DataError(problem, file=path, clip=clip, key=key, wanted=_WANTED)
+
+    if content[:4] != b"LASF":
+        raise refuse(f"starts with {content[:4]!r}", "signature")
+    if len(content) < _SHORTEST_HEADER:
+        raise refuse(f"{len(content)} bytes of a header of {_SHORTEST_HEADER}", "header")
+    version, (size, start, records) = tuple(content[24:26]), struct.unpack_from("<HII", content, 94)
+    point_format, record_size, points = struct.unpack_from("<BHI", content, 104)
+    if not (1, 0) <= version <= (1, 4):
+        raise refuse(f"version {version[0]}.{version[1]}", "version")
+    if version == (1, 4):
+        if len(content) < _LONGEST_HEADER:
+            raise refuse(f"{len(content)} bytes of a header of {_LONGEST_HEADER}", "header")
+        long_start, long_records, points = struct.unpack_from("<QIQ", content, 235)
+        if long_records * _LONG_RECORD > max(0, file_size - long_start):
+            raise refuse(f"{long_records} extended records from byte {long_start}", "extended variable length records")
+    if size + records * _RECORD > start or start > file_size:
+        raise refuse(f"{records} records, points from byte {start} of {file_size}", "variable length records")
+    packed = point_format & 0x80 or path.suffix.lower() == ".laz"
+    if not packed and start + points * record_size > file_size:
+        raise refuse(f"{points} points of {record_size} bytes in a file of {file_size}", "number of points")
+    bounds = np.array(struct.unpack_from("<6d", content, 179))  # largest and smallest x, then y, then z
+    if not np.isfinite(bounds).all():
+        raise refuse(f"bounds {bounds.tolist()}", "bounds")
+    return _Header(points, record_size, bounds[1::2], bounds[::2])

@@ -1,0 +1,178 @@
+"""PCD files of the Point Cloud Library: ascii, binary and binary_compressed, versions 0.5 to 0.7.
+
+``VIEWPOINT`` is not applied: points stay in the axes of the file. Fields named ``_`` are padding.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.bounds import expect_size, read_file
+from cosmos_lidar.clips.point_fields import PointFields
+from cosmos_lidar.clips.point_formats._lzf import decompress
+from cosmos_lidar.errors import DataError
+
+EXTENSIONS = (".pcd",)
+_WANTED = "a PCD file of version 0.5 to 0.7"
+_VERSIONS = (".5", "0.5", ".6", "0.6", ".7", "0.7")
+_DTYPES = {**{f"{kind}{size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+           "F4": "<f4", "F8": "<f8"}  # fmt: skip
+_TEXT_SIZE = 16  # bytes in memory per byte of a number while ascii is read
+_LONGEST_HEADER, _MOST_FIELDS, _MOST_VALUES = 1 << 16, 256, 1 << 16
+
+
+@dataclass(frozen=True)
+class _Header:
+    dtype: np.dtype
+    shape: tuple[int, int]
+    data: str
+    size: int  # of the header
+
+    @property
+    def points(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+
+def read(path: Path, clip: str | None = None) -> PointFields:
+    """Return the fields of a PCD file.
+
+    Raises:
+        DataError: no such file, truncated, of another version, or larger than the limit.
+    """
+    content = read_file(path, "a PCD file", clip=clip)
+    try:
+        header = _header(content)
+        size = header.points * header.dtype.itemsize * (_TEXT_SIZE if header.data == "ascii" else 1)
+        expect_size(size, f"{header.points} points", file=path, clip=clip, key="POINTS")
+        columns = _READERS[header.data](content[header.size :], header)
+    except _BrokenError as error:
+        raise DataError(str(error), file=path, clip=clip, key=error.key, wanted=_WANTED) from error
+    shape = header.shape if min(header.shape) > 1 else None
+    return PointFields({name: values for name, values in columns.items() if not name.startswith("_")}, shape)
+
+
+class _BrokenError(Exception):
+    def __init__(self, problem: str, key: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+def _header(content: bytes) -> _Header:
+    found: dict[str, list[str]] = {}
+    at = 0
+    while "DATA" not in found:
+        end = content.find(b"\n", at, _LONGEST_HEADER)
+        if end < 0:
+            raise _BrokenError("no header" if not found else "the header has no DATA line", "DATA")
+        words = content[at:end].decode("ascii", "replace").split()
+        at = end + 1
+        if words and not words[0].startswith("#"):
+            found[words[0].upper()] = words[1:]
+    if found.get("VERSION", ["0.7"]) not in [[version] for version in _VERSIONS]:
+        raise _BrokenError(f"version {' '.join(found['VERSION'])}", "VERSION")
+    width = _number(found, "WIDTH" if "WIDTH" in found else "POINTS", 0)
+    height = _number(found, "HEIGHT", 0) if "HEIGHT" in found else 1
+    if "POINTS" in found and _number(found, "POINTS", 0) != height * width:
+        raise _BrokenError(f"{found['POINTS'][0]} points, {width} x {height} by WIDTH and HEIGHT", "POINTS")
+    data = " ".join(found["DATA"]).lower()
+    if data not in _READERS:
+        raise _BrokenError(f"DATA {data!r:.40}, known are {', '.join(_READERS)}", "DATA")
+    return _Header(_dtype(found), (height, width), data, at)
+
+
+def _number(found: dict[str, list[str]], key: str, place: int) -> int:
+    words = found.get(key, [])
+    if len(words) <= place or not words[place].isdecimal() or len(words[place]) > 12:
+        raise _BrokenError(f"{' '.join(words)!r:.40}, no number", key)
+    return int(words[place])
+
+
+def _dtype(found: dict[str, list[str]]) -> np.dtype:
+    names = found.get("FIELDS") or found.get("COLUMNS") or []
+    if not names or len(names) > _MOST_FIELDS:
+        raise _BrokenError(f"{len(names)} fields", "FIELDS")
+    types, sizes, counts = found.get("TYPE", []), found.get("SIZE", []), found.get("COUNT", ["1"] * len(names))
+    for key, words in (("TYPE", types), ("SIZE", sizes), ("COUNT", counts)):
+        if len(words) != len(names):
+            raise _BrokenError(f"{len(words)} for {len(names)} fields", key)
+    fields: list[tuple[str, str, tuple[int, ...]]] = []
+    for place, name in enumerate(names):
+        kind = f"{types[place].upper()}{sizes[place]}"
+        count = _number({"COUNT": counts}, "COUNT", place)
+        if kind not in _DTYPES:
+            raise _BrokenError(f"field {name} of type {types[place]} with {sizes[place]} bytes", "TYPE")
+        if not 0 < count <= _MOST_VALUES:
+            raise _BrokenError(f"{count} values of field {name}", "COUNT")
+        fields.append((f"_{place}" if name == "_" else name, _DTYPES[kind], (count,) if count > 1 else ()))
+    if len({name for name, _, _ in fields}) < len(fields):
+        raise _BrokenError(f"a field twice: {' '.join(names)}", "FIELDS")
+    return np.dtype(fields)
+
+
+def _read_binary(content: bytes, header: _Header) -> dict[str, np.ndarray]:
+    needed = header.points * header.dtype.itemsize
+    if len(content) < needed:
+        raise _BrokenError(f"{len(content)} of {needed} bytes of {header.points} points", "DATA")
+    table = np.frombuffer(content, header.dtype, header.points)
+    return {name: table[name] for name in header.dtype.names or ()}
+
+
+def _read_compressed(content: bytes, header: _Header) -> dict[str, np.ndarray]:
+    """Return the fields, which are stored one after the other, packed together by LZF."""
+    needed = header.points * header.dtype.itemsize
+    if not needed:
+        return _read_binary(b"", header)
+    if len(content) < 8:
+        raise _BrokenError(f"{len(content)} of 8 bytes of its sizes", "DATA")
+    packed, size = struct.unpack_from("<II", content)
+    if size != needed:
+        raise _BrokenError(f"{size} bytes unpacked, {header.points} points need {needed}", "DATA")
+    if len(content) < 8 + packed:
+        raise _BrokenError(f"{len(content) - 8} of {packed} packed bytes", "DATA")
+    try:
+        values = decompress(content[8 : 8 + packed], size)
+    except ValueError as error:
+        raise _BrokenError(f"LZF does not unpack it: {error}", "DATA") from error
+    columns, at = {}, 0
+    for name in header.dtype.names or ():
+        one = header.dtype[name]
+        count = header.points * (one.itemsize // one.base.itemsize)
+        columns[name] = np.frombuffer(values, one.base, count, at).reshape(header.points, *one.shape)
+        at += header.points * one.itemsize
+    return columns
+
+
+def _read_ascii(content: bytes, header: _Header) -> dict[str, np.ndarray]:
+    names = header.dtype.names or ()
+    counts = {name: header.dtype[name].itemsize // header.dtype[name].base.itemsize for name in names}
+    per_point = sum(counts.values())
+    needed = header.points * per_point
+    words = content.split(None, needed)[:needed]
+    if len(words) < needed:
+        raise _BrokenError(f"{len(words)} numbers, {header.points} points need {needed}", "DATA")
+    columns, at = {}, 0
+    for name in names:
+        one = header.dtype[name]
+        parts = [_numbers(words[at + k :: per_point], one.base, name)
+                 for k in range(counts[name])]  # fmt: skip
+        columns[name] = np.stack(parts, 1) if one.shape else parts[0]
+        at += counts[name]
+    return columns
+
+
+def _numbers(words: list[bytes], dtype: np.dtype, name: str) -> np.ndarray:
+    """Return numbers; of integer fields exactly, as stamps of 8 bytes need it."""
+    try:
+        if dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                return np.array(list(map(float, words)), np.float64).astype(dtype)
+        return np.array(list(map(int, words)), dtype)
+    except (ValueError, OverflowError) as error:
+        raise _BrokenError(f"no {dtype.name}: {error!s:.80}", f"field {name}") from error
+
+
+_READERS = {"ascii": _read_ascii, "binary": _read_binary, "binary_compressed": _read_compressed}

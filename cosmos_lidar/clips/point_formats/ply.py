@@ -1,0 +1,137 @@
+"""PLY files: the element ``vertex`` of ascii and binary ones of both byte orders, version 1.0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.bounds import expect_size, read_file
+from cosmos_lidar.clips.point_fields import PointFields
+from cosmos_lidar.errors import DataError
+
+EXTENSIONS = (".ply",)
+_WANTED = "a PLY file of version 1.0 with an element vertex"
+_FORMATS = {"ascii": "<", "binary_little_endian": "<", "binary_big_endian": ">"}
+_TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
+          "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
+          "float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8"}  # fmt: skip
+_LONGEST_HEADER, _MOST_PROPERTIES = 1 << 16, 256
+_TEXT_SIZE = 16  # bytes in memory per byte of a number while ascii is read
+
+
+@dataclass
+class _Element:
+    name: str
+    count: int
+    properties: list[tuple[str, str]]
+    has_list: bool = False
+
+
+class _BrokenError(Exception):
+    def __init__(self, problem: str, key: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+def read(path: Path, clip: str | None = None) -> PointFields:
+    """Return the properties of the vertices of a PLY file.
+
+    Raises:
+        DataError: no such file, truncated, of another version, without vertices, or larger than the limit.
+    """
+    content = read_file(path, "a PLY file", clip=clip)
+    try:
+        format, elements, start = _header(content)
+        before, vertex = _vertex(elements)
+        dtype, skipped = _dtype(vertex, _FORMATS[format]), [_dtype(one, _FORMATS[format]) for one in before]
+        size = vertex.count * dtype.itemsize * (_TEXT_SIZE if format == "ascii" else 1)
+        expect_size(size, f"{vertex.count} vertices", file=path, clip=clip, key="element vertex")
+        if format == "ascii":
+            words_before = sum(one.count * len(one.properties) for one in before)
+            return PointFields(_read_ascii(content[start:], vertex, dtype, words_before))
+        start += sum(one.count * kind.itemsize for one, kind in zip(before, skipped, strict=True))
+        needed = vertex.count * dtype.itemsize
+        if len(content) - start < needed:
+            found = max(0, len(content) - start)
+            raise _BrokenError(f"{found} of {needed} bytes of {vertex.count} vertices", "element vertex")
+        table = np.frombuffer(content, dtype, vertex.count, start)
+        return PointFields({name: table[name].astype(dtype[name].newbyteorder("=")) for name in dtype.names or ()})
+    except _BrokenError as error:
+        raise DataError(str(error), file=path, clip=clip, key=error.key, wanted=_WANTED) from error
+
+
+def _header(content: bytes) -> tuple[str, list[_Element], int]:
+    """Return the format, the elements, and where the data start."""
+    end = content.find(b"end_header", 0, _LONGEST_HEADER)
+    start = content.find(b"\n", end) + 1
+    if content[:3] != b"ply" or end < 0 or not start:
+        raise _BrokenError("no header from ply to end_header", "header")
+    format, elements = None, list[_Element]()
+    for line in content[:end].decode("ascii", "replace").splitlines()[1:]:
+        words = line.split()
+        if not words or words[0] in ("comment", "obj_info"):
+            continue
+        if words[0] == "format":
+            if len(words) != 3 or words[1] not in _FORMATS or words[2] != "1.0":
+                raise _BrokenError(f"{line!r:.60}", "format")
+            format = words[1]
+        elif words[0] == "element":
+            if len(words) != 3 or not words[2].isdecimal() or len(words[2]) > 12:
+                raise _BrokenError(f"{line!r:.60}", "element")
+            elements.append(_Element(words[1], int(words[2]), []))
+        elif words[0] == "property" and elements:
+            _add_property(elements[-1], words[1:])
+        else:
+            raise _BrokenError(f"{line!r:.60}", "header")
+    if format is None:
+        raise _BrokenError("no line format", "format")
+    return format, elements, start
+
+
+def _add_property(element: _Element, words: list[str]) -> None:
+    if words and words[0] == "list":
+        element.has_list = True
+    elif len(words) != 2 or words[0] not in _TYPES or words[1] in dict(element.properties):
+        raise _BrokenError(f"property {' '.join(words)!r:.60}", f"element {element.name}")
+    elif len(element.properties) == _MOST_PROPERTIES:
+        raise _BrokenError(f"more than {_MOST_PROPERTIES} properties", f"element {element.name}")
+    else:
+        element.properties.append((words[1], _TYPES[words[0]]))
+
+
+def _vertex(elements: list[_Element]) -> tuple[list[_Element], _Element]:
+    """Return the elements before the vertices, and the vertices."""
+    place = next((place for place, one in enumerate(elements) if one.name == "vertex"), None)
+    if place is None:
+        found = ", ".join(one.name for one in elements) or "none"
+        raise _BrokenError(f"elements {found}", "element vertex")
+    for one in elements[: place + 1]:
+        if one.has_list:
+            raise _BrokenError(f"lists in the element {one.name}", f"element {one.name}")
+    if not elements[place].properties:
+        raise _BrokenError("no properties", "element vertex")
+    return elements[:place], elements[place]
+
+
+def _dtype(element: _Element, order: str) -> np.dtype:
+    return np.dtype([(name, order + kind) for name, kind in element.properties])
+
+
+def _read_ascii(content: bytes, vertex: _Element, dtype: np.dtype, before: int) -> dict[str, np.ndarray]:
+    names = dtype.names or ()
+    needed = before + vertex.count * len(names)
+    words = content.split(None, min(needed, len(content)))[before:needed]
+    if len(words) < needed - before:
+        raise _BrokenError(f"{len(words)} of {needed - before} numbers of {vertex.count} vertices", "element vertex")
+    columns = {}
+    for place, name in enumerate(names):
+        convert = float if dtype[name].kind == "f" else int
+        try:
+            with np.errstate(over="ignore"):
+                wide = np.float64 if convert is float else dtype[name]
+                columns[name] = np.array(list(map(convert, words[place :: len(names)])), wide).astype(dtype[name])
+        except (ValueError, OverflowError) as error:
+            raise _BrokenError(f"no {dtype[name].name}: {error!s:.80}", f"property {name}") from error
+    return columns
