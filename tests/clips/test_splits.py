@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from cosmos_lidar.clips.splits import published_split, published_splits
+from cosmos_lidar.errors import UserError
+
+SIZES = {  # as the datasets state them
+    ("nuscenes", "train"): 700,
+    ("nuscenes", "val"): 150,
+    ("nuscenes", "test"): 150,
+    ("nuscenes", "mini_train"): 8,
+    ("nuscenes", "mini_val"): 2,
+    ("av2", "train"): 700,
+    ("av2", "val"): 150,
+    ("av2", "test"): 150,
+    ("semantickitti", "train"): 10,
+    ("semantickitti", "val"): 1,
+    ("semantickitti", "test"): 11,
+    ("kitti360", "train"): 9,
+    ("kitti360", "test"): 2,
+    ("once", "train"): 6,
+    ("once", "val"): 4,
+    ("once", "test"): 10,
+    ("semanticposs", "train"): 5,
+    ("semanticposs", "val"): 1,
+}
+
+
+def test_sizes_are_those_that_the_datasets_state():
+    found = {(dataset, split) for dataset, splits in published_splits().items() for split in splits}
+    assert found == set(SIZES)
+    for (dataset, split), size in SIZES.items():
+        names = published_split(dataset, split)
+        assert len(names) == len(set(names)) == size
+        assert all(name == name.strip() and " " not in name for name in names)
+
+
+@pytest.mark.parametrize("dataset", published_splits())
+def test_no_drive_is_in_two_splits(dataset):
+    splits = [split for split in published_splits()[dataset] if not split.startswith("mini")]
+    names = [name for split in splits for name in published_split(dataset, split)]
+    assert len(names) == len(set(names))
+
+
+def test_mini_scenes_are_those_of_the_full_set():
+    for split in ("train", "val"):
+        assert set(published_split("nuscenes", f"mini_{split}")) <= set(published_split("nuscenes", split))
+
+
+def test_known_members(test_data):
+    assert published_split("semantickitti", "val") == ("08",)
+    assert "scene-0103" in published_split("nuscenes", "val")
+    (log,) = (path.parent.name for path in (test_data / "av2").glob("sensor/val/*/calibration"))
+    assert log in published_split("av2", "val")
+
+
+def test_unknown_splits_name_the_known_ones():
+    with pytest.raises(UserError, match="no published split of 'nuscene'.*nearest is nuscenes"):
+        published_split("nuscene", "val")
+    with pytest.raises(
+        UserError, match="no split 'valid' of nuscenes: known are mini_train, mini_val, test, train, val"
+    ):
+        published_split("nuscenes", "valid")
