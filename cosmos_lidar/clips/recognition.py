@@ -33,7 +33,6 @@ class Strength(IntEnum):
 _DATASETS = {
     "KITTI-360": r"/data_[23]d_raw/|/2013_05_28_drive_\d{4}_sync(/|$)",
     "ONCE": r"/\d{6}/lidar_roof(/|$)",
-    "PhysicalAI-Autonomous-Vehicles": r"/lidar_top_360fov(\.chunk_\d+\.zip|/|$)|\.lidar_top_360fov\.parquet$",
     "Waymo Open Dataset": r"/(\w+_)?segment-[^/]*\.tfrecord$|/lidar_camera_projection(/|$)",
     "PandaSet": r"/lidar/\d\d\.pkl\.gz$",
     "TruckScenes": r"/ego_motion_(cabin|chassis)\.json$",

@@ -13,6 +13,7 @@ import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
 from cosmos_lidar.clips.h264 import add_h264, put_image
+from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.errors import DataError
 
 _KEPT, _SKIPPED = 8, 16
@@ -22,7 +23,7 @@ _MOST_PIXELS = 2**31 - 1  # of an image, that the decoder takes as a limit
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,ivf,gif,flv,asf,ogg"
 
 
-def open_video(source: str | io.BytesIO) -> Any:
+def open_video(source: str | io.BytesIO | io.BufferedReader) -> Any:
     """Open a video file for reading: a container of images, whatever its name.
 
     FFmpeg goes by the content, and some of what it knows are lists (HLS, concat) of other files and addresses, which it
@@ -47,10 +48,17 @@ class VideoFile:
         path: the video; only its name, for messages, where ``content`` is given.
         clip_id: for messages.
         content: what would be in the file.
+        span: the part of a file that is the video, such as a member of a zip.
     """
 
-    def __init__(self, path: Path, clip_id: str | None = None, content: bytes | None = None) -> None:
-        self.path, self.clip_id, self.content = path, clip_id, content
+    def __init__(
+        self,
+        path: Path,
+        clip_id: str | None = None,
+        content: bytes | None = None,
+        span: FileSpan | None = None,
+    ) -> None:
+        self.path, self.clip_id, self.content, self.span = path, clip_id, content, span
         self._forget()
 
     def _forget(self) -> None:
@@ -64,7 +72,7 @@ class VideoFile:
 
     def __getstate__(self) -> dict:
         """Leave the open file behind when this goes to another process."""
-        return {"path": self.path, "clip_id": self.clip_id, "content": self.content}
+        return {"path": self.path, "clip_id": self.clip_id, "content": self.content, "span": self.span}
 
     def __setstate__(self, state: dict) -> None:
         VideoFile.__init__(self, **state)
@@ -105,7 +113,9 @@ class VideoFile:
         for index in range(len(self)):
             self(index)
 
-    def _source(self) -> str | io.BytesIO:
+    def _source(self) -> str | io.BytesIO | io.BufferedReader:
+        if self.span is not None:
+            return self.span.open(self.clip_id)
         if self.content is None:
             expect_plain_file(self.path, self.clip_id)
         return str(self.path) if self.content is None else io.BytesIO(self.content)

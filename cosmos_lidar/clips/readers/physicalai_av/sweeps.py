@@ -1,0 +1,167 @@
+"""Sweeps of PhysicalAI-Autonomous-Vehicles: a Draco cloud per spin becomes a range image by its model elements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cosmos_lidar.clips.draco import decode_cloud
+from cosmos_lidar.clips.files import has_return
+from cosmos_lidar.clips.parquet import read_cell
+from cosmos_lidar.clips.spans import FileSpan
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.errors import DataError
+
+CLOUD = "draco_encoded_pointcloud"
+_LONGEST_US = 10_000_000  # between the start of a sweep and one of its points
+
+
+@dataclass(frozen=True)
+class DracoSweeps:
+    """``read`` of the lidar of a clip.
+
+    Attributes:
+        clip_id: for messages.
+        source: the table with one cloud per row.
+        starts_us: (N,) int64 start of each sweep.
+        shape: rows and columns of the lidar's model; its elements become a range image. None: points as they are.
+        ego_SE3_lidar: (4, 4) mounting; None where unknown.
+        box: (2, 3) corners, in axes of the vehicle, of what is left out; None where unknown.
+    """
+
+    clip_id: str
+    source: FileSpan
+    starts_us: np.ndarray
+    shape: tuple[int, int] | None
+    ego_SE3_lidar: np.ndarray | None
+    box: np.ndarray | None
+
+    def __call__(self, index: int) -> Sweep:
+        """Read sweep ``index``.
+
+        Raises:
+            DataError: a broken cloud, attributes of other shapes, elements outside the model, no point left.
+        """
+        content = read_cell(self.source, CLOUD, index, self.clip_id)
+        points, attributes = decode_cloud(content, self.source.path, self.clip_id)
+        kept = has_return(points) & ~self._is_vehicle(points)
+        if not kept.any():
+            raise self._broken(f"no return outside the vehicle among {len(points)} points", CLOUD, index)
+        without = int(len(kept) - kept.sum())
+        values = self._values(attributes, kept, index)
+        points = points if without == 0 else points[kept]
+        element = values.pop("element", None)
+        if element is None:
+            return Sweep(points=points, without_return=without, **values)
+        row, column = element.T
+        if self.shape is not None:
+            if row.max() >= self.shape[0] or column.max() >= self.shape[1]:
+                found = f"element ({row.max()}, {column.max()})"
+                raise self._broken(found, "model_element", index, f"those of a model of {self.shape}")
+            image = _range_image(points, row * self.shape[1] + column, self.shape, values)
+            if image is not None:
+                return Sweep(**image, without_return=without)
+        return Sweep(points=points, ring=row.astype(np.uint16), without_return=without, **values)
+
+    def _is_vehicle(self, points: np.ndarray) -> np.ndarray:
+        """Return (N,) bool: which points lie in the vehicle's box."""
+        if self.box is None or self.ego_SE3_lidar is None:
+            return np.zeros(len(points), bool)
+        pose = self.ego_SE3_lidar.astype(np.float32)
+        inside = np.ones(len(points), bool)
+        for axis in range(3):
+            along = points @ pose[axis, :3]
+            along += pose[axis, 3]
+            inside &= (along >= self.box[0, axis]) & (along <= self.box[1, axis])
+        return inside
+
+    def _values(self, attributes: dict[str, np.ndarray], kept: np.ndarray, index: int) -> dict[str, Any]:
+        """Return intensity, time_us and element of the kept points, those that the cloud has."""
+        everything = bool(kept.all())
+        found: dict[str, Any] = {}
+        for name, dims in (("intensity", 1), ("timestamp", 1), ("model_element", 2)):
+            if name not in attributes:
+                continue
+            value = attributes[name]
+            if value.ndim != dims or (dims == 2 and value.shape[1] != 2) or value.dtype.kind not in "iuf":
+                wanted = "one number per point" if dims == 1 else "row and column per point"
+                raise self._broken(f"{value.dtype} {value.shape}", name, index, wanted)
+            found[name] = value if everything else value[kept]
+        values: dict[str, Any] = {}
+        if "intensity" in found:
+            values["intensity"] = found["intensity"].astype(np.float32)
+        if "timestamp" in found:
+            values["time_us"] = self._times(found["timestamp"], index)
+        if "model_element" in found:
+            element = found["model_element"].astype(np.int64)
+            if element.min() < 0:
+                raise self._broken(f"element {element.min()}", "model_element", index)
+            values["element"] = element
+        return values
+
+    def _times(self, stamps: np.ndarray, index: int) -> np.ndarray:
+        """Return (N,) int32 microseconds after the start of the sweep."""
+        if stamps.dtype == np.uint32:  # DracoPy returns integers of 32 bits without their sign
+            stamps = stamps.view(np.int32)
+        after = stamps.astype(np.int64) - self.starts_us[index]
+        if after.min() < -_LONGEST_US or after.max() > _LONGEST_US:
+            found = f"{after.min()} to {after.max()} us after the start of the sweep"
+            raise self._broken(found, "timestamp", index, "microseconds, on the clock of spin_start_timestamp")
+        return after.astype(np.int32)
+
+    def _broken(self, problem: str, key: str, index: int, wanted: str = "a cloud of the lidar") -> DataError:
+        key = f"{key}, row {index}"
+        return DataError(problem, file=self.source.path, clip=self.clip_id, key=key, wanted=wanted)
+
+
+def _range_image(
+    points: np.ndarray, pixel: np.ndarray, shape: tuple[int, int], values: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return a range image with its points and values; None where a pixel has more than two returns.
+
+    Of two returns of a pixel the nearer one is the first.
+    """
+    distance = np.sqrt(np.einsum("ij,ij->i", points, points))
+    first, others = _fill(pixel, shape)
+    if len(others):
+        order = np.argsort(distance, kind="stable")
+        points, pixel, distance = points[order], pixel[order], distance[order]
+        values = {name: value[order] for name, value in values.items()}
+        first, others = _fill(pixel, shape)
+    image = _image(points, distance, first, shape, values)
+    if not len(others):
+        return image
+    second, more = _fill(pixel[others], shape)
+    if len(more):
+        return None
+    chosen = np.where(second >= 0, others[second], -1)
+    return {**image, "second_return": Sweep(**_image(points, distance, chosen, shape, values))}
+
+
+def _fill(pixel: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (rows * columns,) the first point of each pixel, -1 for none, and the points that are not first."""
+    numbers = np.arange(len(pixel))
+    first = np.full(shape[0] * shape[1], -1, np.int64)
+    first[pixel[::-1]] = numbers[::-1]  # of several values for one place numpy keeps the last
+    return first, np.flatnonzero(first[pixel] != numbers)
+
+
+def _image(
+    points: np.ndarray, distance: np.ndarray, chosen: np.ndarray, shape: tuple[int, int], values: dict[str, Any]
+) -> dict[str, Any]:
+    """Return range image, points and images of values of the chosen points, (rows * columns,), -1 for none."""
+    filled = np.flatnonzero(chosen >= 0)
+    which = chosen[filled]
+
+    def scatter(value: np.ndarray) -> np.ndarray:
+        image = np.zeros(shape, value.dtype)
+        image.reshape(-1)[filled] = value[which]
+        return image
+
+    return {
+        "range_m": scatter(distance.astype(np.float32)),
+        "points": points[which],
+        **{name: scatter(value) for name, value in values.items()},
+    }
