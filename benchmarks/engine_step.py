@@ -39,14 +39,14 @@ class Case:
 
     Attributes:
         name: of the row.
-        network: a name that ``build_dit`` knows.
+        network: a name that ``build_dit`` takes.
         latents: (B, C, views x frames, H, W) of the whole batch.
         text: text tokens per view.
         device: ``cpu`` or ``cuda``.
         steps: that are timed, after one that is not.
         sizes: those of the mesh that are not 1.
         backends: operations that do not run on torch.
-        tight_memory: on a CPU, freed memory goes back to the system at once, as ``trainer.tight_memory`` says.
+        tight_memory: on a CPU, freed memory goes back to the system at once, as with ``trainer.tight_memory``.
         profile: file for a table of kernels; empty for none.
     """
 

@@ -28,7 +28,7 @@ from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.diffusion.samplers import evaluations
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
-from cosmos_lidar.families.lidargen.views import lidar_picture
+from cosmos_lidar.families.lidargen.views import lidar_image
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.metrics.bootstrap import mean_difference
 from cosmos_lidar.metrics.chamfer import DEFINITION as CHAMFER
@@ -40,7 +40,7 @@ from cosmos_lidar.models.tokenizer.pretrained import from_pretrained
 from cosmos_lidar.shards.latents import LATENTS
 
 SHOWN = ("chamfer_mean_m", "chamfer_median_m", "jsd", "frechet_range_distance", "ray_drop_f1")
-RETRIEVED, AGAINST = ("nearest pictures", "nearest latents of pictures"), "chamfer_m against retrieval"
+RETRIEVED, AGAINST = ("nearest images", "nearest latents of images"), "chamfer_m against retrieval"
 DIFFERENCE = Protocol("chamfer_difference", f"chamfer_m of a row minus that of the better retrieved sweep; {CHAMFER}")
 _POOL = 4  # pixels of an image that make one of its description
 
@@ -89,14 +89,14 @@ class Bench:
 
         def make(clip: Clip, index: int) -> np.ndarray:
             seed = seeds[clip.clip_id, index]
-            return generator(self.encoder.pictures(clip, index), seed, self.encoder.rays(clip, index))
+            return generator(self.encoder.images(clip, index), seed, self.encoder.rays(clip, index))
 
         return _once(make)
 
     def autoencoded(self) -> Make:
         """Return the function that encodes and decodes the recording."""
         space, step = self.generator.lidar, self.encoder.lidar_step
-        return _once(lambda clip, index: self.generator.restore(space.encode(lidar_picture(clip, index, step))))
+        return _once(lambda clip, index: self.generator.restore(space.encode(lidar_image(clip, index, step))))
 
     def without_edges(self, make: Make, ratios: list[float]) -> tuple[float, Make]:
         """Return the filter of range discontinuities, and its ratio with the best score on the selection drives."""
@@ -122,10 +122,10 @@ class Bench:
 
     def retrieved(self, describe: Callable[[Tensor], Tensor]) -> Make:
         """Return the retrieval function: the training frame with the nearest image descriptors."""
-        known = torch.stack([describe(self.encoder.pictures(*frame)) for frame in self.train])
+        known = torch.stack([describe(self.encoder.images(*frame)) for frame in self.train])
 
         def make(clip: Clip, index: int) -> np.ndarray:
-            wanted = describe(self.encoder.pictures(clip, index))
+            wanted = describe(self.encoder.images(clip, index))
             return self.recorded(*self.train[int((known - wanted).square().sum(1).argmin())])
 
         return make
@@ -152,7 +152,7 @@ def make_rows(bench: Bench, args: argparse.Namespace) -> dict[str, Make]:
             int(steps), sampler=sampler, schedule=schedule, condition_sigma=float(sigma[0]) if sigma else None
         )
         name = f"sampled, {sampler} {schedule}, {evaluations(sampler, int(steps))} evaluations"
-        made[name + (f", pictures with {sigma[0]}" if sigma else "")] = bench.sampled(options)
+        made[name + (f", images with {sigma[0]}" if sigma else "")] = bench.sampled(options)
     for name, make in made.items():
         rows[name] = make
         ratio, filtered = bench.without_edges(make, args.edges)
@@ -188,7 +188,7 @@ def main() -> int:
     for name in ("lidar-tokenizer", "image-tokenizer"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--settings", nargs="+", default=["2ab:35:karras", "dpm++2m:5:flow:0.01", "ddim:1:flow:0.01"],
-                        help="sampler:steps:schedule[:noise of the pictures]")  # fmt: skip
+                        help="sampler:steps:schedule[:noise of the images]")  # fmt: skip
     parser.add_argument("--edges", type=float, nargs="+", default=[1.05, 1.1, 1.15, 1.2, 1.3, 1.5],
                         help="ratios of neighboring ranges that are edges, to choose from")  # fmt: skip
     parser.add_argument("--choose", type=float, default=0.25,

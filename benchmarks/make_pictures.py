@@ -17,8 +17,8 @@ from cosmos_lidar.clips import Clip
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.sensors import load_sensor, range_map_to_points
 from cosmos_lidar.synth import ftheta_rig, synthesize_drive
-from cosmos_lidar.viz import View, bird_view_image, range_map_image, render_points, stack_pictures
-from cosmos_lidar.viz.pictures import to_uint8
+from cosmos_lidar.viz import View, bird_view_image, range_map_image, render_points, stack_images
+from cosmos_lidar.viz.images import to_uint8
 from cosmos_lidar.viz.range_map import NO_RETURN
 
 WIDTH = 1280
@@ -35,15 +35,15 @@ def main() -> None:
     drive = synthesize_drive(args.seed, load_sensor("pandar128"), 4, cameras=ftheta_rig(("front",), WIDTH))
     range_m = drive.range_map(0)
     points = range_map_to_points(range_m, drive.sensor)
-    picture = map_picture(range_m)
-    write_small(args.out / "range_map.png", picture)
-    write_small(args.out / "point_cloud.png", cloud_picture(points, 720))
+    range_map = map_image(range_m)
+    write_small(args.out / "range_map.png", range_map)
+    write_small(args.out / "point_cloud.png", cloud_image(points, 720))
     write_small(args.out / "bird_view.png", bird_view_image(points, size_px=720, half_extent_m=45.0))
-    write_small(args.out / "camera.png", camera_picture(drive))
-    write_small(args.out / "overview.png", stack_pictures([picture, cloud_picture(points, 460)], 4, NO_RETURN))
+    write_small(args.out / "camera.png", camera_image(drive))
+    write_small(args.out / "overview.png", stack_images([range_map, cloud_image(points, 460)], 4, NO_RETURN))
 
 
-def map_picture(range_m: np.ndarray) -> np.ndarray:
+def map_image(range_m: np.ndarray) -> np.ndarray:
     """Return the range map, columns merged to the width of a page (nearest return), with its color bar."""
     rows, columns = range_m.shape
     edges = np.linspace(0, columns, WIDTH, endpoint=False).astype(int)
@@ -51,7 +51,7 @@ def map_picture(range_m: np.ndarray) -> np.ndarray:
     return range_map_image(np.where(np.isfinite(nearest), nearest, 0.0), row_scale=2)
 
 
-def cloud_picture(points: np.ndarray, height: int) -> np.ndarray:
+def cloud_image(points: np.ndarray, height: int) -> np.ndarray:
     """Return the point cloud from behind and above, drawn at twice the size for smooth points."""
     large = render_points(
         points, width=2 * WIDTH, height=2 * height, view=CHASE, cube_m=None, point_px=3, background=NO_RETURN
@@ -59,18 +59,18 @@ def cloud_picture(points: np.ndarray, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(large).reduce(2))
 
 
-def camera_picture(drive: Clip) -> np.ndarray:
+def camera_image(drive: Clip) -> np.ndarray:
     """Return the front camera's image of the same time."""
     (camera,) = drive.cameras.values()
     return camera.read(0)
 
 
-def write_small(path: Path, picture: np.ndarray) -> None:
+def write_small(path: Path, image: np.ndarray) -> None:
     """Write a PNG below ``MOST_BYTES``, with as many colors as fit."""
-    image = Image.fromarray(to_uint8(picture))
+    small = Image.fromarray(to_uint8(image))
     for colors in (256, 128, 64, 32):
         with atomic_write(path) as partial:
-            image.quantize(colors, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
+            small.quantize(colors, Image.Quantize.MAXCOVERAGE).save(partial, "PNG", optimize=True)
         if path.stat().st_size < MOST_BYTES:
             return
     raise SystemExit(f"{path} is larger than {MOST_BYTES} bytes: make the image smaller")

@@ -37,7 +37,7 @@ from cosmos_lidar.sensors import (
 
 COLUMNS = {
     "project": "points to map", "straightforward": "straightforward", "ratio": "ratio", "unproject": "map to points",
-    "compensate": "compensate", "decompensate": "decompensate", "picture": "to image", "restore": "from image",
+    "compensate": "compensate", "decompensate": "decompensate", "image": "to image", "restore": "from image",
 }  # fmt: skip
 
 
@@ -99,13 +99,13 @@ def measure(sensor: Sensor, repeats: int, shuffle: bool) -> dict[str, object]:
     end_SE3_start[0, 3] = -1.5
     even = range_m[:, : sensor.columns // sensor.format.pair_columns * sensor.format.pair_columns]
     image = prepare_range_map(even, sensor.format)
-    count = {"picture": even.size, "restore": even.size, "unproject": int((range_m > 0).sum())}
+    count = {"image": even.size, "restore": even.size, "unproject": int((range_m > 0).sum())}
     works = {
         "project": lambda: project_points(points, sensor),
         "unproject": lambda: range_map_to_points(range_m, sensor),
         "compensate": lambda: compensate_motion(points, sensor, end_SE3_start),
         "decompensate": lambda: decompensate_motion(points, sensor, end_SE3_start),
-        "picture": lambda: prepare_range_map(even, sensor.format),
+        "image": lambda: prepare_range_map(even, sensor.format),
         "restore": lambda: restore_range_map(image, sensor.format),
         "straightforward": lambda: straightforward(points, sensor),
     }

@@ -150,7 +150,7 @@ def print_imports() -> None:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure what the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="of each row, after a warm-up (default 5)")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose names contain it")

@@ -34,7 +34,7 @@ def time_sweeps(sensor_name: str, seeds: range) -> list[float]:
     return times
 
 
-def time_pictures(width: int, shadows: bool, seeds: range) -> list[float]:
+def time_images(width: int, shadows: bool, seeds: range) -> list[float]:
     """Return the CPU time of one front-camera image of each street."""
     camera = ftheta_rig(("front",), width)[0]
     times = []
@@ -53,9 +53,9 @@ def main() -> None:
     seeds = range(parser.parse_args().streets)
     rows = [(f"sweep, {name} {load_sensor(name).shape}", time_sweeps(name, seeds))
             for name in ("pandar128", "waymo_top", "kitti_hdl64e", "nuscenes_hdl32e")]  # fmt: skip
-    rows.append(("image 960 x 540, shadows", time_pictures(960, True, seeds)))
-    rows.append(("image 1920 x 1080, shadows", time_pictures(1920, True, seeds)))
-    rows.append(("image 1920 x 1080, no shadows", time_pictures(1920, False, seeds)))
+    rows.append(("image 960 x 540, shadows", time_images(960, True, seeds)))
+    rows.append(("image 1920 x 1080, shadows", time_images(1920, True, seeds)))
+    rows.append(("image 1920 x 1080, no shadows", time_images(1920, False, seeds)))
     rows.append(("street of 20 s", [cpu_seconds(lambda seed=seed: build_scene(seed, 20.0)) for seed in seeds]))
     out = sys.stdout.write
     machine, python = platform.machine(), platform.python_version()

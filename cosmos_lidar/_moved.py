@@ -26,7 +26,7 @@ _MOVED = {
     "inference.lidargen_rays": "families.lidargen.rays",
     "inference.lidargen_results": "families.lidargen.outputs",
     "inference.lidargen_sample": "families.lidargen.generator",
-    "inference.lidargen_views": "families.lidargen.views sensors.range_picture",
+    "inference.lidargen_views": "families.lidargen.views sensors.range_image",
     "inference.merge": "families.lidar_tokenizer.merge",
     "inference.outputs": "families.lidar_tokenizer.outputs files",
     "inference.score": "families.lidar_tokenizer.score",
@@ -78,7 +78,9 @@ _MOVED = {
     "training.video_run": "families.video_tokenizer.job",
     "training.video_tokenizer": "families.video_tokenizer.model",
     "training.votes": "training.guards.step_flags",  # codespell:ignore votes
+    "sensors.range_picture": "sensors.range_image",
     "viz.lidargen_picture": "families.lidargen.figure",
+    "viz.pictures": "viz.images",
     "viz.whole_file": "files",
     "energon_tasks.image_to_lidar": "energon_tasks.views",
     "energon_tasks.lidar": "energon_tasks.sweeps",

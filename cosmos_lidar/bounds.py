@@ -1,7 +1,7 @@
 """Memory limits for what files promise: sizes are compared before anything is allocated.
 
 A few bytes can promise terabytes: a compressed archive, the shape in an array's header, the size of an image. Readers
-ask here with the size that they are about to allocate. Where the sensor tells how large an item can be, that is the
+check the size here that they are about to allocate. Where the sensor determines how large an item can be, that is the
 limit; else it is :data:`LARGEST_ITEM`. The option ``--largest-item`` of ``cosmos-lidar``, and the variable
 :data:`ENVIRONMENT` for recipes, raise both.
 """
@@ -23,7 +23,7 @@ def largest_item(limit: int | None = None) -> int:
     """Return how many bytes one array, image or member of an archive may have.
 
     Args:
-        limit: where the sensor tells; default :data:`LARGEST_ITEM`.
+        limit: where the sensor determines it; default :data:`LARGEST_ITEM`.
 
     Raises:
         UserError: the variable holds no size.

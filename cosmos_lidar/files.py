@@ -214,7 +214,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str) -> Any:
-    """Return what YAML says; tags that would build objects are refused, and aliases that would fill the memory.
+    """Parse YAML; tags that would build objects are refused, and aliases that would fill the memory.
 
     Ten lines of aliases to aliases are a list of a billion items as soon as somebody walks through it.
 
@@ -249,7 +249,7 @@ def _expanded(node: Any, known: dict[int, int]) -> int:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what JSON says.
+    """Parse JSON.
 
     Raises:
         ValueError: no JSON, or nested too deeply.

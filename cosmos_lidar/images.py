@@ -1,6 +1,6 @@
 """Opening of image files: formats of cameras alone, and the size compared before anything is decoded.
 
-Pillow knows dozens of formats by their content, whatever the name: one of them (EPS) starts another program.
+Pillow opens dozens of formats by their content, whatever the name: one of them (EPS) starts another program.
 """
 
 from __future__ import annotations

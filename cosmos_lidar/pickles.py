@@ -151,7 +151,7 @@ class _Dtype:
         self.dtype = np.dtype(text)
 
     def __setstate__(self, state: Any) -> None:
-        # (version, byte order, …): the rest says what a dtype with fields is made of, or repeats the size of a text
+        # (version, byte order, …): the rest is the fields of a dtype, or the size of a text again
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "|", "="):
             raise _Refused("gives a dtype another state than numpy does")
         if any(part is not None for part in state[2:5]):

@@ -1,7 +1,7 @@
 """Members of tar files, read as data: plain files alone, with sizes that the file has.
 
 Links, devices, FIFOs and sparse members are named and left out: the first three lead elsewhere, and a sparse one of a
-few bytes unpacks to as many terabytes as it says. Headers cannot make Python allocate more than the file has.
+few bytes unpacks to any number of terabytes. Headers cannot make Python allocate more than the file has.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DataTarInfo(tarfile.TarInfo):
         return member
 
     def isfile(self) -> bool:
-        """Return whether this is a plain file within the limit, which is how Energon asks before it reads one.
+        """Return whether this is a plain file within the limit, which Energon calls before it reads one.
 
         What is left out is logged here; the sample that misses it is counted as a bad one.
         """
@@ -61,7 +61,7 @@ class DataTar:
 
     Attributes:
         path: of the file.
-        left_out: what each member that was passed over is, in the order of the tar: ``name: a symbolic link``.
+        left_out: what each skipped member is, in the order of the tar: ``name: a symbolic link``.
         end: byte after the last member that was met, with its padding.
     """
 
@@ -80,7 +80,7 @@ class DataTar:
         """
         before = -1
         while (member := self._tar.next()) is not None:
-            if member.size < 0 or member.offset <= before:  # also where an extended header says so
+            if member.size < 0 or member.offset <= before:  # also by an extended header
                 raise tarfile.ReadError(f"member {member.name!r} has the size {member.size}")
             before, self.end = member.offset, self._tar.offset
             self._tar.members = []  # type: ignore[attr-defined]  # names are not looked up: keep no list of them

@@ -1,6 +1,6 @@
 """A look at files of ``torch.save`` before torch reads them: names, sizes and shapes, without torch's own unpickler.
 
-``torch.load(weights_only=True)`` runs no code of a file, but it believes what the file says: it allocates the storages
+``torch.load(weights_only=True)`` runs no code of a file, but it trusts the sizes in the file: it allocates the storages
 that an old file promises, unpacks members of any size, and hashes nested keys until the stack overflows. This module
 walks through the same pickles with stand-ins, and refuses what does not add up. It does not import torch.
 """
@@ -101,7 +101,7 @@ def _check_old(path: Path) -> None:
 
 
 class _Anything:
-    """An object that only torch knows: a tensor, a dtype, a device."""
+    """An object of torch's own: a tensor, a dtype, a device."""
 
     def __setstate__(self, state: Any) -> None:
         """Take any state."""

@@ -115,7 +115,7 @@ class CheckedLoader(SavableDataLoader):
     def _place(self) -> SavableDataLoaderState | None:
         """Return Energon's state, in which a worker that has given no batch since it began is where it began.
 
-        Energon asks every worker; one that is still at its start may not know yet where it is to resume.
+        Energon calls this in every worker; one that is still at its start may not have its position to resume yet.
         """
         place = super().save_state_rank()
         if place is not None and self.num_workers:

@@ -120,7 +120,7 @@ def _worker_config(num_workers: int, rank: int | None, world_size: int | None) -
 
 
 def _check_training(sources: Sources, workers: WorkerConfig, repeat: bool) -> None:
-    """Complain where Energon would wait for a sample that never comes, or draw others than the blend says."""
+    """Refuse splits for which Energon would wait for a sample that never comes, or draw others than the blend has."""
     readers = workers.world_size * max(workers.num_workers, 1)
     if sources.samples < readers:
         raise UserError(

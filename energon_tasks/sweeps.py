@@ -1,7 +1,7 @@
 """Task encoder for lidar tokenizers: range images of sweeps in shards.
 
 A sample holds consecutive frames of one clip. Frames are drawn from it, decoded, cropped, and converted to images as
-the sensor file says: neighboring columns merged (nearest return wins), ranges clipped and normalized to [-1, 1], rows
+in the sensor file: neighboring columns merged (nearest return wins), ranges clipped and normalized to [-1, 1], rows
 repeated, three equal channels.
 """
 
@@ -25,7 +25,7 @@ from megatron.energon import (
 
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.sensors.range_picture import pair_columns, prepare_range_map
+from cosmos_lidar.sensors.range_image import pair_columns, prepare_range_map
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 from cosmos_lidar.shards.facts import read_sweep_facts
 from cosmos_lidar.shards.sources import DataPath, Sources, resolve
@@ -251,7 +251,7 @@ def lidar_loader(
         crop: as the encoder takes; default where ``crop_width`` is given ``random`` in training, else ``center``.
         crop_width: in merged columns; 0 for the whole map.
         temporal: batches (B, 3, T, H, W).
-        format: how to make images, instead of as the sensor file says.
+        format: how to make images, instead of as in the sensor file.
         shuffle_runs: earlier name of ``shuffle_buffer``.
         **options: ``frame_step``, ``flip`` and ``seed`` of the encoder; the others of
             :func:`~energon_tasks.splits.open_split`. Only training images are flipped.

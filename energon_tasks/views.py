@@ -19,11 +19,11 @@ from megatron.energon import (
 from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.range_codec import decode_ranges
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.sensors.range_picture import cut_picture
+from cosmos_lidar.sensors.range_image import cut_image
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.shards.frames import META
 from cosmos_lidar.shards.sources import DataPath, resolve
-from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_views_facts
+from cosmos_lidar.shards.views import IMAGE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_views_facts
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.latents import noise_seed, read_array
@@ -37,7 +37,7 @@ class ViewsSample(Sample):
     """One frame: lidar (3, h, w), camera images (V, 3, H, W), rays (1 + V, r, c, 6) or None; hash of its content."""
 
     lidar: torch.Tensor
-    pictures: torch.Tensor
+    images: torch.Tensor
     rays: torch.Tensor | None
     content: str
     clip_id: str
@@ -50,7 +50,7 @@ class ViewsBatch(DeviceBatch):
 
     Attributes:
         lidar: (B, 3, h, w) float32 in [-1, 1], range images, center-cropped.
-        pictures: (B, V, 3, H, W) float32 in [-1, 1], camera images.
+        images: (B, V, 3, H, W) float32 in [-1, 1], camera images.
         rays: (B, 1 + V, rows, columns, 6) float32, or None.
         content: SHA-256 of the parts of each sample: key of cached latents.
         clip_ids: clip of each sample.
@@ -58,7 +58,7 @@ class ViewsBatch(DeviceBatch):
     """
 
     lidar: torch.Tensor
-    pictures: torch.Tensor
+    images: torch.Tensor
     rays: torch.Tensor | None
     content: list[str]
     clip_ids: list[str]
@@ -87,7 +87,7 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
     def cook(self, crude: dict) -> ViewsSample:
         """Decode the parts of a sample."""
         self.report.count_seen()
-        names = [f"{camera}{PICTURE}" for camera in self.facts.cameras]
+        names = [f"{camera}{IMAGE}" for camera in self.facts.cameras]
         for part in (RANGES, META, *names):
             if part not in crude:
                 raise DataError("part missing", key=part, wanted=f"{RANGES}, {META} and {', '.join(names)}")
@@ -96,12 +96,12 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
             content.update(hashlib.sha256(crude[part]).digest())
         range_m = _range_map(crude[RANGES])
         if range_m.shape != self.facts.sensor.shape:
-            wanted = f"{self.facts.sensor.shape}, as sensor.yaml says"
+            wanted = f"{self.facts.sensor.shape}, as in sensor.yaml"
             raise DataError(f"a range map of {range_m.shape}", key=RANGES, wanted=wanted)
         return ViewsSample(
             **basic_sample_keys(crude),
-            lidar=cut_picture(range_m, self.facts.sensor.format, self.step)[0],
-            pictures=torch.stack([_decode_image(crude[name], name, self.facts.image_size) for name in names]),
+            lidar=cut_image(range_m, self.facts.sensor.format, self.step)[0],
+            images=torch.stack([_decode_image(crude[name], name, self.facts.image_size) for name in names]),
             rays=read_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
             content=content.hexdigest(),
             clip_id=str(json.loads(crude[META])["clip_id"]),
@@ -121,7 +121,7 @@ class ViewsTaskEncoder(DefaultTaskEncoder[ViewsSample, ViewsSample, ViewsBatch, 
         return ViewsBatch.from_samples(
             samples,
             lidar=torch.stack([sample.lidar for sample in samples]),
-            pictures=torch.stack([sample.pictures for sample in samples]),
+            images=torch.stack([sample.images for sample in samples]),
             rays=torch.stack(rays) if len(rays) == len(samples) else None,
             content=[sample.content for sample in samples],
             clip_ids=[sample.clip_id for sample in samples],
@@ -174,5 +174,5 @@ def _range_map(content: bytes) -> np.ndarray:
 def _decode_image(content: bytes, part: str, size: tuple[int, int]) -> torch.Tensor:
     image = read_image(content, key=part)
     if image.shape[:2] != size:
-        raise DataError(f"an image of {image.shape[:2]}", key=part, wanted=f"{size}, as views.json says")
+        raise DataError(f"an image of {image.shape[:2]}", key=part, wanted=f"{size}, as in views.json")
     return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1.0

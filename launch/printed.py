@@ -27,7 +27,7 @@ fi
 """
 _RANK = 'bash launch/slurm/rank.sh "$python" "$@"'
 _RANK_ANYWHERE = 'bash -c "$rank" rank "$python" -m cosmos_lidar train "$@"'
-_TEXTS = (  # of train.sbatch -> what a script says that needs no repository
+_TEXTS = (  # of train.sbatch -> its replacement in a script that needs no repository
     ("sbatch launch/slurm/train.sbatch recipes/lidar_tokenizer.py", "sbatch train.sbatch lidar_tokenizer"),
     ("    launch/slurm/train.sbatch recipes/lidar_tokenizer.py", "    train.sbatch lidar_tokenizer"),
     ("Submit from the root of the repository. One", "Submit from a folder that all nodes share. One"),

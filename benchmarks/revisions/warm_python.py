@@ -3,7 +3,7 @@
 Importing torch, Lightning and NeMo costs 6 s of CPU time each; this program pays it once. It imports nothing of the
 project: each child finds it on its own, in the tree of ``PYTHONPATH``. Reads one JSON object per line from stdin,
 ``{"argv": [...], "cwd": DIR, "log": FILE, "timeout": S, "libraries": BOOL}``, and answers each with its exit status on
-stdout. The libraries are loaded before the first command that says that it needs them.
+stdout. The libraries are loaded before the first command that needs them.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
+from cosmos_lidar.sensors.camera_projection import InImage, project_to_image
 from cosmos_lidar.sensors.motion import column_fraction
 
 
@@ -35,7 +35,7 @@ def project_sweep(
     image: int,
     points: np.ndarray,
     time_us: np.ndarray | None = None,
-) -> InPicture:
+) -> InImage:
     """Return where points of a sweep are in an image, and which of them the camera sees.
 
     Each point is moved by the way that the car made between the moment when the lidar saw it, by its time or azimuth
@@ -72,7 +72,7 @@ def project_sweep(
         middle_SE3_seen = np.linalg.inv(_lidar_at(clip, index, (start_us + end_us) / 2)) @ seen_from
         still = np.einsum("nij,nj->ni", middle_SE3_seen[:, :3, :3], still) + middle_SE3_seen[:, :3, 3]
     camera_SE3_lidar = np.linalg.inv(lidar_SE3_camera)
-    return project_to_picture(still @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3], stream.model)
+    return project_to_image(still @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3], stream.model)
 
 
 def _lidar_at(clip: Clip, index: int, times_us: np.ndarray) -> np.ndarray:

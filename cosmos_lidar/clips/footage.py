@@ -12,7 +12,7 @@ from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.video import VideoFile, are_regular
 from cosmos_lidar.errors import DataError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _BLOCK = 8
 
 
@@ -40,7 +40,7 @@ class Footage:
         Raises:
             DataError: the file is damaged.
         """
-        if not self.fps and self.path.suffix.lower() in PICTURES:
+        if not self.fps and self.path.suffix.lower() in IMAGES:
             yield scaled(read_image(self.path)[None], self.short_size)
             return
         video = VideoFile(self.path)
@@ -55,7 +55,7 @@ def open_footage(path: Path, short_size: int = 0) -> Footage:
     Raises:
         DataError: neither an image nor a video, or nothing in it.
     """
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in IMAGES:
         read_image(path)
         return Footage(path, 0.0, 1, short_size)
     times_s = VideoFile(path).times_s()

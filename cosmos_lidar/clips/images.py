@@ -1,4 +1,4 @@
-"""Pixels of image files as a viewer shows them: turned as EXIF says, deep ones scaled to 8 bits."""
+"""Pixels of image files as a viewer shows them: turned by their EXIF orientation, deep ones scaled to 8 bits."""
 
 from __future__ import annotations
 

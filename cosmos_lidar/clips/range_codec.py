@@ -1,6 +1,6 @@
 """Range maps, intensities and labels as compact bytes whose frames decode one by one.
 
-Ranges are stored as unsigned 16-bit multiples of a step (2 mm unless the sensor file says otherwise: error at most
+Ranges are stored as unsigned 16-bit multiples of a step (2 mm unless the sensor file has another: error at most
 1 mm, farthest 131.07 m; 0 = no return), losslessly compressed. A 128 x 3600 frame of planes with 2 cm noise takes
 362 KB and 1.2 ms to decode on one core, a 64 x 2048 frame of KITTI 113 KB; the published layout (three npz members,
 half floats that lose up to 31 mm) takes 457 KB and 6.5 ms, and 150 KB (``benchmarks/shards.py`` measures all of it).

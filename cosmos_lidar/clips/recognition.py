@@ -2,7 +2,7 @@
 
 A reader's ``recognise`` returns a :class:`Strength`; the strongest reader opens the path. Readers of bare files (any
 folder of ``.bin``) are GENERIC: they open what no reader recognizes by its own names, but not what
-:func:`look_alike` knows to be another dataset.
+:func:`look_alike` recognizes as another dataset.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,iv
 def open_video(source: str | io.BytesIO | io.BufferedReader) -> Any:
     """Open a video file for reading: a container of images, whatever its name.
 
-    FFmpeg goes by the content, and some of what it knows are lists (HLS, concat) of other files and addresses, which it
+    FFmpeg goes by the content, and some of its formats are lists (HLS, concat) of other files and addresses, which it
     would open.
 
     Raises:
@@ -40,9 +40,9 @@ def open_video(source: str | io.BytesIO | io.BufferedReader) -> Any:
 class VideoFile:
     """``read`` of a camera whose images are the frames of a video file; any order, fastest forwards.
 
-    Images are those that a player shows: turned as the file says. It opens the file when first asked, once per process,
-    and keeps the last few decoded images. Files that do not say when a frame is shown (AVI, with B-frames) are decoded
-    from their start and their frames counted.
+    Images are those that a player shows: turned as the file states. The file is opened at the first read, once per
+    process; the last few decoded images are kept. Files without the times of their frames (AVI, with B-frames) are
+    decoded from their start and their frames counted.
 
     Args:
         path: the video; only its name, for messages, where ``content`` is given.
@@ -188,7 +188,7 @@ class VideoFile:
         self._decoder = None
 
     def _place(self, pts: int | None) -> int | None:
-        """Return the number of the frame shown at this time; None where the container tells of no such frame."""
+        """Return the number of the frame shown at this time; None where the container has no such frame."""
         times = self._open()
         at = len(times) if pts is None else int(np.searchsorted(times, pts))
         return at if at < len(times) and times[at] == pts else None

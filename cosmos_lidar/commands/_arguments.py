@@ -52,7 +52,7 @@ def add_lidar_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_image_rule(parser: argparse.ArgumentParser, prefix: str = "") -> None:
-    """Add the option that says which image of a camera belongs to a sweep; ``prefix`` begins its help."""
+    """Add the option for the rule by which an image of a camera belongs to a sweep; ``prefix`` begins its help."""
     add_flag(
         parser,
         "image_rule",
@@ -88,7 +88,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, max_frames: int) -> None
     add_flag(parser, "fov_max", type=float, default=2.21, metavar="DEG", help="highest row (default %(default)s)")
 
 
-def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of range images, made from range maps; defaults are the sensor's (published for pandar128)."""
     own = "(default: the sensor's; published {})"
     add_flag(parser, "n_rows_repeat", type=int, help=f"repetitions of each row {own.format(4)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
-    add_picture_arguments,
+    add_image_arguments,
     add_tokenizer_arguments,
 )
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "sample_path", "--data", required=True, metavar="PATH", help="recording: file or folder")
     add_tokenizer_arguments(parser)
     add_data_arguments(parser, max_frames=20)
-    add_picture_arguments(parser)
+    add_image_arguments(parser)
     add_flag(parser, "output_folder", default="", metavar="NAME", help="folder of the results: OUTPUT_ROOT/NAME")
     add_flag(parser, "output_root", default="dump_results/lidar_tokenizer", metavar="DIR", help="default %(default)s")
     add_flag(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
-    add_picture_arguments,
+    add_image_arguments,
     add_tokenizer_arguments,
 )
 from cosmos_lidar.metrics import metric_names
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_arguments(parser, max_frames=-1)
     add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
-    add_picture_arguments(parser)
+    add_image_arguments(parser)
     add_flag(parser, "chamfer", type=int, choices=(0, 1), default=1, help="0 leaves out the point clouds (faster)")
     add_flag(
         parser,

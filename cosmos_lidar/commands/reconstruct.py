@@ -124,7 +124,7 @@ def _round_trip(
 
 
 def _times(args: argparse.Namespace, times_s: Sequence[float] | None) -> Sequence[float] | None:
-    """Return when frames are shown; None for equal times, which --fps asks for."""
+    """Return when frames are shown; None for equal times by --fps."""
     return None if args.fps else times_s
 
 
@@ -149,13 +149,13 @@ def beside(frame: np.ndarray, decoded: np.ndarray) -> np.ndarray:
     """Return input, reconstruction and four times their difference side by side, with captions."""
     import numpy as np
 
-    from cosmos_lidar.viz.pictures import caption_picture
+    from cosmos_lidar.viz.images import caption_image
 
     difference = (4 * np.abs(frame.astype(int) - decoded)).clip(0, 255).astype(np.uint8)
     titles = ("input", "reconstruction", "4 x difference")
     size = max(min(frame.shape[1] // 14, 24), 8)
     parts = zip((frame, decoded, difference), titles, strict=True)
-    return np.concatenate([caption_picture(part, title, size, 4) for part, title in parts], axis=1)
+    return np.concatenate([caption_image(part, title, size, 4) for part, title in parts], axis=1)
 
 
 def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path, distance: VideoDistance | None) -> int:

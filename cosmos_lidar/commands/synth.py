@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images-per-sweep",
         "--pictures-per-sweep",
-        dest="pictures_per_sweep",
+        dest="images_per_sweep",
         type=int,
         default=1,
         help="images per camera and sweep (default 1; published 3)",
@@ -93,7 +93,7 @@ def make_drive(args: argparse.Namespace, seed: int) -> Clip:
     sensor = load_sensor(args.sensor)
     lidars = [bumper_lidar(load_sensor(args.second_lidar))] if args.second_lidar else []
     return synthesize_drive(
-        seed, sensor, args.frames, cameras=rig, noise=noise, pictures_per_sweep=args.pictures_per_sweep, lidars=lidars
+        seed, sensor, args.frames, cameras=rig, noise=noise, images_per_sweep=args.images_per_sweep, lidars=lidars
     )
 
 
@@ -171,7 +171,7 @@ def _same_camera(wanted: Clip, there: Clip, name: str) -> bool:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for option in ("drives", "frames", "pictures_per_sweep"):
+    for option in ("drives", "frames", "images_per_sweep"):
         if getattr(args, option) < 1:
             raise UserError(f"--{option.replace('_', '-')} {getattr(args, option)}: must be at least 1")
     if args.seed < 0 or args.jobs < 0:

@@ -17,7 +17,7 @@ _HELD_OUT_SHARE = 0.2
 _MOST_SWEEPS = 400  # of a large dataset the demo takes the first sweeps of each clip
 _ENOUGH_SWEEPS = 60  # fewer training sweeps are topped up with synthetic drives of the same sensor
 _SYNTHETIC_SWEEPS = 20
-_PICTURE_ROWS, _PICTURE_COLUMNS = 128, 600
+_IMAGE_ROWS, _IMAGE_COLUMNS = 128, 600
 
 
 class Recordings(NamedTuple):
@@ -30,7 +30,7 @@ class Recordings(NamedTuple):
 
 def synthetic_recordings(drives: int, first_seed: int = 0) -> Recordings:
     """Return synthetic drives of a 64-beam sensor; the last fifth, at least one, is held out."""
-    sensor = small_pictures(load_sensor("uniform64"))
+    sensor = small_images(load_sensor("uniform64"))
     clips = [synthesize_drive(first_seed + seed, sensor, _SYNTHETIC_SWEEPS) for seed in range(drives)]
     held_out = max(1, round(drives * _HELD_OUT_SHARE))
     remark = f"{drives} synthetic drives of {_SYNTHETIC_SWEEPS} sweeps, {held_out} of them held out."
@@ -54,7 +54,7 @@ def real_recordings(data: Path, format: str | None, lidar: str | None = None) ->
     shapes = {clip.sensor.shape for clip in clips}
     if len(shapes) > 1:
         raise DataError(f"sensors of {len(shapes)} different shapes", file=data, wanted="drives of one sensor")
-    clips = [clip.with_lidar(sensor=small_pictures(clip.sensor)) for clip in clips]
+    clips = [clip.with_lidar(sensor=small_images(clip.sensor)) for clip in clips]
     train, held_out = _divide(_first_sweeps(clips))
     remark = f"{len(clips)} clip(s) of {data}: {_sweeps(train)} sweeps to train on, {_sweeps(held_out)} held out."
     missing = _ENOUGH_SWEEPS - _sweeps(train)
@@ -66,12 +66,12 @@ def real_recordings(data: Path, format: str | None, lidar: str | None = None) ->
     return Recordings(train, held_out, remark)
 
 
-def small_pictures(sensor: Sensor) -> Sensor:
+def small_images(sensor: Sensor) -> Sensor:
     """Return the sensor with a range-image format small enough for a laptop: about 128 rows, at most 600 columns."""
     pair = next(
-        n for n in range(1, sensor.columns + 1) if sensor.columns % n == 0 and sensor.columns // n <= _PICTURE_COLUMNS
+        n for n in range(1, sensor.columns + 1) if sensor.columns % n == 0 and sensor.columns // n <= _IMAGE_COLUMNS
     )
-    repeat = max(1, _PICTURE_ROWS // sensor.rows)
+    repeat = max(1, _IMAGE_ROWS // sensor.rows)
     return replace(sensor, format=replace(sensor.format, pair_columns=pair, repeat_rows=repeat, crop_columns=0))
 
 

@@ -82,7 +82,7 @@ def solve(
 
 
 def evaluations(name: str, steps: int) -> int:
-    """Return how often :func:`solve` asks the network.
+    """Return the number of network evaluations of :func:`solve`.
 
     Raises:
         UserError: an unknown solver or option.

@@ -1,4 +1,4 @@
-"""Choice of the backend of each operation, from what is installed and what the configuration asks for."""
+"""Choice of the backend of each operation, from what is installed and the configuration."""
 
 from __future__ import annotations
 

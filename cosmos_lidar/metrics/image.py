@@ -17,23 +17,23 @@ def to_uint8_levels(x: Tensor) -> Tensor:
     return ((x.float() + 1) / 2 * 255 + 0.5).floor().clamp(0, 255)
 
 
-def psnr(reconstruction: Tensor, picture: Tensor) -> Tensor:
+def psnr(reconstruction: Tensor, image: Tensor) -> Tensor:
     """Return (B,) peak signal-to-noise ratios in dB of (B, C, H, W) images in [-1, 1].
 
     Raises:
         DataError: the two have different shapes.
     """
-    return psnr_of_error(squared_error(reconstruction, picture))
+    return psnr_of_error(squared_error(reconstruction, image))
 
 
-def squared_error(reconstruction: Tensor, picture: Tensor) -> Tensor:
+def squared_error(reconstruction: Tensor, image: Tensor) -> Tensor:
     """Return (B,) mean squared errors of (B, C, H, W) images in [-1, 1], in levels of 8 bits.
 
     Raises:
         DataError: the two have different shapes.
     """
-    _check(reconstruction, picture, smallest=1)
-    return (to_uint8_levels(reconstruction) - to_uint8_levels(picture)).square().mean((1, 2, 3))
+    _check(reconstruction, image, smallest=1)
+    return (to_uint8_levels(reconstruction) - to_uint8_levels(image)).square().mean((1, 2, 3))
 
 
 def psnr_of_error(error: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def psnr_of_error(error: Tensor) -> Tensor:
     return 10 * torch.log10(255.0**2 / (error + 1.19e-7))
 
 
-def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
+def ssim(reconstruction: Tensor, image: Tensor) -> Tensor:
     """Return (B,) structural similarities (Wang et al. 2004), of (B, C, H, W) images in [-1, 1].
 
     Uniform 7 x 7 windows wholly inside the image, sample covariance, constants 0.01 and 0.03, mean over channels.
@@ -49,8 +49,8 @@ def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
     Raises:
         DataError: the two have different shapes, or are smaller than a window.
     """
-    _check(reconstruction, picture, smallest=_WINDOW)
-    x, y = to_uint8_levels(reconstruction).double(), to_uint8_levels(picture).double()
+    _check(reconstruction, image, smallest=_WINDOW)
+    x, y = to_uint8_levels(reconstruction).double(), to_uint8_levels(image).double()
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     sample = _WINDOW**2 / (_WINDOW**2 - 1)
     var_x = sample * (_window_mean(x * x) - mean_x**2)
@@ -62,9 +62,9 @@ def ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:
     return (above / below).mean((1, 2, 3)).float()
 
 
-def _check(reconstruction: Tensor, picture: Tensor, smallest: int) -> None:
-    check_shapes(reconstruction, picture, None)
-    height, width = picture.shape[2:]
+def _check(reconstruction: Tensor, image: Tensor, smallest: int) -> None:
+    check_shapes(reconstruction, image, None)
+    height, width = image.shape[2:]
     if min(height, width) < smallest:
         raise DataError(f"images of {height} x {width}", wanted=f"at least {smallest} x {smallest}")
 

@@ -66,23 +66,23 @@ class Lpips(nn.Module):
         self.features = features.eval().requires_grad_(False)
         self.heads = nn.ParameterList(nn.Parameter(head.float(), requires_grad=False) for head in heads)
 
-    def forward(self, reconstruction: Tensor, picture: Tensor) -> Tensor:
+    def forward(self, reconstruction: Tensor, image: Tensor) -> Tensor:
         """Return (B,) distances, 0 for equal images.
 
         Args:
             reconstruction: (B, 3, H, W) in [-1, 1].
-            picture: of the same shape.
+            image: of the same shape.
 
         Raises:
             DataError: shapes that differ, or images too small for the network.
         """
-        check_shapes(reconstruction, picture, None)
+        check_shapes(reconstruction, image, None)
         least = _SMALLEST[self.variant]
-        if min(picture.shape[2:]) < least:
-            found = f"images of {picture.shape[2]} x {picture.shape[3]}"
+        if min(image.shape[2:]) < least:
+            found = f"images of {image.shape[2]} x {image.shape[3]}"
             raise DataError(found, wanted=f"at least {least} x {least} for LPIPS ({self.variant})")
-        total = reconstruction.new_zeros(len(picture))
-        pairs = zip(self.heads, self.features(reconstruction), self.features(picture), strict=True)
+        total = reconstruction.new_zeros(len(image))
+        pairs = zip(self.heads, self.features(reconstruction), self.features(image), strict=True)
         for head, ours, theirs in pairs:
             difference = (_unit(ours) - _unit(theirs)).square()
             total = total + (head * difference).sum(1).mean((1, 2))
@@ -100,7 +100,7 @@ def load_lpips(variant: str = "vgg", network_weights: str | Path = "", head_weig
 
     Raises:
         UserError: unknown variant.
-        DataError: a file is missing or of another kind; the message says how to get it. Never randomly initialized.
+        DataError: a file is missing or of another kind; the message names where to get it. Never randomly initialized.
     """
     if variant not in VARIANTS:
         raise UserError(f"LPIPS variant {variant!r}; valid: {', '.join(VARIANTS)}")

@@ -45,7 +45,7 @@ class VideoFeatures(Interface):
 class I3dFeatures:
     """Kinetics logits of a TorchScript I3D, on frames resized to 224 x 224.
 
-    A TorchScript file is a program: only the published one is run, which its SHA-256 tells.
+    A TorchScript file is a program: only the published one is run, recognized by its SHA-256.
 
     Args:
         path: of ``i3d_torchscript.pt``.

@@ -43,7 +43,7 @@ class WeightFile:
         """Return the named file, else the one in torch's cache.
 
         Raises:
-            DataError: no such file; the message says how to get it.
+            DataError: no such file; the message names where to get it.
         """
         path = Path(named) if str(named) else self.cached
         if not path.is_file():

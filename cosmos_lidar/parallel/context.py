@@ -67,7 +67,7 @@ def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
 
 
 def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
-    """Return attention in which each rank asks for its own tokens and sees all keys and values; any head count."""
+    """Return attention in which each rank has the queries of its own tokens and all keys and values; any head count."""
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = torch.cat(gather_tensors(torch.stack([k, v]), group), dim=2)

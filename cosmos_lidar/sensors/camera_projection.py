@@ -12,7 +12,7 @@ from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 
 @dataclass(frozen=True)
-class InPicture:
+class InImage:
     """Projected points of a camera image.
 
     Attributes:
@@ -28,12 +28,12 @@ class InPicture:
     visible: np.ndarray
 
 
-def project_to_picture(
+def project_to_image(
     points_camera: np.ndarray,
     model: PinholeCamera | FThetaCamera,
     reach_px: float | None = None,
     tolerance: float = 0.1,
-) -> InPicture:
+) -> InImage:
     """Project points into an image and find the occluded ones.
 
     A point is occluded where others within about ``reach_px``, above and below it, are nearer by more than the
@@ -58,7 +58,7 @@ def project_to_picture(
     visible = np.zeros(len(uv), bool)
     distance = np.linalg.norm(points_camera, axis=-1)
     visible[inside] = _unhidden(uv[inside], distance[inside], (model.height, model.width), reach_px, tolerance)
-    return InPicture(uv, depth, inside, visible)
+    return InImage(uv, depth, inside, visible)
 
 
 def _unhidden(

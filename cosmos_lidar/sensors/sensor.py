@@ -2,7 +2,7 @@
 
 Frame: x forward, y left, z up, meters. Azimuth is measured from x toward y, elevation from the x-y plane upwards.
 Row 0 is the highest beam. Column 0 starts at ``first_azimuth_rad`` and columns advance clockwise (azimuth falls)
-unless the file says otherwise, so that with the usual start of pi the middle column looks forward. Columns cover a
+unless the file has other values, so that with the usual start of pi the middle column looks forward. Columns cover a
 full circle, or of a lidar that faces one side the part of it up to ``end_azimuth_rad``.
 """
 

@@ -162,7 +162,7 @@ class _ShardChecker:
                 self.report(f"{found} frames instead of {wanted}", clip)
 
     def check_index(self) -> None:
-        """Compare what lies in the tar with what Energon's index says."""
+        """Compare what lies in the tar with Energon's index."""
         if self.checker.index is None:
             return
         indexed = self.checker.index.samples.get(self.shard.name, [])

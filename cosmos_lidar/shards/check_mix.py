@@ -48,5 +48,5 @@ def _splits(path: DataPath) -> list[str]:
         try:
             found |= dict.fromkeys(splits_of(entry) if entry.suffix in SUFFIXES else split_names(entry))
         except DataError:
-            continue  # the check of that folder says it
+            continue  # reported by the check of that folder
     return list(found)

@@ -27,7 +27,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Sweeps:
-    """Reads sweep ``index`` of a clip; ``places`` says in which sample, and where in it, each one lies."""
+    """Reads sweep ``index`` of a clip; ``places`` has the sample of each one and its position there."""
 
     clip_id: str
     places: tuple[tuple[_Sample, int], ...]

@@ -87,7 +87,7 @@ def shards_of(folder: Path, split: str, split_config: str = "split.yaml") -> lis
     Args:
         folder: of the shards.
         split: such as ``train``.
-        split_config: file in ``.nv-meta`` that says which shards are in which split.
+        split_config: file in ``.nv-meta`` with the shards of each split.
 
     Raises:
         DataError: there is no index, or no shard in that split.

@@ -25,7 +25,7 @@ _TYPED = ("StandardWebdatasetFactory", "ImageWebdataset")
 
 @dataclass(frozen=True)
 class DatasetYaml:
-    """What ``.nv-meta/dataset.yaml`` says about the samples of a folder.
+    """Content of ``.nv-meta/dataset.yaml`` about the samples of a folder.
 
     Attributes:
         sample_class: ``CrudeWebdataset`` (parts as they lie in the tar) or ``ImageSample``.
@@ -61,7 +61,7 @@ def read_dataset_yaml(path: Path) -> DatasetYaml:
 
 
 def describe_samples(path: Path) -> DatasetYaml:
-    """Read the ``dataset.yaml`` of a folder; samples are crude where ``energon prepare`` was told to write none.
+    """Read the ``dataset.yaml`` of a folder; samples are crude where ``energon prepare`` was run without one.
 
     Raises:
         DataError: as :func:`read_dataset_yaml`; a file of another name must be there.

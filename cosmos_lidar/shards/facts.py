@@ -78,7 +78,7 @@ def read_sweep_facts(sources: Sources, format: RangeMapFormat | None = None, any
     agree([(kind.where, _image_facts(kind, format, any_width)) for kind in kinds], "range images")
     known = [kind.sensor for kind in kinds if kind.sensor is not None]
     if format is None and not known:
-        raise UserError(f"{kinds[0].where}: no such sensor file, which says how ranges become images: copy it there")
+        raise UserError(f"{kinds[0].where}: no such sensor file, which defines how ranges become images: copy it there")
     columns = min(kind.shape[1] for kind in kinds)
     return SweepFacts(format or known[0].format, kinds[0].shape[0], columns, min(frames), known[0] if known else None)
 
@@ -134,7 +134,7 @@ def _from_manifest(part: Part) -> tuple[list[_Kind], int]:
         path = part.folder / shard.name
         size = path.stat().st_size if path.is_file() else 0
         if size != shard.bytes:
-            wanted = f"{shard.bytes} bytes, as {MANIFEST} says: copy the folder again"
+            wanted = f"{shard.bytes} bytes, as in {MANIFEST}: copy the folder again"
             raise DataError(f"{size} bytes" if size else "shard missing", file=path, wanted=wanted)
     sensors = {part.folder / file: load_sensor(part.folder / file) for file in manifest.sensors}
     return [_Kind(file, sensor.shape, sensor) for file, sensor in sensors.items()], manifest.frames_per_sample
@@ -151,7 +151,7 @@ def _from_samples(part: Part) -> tuple[list[_Kind], int]:
         sensor = _sensor_of(part.folder, meta)
         shape = (meta.shape[0], meta.shape[1])
         kinds[meta.sensor_fingerprint] = _Kind(part.folder / meta.sensor_file, shape, sensor)
-        text = "as its sensor file says" if sensor else "no sensor file"
+        text = "as in its sensor file" if sensor else "no sensor file"
     longest = max(len(meta.frame_ids) for meta in metas)
     logger.info(
         "%s: no %s; from the first shard: range maps of %s, %s, at most %d frames per sample",

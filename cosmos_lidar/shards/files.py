@@ -53,7 +53,7 @@ class ShardRecord:
 
 
 class _Hashing:
-    """A file that knows the sha256 and the size of what was written to it."""
+    """A file with the sha256 and the size of what was written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest, self.size = file, hashlib.sha256(), 0

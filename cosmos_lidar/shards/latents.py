@@ -67,7 +67,7 @@ class LatentsFacts:
         latent: shape (C, T, H, W) of the first sample, or None where it cannot be read.
         text: shape (M, D) of its text embedding, or None without.
         rays: shape (T, rows, columns, 6) of its rays, or None without.
-        document: what ``latents.json`` of the first folder that has one says: ``canvas``, ``cameras``, ``sensor``…
+        document: what ``latents.json`` of the first folder that has one holds: ``canvas``, ``cameras``, ``sensor``…
     """
 
     latent: tuple[int, ...] | None

@@ -79,7 +79,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     return _parsed(path, state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-@lru_cache(maxsize=64)  # one start asks for it several times: configuration, network, loaders of both splits
+@lru_cache(maxsize=64)  # one start reads it several times: configuration, network, loaders of both splits
 def _parsed(path: Path, mtime_ns: int, size: int, inode: int) -> Manifest:
     try:
         document = parse_json(read_text(path))

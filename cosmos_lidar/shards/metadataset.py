@@ -167,7 +167,7 @@ def _read_reference(
 
 
 def _inherit(path: Path, key: str, outer: Reference, inner: Reference) -> Reference:
-    """Return what a nested metadataset says of a folder, as the reference to that metadataset changes it."""
+    """Return the entry of a nested metadataset for a folder, as the reference to that metadataset changes it."""
     epochs: int | None = None
     if outer.epochs is not None and inner.epochs is not None:
         epochs = -1 if -1 in (outer.epochs, inner.epochs) else outer.epochs * inner.epochs

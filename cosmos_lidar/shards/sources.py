@@ -35,7 +35,7 @@ class Part:
     Attributes:
         folder: of shards.
         reference: which split of it is read, how often, and which range.
-        yaml: what its ``dataset.yaml`` says.
+        yaml: content of its ``dataset.yaml``.
         total: samples of the split.
     """
 
@@ -58,7 +58,7 @@ class Part:
 
     @property
     def sample_type(self) -> str | None:
-        """Name of the loader that reads the samples, or None where nothing says it."""
+        """Name of the loader that reads the samples, or None where it is not recorded."""
         return {**self.yaml.subflavors, **self.reference.subflavors}.get("sample_type")
 
     @property

@@ -60,7 +60,7 @@ class PackedRun:
 
 @dataclass(frozen=True)
 class SampleMeta:
-    """What ``KEY.meta.json`` says about a sample.
+    """Content of ``KEY.meta.json``: metadata of a sample.
 
     Attributes:
         clip_id: the clip the frames come from.
@@ -184,10 +184,10 @@ def _verify_frames(name: str, data: bytes, meta: SampleMeta) -> None:
         raise DataError(error.problem, key=name, wanted=error.wanted) from error
     expected = (len(meta.frame_ids), *meta.shape)
     if frames.shape != expected:
-        raise DataError(f"shape {frames.shape}", key=name, wanted=f"{expected}, as meta.json says")
+        raise DataError(f"shape {frames.shape}", key=name, wanted=f"{expected}, as in meta.json")
     returns = np.count_nonzero(frames, axis=(1, 2)).tolist()
     if name == RANGES and returns != meta.returns:
-        raise DataError(f"{returns} returns", key=name, wanted=f"{meta.returns}, as meta.json says")
+        raise DataError(f"{returns} returns", key=name, wanted=f"{meta.returns}, as in meta.json")
 
 
 def _read_frame(clip: Clip, number: int) -> _Frame:

@@ -24,7 +24,7 @@ from cosmos_lidar.shards.sources import Part, Sources
 
 VIEWS, SENSOR = "views.json", "sensor.yaml"
 SAMPLE_TYPE = "views"  # of energon_tasks.views
-RANGES, RAYS, PICTURE = "ranges.bin", "rays.npy", ".jpg"
+RANGES, RAYS, IMAGE = "ranges.bin", "rays.npy", ".jpg"
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def _facts_of(part: Part, sensor: Sensor | None) -> ViewsFacts:
         sensor = load_sensor(folder / SENSOR)
     if sensor is None:
         raise UserError(f"{folder}: neither {VIEWS} nor {SENSOR}: put the sensor file there as {SENSOR}")
-    images = {name: data for name, data in first_sample(part).items() if name.endswith(PICTURE)}
-    cameras = tuple(name.removesuffix(PICTURE) for name in images)
+    images = {name: data for name, data in first_sample(part).items() if name.endswith(IMAGE)}
+    cameras = tuple(name.removesuffix(IMAGE) for name in images)
     if not images:
-        raise DataError(f"no parts NAME{PICTURE}", file=folder, wanted="frames with camera images")
+        raise DataError(f"no parts NAME{IMAGE}", file=folder, wanted="frames with camera images")
     size = _image_size(next(iter(images.values())), folder)
     logger.info("%s: no %s; from the first sample: cameras %s of %s", folder, VIEWS, ", ".join(cameras), size)
     return ViewsFacts(cameras, size, sensor)

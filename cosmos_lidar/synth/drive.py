@@ -65,7 +65,7 @@ class Drive:
 
 @dataclass(frozen=True)
 class _OtherLidar:
-    """``read`` of a lidar beside the one on the roof; ``number`` tells their noise apart."""
+    """``read`` of a lidar beside the one on the roof; ``number`` seeds its noise."""
 
     drive: Drive
     lidar: RigLidar
@@ -100,7 +100,7 @@ def synthesize_drive(
     *,
     cameras: Sequence[RigCamera] = (),
     noise: Noise | None = MEASURED,
-    pictures_per_sweep: int = 1,
+    images_per_sweep: int = 1,
     lidars: Sequence[RigLidar] = (),
 ) -> Clip:
     """Return drive number ``seed``: the same arguments give the same clip, bit for bit.
@@ -111,25 +111,25 @@ def synthesize_drive(
         frames: number of sweeps, one after the other.
         cameras: what else the car carries, see :mod:`cosmos_lidar.synth.rigs`.
         noise: of the lidar; None for exact ranges without any loss.
-        pictures_per_sweep: images of each camera per revolution, the first at its start (published layout: 3).
+        images_per_sweep: images of each camera per revolution, the first at its start (published layout: 3).
         lidars: further ones, each with whole revolutions at its own rate in the time of the drive; the clip's main
             lidar is ``lidar``, on the roof.
 
     Raises:
         UserError: no frames, or a negative seed.
     """
-    if frames < 1 or seed < 0 or pictures_per_sweep < 1:
-        raise UserError(f"{frames} frames, seed {seed}, {pictures_per_sweep} images per sweep: frames and images "
+    if frames < 1 or seed < 0 or images_per_sweep < 1:
+        raise UserError(f"{frames} frames, seed {seed}, {images_per_sweep} images per sweep: frames and images "
                         "must be at least 1, the seed not negative")  # fmt: skip
     drive, period = Drive(seed, sensor, frames, noise), 1.0 / sensor.spin_hz
     start = _FIRST_US + (seed % 10**6) * 10**9
     roof = RigLidar("lidar", sensor, VEHICLE_SE3_LIDAR)
-    streams = {"lidar": _stream(drive, roof, frames, start, drive.read_sweep, pictures_per_sweep)}
+    streams = {"lidar": _stream(drive, roof, frames, start, drive.read_sweep, images_per_sweep)}
     for number, lidar in enumerate(lidars, 1):
         count = int(frames * period * lidar.sensor.spin_hz + 1e-9)
         streams[lidar.name] = _stream(drive, lidar, count, start, _OtherLidar(drive, lidar, number))
-    times_s = np.arange(frames * pictures_per_sweep) * period / pictures_per_sweep
-    photographers = [_Photographer(drive, camera, pictures_per_sweep / period) for camera in cameras]
+    times_s = np.arange(frames * images_per_sweep) * period / images_per_sweep
+    photographers = [_Photographer(drive, camera, images_per_sweep / period) for camera in cameras]
     photos = {one.camera.name: _photos(one, times_s, start) for one in photographers}
     first, last = streams["lidar"].timestamps_us[[0, -1], [0, 1]]
     clip_id = _clip_id(drive, int(first), int(last))

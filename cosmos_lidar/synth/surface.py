@@ -15,7 +15,7 @@ STOREY_M, WINDOW_PITCH_M = 3.0, 2.6
 _LABEL_OF_GROUND = {
     Material.ROAD: 40, Material.MARKING: 60, Material.SIDEWALK: 48, Material.GRASS: 72, Material.KERB: 48,
 }  # fmt: skip
-_COLOUR_OF_GROUND = {
+_COLOR_OF_GROUND = {
     Material.ROAD: (0.20, 0.20, 0.21),
     Material.MARKING: (0.86, 0.86, 0.84),
     Material.SIDEWALK: (0.47, 0.45, 0.43),
@@ -137,7 +137,7 @@ def _of_ground(
     material[on_road & (material == Material.ROAD) & _marked(near, x, lateral, x + anchor[0])] = Material.MARKING
     labels, colors = np.zeros(256, np.uint16), np.zeros((256, 3), np.float32)
     for kind, label in _LABEL_OF_GROUND.items():
-        labels[kind], colors[kind] = label, _COLOUR_OF_GROUND[kind]
+        labels[kind], colors[kind] = label, _COLOR_OF_GROUND[kind]
     color = colors[material] * _patchiness(x + anchor[0], y + anchor[1], material)[:, None]
     return normal.astype(np.float32), material, labels[material], color
 

@@ -19,7 +19,7 @@ EFFECTIVE = "takes effect"  # from the next step on, and is said
 QUIET = "takes effect, not said"
 FIXED = "refused"
 NEW_DATA = "refused without trainer.restart_data=true, which begins a new shuffle"
-START = "refused: it says where a run starts, and a checkpoint came after that"
+START = "refused: it is where a run starts, and a checkpoint came after that"
 
 
 def setting(default: Any, text: str, on_resume: str | None = None) -> Any:
@@ -29,7 +29,7 @@ def setting(default: Any, text: str, on_resume: str | None = None) -> Any:
         default: value.
         text: the sentence.
         on_resume: what a change of it does on resume: EFFECTIVE, QUIET, FIXED, NEW_DATA or START; None: what
-            ``ON_RESUME`` of its dataclass says, else that of the dataclass around it. Without any, options of ``data``
+            ``ON_RESUME`` of its dataclass has, else that of the dataclass around it. Without any, options of ``data``
             are NEW_DATA and all others FIXED.
     """
     metadata = {"help": text} if on_resume is None else {"help": text, "on_resume": on_resume}

@@ -159,4 +159,4 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", module="lightning.pytorch")
     warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # one process has no group
     warnings.filterwarnings("ignore", message=".*srun.*")
-    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # Energon asks for it on machines without a GPU, too
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # set by Energon on machines without a GPU, too

@@ -84,7 +84,7 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 
 
 def translate(text: str, aliases: Mapping[str, str]) -> str | None:
-    """Return ``key=value`` with this project's key; None where it asks for nothing, such as one pipeline stage.
+    """Return ``key=value`` with this project's key; None where it changes nothing, such as one pipeline stage.
 
     Args:
         text: as on the command line.

@@ -232,7 +232,7 @@ class RunOwner:
             time.sleep(min(self.beat_s / 4, 1.0))
             now = _read(self._path(number))
             if now is None or (now.owner is not None and now.owner.ended):
-                return False  # it ended; another one may have followed: creating the next record tells
+                return False  # it ended; another one may have followed: creating the next record shows which
             if now.time != record.time:
                 return True
         return False

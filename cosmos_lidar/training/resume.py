@@ -55,7 +55,7 @@ class Start:
 def find_resume(choice: str, folder: Path) -> Path | None:
     """Return the checkpoint to resume from: of ``trainer.resume`` = ``auto``, ``none`` or a folder.
 
-    Every file of it is read and compared with its checksum. ``auto`` passes over damaged ones, and says so. Nothing is
+    Every file of it is read and compared with its checksum. ``auto`` skips damaged ones with a warning. Nothing is
     changed on disk.
 
     Args:
@@ -131,7 +131,7 @@ def check_options(run: AnyConfig, checkpoint: Path) -> list[Change]:
 def _of_this_job(choice: str, checkpoints: Path, owner: RunOwner | None) -> Path | None:
     """Return the newest checkpoint where an earlier attempt of the same job began here, whatever ``choice`` is.
 
-    The command line of a requeued job still says ``trainer.resume=none``, or names where the first attempt began.
+    The command line of a requeued job still has ``trainer.resume=none``, or names where the first attempt began.
     """
     if choice == "auto" or owner is None or not owner.restarted:
         return None

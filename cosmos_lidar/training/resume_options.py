@@ -102,7 +102,7 @@ def restarts_data(changes: list[Change]) -> bool:
 
 
 def worth_telling(changes: list[Change]) -> list[Change]:
-    """Return the changes that a run says at its start."""
+    """Return the changed options that a run logs at its start."""
     return [change for change in changes if change.kind != QUIET]
 
 

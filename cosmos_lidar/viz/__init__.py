@@ -2,22 +2,22 @@
 
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.colormap import apply_colormap, colormap_table
-from cosmos_lidar.viz.pictures import caption_picture, stack_pictures, write_png
+from cosmos_lidar.viz.images import caption_image, stack_images, write_png
 from cosmos_lidar.viz.point_cloud import (
-    ORIGINAL_COLOUR,
+    ORIGINAL_COLOR,
     PUBLISHED_VIEW,
-    RECONSTRUCTION_COLOUR,
+    RECONSTRUCTION_COLOR,
     View,
     bird_view_image,
-    height_colours,
+    height_colors,
     render_points,
 )
 from cosmos_lidar.viz.point_files import read_ply, write_ply
 from cosmos_lidar.viz.range_map import (
     error_map_image,
-    published_colours,
+    published_colors,
     quantile_limits,
-    range_colours,
+    range_colors,
     range_map_image,
 )
 from cosmos_lidar.viz.report import Comparison, Report, comparison_clouds, write_report
@@ -30,24 +30,24 @@ __all__ = [
     "Report",
     "comparison_clouds",
     "write_report",
-    "ORIGINAL_COLOUR",
+    "ORIGINAL_COLOR",
     "PUBLISHED_VIEW",
-    "RECONSTRUCTION_COLOUR",
+    "RECONSTRUCTION_COLOR",
     "View",
     "apply_colormap",
     "bird_view_image",
-    "caption_picture",
+    "caption_image",
     "colormap_table",
     "error_map_image",
-    "height_colours",
-    "published_colours",
+    "height_colors",
+    "published_colors",
     "quantile_limits",
-    "range_colours",
+    "range_colors",
     "range_map_image",
     "read_ply",
     "read_video",
     "render_points",
-    "stack_pictures",
+    "stack_images",
     "write_ply",
     "write_png",
     "write_video",

@@ -12,7 +12,7 @@ import numpy as np
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.viz.colormap import colormap_table
-from cosmos_lidar.viz.point_cloud import ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR
+from cosmos_lidar.viz.point_cloud import ORIGINAL_COLOR, RECONSTRUCTION_COLOR
 
 _UNKNOWN_ERROR = 65535
 _KIND_NAMES = {"height": "Height", "range": "Range", "error": "Error", "plain": "Plain"}
@@ -73,11 +73,11 @@ def clouds_html(frames: Sequence[CloudFrame], caption: str = "", most_points: in
     )
 
 
-def colour_table_html() -> str:
+def color_table_html() -> str:
     """Return the color table that the viewer reads, once per page: 256 RGB triplets."""
     table = (colormap_table("turbo") * 255.0 + 0.5).astype(np.uint8)
     text = base64.b64encode(table.tobytes()).decode("ascii")
-    return f'<script type="application/base64" id="colour-table">{text}</script>'
+    return f'<script type="application/base64" id="color-table">{text}</script>'
 
 
 def gradient_css(colormap: str = "turbo") -> str:
@@ -135,7 +135,7 @@ def _stage(xyz: np.ndarray) -> dict:
 
 def _describe(rows: list[list[np.ndarray]], frames: list[CloudFrame]) -> list[dict]:
     out, offset = [], 0
-    plain = (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR)
+    plain = (ORIGINAL_COLOR, RECONSTRUCTION_COLOR)
     for frame, clouds in zip(frames, rows, strict=True):
         described = []
         for index, (cloud, packed) in enumerate(zip(frame.clouds, clouds, strict=True)):

@@ -9,11 +9,11 @@ import numpy as np
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.viz.colormap import apply_colormap
-from cosmos_lidar.viz.pictures import to_uint8
-from cosmos_lidar.viz.range_map import range_colours
+from cosmos_lidar.viz.images import to_uint8
+from cosmos_lidar.viz.range_map import range_colors
 
-ORIGINAL_COLOUR = (1.0, 0.706, 0.0)
-RECONSTRUCTION_COLOUR = (0.0, 0.651, 0.929)
+ORIGINAL_COLOR = (1.0, 0.706, 0.0)
+RECONSTRUCTION_COLOR = (0.0, 0.651, 0.929)
 _NEAR_PLANE_M = 0.1
 
 
@@ -81,7 +81,7 @@ def render_points(
         background: color where no point is.
     """
     points = _checked(points)
-    rgb = point_colours(points, colors)
+    rgb = point_colors(points, colors)
     pixels, depth = project_view(points, view, width, height)
     corner = np.floor(pixels - (point_px - 1) / 2.0)
     seen = (depth > _NEAR_PLANE_M) & np.all((corner > -point_px) & (corner < (width, height)), axis=1)
@@ -97,10 +97,10 @@ def _checked(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def point_colours(points: np.ndarray, colors: np.ndarray | tuple[float, float, float] | None) -> np.ndarray:
+def point_colors(points: np.ndarray, colors: np.ndarray | tuple[float, float, float] | None) -> np.ndarray:
     """Return (N, 3) uint8 colors of (N, >=3) points: the given ones, one for all, or by range when None."""
     if colors is None:
-        return range_colours(np.linalg.norm(points[:, :3], axis=1))
+        return range_colors(np.linalg.norm(points[:, :3], axis=1))
     colors = np.asarray(colors)
     if colors.ndim == 1 and colors.shape == (3,):
         colors = np.broadcast_to(colors, (len(points), 3))
@@ -130,7 +130,7 @@ def _splat(
     return image.reshape(*shape, 3)
 
 
-def height_colours(z_m: np.ndarray, low_m: float = -2.5, high_m: float = 4.0, colormap: str = "turbo") -> np.ndarray:
+def height_colors(z_m: np.ndarray, low_m: float = -2.5, high_m: float = 4.0, colormap: str = "turbo") -> np.ndarray:
     """Return (N, 3) uint8 colors of heights: the first color at ``low_m`` and below, the last from ``high_m`` up."""
     return (apply_colormap((np.asarray(z_m) - low_m) / (high_m - low_m), colormap) * 255.0 + 0.5).astype(np.uint8)
 
@@ -157,7 +157,7 @@ def bird_view_image(
         background: color where no point is.
     """
     points = _checked(points)
-    rgb = height_colours(points[:, 2]) if colors is None else point_colours(points, colors)
+    rgb = height_colors(points[:, 2]) if colors is None else point_colors(points, colors)
     scale = size_px / 2.0 / half_extent_m
     pixels = np.stack([size_px / 2.0 - points[:, 1] * scale, size_px / 2.0 - points[:, 0] * scale], axis=1)
     corner = np.floor(pixels - (point_px - 1) / 2.0)
@@ -171,7 +171,7 @@ def _draw_rings(image: np.ndarray, empty: np.ndarray, scale: float, half_extent_
     """Draw rings, their distances and the sensor; rings stay behind the points."""
     from PIL import Image, ImageDraw
 
-    from cosmos_lidar.viz.pictures import font
+    from cosmos_lidar.viz.images import font
 
     canvas = Image.fromarray(image)
     pen, middle = ImageDraw.Draw(canvas), image.shape[0] / 2.0

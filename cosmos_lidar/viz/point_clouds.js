@@ -1,7 +1,7 @@
 // Rotatable point clouds, side by side with one camera, in plain WebGL.
 // A figure holds its description as JSON and its points as base64: x, y, z, error as uint16, eight bytes a point.
 const UNKNOWN_ERROR = 65535;
-const RANGE_COLOURS_M = [2, 100];
+const RANGE_COLORS_M = [2, 100];
 const KINDS = { height: 0, range: 1, error: 2, plain: 3 };
 
 const POINT_VERTEX = `
@@ -28,11 +28,11 @@ varying float value;
 void main() {
   vec2 off = gl_PointCoord - 0.5;
   if (dot(off, off) > 0.25) discard;
-  vec3 colour = value < -1.5 ? plain : value < -0.5 ? vec3(0.42, 0.45, 0.5) : texture2D(table, vec2(value * 0.996 + 0.002, 0.5)).rgb;
-  gl_FragColor = vec4(colour, 1.0);
+  vec3 color = value < -1.5 ? plain : value < -0.5 ? vec3(0.42, 0.45, 0.5) : texture2D(table, vec2(value * 0.996 + 0.002, 0.5)).rgb;
+  gl_FragColor = vec4(color, 1.0);
 }`;
 const LINE_VERTEX = "attribute vec3 place; uniform mat4 camera; void main() { gl_Position = camera * vec4(place, 1.0); }";
-const LINE_FRAGMENT = "precision mediump float; uniform vec4 colour; void main() { gl_FragColor = colour; }";
+const LINE_FRAGMENT = "precision mediump float; uniform vec4 color; void main() { gl_FragColor = color; }";
 
 function fromBase64(text) {
   const raw = atob(text.trim()), bytes = new Uint8Array(raw.length);
@@ -129,7 +129,7 @@ class CloudFigure {
     const rings = this.ringLines();
     this.lineCount = rings.length / 3;
     gl.bufferData(gl.ARRAY_BUFFER, rings, gl.STATIC_DRAW);
-    const table = fromBase64(document.getElementById("colour-table").textContent);
+    const table = fromBase64(document.getElementById("color-table").textContent);
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, 256, 1, 0, gl.RGB, gl.UNSIGNED_BYTE, table);
     for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
@@ -239,9 +239,9 @@ class CloudFigure {
     gl.bindBuffer(gl.ARRAY_BUFFER, this.lineBuffer);
     gl.enableVertexAttribArray(place);
     gl.vertexAttribPointer(place, 3, gl.FLOAT, false, 12, 0);
-    gl.uniform4f(this.lines.at.colour, 0.25, 0.28, 0.33, 1);
+    gl.uniform4f(this.lines.at.color, 0.25, 0.28, 0.33, 1);
     gl.drawArrays(gl.LINES, 0, this.lineCount - 6);
-    gl.uniform4f(this.lines.at.colour, 1, 1, 1, 1);
+    gl.uniform4f(this.lines.at.color, 1, 1, 1, 1);
     gl.drawArrays(gl.LINES, this.lineCount - 6, 6);
   }
 
@@ -269,7 +269,7 @@ class CloudFigure {
   }
 
   limits() {
-    if (this.kind === "range") return RANGE_COLOURS_M;
+    if (this.kind === "range") return RANGE_COLORS_M;
     return this.kind === "error" ? [0, this.about.shownError] : this.about.heights;
   }
 

@@ -10,7 +10,7 @@ import numpy as np
 from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.viz.point_cloud import point_colours
+from cosmos_lidar.viz.point_cloud import point_colors
 
 _XYZ = [(name, "<f4") for name in "xyz"]
 _RGB = [(name, "u1") for name in ("red", "green", "blue")]
@@ -42,7 +42,7 @@ def write_ply(
     for column, (name, _) in enumerate(_XYZ):
         records[name] = points[:, column]
     for column, (name, _) in enumerate(fields[3:]):
-        records[name] = point_colours(points, colors)[:, column]
+        records[name] = point_colors(points, colors)[:, column]
     properties = "".join(f"property {_TYPES[kind]} {name}\n" for name, kind in fields)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}end_header\n"
     with atomic_write(path) as partial:
@@ -53,7 +53,7 @@ def read_ply(path: str | Path) -> PointFile:
     """Read a PLY file as :func:`write_ply` writes it.
 
     Raises:
-        DataError: the file is of another kind, or shorter than its header says.
+        DataError: the file is of another kind, or shorter than its header states.
     """
     content = read_file(Path(path), "a file of points")
     end = content.find(b"end_header\n")

@@ -8,7 +8,7 @@ import numpy as np
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.viz.colormap import apply_colormap
-from cosmos_lidar.viz.pictures import caption_picture, draw_text, resize_rows, stack_pictures, text_width, to_uint8
+from cosmos_lidar.viz.images import caption_image, draw_text, resize_rows, stack_images, text_width, to_uint8
 
 NO_RETURN = (22, 25, 31)
 MISSED = (232, 60, 190)
@@ -36,7 +36,7 @@ def quantile_limits(range_m: np.ndarray) -> RangeLimits:
     return RangeLimits(near, max(far, near * 1.001))
 
 
-def published_colours(
+def published_colors(
     range_m: np.ndarray, colormap: str = "Spectral", near_m: float | None = None, far_m: float | None = None
 ) -> np.ndarray:
     """Return (..., 3) float32 colors in [0, 1]: the published coloring of range maps.
@@ -58,7 +58,7 @@ def published_colours(
     return colors
 
 
-def range_colours(
+def range_colors(
     range_m: np.ndarray, colormap: str = "turbo", near_m: float = 2.0, far_m: float = 100.0, log: bool = True
 ) -> np.ndarray:
     """Return (..., 3) uint8 colors of ranges in meters: the last color at ``near_m``, the first at ``far_m``.
@@ -83,7 +83,7 @@ def bar_ticks_m(near_m: float, far_m: float) -> list[float]:
     return [tick for tick in ticks if near_m * 0.999 <= tick <= far_m * 1.001]
 
 
-def colour_bar(width: int, colormap: str, near_m: float, far_m: float, log: bool = True) -> np.ndarray:
+def color_bar(width: int, colormap: str, near_m: float, far_m: float, log: bool = True) -> np.ndarray:
     """Return (34, width, 3) uint8: a bar from near to far with its ranges in meters below."""
     margin = min(28, width // 8)
     span = max(min(width - 2 * margin, 720), 1)
@@ -91,7 +91,7 @@ def colour_bar(width: int, colormap: str, near_m: float, far_m: float, log: bool
     bar = np.empty((_BAR_HEIGHT_PX, width, 3), np.uint8)
     bar[:] = NO_RETURN
     ranges = near_m * (far_m / near_m) ** at if log else near_m + (far_m - near_m) * at
-    bar[6:15, margin : margin + span] = range_colours(np.clip(ranges, near_m, far_m), colormap, near_m, far_m, log)
+    bar[6:15, margin : margin + span] = range_colors(np.clip(ranges, near_m, far_m), colormap, near_m, far_m, log)
     free_from = 0.0
     for tick in bar_ticks_m(near_m, far_m):
         share = np.log(tick / near_m) / np.log(far_m / near_m) if log else (tick - near_m) / (far_m - near_m)
@@ -135,9 +135,9 @@ def range_map_image(
     if range_m.ndim != 2:
         raise UserError(f"a range map has the shape (rows, columns), this array {range_m.shape}")
     near_m, far_m = 2.0 if near_m is None else near_m, 100.0 if far_m is None else far_m
-    image = resize_rows(range_colours(range_m, colormap, near_m, far_m, log), row_scale)
-    image = caption_picture(image, caption, 14, 4) if caption else image
-    return stack_pictures([image, colour_bar(range_m.shape[1], colormap, near_m, far_m, log)]) if bar else image
+    image = resize_rows(range_colors(range_m, colormap, near_m, far_m, log), row_scale)
+    image = caption_image(image, caption, 14, 4) if caption else image
+    return stack_images([image, color_bar(range_m.shape[1], colormap, near_m, far_m, log)]) if bar else image
 
 
 def error_map_image(

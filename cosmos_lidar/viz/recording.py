@@ -12,7 +12,7 @@ from cosmos_lidar.progress import track
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
 from cosmos_lidar.viz.report import Report
 
-_PICTURE_WIDTH = 960
+_IMAGE_WIDTH = 960
 _MOST_POINTS = 100_000
 
 
@@ -49,7 +49,7 @@ def _add_clip(report: Report, clip: Clip, shown: list[int]) -> None:
     for camera in clip.cameras.values():
         if len(camera):
             middle = len(camera) // 2
-            report.picture(_small(camera.read(middle)), f"{camera.name}, image {middle} of {len(camera)}")
+            report.image(_small(camera.read(middle)), f"{camera.name}, image {middle} of {len(camera)}")
 
 
 def _facts(clip: Clip) -> list[tuple[str, str]]:
@@ -70,9 +70,9 @@ def _length(lidar: LidarStream) -> str:
     return f"{len(lidar)} in {seconds:.1f} s"
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
+def _small(image: np.ndarray) -> np.ndarray:
     from PIL import Image
 
-    image = Image.fromarray(picture)
-    image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
-    return np.asarray(image)
+    small = Image.fromarray(image)
+    small.thumbnail((_IMAGE_WIDTH, _IMAGE_WIDTH))
+    return np.asarray(small)

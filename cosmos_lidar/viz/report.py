@@ -15,9 +15,9 @@ import numpy as np
 from cosmos_lidar import __version__
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, colour_table_html, gradient_css
+from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, color_table_html, gradient_css
 from cosmos_lidar.viz.curve import Series, curve_html, read_series
-from cosmos_lidar.viz.pictures import png_bytes, to_uint8
+from cosmos_lidar.viz.images import png_bytes, to_uint8
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
 
 _LOSS_NAMES = {"loss": "training loss", "val/loss": "validation loss", "val_loss": "validation loss"}
@@ -124,12 +124,12 @@ class Report:
         self._parts.append(f"<figure>{curve_html(wanted, log)}{_caption(caption)}</figure>")
         return self
 
-    def picture(self, picture: np.ndarray, caption: str = "", alt: str = "") -> Report:
+    def image(self, image: np.ndarray, caption: str = "", alt: str = "") -> Report:
         """Add an (H, W, 3) image, uint8 or floats in [0, 1]; wide ones scroll sideways on a phone."""
-        picture = to_uint8(picture)
-        kind = "picture wide" if picture.shape[1] > 2 * picture.shape[0] else "picture"
-        image = _image(picture, alt or caption or "picture")
-        box = f'<div class="scroll"><div class="{kind}">{image}</div></div>'
+        image = to_uint8(image)
+        kind = "picture wide" if image.shape[1] > 2 * image.shape[0] else "picture"
+        element = _image(image, alt or caption or "image")
+        box = f'<div class="scroll"><div class="{kind}">{element}</div></div>'
         self._parts.append(f'<figure class="card">{box}{_caption(caption)}</figure>')
         return self
 
@@ -145,20 +145,20 @@ class Report:
             max_error_m: error of the last color of the error map.
         """
         for frame in frames:
-            pictures = [
+            images = [
                 ("Original", range_map_image(frame.original_m, near_m=near_m, far_m=far_m, bar=False)),
                 ("Reconstruction", range_map_image(frame.reconstruction_m, near_m=near_m, far_m=far_m, bar=False)),
                 ("Error", error_map_image(frame.original_m, frame.reconstruction_m, max_error_m=max_error_m)),
             ]
-            self._parts.append(_maps(frame.title, pictures, _range_bar(near_m, far_m) + _error_legend(max_error_m)))
+            self._parts.append(_maps(frame.title, images, _range_bar(near_m, far_m) + _error_legend(max_error_m)))
         return self
 
     def recorded_maps(
         self, title: str, maps_m: Sequence[tuple[str, np.ndarray]], near_m: float = 2.0, far_m: float = 100.0
     ) -> Report:
         """Add (label, (rows, columns) range map in meters) pairs one above the other, such as frames of a recording."""
-        pictures = [(label, range_map_image(one, near_m=near_m, far_m=far_m, bar=False)) for label, one in maps_m]
-        self._parts.append(_maps(title, pictures, _range_bar(near_m, far_m)))
+        images = [(label, range_map_image(one, near_m=near_m, far_m=far_m, bar=False)) for label, one in maps_m]
+        self._parts.append(_maps(title, images, _range_bar(near_m, far_m)))
         return self
 
     def point_clouds(self, frames: Sequence[CloudFrame], caption: str = "", most_points: int = 60_000) -> Report:
@@ -172,7 +172,7 @@ class Report:
         folder = resources.files("cosmos_lidar.viz")
         scripts = [(folder / name).read_text(encoding="utf-8") for name in sorted(self._scripts)]
         links = "".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in self._headings)
-        table = colour_table_html() if "point_clouds.js" in self._scripts else ""
+        table = color_table_html() if "point_clouds.js" in self._scripts else ""
         fields = {
             "title": escape(self.title),
             "subtitle": f"<p>{escape(self.subtitle)}</p>" if self.subtitle else "",
@@ -265,17 +265,17 @@ def _caption(text: str) -> str:
     return f"<figcaption>{escape(text)}</figcaption>" if text else ""
 
 
-def _image(picture: np.ndarray, alt: str) -> str:
-    data = base64.b64encode(png_bytes(picture)).decode("ascii")
-    height, width = picture.shape[:2]
+def _image(image: np.ndarray, alt: str) -> str:
+    data = base64.b64encode(png_bytes(image)).decode("ascii")
+    height, width = image.shape[:2]
     return f'<img alt="{escape(alt)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
 
 
-def _maps(title: str, pictures: Sequence[tuple[str, np.ndarray]], legend: str) -> str:
+def _maps(title: str, images: Sequence[tuple[str, np.ndarray]], legend: str) -> str:
     """Return a card of wide images that scroll sideways together."""
     rows = "".join(
-        f'<div class="label">{escape(name)}</div>{_image(picture, f"{name} range map, {title}")}'
-        for name, picture in pictures
+        f'<div class="label">{escape(name)}</div>{_image(image, f"{name} range map, {title}")}'
+        for name, image in images
     )
     head = f'<figcaption class="title">{escape(title)}</figcaption>'
     box = f'<div class="maps">{head}<div class="scroll"><div class="rows">{rows}</div></div></div>'

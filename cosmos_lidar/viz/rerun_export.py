@@ -14,7 +14,7 @@ from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.extras import require
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.progress import track
-from cosmos_lidar.viz.range_map import range_colours, range_map_image
+from cosmos_lidar.viz.range_map import range_colors, range_map_image
 
 
 def write_rrd(path: str | Path, clip: Clip, frames: Sequence[int] | None = None) -> Path:
@@ -52,7 +52,7 @@ def _log_sweep(rr: object, recording: object, clip: Clip, index: int) -> None:
     points = clip.points(index)[:, :3]
     if clip.world_SE3_lidar is not None:
         recording.log("world/lidar", _transform(rr, clip.world_SE3_lidar[index][0]))
-    colors = range_colours(np.linalg.norm(points, axis=1))
+    colors = range_colors(np.linalg.norm(points, axis=1))
     recording.log("world/lidar/points", rr.Points3D(points, colors=colors, radii=rr.Radius.ui_points(1.5)))
     recording.log("range_map", rr.Image(range_map_image(clip.range_map(index))).compress())
 

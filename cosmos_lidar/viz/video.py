@@ -12,7 +12,7 @@ from cosmos_lidar.clips.h264 import add_h264, put_image
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.viz.pictures import to_uint8
+from cosmos_lidar.viz.images import to_uint8
 
 
 def write_video(

@@ -24,7 +24,7 @@ def test_range_maps_as_json():
     (row,) = result["rows"]
     assert (row["sensor"], row["rows"], row["columns"]) == ("nuscenes_hdl32e", 32, 1088)
     assert row["ratio"] == pytest.approx(row["project"] / row["straightforward"])
-    assert all(row[name] > 0 for name in ("unproject", "compensate", "decompensate", "picture", "restore"))
+    assert all(row[name] > 0 for name in ("unproject", "compensate", "decompensate", "image", "restore"))
     assert "one thread" in result["machine"]
 
 

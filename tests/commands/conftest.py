@@ -14,7 +14,7 @@ from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers.release import write_release
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors
 from cosmos_lidar.sensors import Sensor
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 from tests.families.conftest import make_clip, small_sensor, tokenizer_folder
 from tests.shards.conftest import clips
 

@@ -12,7 +12,7 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions, 
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.viz.point_files import read_ply
-from cosmos_lidar.viz.range_map import published_colours
+from cosmos_lidar.viz.range_map import published_colors
 from cosmos_lidar.viz.video import read_video
 from tests.commands.conftest import with_a_damaged_clip
 
@@ -73,13 +73,13 @@ def test_range_maps_have_the_published_colors(small_sensor, make_clip, jit_pair:
     assert 5 <= near < far <= 100
     for number, frame in enumerate(frames):
         both = np.concatenate((valid[number], frame.reconstruction_m))
-        colors = published_colours(both, "Spectral", near, far) * 255 + 0.5
+        colors = published_colors(both, "Spectral", near, far) * 255 + 0.5
         assert np.abs(shown(tmp_path / "own", number) - colors.astype(np.uint8).astype(int)).max() <= 1
     empty = int(0.82 * 255 + 0.5)
     assert ((frames[0].reference_m > 0) & (valid[0] == 0)).any()
     assert (shown(tmp_path / "own", 0)[: len(valid[0])][valid[0] == 0] == empty).all()
     assert main([*words, "--output_root", str(tmp_path / "asked"), "--color_limits", "5", "100"]) == 0
-    asked = published_colours(np.concatenate((valid[0], frames[0].reconstruction_m)), "Spectral", 5, 100)
+    asked = published_colors(np.concatenate((valid[0], frames[0].reconstruction_m)), "Spectral", 5, 100)
     assert np.abs(shown(tmp_path / "asked", 0) - asked * 255).max() <= 1
     assert main([*words, "--output_root", str(tmp_path / "asked"), "--color_limits", "9", "5"]) == 2
     assert "--color_limits 9 5: expected 0 < NEAR < FAR" in capsys.readouterr().err
@@ -185,7 +185,7 @@ def test_a_file_that_is_no_tokenizer_is_named(release: Path, tmp_path: Path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_colours_and_missing_data_stop_first(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
+def test_unknown_colors_and_missing_data_stop_first(release: Path, jit_pair: list[str], tmp_path: Path, capsys):
     out = tmp_path / "out"
     command = ["autoencode", *jit_pair, "--output_root", str(out)]
     assert main([*command, "--data", str(release), "--colormap", "plaid"]) == 2

@@ -21,14 +21,14 @@ from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_clips, open_generator
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
-from cosmos_lidar.families.lidargen.views import fit_picture
+from cosmos_lidar.families.lidargen.views import fit_image
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import load_sensor, uniform_sensor
-from cosmos_lidar.sensors.range_picture import cut_columns, cut_picture
+from cosmos_lidar.sensors.range_image import cut_columns, cut_image
 from cosmos_lidar.training.overrides import apply_overrides
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 from cosmos_lidar.viz.point_files import read_ply
 from energon_tasks.latents import latents_loader
 from tests.workers.client import python, torchrun
@@ -100,7 +100,7 @@ def test_latents_are_those_of_the_tokenizers(made: Path):
     assert batches[0].latents[0, :, 1:, :, 14:].abs().sum() == 0
 
 
-def test_sweeps_from_recordings_and_from_ones_own_pictures(made: Path, checkpoint: Path, capsys):
+def test_sweeps_from_recordings_and_from_ones_own_images(made: Path, checkpoint: Path, capsys):
     words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--ddim_iters", 2]
     out = made / "out"
     assert command(*words, "--data", made / "drives", "--save_dir", out, "--max_frames", 1) == 0
@@ -167,7 +167,7 @@ def ray_checkpoint(made: Path) -> Path:
     return folder / "checkpoints" / "iter_000000003_ema_model.pt"
 
 
-def test_along_rays_from_a_page_of_recordings_to_pictures_with_a_calibration(made: Path, ray_checkpoint: Path, capsys):
+def test_along_rays_from_a_page_of_recordings_to_images_with_a_calibration(made: Path, ray_checkpoint: Path, capsys):
     words = ["generate-lidar", "--checkpoint", ray_checkpoint, *tokenizers(made), "--steps", 2, "--sampler", "dpm++2m",
              "--schedule", "flow"]  # fmt: skip
     data = ["--data", made / "drives", "--max_frames", 1, "--clip", open_clips(made / "drives")[1].clip_id]
@@ -327,7 +327,7 @@ def test_a_checkpoint_without_its_configuration(made: Path, checkpoint: Path, ca
     assert "unknown" in capsys.readouterr().err  # the published network has other weights
 
 
-def test_pictures_too_far_away_in_time_are_named_and_counted(made: Path, capsys):
+def test_images_too_far_away_in_time_are_named_and_counted(made: Path, capsys):
     clip = open_clips(made / "drives")[0]
     late = {
         name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
@@ -362,7 +362,7 @@ def test_a_mirror_doubles_what_is_trained_on(made: Path):
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, as_it_is, strict=True))
     clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == of_mirror[0].clip_ids[0])
     own = encoder(made)
-    flipped = own.image.encode(own.pictures(clip, 0).flip(-1))
+    flipped = own.image.encode(own.images(clip, 0).flip(-1))
     assert torch.allclose(of_mirror[0].latents[0, :, 1:, :8, :14], flipped.transpose(0, 1), atol=2e-3)
     assert not torch.allclose(of_mirror[0].rays, plain[0].rays, atol=0.1)
 
@@ -388,9 +388,9 @@ def test_published_sizes():
     sensor = load_sensor("pandar128")
     assert cut_columns(sensor.format, 1800, 8) == 1792
     assert cut_columns(sensor.format, 900, 8) == 896
-    picture = np.zeros((1080, 1920, 3), np.uint8)
-    picture[540 - 528 : 540 + 528] = 255  # the rows that 704 of 720 keep
-    fitted = fit_picture(picture, (704, 1280))
+    image = np.zeros((1080, 1920, 3), np.uint8)
+    image[540 - 528 : 540 + 528] = 255  # the rows that 704 of 720 keep
+    fitted = fit_image(image, (704, 1280))
     assert fitted.shape == (1, 3, 704, 1280)
     assert (fitted[..., 2:-2, :] == 1).all()
 
@@ -404,7 +404,7 @@ def test_features_are_latents_of_the_cut_range_map(made: Path, checkpoint: Path)
     vectors = generator.features()(generator.recorded(clip.range_map(0))[None])
     whole = clip.range_map(0)
     near = np.where(whole < clip.sensor.format.max_range_m, whole, 0)
-    latents = spaces[0].encode(cut_picture(near, clip.sensor.format, 8))
+    latents = spaces[0].encode(cut_image(near, clip.sensor.format, 8))
     assert vectors.shape == (1, 16 * 2 * 8)
     wanted = torch.nn.functional.adaptive_avg_pool2d(latents, (2, 8)).flatten(1)
     assert np.allclose(vectors, wanted, atol=1e-4)

@@ -14,7 +14,7 @@ from cosmos_lidar.sensors import prepare_range_map, uniform_sensor
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 from cosmos_lidar.synth import synthesize_drive
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 
 
 def test_lidar_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -38,7 +38,7 @@ def test_lidar_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([*words, "--out", str(tmp_path / "x.pt"), "--every", "0"]) == 2
 
 
-def test_pictures_from_the_command_line(tmp_path: Path):
+def test_images_from_the_command_line(tmp_path: Path):
     torch.manual_seed(0)
     network = build_tokenizer("CV4x8x8", channels=32, num_res_blocks=1)
     export_safetensors(network, tmp_path / "t.safetensors")

@@ -23,7 +23,7 @@ def command(*words: object) -> int:
     return main([str(word) for word in words])
 
 
-def test_metrics_are_those_of_the_pictures_before_the_mp4(checkpoints: dict[str, Path], videos: Path, tmp_path: Path):
+def test_metrics_are_those_of_the_images_before_the_mp4(checkpoints: dict[str, Path], videos: Path, tmp_path: Path):
     words = [videos / "still.png", "--checkpoint", checkpoints["CI8x8"], "--out", tmp_path / "o"]
     assert command("reconstruct", *words) == 0
     (row,) = json.loads((tmp_path / "o" / "metrics.json").read_text())["videos"]

@@ -5,7 +5,7 @@ import pytest
 
 from cosmos_lidar.clips.cut import cut_clip
 from cosmos_lidar.demo import recordings
-from cosmos_lidar.demo.recordings import real_recordings, small_pictures
+from cosmos_lidar.demo.recordings import real_recordings, small_images
 from cosmos_lidar.sensors import load_sensor, sensor_names, uniform_sensor
 from cosmos_lidar.synth import synthesize_drive
 
@@ -27,8 +27,8 @@ def test_held_out_sweeps_are_never_trained_on(drive):
 
 
 @pytest.mark.parametrize("name", sensor_names())
-def test_pictures_of_every_sensor_become_small(name):
-    sensor = small_pictures(load_sensor(name))
+def test_images_of_every_sensor_become_small(name):
+    sensor = small_images(load_sensor(name))
     rows, columns = sensor.rows * sensor.format.repeat_rows, sensor.columns / sensor.format.pair_columns
     assert rows == 128
     assert columns == int(columns) <= 600

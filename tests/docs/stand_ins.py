@@ -13,7 +13,7 @@ from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_sa
 from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.training.overrides import apply_overrides
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 from tests.clips.readers.test_kitti import odometry
 
 DRIVES = ("PATH", "SRC", "recordings", "datasets/lidar_dataset_release")

@@ -12,8 +12,8 @@ SITE = ROOT / "docs" / "site"
 @pytest.fixture
 def site(tmp_path):
     (tmp_path / "guide").mkdir()
-    (tmp_path / "picture.png").touch()
-    (tmp_path / "index.html").write_text('<h1 id="top">A</h1><a href="guide/one.html#x">1</a><img src="picture.png">')
+    (tmp_path / "image.png").touch()
+    (tmp_path / "index.html").write_text('<h1 id="top">A</h1><a href="guide/one.html#x">1</a><img src="image.png">')
     (tmp_path / "guide" / "one.html").write_text('<p id="x"><a href="../#top">home</a> <a href="https://a.b/c">c</a>')
     return tmp_path
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.sensors.range_picture import prepare_range_map
+from cosmos_lidar.sensors.range_image import prepare_range_map
 from cosmos_lidar.shards.manifest import index_with_energon, read_manifest, write_manifest
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
@@ -41,7 +41,7 @@ def copy_of(shards: Path, tmp_path: Path) -> Path:
 # ---------------------------------------------------------------------------------------------------------- images
 
 
-def test_pictures_are_those_of_the_sensor_file(shards: Path) -> None:
+def test_images_are_those_of_the_sensor_file(shards: Path) -> None:
     seen = 0
     for batch in lidar_loader(shards, "val", batch_size=3):
         assert batch.images.dtype == torch.float32
@@ -68,7 +68,7 @@ def test_centre_crop_of_validation(shards: Path) -> None:
     assert torch.equal(cropped.valid, whole.valid[..., 8:15])
 
 
-def test_random_crops_are_windows_of_the_picture_and_differ(shards: Path) -> None:
+def test_random_crops_are_windows_of_the_image_and_differ(shards: Path) -> None:
     loader = lidar_loader(shards, batch_size=8, crop_width=6)
     starts = set()
     for batch, _ in zip(loader, range(6), strict=False):
@@ -81,7 +81,7 @@ def test_random_crops_are_windows_of_the_picture_and_differ(shards: Path) -> Non
     assert {0, 18} & starts
 
 
-def test_flip_mirrors_half_of_the_pictures(shards: Path) -> None:
+def test_flip_mirrors_half_of_the_images(shards: Path) -> None:
     mirrored = 0
     for batch, _ in zip(lidar_loader(shards, batch_size=10, flip=True), range(6), strict=False):
         for image, clip, frame in zip(batch.images, batch.clip_ids, batch.frame_ids, strict=True):
@@ -368,7 +368,7 @@ def test_more_readers_than_samples_is_refused(shards: Path) -> None:
         lidar_loader(shards, batch_size=1, rank=2, world_size=2)
 
 
-def test_sensors_whose_pictures_differ(tmp_path: Path) -> None:
+def test_sensors_whose_images_differ(tmp_path: Path) -> None:
     wide = replace(SENSOR, name="wide", columns=60)
     prepare_shards([tiny_clip("a", 4), tiny_clip("b", 4, wide)], tmp_path, PrepareOptions(split=(1,)))
     with pytest.raises(UserError, match=r"range images differ in columns: 48 in .*, 60 in .*wide\.yaml.*alike"):

@@ -17,7 +17,7 @@ from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.prepare import write_views
-from cosmos_lidar.families.lidargen.views import FrameViews, lidar_picture
+from cosmos_lidar.families.lidargen.views import FrameViews, lidar_image
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
 from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import uniform_sensor
@@ -64,9 +64,9 @@ def test_batches_hold_what_was_recorded_at_one_time(made: Path):
     views = FrameViews(cameras=CAMERAS, image_size=(64, 112))
     for index, batch in enumerate(batches(made / "frames")):
         assert batch.lidar.shape == (1, 3, 64, 128)
-        assert torch.allclose(batch.lidar, lidar_picture(clip, index, 8), atol=5e-5)  # stored in steps of 2 mm
-        wanted = views.pictures(clip, index)
-        assert (batch.pictures[0] - wanted).abs().mean() < 0.02  # JPEG
+        assert torch.allclose(batch.lidar, lidar_image(clip, index, 8), atol=5e-5)  # stored in steps of 2 mm
+        wanted = views.images(clip, index)
+        assert (batch.images[0] - wanted).abs().mean() < 0.02  # JPEG
         assert np.allclose(batch.rays[0], views.rays(clip, index), atol=2e-3)  # half precision
         assert len(batch.content[0]) == 64
     again = batches(made / "frames")

@@ -151,12 +151,12 @@ def test_absent_or_wrong_weights_are_named(weights_file: Path, tmp_path: Path):
     refused(tmp_path / "inf.pth", "weights that are not finite")
 
 
-def test_pictures_too_small_for_the_network_are_refused(perceptual: PerceptualLoss):
+def test_images_too_small_for_the_network_are_refused(perceptual: PerceptualLoss):
     with pytest.raises(DataError, match=r"images of 8 x 64.*at least 16 x 16"):
         perceptual(torch.zeros(1, 3, 8, 64), torch.zeros(1, 3, 8, 64))
 
 
-def test_pictures_that_do_not_fit_the_network_are_refused(perceptual: PerceptualLoss):
+def test_images_that_do_not_fit_the_network_are_refused(perceptual: PerceptualLoss):
     with pytest.raises(DataError, match=r"images of \(1, 1, 32, 32\).*\(B, 3, H, W\)"):
         perceptual(torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32))
     with pytest.raises(DataError, match=r"mask of \(1, 32, 32\)"):

@@ -18,12 +18,12 @@ def frames() -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.from_numpy(VECTORS[f"loss/{name}"])[0].transpose(0, 1).contiguous() for name in "xy")
 
 
-def test_colour():
+def test_color():
     x, y = frames()
     assert l1(y, x).item() == pytest.approx(0.0930817, abs=1e-6)
 
 
-def test_colour_of_marked_pixels_only():
+def test_color_of_marked_pixels_only():
     x = torch.zeros(1, 3, 2, 2)
     y = torch.tensor([[1.0, 5.0], [2.0, 7.0]]).expand(1, 3, 2, 2)
     mask = torch.tensor([[[[True, False], [True, False]]]])

@@ -54,7 +54,7 @@ def test_ssim_by_definition():
     values = []
     for row in range(3):
         for column in range(4):
-            x, y = (picture[row : row + 7, column : column + 7].ravel() for picture in (a, b))
+            x, y = (image[row : row + 7, column : column + 7].ravel() for image in (a, b))
             covariance = np.cov(x, y)
             above = (2 * x.mean() * y.mean() + c1) * (2 * covariance[0, 1] + c2)
             values.append(above / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (covariance[0, 0] + covariance[1, 1] + c2)))
@@ -71,7 +71,7 @@ def test_ssim_is_symmetric_one_for_equals_and_falls_with_noise():
     assert torch.allclose(ssim(*frames()), ssim(*reversed(frames())))
 
 
-def test_pictures_that_do_not_match_or_are_too_small_are_refused():
+def test_images_that_do_not_match_or_are_too_small_are_refused():
     with pytest.raises(DataError, match=r"images of \(1, 3, 8, 8\) and \(1, 3, 8, 16\)"):
         psnr(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 16))
     with pytest.raises(DataError, match=r"images of 6 x 8.*at least 7 x 7"):

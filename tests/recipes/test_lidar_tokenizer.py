@@ -86,6 +86,6 @@ with torch.no_grad():
 """
 
 
-def test_exports_give_the_same_pictures_in_a_fresh_process(finished: Path):
+def test_exports_give_the_same_images_in_a_fresh_process(finished: Path):
     done = _python("-c", CHECK_EXPORTS, str(finished / "checkpoints"), LAST, cwd=finished)
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ def test_cameras_agree_with_the_lidar(exact, lens):
     assert (image.labels[row, column] == labels[seen]).mean() > 0.975
 
 
-def test_picture_has_sky_above_and_road_below():
+def test_image_has_sky_above_and_road_below():
     scene = build_scene(2, 1.0)
     rig = pinhole_rig(("front",), 160, 90)[0]
     image = render(scene, rig.model, scene.world_SE3_vehicle(0.0) @ rig.vehicle_SE3_camera, 0.0)

@@ -99,8 +99,8 @@ def test_noise_drop_and_intensity(exact):
     assert np.array_equal(quiet.range_m[solid], a.range_m[solid])
 
 
-def test_pictures_are_taken_at_the_start_of_sweeps():
-    clip = synthesize_drive(1, SENSOR, 3, cameras=ftheta_rig(("left", "right"), 128), pictures_per_sweep=3)
+def test_images_are_taken_at_the_start_of_sweeps():
+    clip = synthesize_drive(1, SENSOR, 3, cameras=ftheta_rig(("left", "right"), 128), images_per_sweep=3)
     assert clip.frame_ids == ("000000", "000003", "000006")
     assert list(clip.cameras) == ["camera_rear_left_70fov", "camera_rear_right_70fov"]
     for stream in clip.cameras.values():
@@ -115,7 +115,7 @@ def test_pictures_are_taken_at_the_start_of_sweeps():
     assert (lidar @ left)[2, 1] < -0.99
 
 
-@pytest.mark.parametrize("wrong", [{"frames": 0}, {"seed": -1}, {"pictures_per_sweep": 0}])
+@pytest.mark.parametrize("wrong", [{"frames": 0}, {"seed": -1}, {"images_per_sweep": 0}])
 def test_wrong_arguments(wrong):
     arguments = {"seed": 0, "sensor": SENSOR, "frames": 1, **wrong}
     with pytest.raises(UserError, match="must be at least 1"):

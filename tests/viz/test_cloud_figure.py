@@ -7,7 +7,7 @@ import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.viz import Cloud, CloudFrame
-from cosmos_lidar.viz.cloud_figure import clouds_html, colour_table_html, gradient_css
+from cosmos_lidar.viz.cloud_figure import clouds_html, color_table_html, gradient_css
 from cosmos_lidar.viz.colormap import colormap_table
 
 
@@ -67,7 +67,7 @@ def test_figures_that_cannot_be_drawn_are_refused():
 
 
 def test_the_browser_and_the_legend_use_the_colors_of_turbo():
-    table = base64.b64decode(re.search(r">(.*)</script>", colour_table_html())[1])
+    table = base64.b64decode(re.search(r">(.*)</script>", color_table_html())[1])
     rgb = np.frombuffer(table, np.uint8).reshape(256, 3)
     assert np.abs(rgb / 255 - colormap_table("turbo")).max() <= 0.5 / 255 + 1e-9
     stops = re.findall(r"rgb\((\d+),(\d+),(\d+)\)", gradient_css("turbo"))

@@ -71,7 +71,7 @@ def test_bird_view_has_forward_up_and_left_left():
     assert image[250, 100].tolist() == [0, 255, 0]
 
 
-def test_wrong_points_and_colours_are_named():
+def test_wrong_points_and_colors_are_named():
     with pytest.raises(UserError, match=r"shape \(N, 3 or more\), this array \(4, 2\)"):
         render_points(np.zeros((4, 2)))
     with pytest.raises(UserError, match=r"4 points need colors of shape \(4, 3\)"):

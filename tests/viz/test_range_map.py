@@ -5,22 +5,22 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.viz import (
     colormap_table,
     error_map_image,
-    published_colours,
+    published_colors,
     quantile_limits,
-    range_colours,
+    range_colors,
     range_map_image,
-    stack_pictures,
+    stack_images,
 )
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, NO_RETURN, bar_ticks_m
 
 
-def test_published_colours_vector():
+def test_published_colors_vector():
     ranges = np.array([[5, 10, 50, 100, 0, 7.3]], np.float32)
     wanted = [
         (0.36863, 0.30980, 0.63529), (0.48489, 0.79400, 0.64583), (0.96794, 0.50742, 0.29965),
         (0.61961, 0.00392, 0.25882), (0.82, 0.82, 0.82), (0.24806, 0.59131, 0.71719),
     ]  # fmt: skip
-    np.testing.assert_allclose(published_colours(ranges, near_m=5.0, far_m=100.0)[0], wanted, atol=1e-5)
+    np.testing.assert_allclose(published_colors(ranges, near_m=5.0, far_m=100.0)[0], wanted, atol=1e-5)
 
 
 def test_published_limits_are_quantiles_of_the_middle_frame():
@@ -29,10 +29,10 @@ def test_published_limits_are_quantiles_of_the_middle_frame():
     limits = quantile_limits(maps[1])
     assert limits.near_m == pytest.approx(np.quantile(maps[1, 5:], 0.01), rel=1e-6)
     assert limits.far_m == pytest.approx(np.quantile(maps[1], 0.99), rel=1e-6)  # zeros count here
-    colors = published_colours(maps)
+    colors = published_colors(maps)
     assert np.array_equal(colors[1, 9, 99], colormap_table("Spectral")[0])
     assert np.all(colors[0] == np.float32(0.82))
-    assert np.all(np.isfinite(published_colours(np.zeros((4, 6)))))
+    assert np.all(np.isfinite(published_colors(np.zeros((4, 6)))))
 
 
 def test_range_map_image_shape_and_known_pixels():
@@ -62,7 +62,7 @@ def test_bar_and_caption_are_added():
 
 
 def test_invalid_ranges_look_like_no_return():
-    colors = range_colours(np.array([0.0, np.nan, -1.0, 1e9]))
+    colors = range_colors(np.array([0.0, np.nan, -1.0, 1e9]))
     assert np.array_equal(colors[:3], [NO_RETURN] * 3)
     assert np.array_equal(colors[3], np.round(colormap_table("turbo")[0] * 255))
 
@@ -80,8 +80,8 @@ def test_error_map_marks_lost_and_invented_returns():
         (lambda: range_map_image(np.zeros((2, 3, 4))), r"shape \(rows, columns\), this array \(2, 3, 4\)"),
         (lambda: range_map_image(np.zeros((2, 3)), near_m=50, far_m=5), "0 < near_m < far_m"),
         (lambda: error_map_image(np.zeros((2, 3)), np.zeros((2, 4))), r"one shape, got \(2, 3\) and \(2, 4\)"),
-        (lambda: stack_pictures([]), "no images"),
-        (lambda: stack_pictures([np.zeros((4, 4))]), r"this array \(4, 4\)"),
+        (lambda: stack_images([]), "no images"),
+        (lambda: stack_images([np.zeros((4, 4))]), r"this array \(4, 4\)"),
     ],
 )
 def test_wrong_shapes_are_named(call, message):

@@ -28,7 +28,7 @@ def test_report_needs_nothing_from_outside(page):
     assert "default-src 'none'" in page
 
 
-def test_pictures_in_the_report_are_the_range_maps(page, comparisons):
+def test_images_in_the_report_are_the_range_maps(page, comparisons):
     from PIL import Image
 
     from cosmos_lidar.viz import range_map_image
@@ -48,7 +48,7 @@ def test_errors_are_left_out_where_points_do_not_belong_to_pixels():
 def test_names_cannot_break_out_of_the_page():
     evil = "</script><script>alert(1)</script>"
     report = Report(evil, evil).heading(evil).text(evil).table([evil], [[evil]], evil)
-    report.picture(np.zeros((4, 4, 3)), evil).curve({evil: ([0, 1], [1, 2])})
+    report.image(np.zeros((4, 4, 3)), evil).curve({evil: ([0, 1], [1, 2])})
     report.point_clouds([CloudFrame(evil, [Cloud(evil, np.ones((3, 3)))])], evil)
     assert "<script>alert" not in report.html()
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the pat
 DRIVE = """<script>
 window.requestAnimationFrame = (draw) => setTimeout(draw, 0);  // no screen, hence no frames
 const canvas = document.querySelector("canvas");
-const picture = () => { let h = 0; for (const c of canvas.toDataURL()) h = (h * 31 + c.charCodeAt(0)) | 0; return h; };
+const image = () => { let h = 0; for (const c of canvas.toDataURL()) h = (h * 31 + c.charCodeAt(0)) | 0; return h; };
 const steps = [
   ["nothing", () => canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "r" }))],
   ["turn", () => canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }))],
@@ -36,7 +36,7 @@ function next() {
   const [name, act] = steps.shift();
   act();
   setTimeout(() => {
-    seen.push(name + "=" + picture());
+    seen.push(name + "=" + image());
     document.documentElement.dataset.seen = seen.join(" ");
     if (steps.length) next();
   }, 20);

@@ -29,7 +29,7 @@ class Solver:
         help: order, and where it is from, in a few words.
         integrate: (denoise, x, schedule, **options) -> x at the last noise level. denoise(x, sigma) gives x0; x is
             float64, noise times the first level; schedule (steps + 1,) holds descending noise levels, float64.
-        evaluations_per_step: how often ``integrate`` asks the network per step.
+        evaluations_per_step: network evaluations of ``integrate`` per step.
         options: what can be set, with the defaults; passed to ``integrate`` by name.
     """
 
@@ -52,7 +52,7 @@ def find_solvers() -> dict[str, Solver]:
 
 
 def find_solver(text: str) -> tuple[Solver, dict[str, float]]:
-    """Return the sampler that ``NAME`` or ``NAME,option=value`` asks for, and all its options.
+    """Return the sampler that ``NAME`` or ``NAME,option=value`` names, and all its options.
 
     Raises:
         UserError: no such sampler or option, or a value that is not a number.

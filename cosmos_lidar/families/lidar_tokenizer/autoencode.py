@@ -21,7 +21,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.merge import Merged, merge_pixels
 from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.sensors import Sensor, prepare_range_map, ray_directions, restore_range_map
-from cosmos_lidar.sensors.range_picture import PAIR_METHODS
+from cosmos_lidar.sensors.range_image import PAIR_METHODS
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 
 _CHOICES = {
@@ -226,7 +226,7 @@ def reconstruct(
     Raises:
         UserError: the tokenizer cannot take the image, or gives back one of another size.
     """
-    padded, (top, left) = pad_picture(to_picture(range_m, options), options.padding)
+    padded, (top, left) = pad_image(to_image(range_m, options), options.padding)
     try:
         latents = tokenizer.encode(padded.to(dtype))
         latents = latents[1] if isinstance(latents, tuple) else latents  # discrete families: (indices, codes)
@@ -241,23 +241,23 @@ def reconstruct(
     if decoded.shape != padded.shape:
         raise UserError(f"the tokenizer returned {tuple(decoded.shape)} for an image of {tuple(padded.shape)}")
     height, width = range_m.shape[-2] * options.format.repeat_rows, range_m.shape[-1] * options.repeat_columns
-    return from_picture(decoded[..., top : top + height, left : left + width], options)
+    return from_image(decoded[..., top : top + height, left : left + width], options)
 
 
-def to_picture(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
+def to_image(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
     """Return (B, 3, rows * repeat_rows, columns * repeat_columns) in [-1, 1] of merged maps (B, rows, columns)."""
     image = prepare_range_map(range_m, replace(options.format, pair_columns=1))
     return image.repeat_interleave(options.repeat_columns, dim=-1)
 
 
-def from_picture(image: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
+def from_image(image: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
     """Return (B, rows, columns) meters between the range limits of decoded images (B, 3, H, W)."""
     image = image[..., options.repeat_columns // 2 :: options.repeat_columns]
     every_pixel = torch.ones((), dtype=torch.bool, device=image.device)
     return restore_range_map(image, options.format, valid=every_pixel, row=options.rows_taken)
 
 
-def pad_picture(image: torch.Tensor, padding: str) -> tuple[torch.Tensor, tuple[int, int]]:
+def pad_image(image: torch.Tensor, padding: str) -> tuple[torch.Tensor, tuple[int, int]]:
     """Pad (B, 3, H, W) evenly on both sides to a multiple of 8 (``edge``) or 16 (``published``).
 
     Returns:

@@ -27,18 +27,18 @@ class TokenizerData:
     Attributes:
         train: Energon's savable loader, endless.
         val: loader of the validation split, the same batches each time it is gone through.
-        picture: how the ranges of this dataset became images.
+        format: how the ranges of this dataset became images.
         size: (height, width) of training images.
     """
 
     train: Any
     val: Any
-    picture: RangeMapFormat
+    format: RangeMapFormat
     size: tuple[int, int]
 
 
 def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) -> TokenizerData:
-    """Return the loaders of this share of the data; make synthetic drives first where the recipe asks for them.
+    """Return the loaders of this share of the data; make synthetic drives first where the recipe has them.
 
     Raises:
         DataError: no shards there, damaged ones, or an empty split.
@@ -89,7 +89,7 @@ def _frames(data: DataConfig, order: str, single_frames: int) -> dict[str, Any]:
     return {"frame_mode": "random", "frames_per_clip": single_frames}
 
 
-def picture_size(run: LidarTokenizerTrainConfig) -> tuple[int, int]:
+def image_size(run: LidarTokenizerTrainConfig) -> tuple[int, int]:
     """Return (height, width) of whole images: of the data's sensor if the data is there, else the published size."""
     if run.data.path:
         try:

@@ -18,9 +18,9 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     autoencode_clip,
     count_frames,
     full_directions,
-    pad_picture,
+    pad_image,
     read_merged,
-    to_picture,
+    to_image,
 )
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 from cosmos_lidar.log import logger
@@ -30,9 +30,9 @@ from cosmos_lidar.metrics.bootstrap import Interval, bootstrap_over_clips
 class Identity(nn.Module):
     """Baseline that gives the image back: what remains is the error of merging, clipping and normalizing alone."""
 
-    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
         """Return the image."""
-        return picture
+        return image
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the image."""
@@ -42,51 +42,51 @@ class Identity(nn.Module):
 class Resize(nn.Module):
     """Baseline that averages 8 x 8 pixels and interpolates between the averages: what no learning gives."""
 
-    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
         """Return (B, 3, H/8, W/8) averages."""
-        return F.avg_pool2d(picture, 8)
+        return F.avg_pool2d(image, 8)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return (B, 3, H, W), bilinear."""
         return F.interpolate(latents, scale_factor=8, mode="bilinear", align_corners=False)
 
 
-class MeanPicture(nn.Module):
+class MeanImage(nn.Module):
     """Baseline that decodes the same image for every frame: what remains when nothing is known about a frame.
 
     Args:
-        picture: (1, 3, H, W), padded as the frames will be.
+        image: (1, 3, H, W), padded as the frames will be.
     """
 
-    def __init__(self, picture: torch.Tensor) -> None:
+    def __init__(self, image: torch.Tensor) -> None:
         super().__init__()
-        self.picture: torch.Tensor
-        self.register_buffer("picture", picture)
+        self.image: torch.Tensor
+        self.register_buffer("image", image)
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> MeanPicture:
+    def of(cls, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> MeanImage:
         """Average the images of all frames; "no return" counts as the nearest range, as in the images."""
         total, count = torch.zeros(()), 0
         for clip in clips:
             for number in range(count_frames(clip, max_frames)):
                 range_m = torch.from_numpy(read_merged(clip, number, options).range_m)
-                total = total + to_picture(range_m[None], options).double()
+                total = total + to_image(range_m[None], options).double()
                 count += 1
-        return cls(pad_picture((total / count).float(), options.padding)[0])
+        return cls(pad_image((total / count).float(), options.padding)[0])
 
-    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
         """Return (B, 0): nothing."""
-        return picture.new_zeros(len(picture), 0)
+        return image.new_zeros(len(image), 0)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return (B, 3, H, W)."""
-        return self.picture.expand(len(latents), -1, -1, -1)
+        return self.image.expand(len(latents), -1, -1, -1)
 
 
 def build_baseline(name: str, clips: Sequence[Clip], options: AutoencodeOptions, max_frames: int = -1) -> Autoencoder:
     """Return the baseline ``identity``, ``resize`` or ``mean``; the last one reads all frames of the clips first."""
     if name == "mean":
-        return MeanPicture.of(clips, options, max_frames)
+        return MeanImage.of(clips, options, max_frames)
     return Identity() if name == "identity" else Resize()
 
 
@@ -167,7 +167,7 @@ def require_one_sensor(clips: Sequence[Clip]) -> None:
     """Refuse an empty list, and clips of different sensors.
 
     Raises:
-        UserError: says which clips differ.
+        UserError: names the clips that differ.
     """
     if not clips:
         raise UserError("no clips to evaluate")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosmos_lidar.metrics.lidar import RangeResult
-from cosmos_lidar.viz.pictures import font
+from cosmos_lidar.viz.images import font
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -17,7 +17,7 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 90, 60, 770, 420
 _INK, _GRID, _BAR = (30, 30, 30), (222, 222, 222), (31, 119, 180)
 
 
-def histogram_picture(result: RangeResult, histogram_max_m: float, title: str) -> np.ndarray:
+def histogram_image(result: RangeResult, histogram_max_m: float, title: str) -> np.ndarray:
     """Return (480, 800, 3) uint8: pixels per bin of the absolute range error, on a logarithmic axis.
 
     Args:

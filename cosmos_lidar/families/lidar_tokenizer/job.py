@@ -11,7 +11,7 @@ from torch import nn
 
 from cosmos_lidar.families.export import export_trained
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
-from cosmos_lidar.families.lidar_tokenizer.data import make_data, picture_size
+from cosmos_lidar.families.lidar_tokenizer.data import image_size, make_data
 from cosmos_lidar.families.lidar_tokenizer.model import LidarTokenizerModel
 from cosmos_lidar.models.deferred import build_deferred
 from cosmos_lidar.models.tokenizer.export import export_weights
@@ -26,7 +26,7 @@ def make_job(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) -> 
     """Return network, data and exports of a run."""
     data = make_data(run, folder, share)
     network, weights = open_network(run)
-    model = LidarTokenizerModel(run, network, folder, _make_perceptual(run), data.picture, data.size)
+    model = LidarTokenizerModel(run, network, folder, _make_perceptual(run), data.format, data.size)
     model.weights = weights
     batch, workers, source = run.data.batch_size, run.data.workers, run.model.checkpoint or "scratch"
     return Job(model, data.train, data.val, batch, workers, source, partial(export_trained, export_weights))
@@ -39,7 +39,7 @@ def make_dry_model(run: LidarTokenizerTrainConfig) -> LidarTokenizerModel:
     """
     from cosmos_lidar.losses.perceptual import PerceptualLoss, Vgg16Features
 
-    height, width = picture_size(run)
+    height, width = image_size(run)
     size = (height, run.data.crop_columns or width)
     perceptual = PerceptualLoss(Vgg16Features()) if run.model.loss.perceptual > 0 else None
     network = make_network(replace(run, model=replace(run.model, checkpoint="")))

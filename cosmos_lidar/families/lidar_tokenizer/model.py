@@ -34,7 +34,7 @@ class LidarTokenizerModel(TrainedModel):
         network: module with ``encode`` and ``decode``; its parameters appear as ``network.<published key>``.
         folder: of the run.
         perceptual: module (reconstruction, image, mask) -> per-image distance; None when its weight is 0.
-        picture: how ranges became images, to report errors in meters.
+        format: how ranges became images, to report errors in meters.
         size: (height, width) of training images.
 
     A network of video takes sequences (B, 3, T, H, W); losses and metrics are those of their frames as images.
@@ -48,7 +48,7 @@ class LidarTokenizerModel(TrainedModel):
         network: nn.Module,
         folder: Path,
         perceptual: nn.Module | None,
-        picture: RangeMapFormat,
+        format: RangeMapFormat,
         size: tuple[int, int],
     ) -> None:
         super().__init__(run, network, folder)
@@ -57,7 +57,7 @@ class LidarTokenizerModel(TrainedModel):
                 f"trainer.accumulate={run.trainer.accumulate} and model.loss.masked=True exclude each other: larger "
                 "data.batch_size"
             )
-        self.picture, self.size = picture, size
+        self.format, self.size = format, size
         quality = (*column_names("validation", "images"), *column_names("validation", "ranges"))
         self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
         self.frozen = [] if perceptual is None else [perceptual]
@@ -84,7 +84,7 @@ class LidarTokenizerModel(TrainedModel):
             images: of the same shape, in [-1, 1].
             valid: with one channel, bool, pixels with a return; used when ``model.loss.masked`` is on.
         """
-        reconstruction, images, valid = (as_pictures(x) for x in (reconstruction, images, valid))
+        reconstruction, images, valid = (as_images(x) for x in (reconstruction, images, valid))
         config = self.run.model.loss
         mask = valid if config.masked else None
         color = l1(reconstruction.float(), images.float(), mask)
@@ -112,13 +112,13 @@ class LidarTokenizerModel(TrainedModel):
 
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return sums over one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
-        reconstruction, images, valid = (as_pictures(x) for x in (self(batch.images), batch.images, batch.valid))
+        reconstruction, images, valid = (as_images(x) for x in (self(batch.images), batch.images, batch.valid))
         reconstruction, images = reconstruction.float(), images.float()
         values = self.losses(reconstruction, images, valid)
-        limits = RangeProtocol(min_range_m=self.picture.min_range_m, max_range_m=self.picture.max_range_m)
+        limits = RangeProtocol(min_range_m=self.format.min_range_m, max_range_m=self.format.max_range_m)
         quality, errors = Scores("validation", "images"), Scores("validation", "ranges", limits)
         quality.add(ImagePair(images, reconstruction))
-        errors.add(RangePair(self._metres(images), self._metres(reconstruction), self._one_row_each(valid)))
+        errors.add(RangePair(self._meters(images), self._meters(reconstruction), self._one_row_each(valid)))
         means = {name: float(value) * len(images) for name, value in values.items()}
         return {"count": len(images), "quality": quality, "errors": errors, **means}
 
@@ -134,15 +134,15 @@ class LidarTokenizerModel(TrainedModel):
         frames = self.run.data.sequence
         return (frames, *self.size) if frames > 1 else self.size
 
-    def _metres(self, picture: torch.Tensor) -> torch.Tensor:
+    def _meters(self, image: torch.Tensor) -> torch.Tensor:
         """Return (B, rows, columns) meters of (B, 3, H, W) images: mean of channels, one row of each group."""
-        ranges = denormalise(picture.clamp(-1.0, 1.0).mean(dim=1), self.picture)
-        return ranges[:, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
+        ranges = denormalise(image.clamp(-1.0, 1.0).mean(dim=1), self.format)
+        return ranges[:, self.format.repeat_rows // 2 :: self.format.repeat_rows]
 
     def _one_row_each(self, valid: torch.Tensor) -> torch.Tensor:
-        return valid[:, 0, self.picture.repeat_rows // 2 :: self.picture.repeat_rows]
+        return valid[:, 0, self.format.repeat_rows // 2 :: self.format.repeat_rows]
 
 
-def as_pictures(x: torch.Tensor) -> torch.Tensor:
+def as_images(x: torch.Tensor) -> torch.Tensor:
     """Return sequences (B, C, T, H, W) as images (B T, C, H, W); images as they are."""
     return fold_frames(x) if x.ndim == 5 else x

@@ -11,13 +11,13 @@ from typing import cast
 import numpy as np
 
 from cosmos_lidar.families.lidar_tokenizer.autoencode import DecodedFrame, frame_points
-from cosmos_lidar.families.lidar_tokenizer.histogram import histogram_picture
+from cosmos_lidar.families.lidar_tokenizer.histogram import histogram_image
 from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.viz.pictures import caption_picture, stack_pictures, write_png
-from cosmos_lidar.viz.point_cloud import ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR, render_points
+from cosmos_lidar.viz.images import caption_image, stack_images, write_png
+from cosmos_lidar.viz.point_cloud import ORIGINAL_COLOR, RECONSTRUCTION_COLOR, render_points
 from cosmos_lidar.viz.point_files import write_ply
-from cosmos_lidar.viz.range_map import RangeLimits, published_colours, quantile_limits
+from cosmos_lidar.viz.range_map import RangeLimits, published_colors, quantile_limits
 from cosmos_lidar.viz.video import write_video
 
 _KINDS = ("original", "reconstructed")
@@ -57,15 +57,15 @@ def write_outputs(
     """
     points = output.folder / "points" / scene
     names: list[str] = []
-    stacked = _range_pictures(_named(frames, names), score, limits, output, scene)
+    stacked = _range_images(_named(frames, names), score, limits, output, scene)
     written = [output.folder / "range_map_video" / f"{scene}.mp4", output.folder / "range_map" / scene, points]
     write_video(written[0], stacked, output.fps)
     written.append(output.folder / "histogram" / f"{scene}.png")
     result = score.errors.result()
-    write_png(written[-1], histogram_picture(result, score.errors.protocol.histogram_max_m, scene))
+    write_png(written[-1], histogram_image(result, score.errors.protocol.histogram_max_m, scene))
     if output.point_video:
         written.append(output.folder / "point_cloud" / f"{scene}.mp4")
-        write_video(written[-1], _point_pictures(points, names), output.fps)
+        write_video(written[-1], _point_images(points, names), output.fps)
     return written
 
 
@@ -87,21 +87,21 @@ def _named(frames: Iterable[DecodedFrame], names: list[str]) -> Iterator[Decoded
         yield frame
 
 
-def _range_pictures(
+def _range_images(
     frames: Iterable[DecodedFrame], score: ClipScore, limits: RangeLimits, output: OutputOptions, scene: str
 ) -> Iterator[np.ndarray]:
     """Yield original above reconstruction, leaving each frame's own files behind on the way."""
     for frame in frames:
         score.add(frame)
         name = _file_name(frame.frame_id)
-        colors = published_colours(_both(frame), output.colormap, *limits)
+        colors = published_colors(_both(frame), output.colormap, *limits)
         write_png(output.folder / "range_map" / scene / f"{name}.png", colors)
         _write_points(output.folder / "points" / scene, name, frame, cast(np.ndarray, score.directions))
         yield colors
 
 
 def _write_points(folder: Path, name: str, frame: DecodedFrame, directions: np.ndarray) -> None:
-    colors = (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR)
+    colors = (ORIGINAL_COLOR, RECONSTRUCTION_COLOR)
     for kind, range_m, color in zip(_KINDS, (frame.reference_m, frame.reconstruction_m), colors, strict=True):
         points = frame_points(range_m, frame.source, directions)
         with atomic_write(folder / f"{name}_{kind}.npz") as partial, partial.open("wb") as file:
@@ -109,13 +109,13 @@ def _write_points(folder: Path, name: str, frame: DecodedFrame, directions: np.n
         write_ply(folder / f"{name}_{kind}.ply", points, color)
 
 
-def _point_pictures(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
+def _point_images(folder: Path, names: list[str]) -> Iterator[np.ndarray]:
     for name in names:
         panels = []
-        for kind, color in zip(_KINDS, (ORIGINAL_COLOUR, RECONSTRUCTION_COLOUR), strict=True):
+        for kind, color in zip(_KINDS, (ORIGINAL_COLOR, RECONSTRUCTION_COLOR), strict=True):
             with np.load(folder / f"{name}_{kind}.npz", allow_pickle=False) as file:
-                panels.append(caption_picture(render_points(file["points"], color, 1280, 720), kind.capitalize()))
-        yield stack_pictures(panels)
+                panels.append(caption_image(render_points(file["points"], color, 1280, 720), kind.capitalize()))
+        yield stack_images(panels)
 
 
 def _file_name(frame_id: str) -> str:

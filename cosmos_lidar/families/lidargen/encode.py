@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from cosmos_lidar.clips.clip import Clip
-from cosmos_lidar.families.lidargen.views import FrameViews, lidar_picture
+from cosmos_lidar.families.lidargen.views import FrameViews, lidar_image
 from cosmos_lidar.latents.space import LatentSpace
 from cosmos_lidar.sensors import restore_range_map
 from cosmos_lidar.sensors.sensor import RangeMapFormat
@@ -43,12 +43,12 @@ class FrameEncoder(FrameViews):
         Raises:
             DataError: a camera is not there, or has no image of the sweep.
         """
-        images, lidar = self.pictures(clip, index), lidar_picture(clip, index, self.lidar_step)
+        images, lidar = self.images(clip, index), lidar_image(clip, index, self.lidar_step)
         if mirrored:
             images, lidar = images.flip(-1), lidar.flip(-1)
         return self.layout(clip.sensor).place(self.lidar.encode(lidar), self.image.encode(images)[None])[0]
 
 
-def restore_ranges(picture: Tensor, format: RangeMapFormat, near_m: float = 1.5, far_m: float = 10.0) -> np.ndarray:
+def restore_ranges(image: Tensor, format: RangeMapFormat, near_m: float = 1.5, far_m: float = 10.0) -> np.ndarray:
     """Return (rows, columns) meters of a decoded image (3, H, W); 0 within the published margins of the limits."""
-    return restore_range_map(picture.numpy(), format, near_m=near_m, far_m=far_m)
+    return restore_range_map(image.numpy(), format, near_m=near_m, far_m=far_m)

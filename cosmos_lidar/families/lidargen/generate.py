@@ -20,7 +20,7 @@ from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, configuration, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import Frame, frame_of_files, frames_of_clips
-from cosmos_lidar.families.lidargen.outputs import sweep_file, write_picture, write_sweep
+from cosmos_lidar.families.lidargen.outputs import sweep_file, write_image, write_sweep
 from cosmos_lidar.families.lidargen.views import ImageRule
 from cosmos_lidar.latents.space import LatentSpace, open_space
 from cosmos_lidar.log import logger
@@ -226,7 +226,7 @@ def _generate_one(
     if write:  # a file of an earlier run would be taken for this one's, should this one fail
         sweep_file(folder, frame).unlink(missing_ok=True)
     try:
-        images, rays = frame.pictures(), frame.rays()
+        images, rays = frame.images(), frame.rays()
     except Exception as error:  # one odd frame ends no work on the others
         logger.warning("%s is skipped: %s", frame.name, problem_of(error))
         return False
@@ -238,7 +238,7 @@ def _generate_one(
         points = points[statistical_inliers(points)]
     write_sweep(folder, frame, made, points)
     if output.image_every and number % output.image_every == 0:
-        write_picture(folder, frame, generator, made, points)
+        write_image(folder, frame, generator, made, points)
     return True
 
 

@@ -26,7 +26,7 @@ from cosmos_lidar.metrics.range_features import PooledLatents
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.sensors import Sensor, prepare_range_map, range_map_to_points
-from cosmos_lidar.sensors.range_picture import cut_columns
+from cosmos_lidar.sensors.range_image import cut_columns
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
@@ -149,18 +149,18 @@ class LidarGenerator:
     sensor: Sensor
     options: SamplingOptions
 
-    def __call__(self, pictures: Tensor, seed: int, rays: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, images: Tensor, seed: int, rays: np.ndarray | None = None) -> np.ndarray:
         """Return (rows, columns) meters, 0 = no return, of images (views, 3, H, W) in [-1, 1].
 
         Args:
-            pictures: images, as of ``FrameEncoder.pictures``.
+            images: images, as of ``FrameEncoder.images``.
             seed: of the sample.
             rays: (1 + views, rows, columns, 6) of the tokens, for a network that was trained with them.
 
         Raises:
             DataError: another number of images, or of another size, than the network was trained on.
         """
-        latents = self.image.encode(pictures)
+        latents = self.image.encode(images)
         self._check(latents, rays)
         device = next(self.denoiser.network.parameters()).device
         along = torch.from_numpy(rays)[None].to(device) if self.wants_rays and rays is not None else None
@@ -195,7 +195,7 @@ class LidarGenerator:
 
     def recorded(self, range_m: np.ndarray) -> np.ndarray:
         """Return a recorded range map as the network's are: columns merged, cut in the middle, in range."""
-        from cosmos_lidar.sensors.range_picture import pair_columns
+        from cosmos_lidar.sensors.range_image import pair_columns
 
         merged, _ = pair_columns(range_m, self.sensor.format.pair_columns)
         width = cut_columns(self.sensor.format, merged.shape[1], self.lidar.network.config.spatial_compression)

@@ -18,8 +18,8 @@ from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.figure import SeenView
 from cosmos_lidar.families.lidargen.generator import LidarGenerator
 from cosmos_lidar.families.lidargen.rays import canvas_rays
-from cosmos_lidar.families.lidargen.views import fit_picture
-from cosmos_lidar.sensors.camera_projection import InPicture, project_to_picture
+from cosmos_lidar.families.lidargen.views import fit_image
+from cosmos_lidar.sensors.camera_projection import InImage, project_to_image
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Frame:
     Attributes:
         clip_id: the drive that it belongs to; empty for images without a recording.
         name: of its files.
-        pictures: -> (views, 3, H, W) in [-1, 1].
+        images: -> (views, 3, H, W) in [-1, 1].
         rays: -> (1 + views, rows, columns, 6), or None where calibration is missing.
         recorded: -> (rows, columns) meters of the recorded sweep, cut as the network's are; None without a recording.
         views: points -> the images, with where the points are in them; empty without calibration.
@@ -39,7 +39,7 @@ class Frame:
 
     clip_id: str
     name: str
-    pictures: Callable[[], Tensor]
+    images: Callable[[], Tensor]
     rays: Callable[[], np.ndarray | None]
     recorded: Callable[[], np.ndarray] | None
     views: Callable[[np.ndarray], list[SeenView]]
@@ -78,7 +78,7 @@ def _recorded_frame(clip: Clip, index: int, encoder: FrameEncoder, generator: Li
     return Frame(
         clip.clip_id,
         f"{clip.clip_id}_{clip.frame_ids[index]}".replace("/", "_"),
-        pictures=lambda: encoder.pictures(clip, index),
+        images=lambda: encoder.images(clip, index),
         rays=rays,
         recorded=lambda: generator.recorded(clip.range_map(index)),
         views=views,
@@ -104,10 +104,10 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
         raise UserError("this checkpoint is ray-conditioned: camera calibration is required, --calibration rig.yaml")
     if rig and len(rig) != len(files):
         raise DataError(f"{len(rig)} cameras for {len(files)} images", file=rig_file, wanted="one for each image")
-    pictures = [_first_picture(file) for file in files]
+    images = [_first_image(file) for file in files]
     size = generator.image_size
-    for file, picture, camera in zip(files, pictures, rig, strict=False):
-        _expect_same_shape(file, picture, camera)
+    for file, image, camera in zip(files, images, rig, strict=False):
+        _expect_same_shape(file, image, camera)
 
     def rays() -> np.ndarray | None:
         if not rig:
@@ -119,22 +119,22 @@ def frame_of_files(files: Sequence[Path], rig_file: Path | None, generator: Lida
 
     def views(points: np.ndarray) -> list[SeenView]:
         seen = []
-        for camera, picture in zip(rig, pictures, strict=False):
+        for camera, image in zip(rig, images, strict=False):
             camera_SE3_lidar = np.linalg.inv(camera.lidar_SE3_camera)
-            placed = project_to_picture(points @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3], camera.model)
-            seen.append(seen_view(camera.name, picture, points, placed))
+            placed = project_to_image(points @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3], camera.model)
+            seen.append(seen_view(camera.name, image, points, placed))
         return seen
 
-    return Frame("", "sample", lambda: torch.cat([fit_picture(p, size) for p in pictures]), rays, None, views)
+    return Frame("", "sample", lambda: torch.cat([fit_image(p, size) for p in images]), rays, None, views)
 
 
-def seen_view(name: str, picture: np.ndarray, points: np.ndarray, placed: InPicture) -> SeenView:
+def seen_view(name: str, image: np.ndarray, points: np.ndarray, placed: InImage) -> SeenView:
     """Return an image with the points that the camera sees."""
     shown = points[placed.visible]
-    return SeenView(name, picture, placed.uv[placed.visible], shown[:, 2], np.linalg.norm(shown, axis=1))
+    return SeenView(name, image, placed.uv[placed.visible], shown[:, 2], np.linalg.norm(shown, axis=1))
 
 
-def _first_picture(file: Path) -> np.ndarray:
+def _first_image(file: Path) -> np.ndarray:
     from cosmos_lidar.clips.footage import open_footage
 
     block = next(iter(open_footage(file).blocks()), None)
@@ -143,8 +143,8 @@ def _first_picture(file: Path) -> np.ndarray:
     return block[0]
 
 
-def _expect_same_shape(file: Path, picture: np.ndarray, camera: MountedCamera) -> None:
-    if picture.shape[:2] != (camera.model.height, camera.model.width):
-        found = f"an image of {picture.shape[1]} x {picture.shape[0]}"
+def _expect_same_shape(file: Path, image: np.ndarray, camera: MountedCamera) -> None:
+    if image.shape[:2] != (camera.model.height, camera.model.width):
+        found = f"an image of {image.shape[1]} x {image.shape[0]}"
         wanted = f"{camera.model.width} x {camera.model.height}, as in the calibration of camera {camera.name}"
         raise DataError(found, file=file, wanted=wanted)

@@ -74,7 +74,7 @@ class FrameLatents:
 
     def _canvas(self, batch: ViewsBatch, number: int) -> Tensor:
         def make() -> dict[str, Tensor]:
-            return {_CANVAS: self._encode(batch.lidar[number], batch.pictures[number])}
+            return {_CANVAS: self._encode(batch.lidar[number], batch.images[number])}
 
         if self.cache is None:
             return make()[_CANVAS]

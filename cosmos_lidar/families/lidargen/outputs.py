@@ -17,7 +17,7 @@ from cosmos_lidar.metrics.generation import GenerationProtocol, GenerationScores
 from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.metrics.protocol import Measurement, write_measurements
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 from cosmos_lidar.viz.point_files import write_ply
 from cosmos_lidar.viz.report import Report
 
@@ -40,9 +40,7 @@ def write_sweep(folder: Path, frame: Frame, made_m: np.ndarray, points: np.ndarr
     write_ply(folder / f"{frame.name}.ply", points)
 
 
-def write_picture(
-    folder: Path, frame: Frame, generator: LidarGenerator, made_m: np.ndarray, points: np.ndarray
-) -> None:
+def write_image(folder: Path, frame: Frame, generator: LidarGenerator, made_m: np.ndarray, points: np.ndarray) -> None:
     """Write the image of three rows: views with the points in them, range maps, clouds."""
     recorded_m = frame.recorded() if frame.recorded else None
     recorded_points = None if recorded_m is None else generator.points(recorded_m)
@@ -95,5 +93,5 @@ def write_page(
         if image.is_file():
             caption = f"{frame.name}: generated points in the views, range maps, clouds"
             with open_image(image) as opened:
-                report.picture(np.asarray(opened.convert("RGB")), caption)
+                report.image(np.asarray(opened.convert("RGB")), caption)
     return report.write(folder / REPORT)

@@ -16,7 +16,7 @@ from cosmos_lidar.shards.files import write_text
 from cosmos_lidar.shards.frames import write_frames
 from cosmos_lidar.shards.latents import half_bytes
 from cosmos_lidar.shards.plan import PrepareOptions
-from cosmos_lidar.shards.views import PICTURE, RANGES, RAYS, SAMPLE_TYPE, SENSOR, VIEWS
+from cosmos_lidar.shards.views import IMAGE, RANGES, RAYS, SAMPLE_TYPE, SENSOR, VIEWS
 
 _QUALITY = 95
 
@@ -64,9 +64,9 @@ def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
         parts = {RANGES: encode_ranges(np.where(range_m > 65535 * step, 0, range_m).astype(np.float32)[None], step)}
     except DataError as error:
         raise DataError(error.problem, file=clip.source, clip=clip.clip_id, wanted=error.wanted) from error
-    for name, image in zip(views.cameras, views.pictures(clip, index), strict=True):
+    for name, image in zip(views.cameras, views.images(clip, index), strict=True):
         rows = (image.permute(1, 2, 0).numpy() * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
-        parts[f"{name}{PICTURE}"] = _jpeg(rows)
+        parts[f"{name}{IMAGE}"] = _jpeg(rows)
     rays = views.rays(clip, index)
     if rays is not None:
         parts[RAYS] = half_bytes(rays)

@@ -1,7 +1,7 @@
 """The ray of each token of a canvas: origin and direction, from calibrations.
 
 They are given in lidar axes, or in those of the vehicle where the sensor file has the lidar's place on it: a network
-then knows how high above the road a lidar spins, and several lidars can share one.
+then has the height of the lidar above the road, and several lidars can share one.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from cosmos_lidar.clips.rig import MountedCamera
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.rays import canvas_rays
-from cosmos_lidar.sensors.range_picture import cut_columns, cut_picture
+from cosmos_lidar.sensors.range_image import cut_columns, cut_image
 from cosmos_lidar.sensors.sensor import Sensor
 
 ImageRule = Literal["frame_indices", "nearest"]
@@ -56,14 +56,14 @@ class FrameViews:
         rows = sensor.rows * sensor.format.repeat_rows // self.lidar_step
         return CanvasLayout((rows, width // self.lidar_step), size, len(self.cameras))
 
-    def pictures(self, clip: Clip, index: int) -> Tensor:
+    def images(self, clip: Clip, index: int) -> Tensor:
         """Return the images (views, 3, H, W) in [-1, 1] that belong to a sweep.
 
         Raises:
             DataError: a camera is not there, or has no image of the sweep.
         """
         chosen = [self.image_of(clip, name, index) for name in self.cameras]
-        return torch.cat([fit_picture(stream.read(number), self.image_size) for stream, number in chosen])
+        return torch.cat([fit_image(stream.read(number), self.image_size) for stream, number in chosen])
 
     def rays(self, clip: Clip, index: int, mirrored: bool = False) -> np.ndarray | None:
         """Return the rays (1 + views, rows, columns, 6) float32 of the tokens of a frame's canvas.
@@ -107,7 +107,7 @@ class FrameViews:
         return "nearest" if clip.lidar.image_numbers is None else self.image_rule
 
     def rules(self, clips: Sequence[Clip]) -> dict[str, object]:
-        """Return what a manifest says of the choice of images: the rule asked for, and the clips of each rule."""
+        """Return a manifest's entry about the choice of images: the rule, and the clips of each rule."""
         by_rule = {rule: [clip.clip_id for clip in clips if self.rule_of(clip) == rule] for rule in IMAGE_RULES}
         return {"asked": self.image_rule, "clips": by_rule}
 
@@ -115,7 +115,7 @@ class FrameViews:
         """Return a camera, and which of its images belongs to a sweep, by :meth:`rule_of`.
 
         Raises:
-            DataError: the camera is not there, has fewer images than the recording says, or none near enough in time.
+            DataError: the camera is not there, has fewer images than the recording names, or none near enough in time.
         """
         stream = clip.cameras.get(name)
         if stream is None:
@@ -144,12 +144,12 @@ class FrameViews:
         return int(gaps_s.argmin())
 
 
-def lidar_picture(clip: Clip, index: int, step: int) -> Tensor:
+def lidar_image(clip: Clip, index: int, step: int) -> Tensor:
     """Return the image (1, 3, H, W) in [-1, 1] of a range map, cut in the middle."""
-    return cut_picture(clip.range_map(index), clip.sensor.format, step)
+    return cut_image(clip.range_map(index), clip.sensor.format, step)
 
 
-def fit_picture(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+def fit_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return (1, 3, H, W) in [-1, 1]: scaled to cover ``size`` (bilinear, antialiased), cut in the middle.
 
     An image of 1080 x 1920 becomes 720 x 1280 and is cut to 704 x 1280, as published.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.footage import PICTURES
+from cosmos_lidar.clips.footage import IMAGES
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.video_tokenizer.latent_files import SUFFIX
 from cosmos_lidar.files import visible_files
 from cosmos_lidar.shards.videos import SUFFIXES as VIDEOS
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 from cosmos_lidar.viz.video import write_video
 
 
@@ -23,7 +23,7 @@ def find_inputs(patterns: Sequence[str]) -> list[Path]:
     Raises:
         DataError: a pattern names nothing that can be used.
     """
-    known = (*VIDEOS, *PICTURES, SUFFIX)
+    known = (*VIDEOS, *IMAGES, SUFFIX)
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern)

@@ -77,7 +77,7 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, each followed by attention where the config asks for it."""
+    """Residual blocks of one resolution, each followed by attention where the config has it."""
 
     def __init__(self, inputs: int, outputs: int, blocks: int, attention: bool, dropout: float) -> None:
         super().__init__()

@@ -44,14 +44,14 @@ def written_in(folder: Path, report: Callable[[str], None]) -> list[Written]:
 
     Args:
         folder: the ``checkpoints`` folder of a run.
-        report: told, in a sentence, of each one whose manifest cannot be read.
+        report: called with a message for each checkpoint whose manifest cannot be read.
     """
     found = []
     for path in checkpoints_in(folder):
         try:
             manifest = read_manifest(path)
         except DataError as error:
-            report(f"{path} is passed over: {error}")
+            report(f"{path} is skipped: {error}")
             continue
         found.append(_written(path, manifest))
     return sorted(found, key=lambda one: (one.order, one.step), reverse=True)
@@ -65,28 +65,28 @@ def newest_of_line(folder: Path, report: Callable[[str], None]) -> Path | None:
 
     Args:
         folder: the ``checkpoints`` folder of a run.
-        report: told, in a sentence, of each one that is passed over.
+        report: called with a message for each checkpoint that is skipped.
 
     Raises:
         DataError: there are checkpoints, and none of them is good: what is wrong with each.
     """
     problems: list[str] = []
 
-    def pass_over(text: str) -> None:
+    def skip(text: str) -> None:
         problems.append(text)
         report(text)
 
-    found, run = written_in(folder, pass_over), read_pointer(folder)
+    found, run = written_in(folder, skip), read_pointer(folder)
     if run is None:
         found.sort(key=lambda one: one.step, reverse=True)
     for one in found:
         if run is not None and not one.is_of(run):
-            pass_over(f"{one.path} is passed over: another run wrote it; trainer.resume={one.path} resumes from it")
+            skip(f"{one.path} is skipped: another run wrote it; trainer.resume={one.path} resumes from it")
             continue
         try:
             verify(one.path)
         except DataError as error:
-            pass_over(f"{one.path} is passed over: {error}")
+            skip(f"{one.path} is skipped: {error}")
         else:
             return one.path
     if not problems:

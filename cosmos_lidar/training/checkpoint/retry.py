@@ -12,7 +12,7 @@ LAST_PAUSE_S = 10.0
 
 
 class SaveRetry:
-    """Counts failed saves in a row, and says when the next one is due: at once, then after 1, 2, 4 … 60 s.
+    """Counts failed saves in a row, and schedules the next one: at once, then after 1, 2, 4 … 60 s.
 
     Args:
         clock: returns the time in seconds.

@@ -24,7 +24,7 @@ class StopSignals(Callback):
     """Turn a signal into a wish to stop, agreed between ranks after each step, so that the last step is saved.
 
     Further signals change nothing, but for a second Ctrl-C, two seconds or more after the first: the process ends at
-    once with status 130, and says what is given up. SIGHUP stays ignored where it was (``nohup``).
+    once with status 130, and logs what is lost. SIGHUP stays ignored where it was (``nohup``).
 
     Args:
         flags: of the model; they carry the signal to the other ranks.

@@ -19,7 +19,7 @@ class StepClock:
     Validation counts nowhere.
 
     Attributes:
-        last_lap: when :meth:`lap` was called last, as ``time.perf_counter`` tells it: a sign of life.
+        last_lap: when :meth:`lap` was called last, by ``time.perf_counter``.
         takes_long: the run is at something that may take longer than a step.
     """
 

@@ -11,7 +11,7 @@ import pytest
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.health import check_clip
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.viz.pictures import write_png
+from cosmos_lidar.viz.images import write_png
 
 STAMPS = (15616458250027900, 15616458251018358)
 QUARTER = {"qw": 0.5**0.5, "qx": 0.0, "qy": 0.0, "qz": 0.5**0.5}  # a quarter turn to the left

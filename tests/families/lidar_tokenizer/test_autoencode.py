@@ -11,11 +11,11 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     AutoencodeOptions,
     autoencode_clip,
     frame_points,
-    from_picture,
+    from_image,
     full_directions,
-    pad_picture,
+    pad_image,
     reconstruct,
-    to_picture,
+    to_image,
 )
 from cosmos_lidar.families.lidar_tokenizer.evaluate import Identity, Resize
 from cosmos_lidar.metrics.lidar import RangeErrors
@@ -34,7 +34,7 @@ class Shift(nn.Module):
 
 
 def test_published_padding_is_centred_zeros_to_sixteen():
-    padded, (top, left) = pad_picture(torch.ones(1, 3, 512, 1800), "published")
+    padded, (top, left) = pad_image(torch.ones(1, 3, 512, 1800), "published")
     assert padded.shape == (1, 3, 512, 1808)
     assert (top, left) == (0, 4)
     assert padded[..., :4].abs().sum() == 0
@@ -43,21 +43,21 @@ def test_published_padding_is_centred_zeros_to_sixteen():
 
 def test_edge_padding_repeats_the_border_to_eight():
     image = torch.arange(12.0).reshape(1, 1, 3, 4).expand(1, 3, 3, 4)
-    padded, (top, left) = pad_picture(image, "edge")
+    padded, (top, left) = pad_image(image, "edge")
     assert padded.shape == (1, 3, 8, 8)
     assert padded[0, 0, :, 0].tolist() == [0, 0, 0, 4, 8, 8, 8, 8]
     torch.testing.assert_close(padded[..., top : top + 3, left : left + 4], image)
-    assert pad_picture(torch.ones(1, 3, 512, 1800), "edge")[0].shape == (1, 3, 512, 1800)
+    assert pad_image(torch.ones(1, 3, 512, 1800), "edge")[0].shape == (1, 3, 512, 1800)
 
 
 def test_published_row_and_mean_row():
     options = AutoencodeOptions()
     rows = torch.linspace(-1, 1, 8).reshape(1, 1, 8, 1).expand(1, 3, 8, 4)
-    published = from_picture(rows, options)
-    averaged = from_picture(rows, replace(options, rows_taken="mean"))
-    to_metres = (rows[0, 0, :, 0] + 1) / 2 * 95 + 5
-    torch.testing.assert_close(published[0, :, 0], to_metres[2::4])
-    torch.testing.assert_close(averaged[0, :, 0], to_metres.reshape(2, 4).mean(1))
+    published = from_image(rows, options)
+    averaged = from_image(rows, replace(options, rows_taken="mean"))
+    to_meters = (rows[0, 0, :, 0] + 1) / 2 * 95 + 5
+    torch.testing.assert_close(published[0, :, 0], to_meters[2::4])
+    torch.testing.assert_close(averaged[0, :, 0], to_meters.reshape(2, 4).mean(1))
 
 
 @pytest.mark.parametrize("padding", ["edge", "published"])
@@ -74,7 +74,7 @@ def test_decoded_values_beyond_the_limits_are_clipped():
     options = AutoencodeOptions()
     decoded = reconstruct(Shift(), torch.full((1, 2, 8), 99.8), options)
     torch.testing.assert_close(decoded, torch.full((1, 2, 8), 100.0))
-    assert to_picture(torch.zeros(1, 2, 8), options).unique().tolist() == [-1.0]
+    assert to_image(torch.zeros(1, 2, 8), options).unique().tolist() == [-1.0]
 
 
 def test_batches_make_no_difference(small_sensor, make_clip):
@@ -197,9 +197,9 @@ def test_published_pipeline_vector(make_clip):
     result = errors.result().published
     assert result.pixels == 141
     assert np.clip(frame.reference_m, 5, 100).sum() == pytest.approx(5791.6621, rel=1e-6)
-    normalized = to_picture(torch.from_numpy(frame.reference_m)[None], options)[0, 0, ::4]
+    normalized = to_image(torch.from_numpy(frame.reference_m)[None], options)[0, 0, ::4]
     assert normalized.sum().item() == pytest.approx(-37.228168, rel=1e-5)
-    padded, (top, left) = pad_picture(to_picture(torch.from_numpy(frame.reference_m)[None], options), "published")
+    padded, (top, left) = pad_image(to_image(torch.from_numpy(frame.reference_m)[None], options), "published")
     assert (tuple(padded.shape), top, left) == ((1, 3, 32, 32), 0, 7)
     with torch.inference_mode():
         latents = network.encode(padded)

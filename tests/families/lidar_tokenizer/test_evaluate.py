@@ -33,7 +33,7 @@ def test_identity_reproduces_everything(small_sensor, make_clip):
     assert (document["ray_drop"]["precision"], document["ray_drop"]["recall"]) == (1.0, 1.0)
 
 
-def test_mean_baseline_is_the_mean_of_the_pictures(small_sensor, make_clip):
+def test_mean_baseline_is_the_mean_of_the_images(small_sensor, make_clip):
     options = AutoencodeOptions(format=small_sensor.format, batch_size=2)
     clip = make_clip(small_sensor, 3)
     network = build_baseline("mean", [clip], options)

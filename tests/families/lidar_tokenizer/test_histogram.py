@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cosmos_lidar.families.lidar_tokenizer.histogram import histogram_picture
+from cosmos_lidar.families.lidar_tokenizer.histogram import histogram_image
 from cosmos_lidar.metrics.lidar import RangeErrors
 
 BLUE = (31, 119, 180)
@@ -12,7 +12,7 @@ def bars(errors_m: np.ndarray) -> np.ndarray:
     """Height of the bar in each column of the image, pixels."""
     errors = RangeErrors()
     errors.add(np.full(errors_m.shape, 50.0), 50.0 - errors_m)
-    image = histogram_picture(errors.result(), errors.protocol.histogram_max_m, "drive")
+    image = histogram_image(errors.result(), errors.protocol.histogram_max_m, "drive")
     assert image.shape == (480, 800, 3)
     assert image.dtype == np.uint8
     return (image == BLUE).all(-1).sum(0)

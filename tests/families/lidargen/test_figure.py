@@ -15,7 +15,7 @@ def test_dots_are_where_the_points_are_and_near_ones_are_in_front():
     changed = np.argwhere((out != 50).any(-1)).tolist()
     assert changed == [[6, 70], [20, 10]]
     assert (out[20, 10] == out[6, 70]).all()  # the low point at 5 m, not the high one at 30 m
-    assert np.array_equal(view.picture, gray)
+    assert np.array_equal(view.image, gray)
 
 
 def test_rows_with_and_without_views_and_recording():

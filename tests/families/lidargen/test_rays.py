@@ -14,7 +14,7 @@ from cosmos_lidar.synth import ftheta_rig, pinhole_rig
 
 
 @pytest.mark.parametrize("rig", [ftheta_rig(("left",), 1920), pinhole_rig(("left",), 960)], ids=["ftheta", "pinhole"])
-def test_of_pictures_scaled_and_cut(rig: tuple):
+def test_of_images_scaled_and_cut(rig: tuple):
     (camera,) = rig
     pose = camera.vehicle_SE3_camera
     rays = camera_rays(camera.model, pose, (704, 1280), 16)

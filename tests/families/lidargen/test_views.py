@@ -21,7 +21,7 @@ NAMES = ("camera_front",)
 def drive(tmp_path):
     """Sweeps of 100 ms, three images each: the first at the start, the second 16.7 ms before the middle."""
     sensor, rig = uniform_sensor(8, 96, 10, -20), pinhole_rig(("front",), 96, 54)
-    write_release(tmp_path, synthesize_drive(3, sensor, 3, cameras=rig, pictures_per_sweep=3))
+    write_release(tmp_path, synthesize_drive(3, sensor, 3, cameras=rig, images_per_sweep=3))
     (clip,) = open_clips(tmp_path)
     return clip
 
@@ -43,12 +43,12 @@ def test_the_image_of_that_number_is_read_and_its_rays_are_its_own(drive):
     views = {
         rule: FrameViews(cameras=NAMES, image_size=(16, 16), image_rule=rule) for rule in ("frame_indices", "nearest")
     }
-    first, other = (one.pictures(drive, 1) for one in views.values())
+    first, other = (one.images(drive, 1) for one in views.values())
     assert not np.allclose(first, other)
     camera = drive.cameras[NAMES[0]]
     only = replace(camera, timestamps_us=camera.timestamps_us[3:4], read=lambda _: camera.read(3))
     alone = replace(drive.with_lidar(image_numbers=np.array([9, 0, 9])), cameras={NAMES[0]: only})
-    assert np.array_equal(views["frame_indices"].pictures(alone, 1), first)
+    assert np.array_equal(views["frame_indices"].images(alone, 1), first)
     assert not np.array_equal(views["frame_indices"].rays(drive, 1), views["nearest"].rays(drive, 1))
 
 

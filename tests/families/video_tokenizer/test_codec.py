@@ -55,7 +55,7 @@ def test_chunks_and_blocks_of_any_length_give_the_same(chunk: int):
         assert np.array_equal(decoded(codec, encoded), images[:22])
 
 
-def test_edges_are_repeated_around_the_picture():
+def test_edges_are_repeated_around_the_image():
     codec = VideoCodec(small("CI8x8"))
     encoded = codec.encode(noise(1, 33, 47))
     assert encoded.crop == (0, 3, 0, 1, 36, 47)
@@ -78,7 +78,7 @@ def test_bytes_to_numbers_and_back():
 
 
 @pytest.mark.parametrize("name", ["CV4x8x8", "DV4x8x8", "CI8x8"])
-def test_tiles_of_real_pictures_are_close_to_the_whole(name: str, test_data: Path):
+def test_tiles_of_real_images_are_close_to_the_whole(name: str, test_data: Path):
     video = VideoFile(test_data / "video" / "solidWhiteRight.mp4")
     frames = np.stack([video(index)[200:392, 300:556] for index in range(5)])
     whole, tiled = VideoCodec(small(name)), VideoCodec(small(name), tile=128)
@@ -93,7 +93,7 @@ def test_tiles_of_real_pictures_are_close_to_the_whole(name: str, test_data: Pat
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8
 
 
-def test_a_tile_that_holds_the_picture_is_the_whole():
+def test_a_tile_that_holds_the_image_is_the_whole():
     frames = noise(5, 64, 64)
     whole, tiled = VideoCodec(small("CV4x8x8")), VideoCodec(small("CV4x8x8"), tile=64)
     assert torch.equal(whole.encode(frames).latents, tiled.encode(frames).latents)
@@ -136,7 +136,7 @@ def test_what_cannot_be_decoded():
             decoded(continuous, EncodedVideo(z.latents, None, 5, 16, 16, crop))
 
 
-def test_one_picture_is_not_a_video_of_grey_ones():
+def test_one_image_is_not_a_video_of_grey_ones():
     codec = VideoCodec(small("CV4x8x8"))
     with pytest.raises(DataError, match=r"frames of shape \(16, 24, 3\)"):
         codec.encode(noise(1, 16, 24)[0])

@@ -116,7 +116,7 @@ def test_perceptual_terms_and_lpips_with_weights_of_a_file(shards: Path, tmp_pat
     assert not [name for name in state if "vgg" in name or "lin" in name or "features" in name]
 
 
-def test_single_pictures_train_an_image_tokenizer(shards: Path, tmp_path: Path) -> None:
+def test_single_images_train_an_image_tokenizer(shards: Path, tmp_path: Path) -> None:
     shape = ["model.model=CI8x8", "model.channels_mult=[1,2,2]", "data.frames=1"]
     folder = train(tmp_path, "pictures", shards, "trainer.max_steps=2", *shape)
     assert load_tokenizer(folder / "checkpoints" / "iter_000000002.pt").config.family == "CI"

@@ -115,13 +115,13 @@ def test_missing_files_and_halves_are_named(tmp_path: Path):
 def test_files_of_another_kind_are_refused(tmp_path: Path):
     from PIL import Image
 
-    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
-    for name in ("picture.pt", "picture.jit", "picture.safetensors"):
-        (tmp_path / name).write_bytes((tmp_path / "picture.png").read_bytes())
-    refused(tmp_path / "picture.png", "not a checkpoint that is safe to read", "picture.png", "autoencoder.jit")
-    refused(tmp_path / "picture.pt", "not a checkpoint that is safe to read", "picture.pt")
-    refused(tmp_path / "picture.jit", "not a TorchScript file", "picture.jit")
-    refused(tmp_path / "picture.safetensors", "not a safetensors file", "picture.safetensors")
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    for name in ("image.pt", "image.jit", "image.safetensors"):
+        (tmp_path / name).write_bytes((tmp_path / "image.png").read_bytes())
+    refused(tmp_path / "image.png", "not a checkpoint that is safe to read", "image.png", "autoencoder.jit")
+    refused(tmp_path / "image.pt", "not a checkpoint that is safe to read", "image.pt")
+    refused(tmp_path / "image.jit", "not a TorchScript file", "image.jit")
+    refused(tmp_path / "image.safetensors", "not a safetensors file", "image.safetensors")
     torch.save([1, 2], tmp_path / "list.pt")
     refused(tmp_path / "list.pt", "holds no weights", "list.pt")
     torch.save({"model": {"loss.a": torch.zeros(1)}}, tmp_path / "loss.pt")

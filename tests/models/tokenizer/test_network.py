@@ -203,13 +203,13 @@ def test_channels_last_gives_the_same_numbers():
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 36, 64), (1, 3, 64, 1790), (1, 1, 64, 64), (3, 64, 64), (1, 3, 0, 8)])
-def test_pictures_that_would_be_cut_are_refused(shape: tuple[int, ...]):
+def test_images_that_would_be_cut_are_refused(shape: tuple[int, ...]):
     network = small_tokenizer()
     with pytest.raises(DataError, match=re.escape(f"images of shape {shape}") + ".*multiples of 8: pad or crop"):
         network.encode(torch.zeros(shape))
 
 
-def test_pictures_of_bytes_are_refused():
+def test_images_of_bytes_are_refused():
     with pytest.raises(DataError, match=r"images of type torch\.uint8 Expected: floating-point values in \[-1, 1\]"):
         small_tokenizer().encode(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
 

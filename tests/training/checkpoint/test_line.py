@@ -114,7 +114,7 @@ def test_the_run_that_wrote_last_is_followed(tmp_path: Path) -> None:
     assert not told
     damage(paths[-1])
     assert newest_of_line(tmp_path, told.append) == paths[1]
-    assert "iter_000000022 is passed over" in told[0]
+    assert "iter_000000022 is skipped" in told[0]
 
 
 def test_nothing_but_damaged_ones_is_an_error(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
-PICTURE_STEP_US = 1_000_000 / 30
+IMAGE_STEP_US = 1_000_000 / 30
 
 
 def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np.ndarray) -> dict[str, CameraStream]:
@@ -68,7 +68,7 @@ def _image_times(numbers: np.ndarray, start_us: np.ndarray, count: int) -> np.nd
     order = np.argsort(numbers, kind="stable")
     numbers, start_us = numbers[order], start_us[order].astype(np.float64)
     first, last = wanted < numbers[0], wanted > numbers[-1]
-    step = (start_us[-1] - start_us[0]) / (numbers[-1] - numbers[0]) if numbers[-1] > numbers[0] else PICTURE_STEP_US
+    step = (start_us[-1] - start_us[0]) / (numbers[-1] - numbers[0]) if numbers[-1] > numbers[0] else IMAGE_STEP_US
     times = np.interp(wanted, numbers, start_us)
     times[first] = start_us[0] + (wanted[first] - numbers[0]) * step
     times[last] = start_us[-1] + (wanted[last] - numbers[-1]) * step

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.viz import caption_picture, stack_pictures, write_png
-from cosmos_lidar.viz.pictures import draw_text, png_bytes, resize_rows, text_width, to_uint8
+from cosmos_lidar.viz import caption_image, stack_images, write_png
+from cosmos_lidar.viz.images import draw_text, png_bytes, resize_rows, text_width, to_uint8
 
 
-def test_stack_fills_up_narrow_pictures():
+def test_stack_fills_up_narrow_images():
     top, below = np.full((2, 5, 3), 10, np.uint8), np.ones((3, 3, 3))
-    out = stack_pictures([top, below], gap_px=1, background=(1, 2, 3))
+    out = stack_images([top, below], gap_px=1, background=(1, 2, 3))
     assert out.shape == (6, 5, 3)
     assert out[2].tolist() == [[1, 2, 3]] * 5
     assert out[4].tolist() == [[255] * 3] * 3 + [[1, 2, 3]] * 2
 
 
 def test_caption_darkens_its_box_and_writes_white():
-    image = caption_picture(np.full((60, 200, 3), 100, np.uint8), "Original")
+    image = caption_image(np.full((60, 200, 3), 100, np.uint8), "Original")
     assert image[12, 12].tolist() == [50, 50, 50]
     assert image.max() == 255
     assert image[59, 199].tolist() == [100, 100, 100]
@@ -41,7 +41,7 @@ def test_floats_become_bytes_and_other_shapes_are_refused():
     with pytest.raises(UserError, match=r"\(height, width, 3\), this array \(4, 4\)"):
         to_uint8(np.zeros((4, 4)))
     with pytest.raises(UserError, match="no images to stack"):
-        stack_pictures([])
+        stack_images([])
 
 
 def test_rows_are_repeated():

@@ -143,7 +143,7 @@ def cut_columns(format: RangeMapFormat, merged: int, step: int) -> int:
     return width // step * step
 
 
-def cut_picture(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tensor:
+def cut_image(range_m: np.ndarray, format: RangeMapFormat, step: int) -> Tensor:
     """Return the image (1, 3, H, W) in [-1, 1] of a range map (rows, columns) meters, center-cropped."""
     import torch
 
