@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import re
 import sqlite3
 import struct
@@ -19,7 +20,8 @@ from cosmos_lidar.files import parse_json, parse_yaml, read_text
 from cosmos_lidar.shards.manifest import ENERGON
 
 _MOST_SHARDS = 1_000_000
-_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?\}")
+_GROUP = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
 _WANTED = "`cosmos-lidar prepare SRC FOLDER`, or `energon prepare` in the folder of tars"
 
 
@@ -180,10 +182,26 @@ def _expand(pattern: str, counted: Iterator[int]) -> Iterator[str]:
     """
     from braceexpand import braceexpand
 
-    for first, last, step in _RANGE.findall(pattern):
-        if abs(int(last) - int(first)) // max(abs(int(step or 1)), 1) > _MOST_SHARDS:
-            raise ValueError(f"{pattern!r:.80} stands for more than {_MOST_SHARDS} shards")
+    if _least_names(pattern) > _MOST_SHARDS:
+        raise ValueError(f"{pattern!r:.80} stands for more than {_MOST_SHARDS} shards")
     for name in braceexpand(pattern):
         if next(counted) >= _MOST_SHARDS:
             raise ValueError(f"{pattern!r:.80} stands for more than {_MOST_SHARDS} shards")
         yield name
+
+
+def _least_names(pattern: str) -> int:
+    """Return how many names a pattern stands for at least; braces in braces are counted by their largest range."""
+    groups = _GROUP.findall(pattern)
+    counts = [_alternatives(group) for group in groups]
+    nested = "{" in _GROUP.sub("", pattern)
+    return max(counts, default=1) if nested else math.prod(counts)
+
+
+def _alternatives(group: str) -> int:
+    """Return the number of alternatives of the text in a pair of braces."""
+    span = _RANGE.fullmatch(group)
+    if span is None:
+        return group.count(",") + 1
+    first, last, step = span.groups()
+    return abs(int(last) - int(first)) // max(abs(int(step or 1)), 1) + 1
