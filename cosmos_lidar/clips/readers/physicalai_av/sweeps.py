@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.draco import decode_cloud
-from cosmos_lidar.clips.files import has_return
 from cosmos_lidar.clips.parquet import read_cell
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.clips.sweep import Sweep
@@ -46,21 +45,23 @@ class DracoSweeps:
         """
         content = read_cell(self.source, CLOUD, index, self.clip_id)
         points, attributes = decode_cloud(content, self.source.path, self.clip_id)
-        kept = has_return(points) & ~self._is_vehicle(points)
+        squared = np.einsum("ij,ij->i", points, points)
+        kept = (squared > 0) & (squared < np.inf) & ~self._is_vehicle(points)  # NaN fails both
         if not kept.any():
             raise self._broken(f"no return outside the vehicle among {len(points)} points", CLOUD, index)
         without = int(len(kept) - kept.sum())
         values = self._values(attributes, kept, index)
+        distance = np.sqrt(squared if without == 0 else squared[kept])
         points = points if without == 0 else points[kept]
         element = values.pop("element", None)
         if element is None:
             return Sweep(points=points, without_return=without, **values)
-        row, column = element.T
+        row, column = element[:, 0].astype(np.int64), element[:, 1].astype(np.int64)
         if self.shape is not None:
             if row.max() >= self.shape[0] or column.max() >= self.shape[1]:
                 found = f"element ({row.max()}, {column.max()})"
                 raise self._broken(found, "model_element", index, f"those of a model of {self.shape}")
-            image = _range_image(points, row * self.shape[1] + column, self.shape, values)
+            image = _range_image(points, distance, row * self.shape[1] + column, self.shape, values)
             if image is not None:
                 return Sweep(**image, without_return=without)
         return Sweep(points=points, ring=row.astype(np.uint16), without_return=without, **values)
@@ -70,11 +71,11 @@ class DracoSweeps:
         if self.box is None or self.ego_SE3_lidar is None:
             return np.zeros(len(points), bool)
         pose = self.ego_SE3_lidar.astype(np.float32)
-        inside = np.ones(len(points), bool)
-        for axis in range(3):
-            along = points @ pose[axis, :3]
-            along += pose[axis, 3]
-            inside &= (along >= self.box[0, axis]) & (along <= self.box[1, axis])
+        low, high = self.box.astype(np.float32)
+        along = points @ pose[:3, :3].T + pose[:3, 3]
+        inside = (along[:, 0] >= low[0]) & (along[:, 0] <= high[0])
+        for axis in (1, 2):
+            inside &= (along[:, axis] >= low[axis]) & (along[:, axis] <= high[axis])
         return inside
 
     def _values(self, attributes: dict[str, np.ndarray], kept: np.ndarray, index: int) -> dict[str, Any]:
@@ -95,9 +96,9 @@ class DracoSweeps:
         if "timestamp" in found:
             values["time_us"] = self._times(found["timestamp"], index)
         if "model_element" in found:
-            element = found["model_element"].astype(np.int64)
-            if element.min() < 0:
-                raise self._broken(f"element {element.min()}", "model_element", index)
+            element = found["model_element"]
+            if element.dtype.kind != "u" and (element.min() < 0 or (element != np.floor(element)).any()):
+                raise self._broken(f"elements from {element.min()} on", "model_element", index)
             values["element"] = element
         return values
 
@@ -117,51 +118,63 @@ class DracoSweeps:
 
 
 def _range_image(
-    points: np.ndarray, pixel: np.ndarray, shape: tuple[int, int], values: dict[str, Any]
+    points: np.ndarray, distance: np.ndarray, pixel: np.ndarray, shape: tuple[int, int], values: dict[str, Any]
 ) -> dict[str, Any] | None:
     """Return a range image with its points and values; None where a pixel has more than two returns.
 
     Of two returns of a pixel the nearer one is the first.
     """
-    distance = np.sqrt(np.einsum("ij,ij->i", points, points))
     first, others = _fill(pixel, shape)
     if len(others):
         order = np.argsort(distance, kind="stable")
         points, pixel, distance = points[order], pixel[order], distance[order]
         values = {name: value[order] for name, value in values.items()}
         first, others = _fill(pixel, shape)
-    image = _image(points, distance, first, shape, values)
+    chosen = np.setdiff1d(np.arange(len(pixel)), others, assume_unique=True) if len(others) else slice(None)
+    image = _image(points, distance, pixel, first, chosen, shape, values)
     if not len(others):
         return image
     second, more = _fill(pixel[others], shape)
     if len(more):
         return None
-    chosen = np.where(second >= 0, others[second], -1)
-    return {**image, "second_return": Sweep(**_image(points, distance, chosen, shape, values))}
+    second = np.where(second >= 0, others[second], -1)
+    return {**image, "second_return": Sweep(**_image(points, distance, pixel, second, others, shape, values))}
 
 
 def _fill(pixel: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows * columns,) the first point of each pixel, -1 for none, and the points that are not first."""
-    numbers = np.arange(len(pixel))
-    first = np.full(shape[0] * shape[1], -1, np.int64)
+    numbers = np.arange(len(pixel), dtype=np.int32)
+    first = np.full(shape[0] * shape[1], -1, np.int32)
     first[pixel[::-1]] = numbers[::-1]  # of several values for one place numpy keeps the last
     return first, np.flatnonzero(first[pixel] != numbers)
 
 
 def _image(
-    points: np.ndarray, distance: np.ndarray, chosen: np.ndarray, shape: tuple[int, int], values: dict[str, Any]
+    points: np.ndarray,
+    distance: np.ndarray,
+    pixel: np.ndarray,
+    place: np.ndarray,
+    chosen: np.ndarray | slice,
+    shape: tuple[int, int],
+    values: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return range image, points and images of values of the chosen points, (rows * columns,), -1 for none."""
-    filled = np.flatnonzero(chosen >= 0)
-    which = chosen[filled]
+    """Return range image, points and images of values of the ``chosen`` points, one per pixel.
+
+    Args:
+        points: (N, 3) all points.
+        distance: (N,) their ranges.
+        pixel: (N,) their pixels.
+        place: (rows * columns,) the chosen point in each pixel, -1 for none.
+        chosen: which points.
+        shape: rows and columns.
+        values: (N,) of the points, by name.
+    """
+    where = pixel[chosen]
 
     def scatter(value: np.ndarray) -> np.ndarray:
         image = np.zeros(shape, value.dtype)
-        image.reshape(-1)[filled] = value[which]
+        image.reshape(-1)[where] = value[chosen]
         return image
 
-    return {
-        "range_m": scatter(distance.astype(np.float32)),
-        "points": points[which],
-        **{name: scatter(value) for name, value in values.items()},
-    }
+    in_rows = points[place[place >= 0]]
+    return {"range_m": scatter(distance), "points": in_rows, **{name: scatter(one) for name, one in values.items()}}
