@@ -45,14 +45,12 @@ def odometry(root: Path, frames: int = 4, poses: bool = True, step_m: float = 1.
 
 
 def write_sample(root: Path) -> Path:
-    """A sequence with poses, images and labels, of points around the car on the road."""
+    """A sequence with poses and images, of points around the car on the road."""
     folder = odometry(root)
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 60)
     points = np.column_stack([12 * np.cos(angles), 12 * np.sin(angles), np.full(60, -1.6), np.full(60, 0.4)])
     for k in range(4):
         scan(folder / "velodyne" / f"{k:06d}.bin", points)
-    (folder / "labels").mkdir()
-    np.full(60, (7 << 16) | 10, "<u4").tofile(folder / "labels" / "000003.label")
     return root
 
 

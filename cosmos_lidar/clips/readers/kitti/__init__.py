@@ -1,4 +1,4 @@
-"""KITTI: odometry sequences (with SemanticKITTI labels), raw drives, object frames, any folder of such ``.bin`` files.
+"""KITTI: odometry sequences, raw drives, frames of the object set, any folder of such ``.bin`` files.
 
 Points are float32 x y z reflectance in the axes of the lidar, x forward, y left, z up. In all published layouts
 (odometry, object, synchronized raw) they have been moved to where the vehicle was when the scanner looked forward,
@@ -6,8 +6,9 @@ which is the middle of the sweep and the moment of the images (checked: only mov
 azimuths of a ring advance in equal steps again). Where poses are known this reader moves them on to the
 start of the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants motion-compensated points.
 
-Labels of SemanticKITTI are its classes and, as instances, the upper 16 bits. KITTI stores neither ring nor time of a
-point nor a second return. Not read: gray images' distortion (images are rectified), boxes, tracklets, maps.
+Sequences with labels are SemanticKITTI: the reader of that name opens them; asked by name, this one reads them, too.
+KITTI stores neither ring nor time of a point nor a second return. Not read: gray images' distortion (images are
+rectified), boxes, tracklets, maps.
 
 The world frame is that of the lidar at the first sweep (odometry) or east-north-up (raw).
 The frames of the object set are random moments: each is a clip of its own, also because images differ in size.
@@ -23,17 +24,17 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.kitti.object_set import open_object
 from cosmos_lidar.clips.readers.kitti.raw import open_raw
-from cosmos_lidar.clips.readers.kitti.scans import find_folders, open_bare, scan_files, strength_of
+from cosmos_lidar.clips.readers.kitti.scans import find_folders, has_labels, open_bare, scan_files, strength_of
 from cosmos_lidar.clips.readers.kitti.sequences import open_sequence
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
-DESCRIPTION = "KITTI odometry, SemanticKITTI, raw or object, or a folder of float32 x y z reflectance .bin files"
+DESCRIPTION = "KITTI odometry, raw or object, or a folder of float32 x y z reflectance .bin files"
 EXAMPLE_LAYOUT = """
-sequences/08/velodyne/000000.bin                              odometry, SemanticKITTI; also below dataset/
+sequences/08/velodyne/000000.bin                              odometry; also below dataset/
 sequences/08/times.txt, sequences/08/calib.txt                (optional)
 poses/08.txt                                                  (optional; or sequences/08/poses.txt)
-sequences/08/labels/000000.label, sequences/08/image_2/000000.png                                         (optional)
+sequences/08/image_2/000000.png                               (optional)
 
 2011_09_26/2011_09_26_drive_0001_sync/velodyne_points/data/0000000000.bin                                       raw
 2011_09_26/2011_09_26_drive_0001_sync/velodyne_points/timestamps.txt, …                                  (optional)
@@ -50,8 +51,14 @@ ASSUMED = "float32 x y z reflectance, x forward, y left, z up, of an HDL-64E at 
 
 
 def recognise(path: Path) -> Strength:
-    """Return EXACT for the layouts with KITTI's own names, GENERIC for other folders of ``.bin`` files."""
-    return max((strength_of(folder, kind) for folder, kind in find_folders(path)[:8]), default=Strength.NONE)
+    """Return EXACT for the layouts with KITTI's own names, GENERIC for other folders of ``.bin`` files.
+
+    Sequences with labels are GENERIC: they are those of SemanticKITTI, SemanticPOSS and others.
+    """
+    folders = find_folders(path)[:32]
+    if any(kind == "sequence" and has_labels(folder) for folder, kind in folders):
+        return Strength.GENERIC
+    return max((strength_of(folder, kind) for folder, kind in folders[:8]), default=Strength.NONE)
 
 
 def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:

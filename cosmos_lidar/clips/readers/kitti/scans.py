@@ -66,6 +66,16 @@ def strength_of(folder: Path, kind: str) -> Strength:
     return Strength.EXACT if named or _any_there(folder, _OF_DRIVES) else Strength.GENERIC
 
 
+def has_labels(folder: Path) -> bool:
+    """Return whether a sequence has labels per point, as SemanticKITTI has them."""
+    return (folder / "labels").is_dir()
+
+
+def has_tags(folder: Path) -> bool:
+    """Return whether a sequence tells which pixel each point is of, as SemanticPOSS does."""
+    return (folder / "tag").is_dir()
+
+
 def _any_there(folder: Path, names: tuple[str, ...]) -> bool:
     return any((folder / name).exists() for name in names)
 

@@ -25,8 +25,17 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
 
-def open_sequence(folder: Path, sensor: Sensor) -> Clip:
-    """Open an odometry or SemanticKITTI sequence."""
+def open_sequence(folder: Path, sensor: Sensor, format: str = "kitti") -> Clip:
+    """Open an odometry or SemanticKITTI sequence.
+
+    Args:
+        folder: of the sequence.
+        sensor: of the scans.
+        format: ``kitti`` or ``semantickitti``, whose own poses then go before those of KITTI.
+
+    Raises:
+        DataError: no scan in it; calibration, poses or times that cannot be read or do not fit.
+    """
     name = clean_id(folder.resolve().name)
     clip = open_bare(folder / "velodyne", sensor)
     files = scan_files(folder / "velodyne", name)
@@ -36,7 +45,7 @@ def open_sequence(folder: Path, sensor: Sensor) -> Clip:
     unusable = without_time(all_times[numbers], "times.txt")
     sweeps = PointSweeps(name, tuple(files), labels=labels if any(labels) else None, unusable=unusable)
     middle = fill_times(all_times[numbers], numbers, sensor)
-    clip = replace(clip, clip_id=name, source=folder, notes=notes)
+    clip = replace(clip, clip_id=name, source=folder, notes=notes, format=format)
     clip = clip.with_lidar(read=sweeps, timestamps_us=around(middle, sensor))
     calibration = folder / "calib.txt"
     rows = text.read_calibration(calibration, name) if calibration.is_file() else None
@@ -45,7 +54,10 @@ def open_sequence(folder: Path, sensor: Sensor) -> Clip:
         clip = replace(clip, notes=(*clip.notes, "no calib.txt: no cameras"))
     else:
         camera_SE3_lidar = text.calibration_pose(rows, ("Tr", "Tr_velo_to_cam"), calibration, name)
-        track = _sequence_track(folder, name, all_times, camera_SE3_lidar)
+        places = [folder.parent.parent / "poses" / f"{folder.name}.txt", folder / "poses.txt"]
+        if format == "semantickitti":
+            places.reverse()
+        track = _sequence_track(places, name, all_times, camera_SE3_lidar)
     clip = with_track(clip, track, middle, "no poses" if rows is not None else "no poses without calib.txt")
     if rows is None:
         return clip
@@ -70,9 +82,8 @@ def _sequence_times(folder: Path, name: str, count: int, sensor: Sensor) -> tupl
     return times, ()
 
 
-def _sequence_track(folder: Path, name: str, times: np.ndarray, camera_SE3_lidar: np.ndarray) -> Track | None:
+def _sequence_track(places: list[Path], name: str, times: np.ndarray, camera_SE3_lidar: np.ndarray) -> Track | None:
     """Return the poses of the lidar; the file has those of the left camera, turned here into the axes of the lidar."""
-    places = (folder.parent.parent / "poses" / f"{folder.name}.txt", folder / "poses.txt")
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         return None

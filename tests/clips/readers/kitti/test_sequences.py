@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from cosmos_lidar.clips import open_clips
-from cosmos_lidar.errors import DataError
 from tests.clips.readers.test_kitti import image, odometry, scan
 
 
@@ -35,21 +33,6 @@ def test_sequence_without_anything_else_says_so(tmp_path):
     assert open_clips(tmp_path / "velodyne")[0].clip_id == clip.clip_id
 
 
-def test_semantic_labels(tmp_path):
-    folder = odometry(tmp_path, poses=False)
-    (folder / "labels").mkdir()
-    np.array([5 << 16 | 252], "<u4").tofile(folder / "labels" / "000001.label")
-    (clip,) = open_clips(folder)
-    assert clip.notes == ("no poses",)
-    assert clip.read_sweep(1).labels.tolist() == [252]
-    assert clip.read_sweep(1).labels.dtype == np.uint16
-    assert clip.read_sweep(1).instance.tolist() == [5]
-    assert clip.read_sweep(0).labels is None
-    np.array([1, 2], "<u4").tofile(folder / "labels" / "000001.label")
-    with pytest.raises(DataError, match="8 bytes of labels for 1 points.*000001.label, clip 03"):
-        clip.read_sweep(1)
-
-
 def test_empty_lines_of_a_sequence(tmp_path):
     folder = odometry(tmp_path, frames=5)
     (whole,) = open_clips(tmp_path)
@@ -65,16 +48,6 @@ def test_empty_lines_of_a_sequence(tmp_path):
     assert np.allclose(clip.world_SE3_lidar, whole.world_SE3_lidar[kept])
     camera = clip.cameras["image_2"]
     assert [file.stem for file in camera.read.files] == ["000000", "000001", "000003", "000004"]
-
-
-def test_real_semantic_labels(test_data):
-    (clip,) = open_clips(test_data / "semantickitti")
-    sweep = clip.read_sweep(0)
-    assert clip.clip_id == "08"
-    assert len(sweep.points) == len(sweep.labels) == 123389
-    assert set(np.unique(sweep.labels)) == {0, 1, 10, 11, 30, 40, 44, 48, 50, 51, 52, 70, 71, 72, 80, 81, 99, 252, 254}
-    road = np.median(sweep.points[sweep.labels == 40, 2])
-    assert -2.0 < road < -1.5  # the scanner is 1.73 m above the road
 
 
 def test_images_in_jpg_and_beyond_the_times(tmp_path):
