@@ -61,6 +61,7 @@ def test_engine_small():
     assert "Not run here: te_fp8: cpu is no CUDA device" in text
 
 
+@pytest.mark.slow
 def test_engine_tells_which_row_failed():
     done = python(FOLDER / "engine.py", "--device", "cpu", "--small", "--parts", "meshes", "--meshes", "tensor=3")
     assert done.returncode == 1
@@ -80,6 +81,7 @@ def test_camera_to_lidar_with_training_beside_it():
     assert lines[-1].startswith("| faditv2_debug | 0.4 M | 1 | ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["--dryrun", "tensorboard=false"])
 def test_startup_rows(row: str):
     """Of a command that only answers, and of the first step of a run."""
@@ -89,6 +91,7 @@ def test_startup_rows(row: str):
     assert all(float(cell) > 0 for line in lines[-len(names) :] for cell in line.strip("| ").split(" | ")[1:])
 
 
+@pytest.mark.slow
 def test_stragglers_prints_a_ratio():
     done = torchrun(2, FOLDER / "stragglers.py", "1", env={"STEPS": "6"})
     assert done.returncode == 0, done.stderr

@@ -70,6 +70,7 @@ def test_what_is_there_is_not_made_again(checkpoints: dict[str, Path], videos: P
         assert ours.crop == theirs.crop
 
 
+@pytest.mark.slow
 def test_published_flags(checkpoints: dict[str, Path], videos: Path, tmp_path: Path):
     torch.manual_seed(0)
     export_jit(build_tokenizer("CV4x8x8", channels=32, num_res_blocks=1), tmp_path / "jit")
@@ -170,6 +171,7 @@ def test_sizes_by_the_short_side():
     assert scaled(np.zeros((1, 720, 1280, 3), np.uint8), 360).shape == (1, 360, 640, 3)
 
 
+@pytest.mark.slow
 def test_real_driving_video(checkpoints: dict[str, Path], test_data: Path, tmp_path: Path):
     words = ["--checkpoint", checkpoints["CV4x8x8"], "--out", tmp_path, "--short-size", 64]
     assert command("reconstruct", test_data / "video" / "solidWhiteRight.mp4", *words) == 0

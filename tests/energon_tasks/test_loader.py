@@ -43,7 +43,9 @@ def check_stops(folders: Path, kind: str, blend: str, workers: int, plans: list[
     assert not result["differ"]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_stops_soon_after_a_resume(folders: Path, workers: int) -> None:
     """A reader that has given nothing since the resume must not start again, however far it was before."""
     pairs = product((1, workers + 1, 2 * workers + 1), sorted({0, 1, workers - 1, workers}))

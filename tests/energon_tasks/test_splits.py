@@ -46,6 +46,10 @@ def keys(loader: Any) -> list[str]:
     return [key for batch in loader for key in batch.__key__]
 
 
+# The loaders of all sample types share their splits: latents alone run in the fast tests.
+ONE_FAST = [pytest.param(kind, marks=[] if kind == "latents" else pytest.mark.slow) for kind in KINDS]
+
+
 def several(folders: Path, kind: str) -> str:
     return f"{folders / kind / 'a'},{folders / kind / 'b'}"
 
@@ -85,7 +89,7 @@ def test_weights_decide_how_often_a_folder_is_drawn(folders: Path) -> None:
         open_loader("latents", mix, repeat=False)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_FAST)
 def test_validation_reads_all_folders_once_and_a_limit_leaves_none_out(folders: Path, kind: str) -> None:
     for path in (several(folders, kind), folders / kind / "weights.yaml", folders / kind / "repetitions.yaml"):
         loader = open_loader(kind, path, "val")
@@ -125,7 +129,7 @@ def test_weights_and_ranges_are_those_that_energon_computes(folders: Path) -> No
 
 
 @pytest.mark.parametrize("blend", ["weights", "repetitions"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_FAST)
 def test_a_resumed_blend_goes_on_with_the_very_next_sample(folders: Path, kind: str, blend: str) -> None:
     """At any place: inside an epoch, at its end, and after it; sweeps in the middle of a sample, too."""
     options = {"frames_per_clip": 3, "batch_size": 2} if kind == "sweeps" else {}
@@ -163,6 +167,7 @@ os._exit(0)  # an endless loader takes 5 s per worker to be torn down
 """
 
 
+@pytest.mark.slow
 def test_a_resumed_blend_of_two_workers(folders: Path) -> None:
     command = [sys.executable, "-c", RESUME, str(folders)]
     done = subprocess.run(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], check=True, timeout=600)

@@ -120,6 +120,7 @@ def test_exact_resume_in_the_middle(shards: Path, workers: int) -> None:
         assert torch.equal(frames, frames2)
 
 
+@pytest.mark.slow
 def test_two_processes_read_different_videos(shards: Path) -> None:
     read = [{key for _, b in zip(range(6), loader(shards, rank=rank, world_size=2, shuffle_buffer=0), strict=False)
              for key in b.clip_ids} for rank in (0, 1)]  # fmt: skip

@@ -13,6 +13,7 @@ from tests.install.conftest import Built
 from tests.install.environments import make_environment
 
 Run = Callable[..., str]
+pytestmark = pytest.mark.slow  # environments with and without extras
 
 
 def runner(environment: Path, folder: Path) -> Run:
@@ -77,7 +78,6 @@ def test_what_needs_an_extra_names_it_in_one_line(base: Run, command: str) -> No
     assert len(said.splitlines()) == 1, said
 
 
-@pytest.mark.slow  # a training run and five start-ups
 def test_a_wheel_trains_exports_and_autoencodes_without_the_checkout(built: Built, tmp_path: Path) -> None:
     make_environment(tmp_path / "env", built.wheel, extras=("train",))
     run = runner(tmp_path / "env", tmp_path)

@@ -379,6 +379,7 @@ def test_network_on_triton(use):
         check(name, results[1][name], wanted.double(), 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 @pytest.mark.skipif(INTERPRETER, reason="this is the interpreter's own run")
 def test_triton_in_its_interpreter():

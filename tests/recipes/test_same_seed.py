@@ -42,6 +42,7 @@ print("RESULT " + json.dumps(digests))
 """
 
 
+@pytest.mark.slow
 def test_synthetic_data_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     made = []
     for number, (fill, cores, jobs) in enumerate([(0, 64, 1), (170, 1, 2), (255, 64, 1)]):

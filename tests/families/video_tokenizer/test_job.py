@@ -63,7 +63,9 @@ def test_loss_falls_quality_rises_and_exports_load(shards: Path) -> None:
     assert torch.allclose(network.decode(latent), decoder(latent), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [DISCRETE, DISCRIMINATOR], ids=["discrete", "adversarial"])
+@pytest.mark.parametrize(
+    "options", [pytest.param(DISCRETE, marks=pytest.mark.slow), DISCRIMINATOR], ids=["discrete", "adversarial"]
+)
 def test_interrupted_is_uninterrupted(options: list[str], shards: Path, tmp_path: Path) -> None:
     options = [*options, "trainer.val_at_start=false"]
     whole = train(tmp_path, "whole", shards, "trainer.max_steps=5", *options)
@@ -87,6 +89,7 @@ def test_the_critic_enters_at_its_step_and_moves(shards: Path, tmp_path: Path) -
     assert float(last["loss"]) == pytest.approx(float(last["color"]) + 0.1 * float(last["adversarial"]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_adaptive_weight_balances_the_gradients(shards: Path, tmp_path: Path) -> None:
     options = [*DISCRIMINATOR, "model.loss.adversarial.adaptive=true", "trainer.val_at_start=false"]
     folder = train(tmp_path, "adaptive", shards, "trainer.max_steps=4", *options)
@@ -101,6 +104,7 @@ def test_discrete_validation_tells_of_the_codebook(shards: Path, tmp_path: Path)
     assert 1 <= float(last["val/perplexity"]) <= float(last["val/codes_used"]) <= 64000
 
 
+@pytest.mark.slow
 def test_perceptual_terms_and_lpips_with_weights_of_a_file(shards: Path, tmp_path: Path) -> None:
     pytest.importorskip("torchmetrics")
     torch.manual_seed(0)

@@ -80,6 +80,7 @@ def test_bfloat16_files_come_back_in_float32_with_their_taps(tmp_path: Path):
     assert torch.equal(network.state_dict()["quant_conv.bias"].float(), loaded.quant_conv.bias)
 
 
+@pytest.mark.slow
 def test_the_published_lidar_pair(tmp_path: Path):
     """Full size: entries of the files, and the three attention blocks found without being told."""
     network = fill(build_tokenizer("CI8x8", resolution=512))

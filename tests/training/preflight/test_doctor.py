@@ -16,6 +16,7 @@ pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
 
+@pytest.mark.slow
 def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     asked = ["recipe=faditv2_7b", "data.path=elsewhere", f"log.root={tmp_path}"]
     report = examine(dit.FAMILY, asked, processes=8, memory_gb=141.0, look_at_data=False)
