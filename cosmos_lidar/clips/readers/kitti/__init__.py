@@ -24,7 +24,14 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.kitti.object_set import open_object
 from cosmos_lidar.clips.readers.kitti.raw import open_raw
-from cosmos_lidar.clips.readers.kitti.scans import find_folders, has_labels, open_bare, scan_files, strength_of
+from cosmos_lidar.clips.readers.kitti.scans import (
+    find_folders,
+    has_labels,
+    has_tags,
+    open_bare,
+    scan_files,
+    strength_of,
+)
 from cosmos_lidar.clips.readers.kitti.sequences import open_sequence
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
@@ -53,10 +60,10 @@ ASSUMED = "float32 x y z reflectance, x forward, y left, z up, of an HDL-64E at 
 def recognise(path: Path) -> Strength:
     """Return EXACT for the layouts with KITTI's own names, GENERIC for other folders of ``.bin`` files.
 
-    Sequences with labels are GENERIC: they are those of SemanticKITTI, SemanticPOSS and others.
+    Sequences with labels or tags are GENERIC: they are those of SemanticKITTI, SemanticPOSS and others.
     """
     folders = find_folders(path)[:32]
-    if any(kind == "sequence" and has_labels(folder) for folder, kind in folders):
+    if any(kind == "sequence" and (has_labels(folder) or has_tags(folder)) for folder, kind in folders):
         return Strength.GENERIC
     return max((strength_of(folder, kind) for folder, kind in folders[:8]), default=Strength.NONE)
 

@@ -25,13 +25,14 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
 
-def open_sequence(folder: Path, sensor: Sensor, format: str = "kitti") -> Clip:
+def open_sequence(folder: Path, sensor: Sensor, format: str = "kitti", compensated: bool = True) -> Clip:
     """Open an odometry or SemanticKITTI sequence.
 
     Args:
         folder: of the sequence.
         sensor: of the scans.
-        format: ``kitti`` or ``semantickitti``, whose own poses then go before those of KITTI.
+        format: of the clip; for ``kitti`` alone, poses beside the sequences go before those in the sequence.
+        compensated: points have been moved to the middle of their sweep; False: they are as measured.
 
     Raises:
         DataError: no scan in it; calibration, poses or times that cannot be read or do not fit.
@@ -55,10 +56,14 @@ def open_sequence(folder: Path, sensor: Sensor, format: str = "kitti") -> Clip:
     else:
         camera_SE3_lidar = text.calibration_pose(rows, ("Tr", "Tr_velo_to_cam"), calibration, name)
         places = [folder.parent.parent / "poses" / f"{folder.name}.txt", folder / "poses.txt"]
-        if format == "semantickitti":
+        if format != "kitti":
             places.reverse()
         track = _sequence_track(places, name, all_times, camera_SE3_lidar)
-    clip = with_track(clip, track, middle, "no poses" if rows is not None else "no poses without calib.txt")
+    missing = "no poses" if rows is not None else "no poses without calib.txt"
+    if compensated or track is None:
+        clip = with_track(clip.with_lidar(motion_compensated=compensated), track, middle, missing)
+    else:
+        clip = clip.with_lidar(world_SE3_lidar=track.at(clip.timestamps_us), motion_compensated=False)
     if rows is None:
         return clip
     return replace(clip, cameras=by_name(_sequence_cameras(folder, name, rows, camera_SE3_lidar, all_times, track)))
