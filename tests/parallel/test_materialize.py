@@ -100,6 +100,8 @@ def check(found: list[dict[str, Any]]) -> None:
     for rank in found:
         assert rank["shard"] == pytest.approx(0.5e9, rel=0.01)
         assert rank["peak"] - rank["base"] < 1.2 * rank["shard"] + 0.3e9
+        predicted = rank["shard"] + rank["largest"]  # Prediction.loading
+        assert rank["peak"] - rank["base"] == pytest.approx(predicted, rel=0.15)
 
 
 def write_sparse(path: Path, marks: dict[str, float]) -> None:

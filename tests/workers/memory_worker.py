@@ -1,7 +1,7 @@
 """One rank: build a network of 250 M parameters, load its weights, and print how much memory that took at most.
 
 ``torchrun … memory_worker.py scratch|file|save|resume PATH`` prints, from each rank, one JSON line with ``base`` (peak
-resident bytes before), ``peak`` (after), ``shard`` (of the weights) and ``sums`` of some tensors.
+resident bytes before), ``peak`` (after), ``shard`` (of the weights), ``largest`` (tensor) and ``sums`` of some tensors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo  # FSDP imports it with the first module: libraries do not count below
 import torch.distributed as dist
+import torch.distributed.fsdp
 from torch import nn
 from torch.distributed.tensor import DTensor
 
@@ -62,6 +64,7 @@ def main() -> None:
     network = load(what, path)
     found = {"base": base, "peak": peak_bytes()}
     found["shard"] = sum(local_part(tensor).nbytes for tensor in network.state_dict().values())
+    found["largest"] = max(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if what == "save":
         store = CheckpointStore(path)
         store.save(1, {f"model.{name}": value for name, value in network.state_dict().items()}, {}, {}, {})
