@@ -54,3 +54,50 @@ def test_one_pixel_and_one_point():
         assert ray.shape == (3,)
         assert uv == pytest.approx([20.0, 10.0], abs=1e-2)
         assert depth > 0
+
+
+# Of the size that cameras of cars have.
+DISTORTED = PinholeCamera(2083.1, 2083.1, 957.3, 650.6, 1920, 1280, (0.0403, -0.338, 0.0017, -0.0005, 0.02))
+
+
+def opencv_formula(camera, point):
+    """The text of OpenCV's documentation, one point at a time."""
+    k1, k2, p1, p2, k3 = camera.distortion
+    x, y = point[0] / point[2], point[1] / point[2]
+    r = np.hypot(x, y)
+    radial = 1 + k1 * r**2 + k2 * r**4 + k3 * r**6
+    u = x * radial + 2 * p1 * x * y + p2 * (r**2 + 2 * x**2)
+    v = y * radial + p1 * (r**2 + 2 * y**2) + 2 * p2 * x * y
+    return camera.fx * u + camera.cx, camera.fy * v + camera.cy
+
+
+def test_distortion_by_the_formula_and_back():
+    uv = np.stack(np.meshgrid(np.linspace(0, 1919, 25), np.linspace(0, 1279, 17)), -1).reshape(-1, 2)
+    rays = DISTORTED.unproject(uv)
+    assert np.linalg.norm(rays, axis=1) == pytest.approx(1.0)
+    seen, _ = DISTORTED.project(rays * 7.0)
+    assert np.abs(seen - uv).max() < 1e-6
+    assert np.abs(seen - [opencv_formula(DISTORTED, ray) for ray in rays]).max() < 1e-9
+    plain = PinholeCamera(*(getattr(DISTORTED, name) for name in ("fx", "fy", "cx", "cy", "width", "height")))
+    assert np.abs(plain.project(rays)[0] - uv).max() > 5  # pixels: what leaving it out costs at the corners
+    torch_uv, _ = DISTORTED.project(torch.from_numpy(rays))
+    assert np.allclose(torch_uv.numpy(), seen, atol=1e-9)
+    assert np.allclose(DISTORTED.unproject(torch.from_numpy(uv)).numpy(), rays, atol=1e-12)
+    half = DISTORTED.resized(960, 640)
+    assert np.allclose(half.unproject((uv + 0.5) / 2 - 0.5), rays)
+
+
+def test_rays_beyond_the_turning_point_of_the_distortion_are_not_seen():
+    barrel = PinholeCamera(500.0, 500.0, 499.5, 499.5, 1000, 1000, (-0.3, 0.0, 0.0, 0.0, 0.0))
+    turning = 1 / np.sqrt(0.9)  # d(r - 0.3 r^3) / dr = 0
+    uv, _ = barrel.project(np.array([[turning - 1e-3, 0, 1], [turning + 1e-3, 0, 1], [1.8, 0, 1]]))
+    assert np.isnan(uv[:, 0]).tolist() == [False, True, True]
+    assert 500 * (1.8 - 0.3 * 1.8**3) + 499.5 < 999  # the formula alone puts the last one into the image
+    pincushion = PinholeCamera(500.0, 500.0, 499.5, 499.5, 1000, 1000, (0.3, 0.0, 0.0, 0.0, 0.0))
+    assert np.isfinite(pincushion.project(np.array([[50.0, 0, 1]]))[0]).all()
+
+
+def test_wrong_distortion():
+    for distortion in ((0.1,), (0.1, 0.0, 0.0, 0.0, float("nan"))):
+        with pytest.raises(DataError, match="k1, k2, p1, p2, k3"):
+            PinholeCamera(700.0, 700.0, 1.0, 1.0, 640, 480, distortion)
