@@ -19,6 +19,7 @@ RETURN_VALUES = {
     "instance": np.uint32,
     "time_us": np.int32,
     "ring": np.uint16,
+    "elongation": np.float32,
 }
 
 
@@ -26,9 +27,10 @@ RETURN_VALUES = {
 class Sweep:
     """One lidar revolution, as a range image, as points, or as both; what the recording holds, nothing derived.
 
-    Every value below is None where the recording has none. ``intensity``, ``labels``, ``instance``, ``time_us`` and
-    ``ring`` are (rows, columns) where there is a range image and (N,) where there are only points. Where both are
-    given, the points are those of the pixels with a return, row by row, and the values are those of the pixels.
+    Every value below is None where the recording has none. ``intensity``, ``labels``, ``instance``, ``time_us``,
+    ``ring`` and ``elongation`` are (rows, columns) where there is a range image and (N,) where there are only points.
+    Where both are given, the points are those of the pixels with a return, row by row, and the values are those of the
+    pixels.
 
     Attributes:
         range_m: (rows, columns) float32 meters, 0 = no return; with several returns per pulse, of the first.
@@ -39,6 +41,7 @@ class Sweep:
         time_us: int32 microseconds after the start of the sweep (``timestamps_us[index, 0]``) at which the pulse was
             fired; may be below 0 or beyond the end of the sweep.
         ring: uint16 number of the laser, as the dataset counts them; None in range images whose row it is.
+        elongation: float32, how much longer than the pulse its echo was, in the units of the dataset.
         returns: (N,) uint8 of points: which return of its pulse each one is, 1 for the first.
         second_return: the second returns of a range image, a Sweep with a range image of the same shape.
         without_return: points of the recording that are NaN, infinite or at the origin, and therefore left out.
@@ -51,6 +54,7 @@ class Sweep:
     instance: np.ndarray | None = None
     time_us: np.ndarray | None = None
     ring: np.ndarray | None = None
+    elongation: np.ndarray | None = None
     returns: np.ndarray | None = None
     second_return: Sweep | None = None
     without_return: int = 0

@@ -20,7 +20,7 @@ def image(seed: int, **left_out: None) -> Sweep:
 
 def test_values_that_are_held():
     assert Sweep(points=np.zeros((0, 3), np.float32)).held == ("points",)
-    assert image(0, ring=None).held == ("range_m", "intensity", "labels", "instance", "time_us")
+    assert image(0, ring=None).held == ("range_m", "intensity", "labels", "instance", "time_us", "elongation")
     assert image(0).semantic is not None
 
 
