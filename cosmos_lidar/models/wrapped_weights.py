@@ -18,6 +18,8 @@ PLACES = ("model", "state_dict", "model_state_dict", "module", "network", "net",
 _WRAPPERS = ("module.", "model.", "network.", "net.")  # of DistributedDataParallel, Lightning, training scripts
 _WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # also in the middle of a name
 
+_EMA = ("net_ema.", "ema_model.", "model_ema.", "module_ema.", "network_ema.", "ema.")  # of training scripts
+
 
 def read_weights(path: Path, wanted: str) -> Any:
     """Return what a file of weights holds, memory-mapped where it can be.
@@ -55,6 +57,31 @@ def weights_of(content: Any) -> Any:
         if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
             return inner
     return content
+
+
+def split_ema(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights and the EMA weights of a checkpoint that holds both, the latter without their prefix.
+
+    EMA weights are ``net_ema.NAME`` as the published diffusion trainer stores them, ``ema.network-a-b-c`` for ``a.b.c``
+    as the published tokenizer trainer does, or have another usual prefix, alone or below the name of a wrapper.
+    """
+    plain: dict[str, Tensor] = {}
+    averaged: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        short = _ema_name(name)
+        (plain if short is None else averaged)[name if short is None else short] = value
+    return plain, averaged
+
+
+def _ema_name(name: str) -> str | None:
+    """Return the name of a tensor without the prefix of EMA weights; None for other tensors."""
+    if name.startswith("ema.network-"):
+        return name.removeprefix("ema.network-").replace("-", ".")
+    for wrapper in ("", *_WRAPPERS):
+        for prefix in _EMA:
+            if name.startswith(wrapper + prefix):
+                return name.removeprefix(wrapper + prefix)
+    return None
 
 
 def unwrap(state: Mapping[str, Tensor], file: Path, keep: str | None = None) -> dict[str, Tensor]:

@@ -7,12 +7,16 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
-from cosmos_lidar.models.wrapped_weights import read_weights, unwrap, weights_of
+from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
 
 
-def load_dit_weights(network: nn.Module, path: Path) -> None:
-    """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or the same as safetensors; ``net.`` may precede names.
+def load_dit_weights(network: nn.Module, path: Path, ema: bool = False) -> None:
+    """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or safetensors; ``net.`` may precede names.
+
+    Sharded safetensors are given by their ``….safetensors.index.json`` or its folder. Of a checkpoint that holds both
+    (``net.`` and ``net_ema.``) the weights are taken, with ``ema`` the EMA weights.
 
     A network on the ``meta`` device takes the tensors of the file without being initialized first: 7 B
     parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs,
@@ -21,27 +25,33 @@ def load_dit_weights(network: nn.Module, path: Path) -> None:
     Raises:
         DataError: no readable file, or the weights of another network; nothing is changed then.
     """
-    network.load_state_dict(_checked_state(network, path), assign=next(network.parameters()).is_meta)
+    network.load_state_dict(_checked_state(network, path, ema)[0], assign=next(network.parameters()).is_meta)
 
 
-def open_dit_weights(network: nn.Module, path: Path) -> StoredWeights:
+def open_dit_weights(network: nn.Module, path: Path, ema: bool = False) -> StoredWeights:
     """Open the same files for reading tensor by tensor, memory-mapped, after comparing all names and shapes.
 
     Args:
         network: on any device; it is not changed.
         path: of the file.
+        ema: take the EMA weights of a checkpoint that holds both.
 
     Raises:
         DataError: no readable file, or the weights of another network.
     """
-    return StoredWeights(_checked_state(network, path), [path])
+    return StoredWeights(*_checked_state(network, path, ema))
 
 
-def _checked_state(network: nn.Module, path: Path) -> dict[str, Tensor]:
+def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str, Tensor], list[Path]]:
+    """Return the tensors of a network's names and shapes, and the files that they are in."""
     wanted = f"the weights of a {type(network).__name__} of the same shape"
     try:
-        content = weights_of(read_weights(path, wanted))
-        tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        files = _files(path, wanted)
+        tensors = _read(files, wanted)
+        plain, averaged = split_ema(tensors)
+        if ema and not averaged:
+            raise DataError("holds no EMA weights", file=path, wanted=f"{wanted}, with net_ema. before their names")
+        tensors = averaged if ema else plain or averaged
         named = [name for name in tensors if "logvar." not in name and not name.endswith("_extra_state")]
         content = unwrap({name: tensors[name] for name in named}, path)
         state = {
@@ -60,4 +70,31 @@ def _checked_state(network: nn.Module, path: Path) -> dict[str, Tensor]:
     if other:
         problem = f"shape {tuple(state[other].shape)} instead of {tuple(own[other].shape)}"
         raise DataError(problem, file=path, key=other, wanted=wanted)
-    return state
+    return state, files
+
+
+def _files(path: Path, wanted: str) -> list[Path]:
+    if path.is_dir():
+        index = index_in(path)
+        if index is None:
+            raise DataError(
+                "a folder", file=path, wanted=f"{wanted}: a file, or a folder with one index of safetensors"
+            )
+        return files_of_index(index)
+    return files_of_index(path) if is_index(path) else [path]
+
+
+def _read(files: list[Path], wanted: str) -> dict[str, Tensor]:
+    """Return the tensors of files by name.
+
+    Raises:
+        DataError: a file cannot be read, or two files have a tensor of one name.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        content = weights_of(read_weights(file, wanted))
+        own = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        if twice := sorted(own.keys() & tensors.keys()):
+            raise DataError("an earlier file has this tensor, too", file=file, key=twice[0], wanted=wanted)
+        tensors |= own
+    return tensors

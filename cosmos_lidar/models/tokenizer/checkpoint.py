@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import parse_json, read_tensors, read_text, visible_files
+from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.deferred import InitialWeights, build_deferred
+from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
 from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
 from cosmos_lidar.models.torchscript import mapped_torchscript
-from cosmos_lidar.models.wrapped_weights import read_weights, unwrap, weights_of
+from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
 
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
 _WHOLE = ("autoencoder.jit", "autoencoder.pt", "model.pt", "model.safetensors")
-_INDEX = ".safetensors.index.json"
 _WANTED = "a tokenizer: encoder.jit and decoder.jit, autoencoder.jit, autoencoder.pt, iter_N.pt, .safetensors, .nemo"
 
 
@@ -132,8 +132,8 @@ def _merge(state: State, other: State, file: Path) -> None:
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return _files_of_folder(path)
-    if path.name.endswith(_INDEX):
-        return _files_of_index(path)
+    if is_index(path):
+        return files_of_index(path)
     for end, other in (("encoder.jit", "decoder.jit"), ("_enc.jit", "_dec.jit")):
         for own, partner in ((end, other), (other, end)):
             if path.name.endswith(own) and not path.name.endswith("autoencoder.jit"):
@@ -145,22 +145,6 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _files_of_index(index: Path) -> list[Path]:
-    """Return the shards that ``model.safetensors.index.json`` names; all have to be there."""
-    wanted = f"a list weight_map of tensors to files beside it, as {_INDEX.lstrip('.')} has"
-    try:
-        names = sorted(set(parse_json(read_text(index))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"not readable: {error!r:.120}", file=index, wanted=wanted) from error
-    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
-        raise DataError("names no files beside it", file=index, wanted=wanted)
-    missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing:
-        problem = f"{len(missing)} of {len(names)} files that it names are missing, such as {missing[0]}"
-        raise DataError(problem, file=index, wanted="all of them beside it")
-    return [index.parent / name for name in names]
-
-
 def _files_of_folder(folder: Path) -> list[Path]:
     pair = [folder / name for name in _PAIR]
     found = [file.is_file() for file in pair]
@@ -169,9 +153,8 @@ def _files_of_folder(folder: Path) -> list[Path]:
     for name in _WHOLE:
         if (folder / name).is_file():
             return [folder / name]
-    indices = visible_files(folder, f"*{_INDEX}")
-    if len(indices) == 1:
-        return _files_of_index(indices[0])
+    if (index := index_in(folder)) is not None:
+        return files_of_index(index)
     if any(found):
         missing, there = _PAIR if found[1] else _PAIR[::-1]
         raise DataError(f"{missing} is missing beside {there}", file=folder, wanted="both files")
@@ -190,7 +173,7 @@ def _read(path: Path, ema: bool) -> State:
     content = weights_of(content)
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise DataError("holds no weights", file=path, wanted=_WANTED)
-    state = _averaged_weights(content) if ema else _weights(content)
+    state = split_ema(_named_tensors(content))[1] if ema else _weights(content)
     if not state:
         kind = "averaged weights" if ema else "weights of a network"
         raise DataError(f"holds no {kind}", file=path, wanted=_WANTED)
@@ -208,15 +191,9 @@ def _matches_checksum(archive: zipfile.ZipFile, name: str) -> bool:
 
 
 def _weights(content: Mapping[Any, Any]) -> State:
-    tensors = _named_tensors(content)
-    plain = {k.removeprefix("network."): v for k, v in tensors.items() if not k.startswith(("ema.", "loss."))}
-    return plain or _averaged_weights(tensors)
-
-
-def _averaged_weights(content: Mapping[Any, Any]) -> State:
-    """Return the weights stored as ``ema.network-a-b-c`` under their names ``a.b.c``."""
-    prefix, tensors = "ema.network-", _named_tensors(content)
-    return {k.removeprefix(prefix).replace("-", "."): v for k, v in tensors.items() if k.startswith(prefix)}
+    plain, averaged = split_ema(_named_tensors(content))
+    plain = {k.removeprefix("network."): v for k, v in plain.items() if not k.startswith("loss.")}
+    return plain or averaged
 
 
 def _named_tensors(content: Mapping[Any, Any]) -> State:
