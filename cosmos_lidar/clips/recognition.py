@@ -31,7 +31,6 @@ class Strength(IntEnum):
 
 
 _DATASETS = {
-    "KITTI-360": r"/data_[23]d_raw/|/2013_05_28_drive_\d{4}_sync(/|$)",
     "ONCE": r"/\d{6}/lidar_roof(/|$)",
     "Waymo Open Dataset v2": r"/lidar_camera_projection(/|$)",
     "PandaSet": r"/lidar/\d\d\.pkl\.gz$",

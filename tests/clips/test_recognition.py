@@ -15,11 +15,7 @@ from cosmos_lidar.errors import DataError
 from tests.clips.readers.example_trees import all_trees, example_trees
 
 TREES = all_trees()
-KITTI_360 = ("KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/data/0000000000.bin",
-             "KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/timestamps.txt",
-             "KITTI-360/data_2d_raw/2013_05_28_drive_0003_sync/image_00/data_rect/0000000000.png",
-             "KITTI-360/calibration/calib_cam_to_velo.txt", "KITTI-360/calibration/perspective.txt",
-             "KITTI-360/data_poses/2013_05_28_drive_0003_sync/poses.txt")  # fmt: skip
+TRUCKS = ("trucks/v1.1-mini/ego_motion_cabin.json", "trucks/v1.1-mini/sample_data.json", "trucks/000000.bin")
 ONCE = ("data/000076/lidar_roof/1616343527200.bin", "data/000076/cam01/1616343527200.jpg", "data/000076/000076.json")
 
 
@@ -49,11 +45,8 @@ def test_every_reader_has_a_layout_of_its_own():
 @pytest.mark.parametrize(
     ("dataset", "names", "below"),
     [
-        ("KITTI-360", KITTI_360, "KITTI-360"),
-        ("KITTI-360", KITTI_360, "KITTI-360/data_3d_raw"),
-        ("KITTI-360", KITTI_360, "KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync"),
-        ("KITTI-360", KITTI_360, "KITTI-360/data_3d_raw/2013_05_28_drive_0003_sync/velodyne_points/data"),
-        ("KITTI-360", ("2013_05_28_drive_0003_sync/velodyne_points/data/0000000000.bin",), ""),
+        ("TruckScenes", TRUCKS, ""),
+        ("TruckScenes", TRUCKS, "trucks"),
         ("ONCE", ONCE, ""),
         ("ONCE", ONCE, "data"),
         ("ONCE", ONCE, "data/000076"),
@@ -70,13 +63,13 @@ def test_a_dataset_that_nothing_reads_is_named_instead_of_read_wrongly(dataset, 
 
 
 def test_a_format_that_is_asked_for_is_taken(tmp_path):
-    path = write(tmp_path, KITTI_360) / "KITTI-360" / "data_3d_raw"
-    with pytest.raises(DataError, match="looks like KITTI-360, for which there is no reader.*--format kitti reads its"):
+    path = write(tmp_path, TRUCKS) / "trucks"
+    with pytest.raises(DataError, match="looks like TruckScenes, for which there is no reader.*--format kitti reads"):
         open_clips(path)
     (clip,) = open_clips(path, format="kitti")
-    assert (clip.clip_id, len(clip.points(0))) == ("2013_05_28_drive_0003_sync", 5)
-    with pytest.raises(DataError, match="not recognized as release; its names are those of ONCE"):
-        open_clips(write(tmp_path / "once", ONCE), format="release")
+    assert (clip.clip_id, len(clip.points(0))) == ("trucks", 5)
+    with pytest.raises(DataError, match="not recognized as release; its names are those of TruckScenes"):
+        open_clips(path, format="release")
 
 
 def test_bare_scans_are_read_with_a_remark(tmp_path, caplog):

@@ -179,6 +179,19 @@ def read_clock_times(file: Path, clip: str) -> np.ndarray:
     return times
 
 
+def clock_times_of(file: Path, numbers: np.ndarray, name: str) -> np.ndarray:
+    """Return the times in the lines of these numbers: frames can be missing, their lines are not.
+
+    Raises:
+        DataError: a line that is no time, or fewer lines than the highest number needs.
+    """
+    times = read_clock_times(file, name)
+    if numbers.max() >= len(times):
+        problem = f"{len(times)} times for frame numbers up to {numbers.max()}"
+        raise DataError(problem, file=file, clip=name, wanted="one line per frame number")
+    return times[numbers]
+
+
 def read_navigation(files: list[Path], clip: str) -> np.ndarray:
     """Return (N, 4, 4) poses of the navigation unit in a local metric frame: east, north, up, first at the origin.
 

@@ -22,7 +22,6 @@ from cosmos_lidar.clips.readers.kitti.scans import (
     without_time,
 )
 from cosmos_lidar.clips.readers.kitti.track import Track, by_name, make_camera, with_times, with_track
-from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
 
@@ -53,21 +52,12 @@ def _raw_times(
     if not all(file.is_file() for file in files):
         middle = (numbers + 0.5) * (1e6 / sensor.spin_hz)
         return middle, around(middle, sensor), (), ("no timestamps*.txt: frame numbers at the usual rate",)
-    times = np.stack([_clock_times_of(file, numbers, name) for file in files])
+    times = np.stack([text.clock_times_of(file, numbers, name) for file in files])
     empty = (times == text.NO_TIME).any(0)
     times[:, empty] = text.NO_TIME
     unusable = without_time(times[0], "timestamps.txt, timestamps_start.txt or timestamps_end.txt")
     middle, start, end = (fill_times(one, numbers, sensor) for one in times)
     return middle, np.stack([start, end], -1), unusable, ()
-
-
-def _clock_times_of(file: Path, numbers: np.ndarray, name: str) -> np.ndarray:
-    """Return the times in the lines of these numbers: frames can be missing, their lines are not."""
-    times = text.read_clock_times(file, name)
-    if numbers.max() >= len(times):
-        problem = f"{len(times)} times for frame numbers up to {numbers.max()}"
-        raise DataError(problem, file=file, clip=name, wanted="one line per frame number")
-    return times[numbers]
 
 
 def _raw_track(folder: Path, name: str) -> Track | None:
@@ -77,7 +67,7 @@ def _raw_track(folder: Path, name: str) -> Track | None:
     if not files or not calibration.is_file() or not clock.is_file():
         return None
     lidar_SE3_unit = text.calibration_pose(text.read_calibration(calibration, name), ("R",), calibration, name, "T")
-    files, times = with_times(files, _clock_times_of(clock, frame_numbers(files), name))
+    files, times = with_times(files, text.clock_times_of(clock, frame_numbers(files), name))
     if not files:
         return None
     return Track(text.read_navigation(files, name) @ np.linalg.inv(lidar_SE3_unit), times)
@@ -96,6 +86,6 @@ def _raw_cameras(folder: Path, name: str, track: Track | None) -> Iterator[Camer
         if not images or not clock.is_file():
             continue
         lens, shift = text.split_projection(rows, f"P_rect_{index:02d}", image_size(images[0]), camera_file, name)
-        images, times = with_times(images, _clock_times_of(clock, frame_numbers(images), name))
+        images, times = with_times(images, text.clock_times_of(clock, frame_numbers(images), name))
         if images:
             yield make_camera(camera, images, lens, shift @ rectify @ mount, times, track, name)
