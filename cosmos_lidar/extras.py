@@ -12,6 +12,7 @@ from cosmos_lidar.errors import UserError
 # Module -> the extra of setup.cfg that installs it.
 EXTRAS = {
     "alembic": "trackers",
+    "cbor2": "ncore",
     "DracoPy": "draco",
     "flatbuffers": "ouster",
     "laspy": "las",
@@ -21,6 +22,7 @@ EXTRAS = {
     "ncore": "ncore",
     "nemo": "train",
     "nemo_run": "train",
+    "numcodecs": "ncore",
     "OpenEXR": "exr",
     "pyarrow": "parquet",
     "rerun": "viz",

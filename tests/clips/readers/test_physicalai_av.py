@@ -15,8 +15,6 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import load_sensor
 from tests.clips.readers.physicalai_av.recording import (
     CAMERA,
-    EGO_SE3_CAMERA,
-    EGO_SE3_LIDAR,
     FIRST_US,
     LIDAR,
     ONE,
@@ -26,11 +24,9 @@ from tests.clips.readers.physicalai_av.recording import (
     Recording,
     cloud,
     draco,
-    ego_pose,
     quaternion,
-    recorded,
-    sensor,
 )
+from tests.clips.readers.synthetic import EGO_SE3_CAMERA, EGO_SE3_LIDAR, ego_pose, recorded, sensor
 
 
 def write_sample(root: Path) -> Path:
@@ -240,8 +236,8 @@ BROKEN = {
     "a tiny vehicle": (lambda made: _column(made, "vehicle_dimensions", height=-1.0), "-1.0 m", "length width height"),
     "a lens without polynomial": (
         lambda made: _column(made, "camera_intrinsics.offline", model_parameters='{"reference_poly": "X"}'),
-        "no f-theta lens",
-        "model_parameters",
+        "missing",
+        "resolution",
     ),
     "motion without rotation": (
         lambda made: [row.update(qw=0.0, qx=0.0, qy=0.0, qz=0.0) for row in made.egomotion[ONE]],

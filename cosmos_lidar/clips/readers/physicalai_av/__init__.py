@@ -46,6 +46,7 @@ from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.camera_models import windshield_note
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 DESCRIPTION = "NVIDIA PhysicalAI-Autonomous-Vehicles: clip folders, the unpacked dataset, chunk zips read in place"
@@ -257,6 +258,8 @@ def _camera(
         times = times - shutter_us(row) // 2
         if lens is None:
             notes.add(f"{name}: no lens, as {row.values.get('model_type')!r:.40} is not read")
+        if row.values.get("model_parameters") is not None:
+            notes.add(windshield_note(name, row.document("model_parameters")))
     lidar = mounts.get(LIDAR)
     return CameraStream(
         name,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,9 @@ from cosmos_lidar.clips.readers.physicalai_av.layout import LIDAR, OFFLINE, File
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import parse_json
+from cosmos_lidar.sensors.camera_models import lens_of_model
 from cosmos_lidar.sensors.ftheta import FThetaCamera
+from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.sensors.structured_model import column_deviation_rad, sensor_of_model
 
@@ -28,8 +29,6 @@ _VALUES = {
     "lidar_intrinsics": ("model_type", "model_parameters"),
     "vehicle_dimensions": ("length", "width", "height", "rear_axle_to_bbox_center"),
 }
-_LENSES = {"PIXELDIST_TO_ANGLE": "pixeldist_to_angle_poly", "ANGLE_TO_PIXELDIST": "angle_to_pixeldist_poly"}
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -158,30 +157,22 @@ def lidar_sensor(rows: dict[str, Row]) -> tuple[Sensor, float]:
     return sensor, column_deviation_rad(document)
 
 
-def lens_of(row: Row) -> FThetaCamera | None:
-    """Return the lens of a camera; None for models other than f-theta.
+def lens_of(row: Row) -> FThetaCamera | PinholeCamera | None:
+    """Return the lens of a camera; None for models that are not read.
 
     Of the columns of older releases, the backward polynomial (pixels to angle) is taken.
 
     Raises:
         DataError: broken parameters.
     """
-    if row.values.get("model_parameters") is None:
-        return _checked(row, lambda: _lens_of_columns(row))
-    if row.values.get("model_type") not in (None, "ftheta"):
-        return None
-    document = row.document("model_parameters")
-    return _checked(row, lambda: _lens_of_model(document))
-
-
-def _checked(row: Row, make: Callable[[], _Value]) -> _Value:
     try:
-        return make()
+        if row.values.get("model_parameters") is None:
+            return _lens_of_columns(row)
+        return lens_of_model(str(row.values.get("model_type") or "ftheta"), row.document("model_parameters"))
     except DataError as error:
-        raise row.broken(error.problem, error.key or "model_parameters", error.wanted or "an f-theta lens") from error
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        wanted = "resolution, principal_point, reference_poly and its polynomial"
-        raise row.broken(f"no f-theta lens: {error!r:.200}", "model_parameters", wanted) from error
+        if error.file is not None:
+            raise
+        raise row.broken(error.problem, error.key or "model_parameters", error.wanted or "a lens") from error
 
 
 def _lens_of_columns(row: Row) -> FThetaCamera:
@@ -190,28 +181,6 @@ def _lens_of_columns(row: Row) -> FThetaCamera:
     if len(polynomial) < 2:
         raise row.broken(f"{len(polynomial)} coefficients", "bw_poly", "bw_poly_0 and more")
     return FThetaCamera(cx, cy, int(width), int(height), polynomial, is_backward=True)
-
-
-def _lens_of_model(document: dict[str, Any]) -> FThetaCamera:
-    reference = document["reference_poly"]
-    if reference not in _LENSES:
-        raise ValueError(f"reference_poly {reference!r:.60}")
-    polynomial = _floats(document[_LENSES[reference]], 2, 6)
-    linear = _floats(document.get("linear_cde") or (1.0, 0.0, 0.0), 3, 3)
-    cx, cy = _floats(document["principal_point"], 2, 2)
-    width, height = (int(side) for side in _floats(document["resolution"], 2, 2))
-    # NCore takes an all-zero linear part, which some files have, for the identity.
-    c, d, e = linear if any(linear) else (1.0, 0.0, 0.0)
-    return FThetaCamera(cx, cy, width, height, polynomial, reference == "PIXELDIST_TO_ANGLE", (c, d, e))
-
-
-def _floats(values: Any, least: int, most: int) -> tuple[float, ...]:
-    if not isinstance(values, list | tuple) or not least <= len(values) <= most:
-        raise ValueError(f"{values!r:.60}")
-    array = np.array(values, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"{values!r:.60}")
-    return tuple(float(value) for value in array)
 
 
 def shutter_us(row: Row) -> int:

@@ -21,7 +21,8 @@ from cosmos_lidar.clips.readers.physicalai_av.layout import Files
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import model_of_sensor
-from tests.clips.readers.physicalai_av.recording import DIMENSIONS, EGO_SE3_CAMERA, LENS, pq, quaternion, sensor, table
+from tests.clips.readers.physicalai_av.recording import DIMENSIONS, LENS, pq, quaternion, table
+from tests.clips.readers.synthetic import EGO_SE3_CAMERA, sensor
 
 
 def row(**values: object) -> Row:

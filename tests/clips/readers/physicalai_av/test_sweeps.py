@@ -11,16 +11,8 @@ from cosmos_lidar.clips.readers.physicalai_av.sweeps import CLOUD, DracoSweeps
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.clips.sweep import sweep_problems, to_points
 from cosmos_lidar.errors import DataError
-from tests.clips.readers.physicalai_av.recording import (
-    EGO_SE3_LIDAR,
-    FIRST_US,
-    STEP_M,
-    cloud,
-    draco,
-    pq,
-    sensor,
-    table,
-)
+from tests.clips.readers.physicalai_av.recording import FIRST_US, STEP_M, cloud, draco, pq, table
+from tests.clips.readers.synthetic import EGO_SE3_LIDAR, sensor
 
 BOX = np.array([[-1.55, -1.55, -0.5], [4.35, 1.55, 2.0]])
 

@@ -1,0 +1,144 @@
+"""Frames of NCore V4: ray bundles of a lidar as sweeps, images of a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosmos_lidar.clips.images import read_image
+from cosmos_lidar.clips.range_images import range_image_of_elements
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.zarr_store import ZarrStore, open_store
+from cosmos_lidar.errors import DataError
+
+_LONGEST_US = 10_000_000  # between the start of a sweep and one of its rays
+
+
+@dataclass(frozen=True)
+class RaySweeps:
+    """``read`` of a lidar: directions of rays, times, and one or more returns of each.
+
+    Attributes:
+        clip_id: for messages.
+        store: file or folder.
+        path: of the lidar's group.
+        times_us: (N, 2) start and end of each sweep; ends are the names of the frames.
+        shape: rows and columns of the lidar's model, whose elements become a range image; None: points.
+    """
+
+    clip_id: str
+    store: Path
+    path: str
+    times_us: np.ndarray
+    shape: tuple[int, int] | None
+
+    def __call__(self, index: int) -> Sweep:
+        """Read sweep ``index``.
+
+        Raises:
+            DataError: missing or broken arrays, shapes that do not fit, elements outside the model, no return at all.
+        """
+        try:
+            return self._read(open_store(self.store), index)
+        except DataError as error:
+            raise _of_clip(error, self.clip_id) from error
+
+    def _read(self, store: ZarrStore, index: int) -> Sweep:
+        frame = f"{self.path}/frames/{int(self.times_us[index, 1])}"
+        rays, returns = f"{frame}/ray_bundle", f"{frame}/ray_bundle_returns"
+        direction = self._array(store, f"{rays}/direction", "f4", (None, 3))
+        count = len(direction)
+        after = self._array(store, f"{rays}/timestamp_us", "u8", (count,)).astype(np.int64) - self.times_us[index, 0]
+        if count and (after.min() < -_LONGEST_US or after.max() > _LONGEST_US):
+            found = f"{after.min()} to {after.max()} us after the start of the sweep"
+            raise store.broken(found, f"{rays}/timestamp_us", "microseconds")
+        distance = self._array(store, f"{returns}/distance_m", "f4", (None, count))
+        intensity = self._array(store, f"{returns}/intensity", "f4", distance.shape)
+        element = None
+        if store.has_array(f"{rays}/model_element"):
+            element = self._array(store, f"{rays}/model_element", "u2", (count, 2))
+        seen = np.isfinite(distance) & (distance > 0)
+        number, ray = np.nonzero(seen)
+        if not len(ray):
+            raise store.broken(f"no return among {distance.size}", f"{returns}/distance_m", "a sweep")
+        values: dict[str, Any] = {"intensity": intensity[seen], "time_us": after[ray].astype(np.int32)}
+        points = direction[ray] * distance[seen][:, None]
+        if element is not None and self.shape is not None:
+            pixel = self._pixels(store, element[ray].astype(np.int64), f"{rays}/model_element")
+            image = _image(points, distance[seen], pixel, number, self.shape, values)
+            if image is not None:
+                return image
+        if element is not None:
+            values["ring"] = element[ray, 0].astype(np.uint16)
+        if len(distance) > 1:
+            values["returns"] = (number + 1).astype(np.uint8)
+        return Sweep(points=points, **values)
+
+    def _pixels(self, store: ZarrStore, element: np.ndarray, key: str) -> np.ndarray:
+        rows, columns = self.shape or (0, 0)
+        row, column = element.T
+        if row.max() >= rows or column.max() >= columns:
+            found = f"element ({row.max()}, {column.max()})"
+            raise store.broken(found, key, f"those of a model of {(rows, columns)}")
+        return row * columns + column
+
+    def _array(self, store: ZarrStore, path: str, kind: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        there = store.shape(path)
+        if len(there) != len(shape) or any(own not in (None, size) for own, size in zip(shape, there, strict=True)):
+            raise store.broken(f"shape {there}", path, f"{shape}, None for any")
+        array = store.array(path)
+        if array.dtype != np.dtype(f"<{kind}"):
+            raise store.broken(f"dtype {array.dtype}", path, kind)
+        return array
+
+
+def _image(
+    points: np.ndarray,
+    distance: np.ndarray,
+    pixel: np.ndarray,
+    number: np.ndarray,
+    shape: tuple[int, int],
+    values: dict[str, Any],
+) -> Sweep | None:
+    """Return returns, numbered from 0 for each ray, as range images; None where a pixel has more than it can hold."""
+    images = []
+    for one in range(int(number.max()) + 1):
+        chosen = number == one
+        own = {name: value[chosen] for name, value in values.items()}
+        image = range_image_of_elements(points[chosen], distance[chosen], pixel[chosen], shape, own)
+        if image is None:
+            return None
+        images.append(image)
+    if len(images) > 2 or (len(images) == 2 and any("second_return" in image for image in images)):
+        return None
+    return Sweep(**images[0]) if len(images) == 1 else Sweep(**images[0], second_return=Sweep(**images[1]))
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """``read`` of a camera; attributes as those of :class:`RaySweeps`, ``ends_us`` (N,) ends of the images."""
+
+    clip_id: str
+    store: Path
+    path: str
+    ends_us: np.ndarray
+
+    def __call__(self, index: int) -> np.ndarray:
+        """Return image ``index`` as (H, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: it is missing or cannot be decoded.
+        """
+        key = f"{self.path}/frames/{int(self.ends_us[index])}/image"
+        try:
+            content = open_store(self.store).array(key).tobytes()
+        except DataError as error:
+            raise _of_clip(error, self.clip_id) from error
+        return read_image(content, file=self.store, clip=self.clip_id, key=key)
+
+
+def _of_clip(error: DataError, clip: str) -> DataError:
+    return DataError(error.problem, file=error.file, clip=clip, key=error.key, wanted=error.wanted)
