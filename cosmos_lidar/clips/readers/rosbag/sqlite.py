@@ -1,0 +1,94 @@
+"""SQLite files (``.db3``) of rosbag2, opened read-only; the heads of messages are read without the rest of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from cosmos_lidar.bounds import expect_plain_file, expect_size
+from cosmos_lidar.clips.readers.rosbag.storage import HEAD_SIZE, Entry, Topic, message_type
+from cosmos_lidar.errors import DataError
+
+_HEAD = "SELECT substr(data, 1, ?) FROM messages WHERE id = ?"
+_WANTED = "a database that rosbag2 wrote, with tables topics and messages"
+
+
+@dataclass(frozen=True)
+class SqliteFile:
+    """A database of a bag.
+
+    Attributes:
+        path: of it.
+    """
+
+    path: Path
+
+    def topics(self) -> list[Topic]:
+        """Return the topics.
+
+        Raises:
+            DataError: no such database.
+        """
+        with self._open() as database:
+            rows = database.execute("SELECT name, type, serialization_format FROM topics ORDER BY id").fetchall()
+        return [Topic(str(name), message_type(str(type)), str(encoding)) for name, type, encoding in rows]
+
+    def index(self, topics: Collection[str], head_size: int = HEAD_SIZE) -> Iterator[Entry]:
+        """Yield where the messages of topics are, in the order of their times.
+
+        Raises:
+            DataError: no such database, or a message that is none.
+        """
+        query = (
+            "SELECT messages.id, messages.timestamp, topics.name FROM messages JOIN topics ON topics.id = topic_id "
+            "ORDER BY messages.timestamp, messages.id"
+        )
+        with self._open() as database:
+            for key, time_ns, name in database.execute(query).fetchall():
+                if name in topics:
+                    (head,) = database.execute(_HEAD, (head_size, key)).fetchone()
+                    yield Entry(name, int(time_ns), int(key), bytes(head))
+
+    def fetch(self, place: int) -> bytes:
+        """Return a message.
+
+        Raises:
+            DataError: it is larger than the limit, or not there.
+        """
+        with self._open() as database:
+            size = database.execute("SELECT length(data) FROM messages WHERE id = ?", (place,)).fetchone()
+            if size is None or size[0] is None:
+                raise DataError("no such message", file=self.path, key=f"messages {place}", wanted=_WANTED)
+            expect_size(int(size[0]), "a message", file=self.path, key=f"messages {place}")
+            (content,) = database.execute("SELECT data FROM messages WHERE id = ?", (place,)).fetchone()
+        if not isinstance(content, bytes):
+            raise DataError("a message is no blob", file=self.path, key=f"messages {place}", wanted=_WANTED)
+        return content
+
+    def _refuse_truncated(self) -> None:
+        """Compare the pages that the header states (format of SQLite, bytes 16 and 28) with the size of the file."""
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(100)
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise DataError(f"not readable: {error.strerror}", file=self.path, wanted=_WANTED) from error
+        page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+        needed = (65536 if page == 1 else page) * pages
+        if size < needed:
+            raise DataError(f"not readable: {size} of {needed} bytes", file=self.path, wanted=_WANTED)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        expect_plain_file(self.path)
+        self._refuse_truncated()
+        try:
+            uri = f"file:{quote(str(self.path.resolve()))}?mode=ro&immutable=1"
+            with closing(sqlite3.connect(uri, uri=True)) as database:
+                yield database
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"not readable: {error}", file=self.path, wanted=_WANTED) from error
