@@ -31,7 +31,6 @@ class Strength(IntEnum):
 
 
 _DATASETS = {
-    "ONCE": r"/\d{6}/lidar_roof(/|$)",
     "Waymo Open Dataset v2": r"/lidar_camera_projection(/|$)",
     "PandaSet": r"/lidar/\d\d\.pkl\.gz$",
     "TruckScenes": r"/ego_motion_(cabin|chassis)\.json$",

@@ -16,7 +16,6 @@ from tests.clips.readers.example_trees import all_trees, example_trees
 
 TREES = all_trees()
 TRUCKS = ("trucks/v1.1-mini/ego_motion_cabin.json", "trucks/v1.1-mini/sample_data.json", "trucks/000000.bin")
-ONCE = ("data/000076/lidar_roof/1616343527200.bin", "data/000076/cam01/1616343527200.jpg", "data/000076/000076.json")
 
 
 def write(root: Path, names: tuple[str, ...]) -> Path:
@@ -47,11 +46,6 @@ def test_every_reader_has_a_layout_of_its_own():
     [
         ("TruckScenes", TRUCKS, ""),
         ("TruckScenes", TRUCKS, "trucks"),
-        ("ONCE", ONCE, ""),
-        ("ONCE", ONCE, "data"),
-        ("ONCE", ONCE, "data/000076"),
-        ("ONCE", ONCE, "data/000076/lidar_roof"),
-        ("ONCE", ONCE, "data/000076/lidar_roof/1616343527200.bin"),
     ],
 )
 def test_a_dataset_that_nothing_reads_is_named_instead_of_read_wrongly(dataset, names, below, tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cosmos_lidar.clips import find_readers
 from cosmos_lidar.clips.splits import published_split, published_splits
 from cosmos_lidar.errors import UserError
 
@@ -65,3 +66,7 @@ def test_unknown_splits_name_the_known_ones():
         UserError, match="no split 'valid' of nuscenes: known are mini_train, mini_val, test, train, val"
     ):
         published_split("nuscenes", "valid")
+
+
+def test_datasets_are_names_of_readers():
+    assert set(published_splits()) <= set(find_readers())
