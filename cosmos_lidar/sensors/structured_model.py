@@ -6,9 +6,10 @@ in the axes and with the signs of :class:`~cosmos_lidar.sensors.sensor.Sensor`: 
 toward y, elevation upwards. ``column_azimuths_rad`` are the centers of the columns, ``Sensor.first_azimuth_rad`` is the
 leading edge of the first one, half a column before.
 
-Columns of a :class:`~cosmos_lidar.sensors.sensor.Sensor` are evenly spaced over the full circle. Tables that were
-measured, such as that of a Pandar128, deviate from even spacing by steps of the encoder: :func:`column_deviation_rad`
-gives the largest deviation, and a quarter of a column is the most that is accepted.
+Columns of a :class:`~cosmos_lidar.sensors.sensor.Sensor` are evenly spaced over the full circle, or over a part of it
+(less than 98 %: ``Sensor.end_azimuth_rad``). Tables that were measured, such as that of a Pandar128, deviate from even
+spacing by steps of the encoder: :func:`column_deviation_rad` gives the largest deviation, and a quarter of a column is
+the most that is accepted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _ARRAYS = ("row_elevations_rad", "row_azimuth_offsets_rad", "column_azimuths_rad
 _KEYS = ("spinning_frequency_hz", "spinning_direction", "n_rows", "n_columns", *_ARRAYS)
 _TURN = {"cw": -1.0, "ccw": 1.0}
 _EVEN_WITHIN = 0.25  # of a column
+_PART = 0.98  # of a turn: columns that cover less are those of a lidar that faces one side
 _IMAGE_ROWS = 512  # of the image that a range map becomes, as of the sensors that ship
 _MOST = 1 << 16  # rows or columns
 
@@ -55,20 +57,24 @@ def sensor_of_model(
     """
     try:
         values = _read(_parameters(document))
-        first = _first_center(values)[0] - _turn(values) / 2
+        step = _turn(values)
+        first = _first_center(values)[0] - step / 2
     except DataError as error:
         raise DataError(error.problem, file=file, clip=clip, key=error.key, wanted=error.wanted) from error
-    rows = len(values["row_elevations_rad"])
+    rows, columns = len(values["row_elevations_rad"]), len(values["column_azimuths_rad"])
+    first = _wrapped(first)
+    part = abs(step) * columns < _PART * 2.0 * math.pi
     return Sensor(
         name,
         values["row_elevations_rad"],
         values["row_azimuth_offsets_rad"],
-        len(values["column_azimuths_rad"]),
-        first_azimuth_rad=_wrapped(first),
+        columns,
+        first_azimuth_rad=first,
         clockwise=values["spinning_direction"] == "cw",
         max_range_m=max_range_m,
         spin_hz=values["spinning_frequency_hz"],
         format=format or RangeMapFormat(repeat_rows=max(1, _IMAGE_ROWS // rows)),
+        end_azimuth_rad=first + columns * step if part else None,
     )
 
 
@@ -78,7 +84,7 @@ def model_of_sensor(sensor: Sensor) -> dict[str, Any]:
     What the model has no place for is left out: reach, storage step, image format and mounting.
     """
     direction = "cw" if sensor.clockwise else "ccw"
-    step = _TURN[direction] * 2.0 * math.pi / sensor.columns
+    step = _TURN[direction] * sensor.field_of_view_rad / sensor.columns
     azimuths = sensor.first_azimuth_rad + (np.arange(sensor.columns) + 0.5) * step
     return {
         "spinning_frequency_hz": float(sensor.spin_hz),
@@ -150,7 +156,13 @@ def _angles(given: Any, key: str, length: Any, length_key: str) -> np.ndarray:
 
 
 def _turn(values: dict[str, Any]) -> float:
-    return _TURN[values["spinning_direction"]] * 2.0 * math.pi / len(values["column_azimuths_rad"])
+    """Return the step from column to column: of a full circle, or that of the columns where they cover a part of it."""
+    azimuths = values["column_azimuths_rad"]
+    whole = _TURN[values["spinning_direction"]] * 2.0 * math.pi / len(azimuths)
+    steps = np.diff(azimuths)
+    steps -= np.round(steps / (2.0 * math.pi)) * 2.0 * math.pi
+    mean = float(steps.mean()) if len(steps) else whole
+    return mean if 0 < mean / whole < _PART else whole
 
 
 def _first_center(values: dict[str, Any]) -> tuple[float, float]:

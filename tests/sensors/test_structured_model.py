@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_typed_models_name_their_type():
         ("row_azimuth_offsets_rad", {"0": 1}, "a dict"),
         ("row_azimuth_offsets_rad", [0, 0, 10**400], "not numbers"),
         ("column_azimuths_rad", [float("inf")] * 12, "not angles"),
-        ("column_azimuths_rad", [0.1 * column for column in range(12)], "even spacing"),
+        ("column_azimuths_rad", [0.01 * column**2 for column in range(12)], "even spacing"),
         ("column_azimuths_rad", small_model("cw")["column_azimuths_rad"], "even spacing"),
     ],
 )
@@ -145,3 +146,14 @@ def test_files_that_are_no_model_are_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DataError, match=r"lidar\.json"):
         load_sensor(path)
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_a_lidar_that_faces_one_side(clockwise):
+    front = replace(uniform_sensor(4, 360), clockwise=clockwise).between_columns(100, 220)
+    model = model_of_sensor(front)
+    assert (model["n_columns"], len(model["column_azimuths_rad"])) == (120, 120)
+    again = sensor_of_model(model, "front")
+    assert math.degrees(again.field_of_view_rad) == pytest.approx(120)
+    assert largest_angle(ray_directions(again), directions(model)) < 1e-9
+    assert largest_angle(ray_directions(again), ray_directions(front)) < 1e-9
