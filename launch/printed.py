@@ -37,8 +37,8 @@ _TEXTS = (  # of train.sbatch -> its replacement in a script that needs no repos
 
 
 def names() -> list[str]:
-    """Return what can be printed: slurm, kubernetes, and the example cluster files."""
-    return ["slurm", "kubernetes", *sorted(path.stem for path in (_FOLDER / "clusters").glob("*.yaml"))]
+    """Return what can be printed: batch scripts for training and preparing, kubernetes, the example cluster files."""
+    return ["slurm", "slurm-prepare", "kubernetes", *sorted(path.stem for path in (_FOLDER / "clusters").glob("*.yaml"))]
 
 
 def text_of(name: str) -> str:
@@ -55,7 +55,8 @@ def text_of(name: str) -> str:
         raise UserError(f"--print {name}: valid: {', '.join(names())}")
     if name == "slurm":
         return _batch_script()
-    path = "kubernetes/pytorchjob.yaml" if name == "kubernetes" else f"clusters/{name}.yaml"
+    paths = {"kubernetes": "kubernetes/pytorchjob.yaml", "slurm-prepare": "slurm/prepare.sbatch"}
+    path = paths.get(name, f"clusters/{name}.yaml")
     return (_FOLDER / path).read_text(encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares
 
 if TYPE_CHECKING:
+    from cosmos_lidar.clips import Clip
     from cosmos_lidar.shards.manifest import Manifest
     from cosmos_lidar.shards.plan import PrepareOptions
 
@@ -60,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_image_rule(parser, "--views: ")
     parser.add_argument(
+        "--part", metavar="K/N",
+        help="write every Nth shard from the Kth on, beside other jobs; then the same command without --part merges",
+    )  # fmt: skip
+    parser.add_argument(
         "--resume", action="store_true", help="resume an interrupted run in OUT, or fail if there is none"
     )
     parser.add_argument(
@@ -76,16 +81,38 @@ def needs(args: argparse.Namespace) -> tuple[str, ...]:
 def run(args: argparse.Namespace) -> int:
     """Convert recordings; returns the exit status."""
     from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.errors import UserError
     from cosmos_lidar.shards.prepare import prepare_shards
     from cosmos_lidar.shards.videos import holds_only_videos
 
+    videos = args.videos or holds_only_videos(args.source)
+    if args.part and (args.views or videos):
+        raise UserError("--part: parts are of lidar sweeps; --views and videos are prepared by one job")
     if args.views:
         return _prepare_views(args)
-    if args.videos or holds_only_videos(args.source):
+    if videos:
         return _prepare_videos(args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
+    if args.part:
+        return _prepare_part(clips, args)
     manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
     sys.stdout.write(_summary(manifest, args.out))
+    return 0
+
+
+def _prepare_part(clips: list[Clip], args: argparse.Namespace) -> int:
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.shards.parts import Part
+    from cosmos_lidar.shards.prepare import prepare_part
+
+    if args.resume:
+        raise UserError("--part resumes by itself: leave out --resume")
+    part = Part.parse(args.part)
+    records = prepare_part(clips, args.out, part, _options(args), args.jobs)
+    frames, size = sum(record.frames for record in records), sum(record.bytes for record in records)
+    bad = sum(len(record.bad_frames) for record in records)
+    text = f"part {part.number} of {part.count}: {len(records)} shards, {frames} frames, {size / 1e6:.1f} MB"
+    sys.stdout.write(f"{text}, {bad} frames skipped\nwhen all parts are done: the same command without --part\n")
     return 0
 
 

@@ -18,7 +18,7 @@ _PAUSE_S = 0.05
 
 
 @contextmanager
-def alone_in(folder: Path, patience_s: float = 10.0) -> Iterator[None]:
+def alone_in(folder: Path, patience_s: float = 10.0, shared: bool = False) -> Iterator[None]:
     """Hold the folder for one run; processes forked meanwhile hold it too, until the last of them has ended.
 
     Nothing is written: the lock is on the folder itself, and goes with the processes however they end. On a file system
@@ -27,13 +27,14 @@ def alone_in(folder: Path, patience_s: float = 10.0) -> Iterator[None]:
     Args:
         folder: what is written to.
         patience_s: how long to wait for workers of a run that was just killed.
+        shared: hold it together with others that do so, each of which writes other files, against those that do not.
 
     Raises:
         UserError: another run is at work there.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(handle, folder, time.monotonic() + patience_s)
+        _lock(handle, folder, time.monotonic() + patience_s, shared)
         try:
             yield
         finally:
@@ -42,10 +43,11 @@ def alone_in(folder: Path, patience_s: float = 10.0) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path, deadline: float) -> None:
+def _lock(handle: int, folder: Path, deadline: float, shared: bool) -> None:
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 what = f"another run is writing to {folder}: wait for its end, or take another folder"

@@ -9,7 +9,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
@@ -29,12 +29,12 @@ from cosmos_lidar.shards.manifest import (
     read_manifest,
     write_manifest,
 )
+from cosmos_lidar.shards.parts import JOURNAL, PARTS, Part, adopt, begun, forget, remove_partial_of
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, ShardPlan, make_plan
 from cosmos_lidar.shards.source_state import clip_state
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun, pack_run
 from cosmos_lidar.workers import end_with_parent
 
-JOURNAL = "prepare.journal.jsonl"
 REPORT = "report.json"
 
 
@@ -56,6 +56,10 @@ class _Counters:
         if bad is not None:
             with self.bad.get_lock():
                 self.bad.value += 1
+        return self.holds()
+
+    def holds(self) -> bool:
+        """Return whether the bad frames are within the budget."""
         return self.bad.value <= self.allowed
 
 
@@ -103,38 +107,88 @@ def prepare_shards(
         return _write_folder(clips, folder, options, plan, jobs)
 
 
+def prepare_part(
+    clips: Sequence[Clip], folder: Path, part: Part, options: PrepareOptions | None = None, jobs: int = 1
+) -> list[ShardRecord]:
+    """Write one part of the shards of :func:`prepare_shards`, beside jobs that write the other parts.
+
+    :func:`prepare_shards` with the same clips and options then merges and indexes them. Interrupted, the same call
+    resumes.
+
+    Args:
+        clips: all clips, the same in every job.
+        folder: output, the same in every job.
+        part: which shards.
+        options: as of :func:`prepare_shards`.
+        jobs: processes.
+
+    Returns:
+        The shards of this part.
+
+    Raises:
+        DataError: as :func:`prepare_shards`.
+        UserError: impossible options, or another job is writing this part.
+    """
+    options = options or PrepareOptions()
+    plan = make_plan(clips, options)
+    _claim_folder(folder, resume=False)
+    mine = tuple(shard for place, shard in enumerate(plan.shards) if part.holds(place))
+    part.folder(folder).mkdir(parents=True, exist_ok=True)
+    with alone_in(folder, shared=True), alone_in(part.folder(folder)):
+        if (folder / MANIFEST).exists():
+            logger.info("%s is complete: nothing to do", folder)
+            return []
+        states = {shard.name: _state_of(shard, clips) for shard in mine}
+        journal = Journal(part.folder(folder) / JOURNAL, plan.fingerprint)
+        remove_partial_of(folder, [shard.name for shard in mine])
+        _drop_changed(folder, journal, states)
+        work = _work_on(clips, folder, journal, options.bad_budget * plan.frames, states)
+        _write_missing(replace(plan, shards=mine), journal, work, jobs)
+        return [journal.finished[shard.name] for shard in mine]
+
+
 def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, plan: Plan, jobs: int) -> Manifest:
     states = {shard.name: _state_of(shard, clips) for shard in plan.shards}
-    journal = _open_journal(folder, plan, states)
+    journal = Journal(folder / JOURNAL, plan.fingerprint)
+    remove_partial(folder)
+    adopt(folder, journal, plan.fingerprint)
+    _drop_changed(folder, journal, states)
     if (folder / MANIFEST).exists():
         logger.info("%s is complete: nothing to do", folder)
         return read_manifest(folder)
-    sensor_files = _write_sensors(clips, folder)
-    allowed = options.bad_budget * plan.frames
-    counters = _Counters(sum(len(record.bad_frames) for record in journal.finished.values()), allowed)
-    _write_missing(plan, journal, _Work(clips, folder, sensor_files, counters, states), jobs)
+    work = _work_on(clips, folder, journal, options.bad_budget * plan.frames, states)
+    _write_missing(plan, journal, work, jobs)
     records = [journal.finished[shard.name] for shard in plan.shards]
+    if not work.counters.holds():  # of parts that kept the budget each
+        _write_report(folder, records)
+        raise _budget_error(work, [bad for record in records for bad in record.bad_frames], plan.frames)
     _refuse_empty_splits(plan, records, folder)
     _write_report(folder, records)
     manifest = Manifest(
         fingerprint=plan.fingerprint,
         splits=plan.splits,
-        sensors=sorted(set(sensor_files.values())),
+        sensors=sorted(set(work.sensor_files.values())),
         shards=[record for record in records if record.samples],
         frames_per_sample=max(run.stop - run.start for shard in plan.shards for run in shard.runs),
     )
     index_with_energon(folder, [shard.name for shard in manifest.shards], jobs)
     write_manifest(folder, manifest)
+    forget(folder)
     return manifest
+
+
+def _work_on(clips: Sequence[Clip], folder: Path, journal: Journal, allowed: float, states: dict[str, str]) -> _Work:
+    counters = _Counters(sum(len(record.bad_frames) for record in journal.finished.values()), allowed)
+    return _Work(clips, folder, _write_sensors(clips, folder), counters, states)
 
 
 def _claim_folder(folder: Path, resume: bool) -> None:
     if not (folder / JOURNAL).exists():
         if folder.exists() and not folder.is_dir():
             raise DataError("this is a file", file=folder, wanted="a folder to write to")
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(folder.iterdir()) and not begun(folder):
             raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
-        if resume:
+        if resume and not (folder / PARTS).is_dir():
             raise UserError(f"--resume: no interrupted run in {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,9 +201,8 @@ def _state_of(shard: ShardPlan, clips: Sequence[Clip]) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
-def _open_journal(folder: Path, plan: Plan, states: dict[str, str]) -> Journal:
-    journal = Journal(folder / JOURNAL, plan.fingerprint)
-    remove_partial(folder)
+def _drop_changed(folder: Path, journal: Journal, states: dict[str, str]) -> None:
+    """Forget finished shards that were damaged since, or whose recordings have changed."""
     for record in list(journal.finished.values()):
         shard = folder / record.name
         if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):
@@ -161,7 +214,6 @@ def _open_journal(folder: Path, plan: Plan, states: dict[str, str]) -> Journal:
             continue
         (folder / MANIFEST).unlink(missing_ok=True)
         del journal.finished[record.name]
-    return journal
 
 
 def _write_sensors(clips: Sequence[Clip], folder: Path) -> dict[str, str]:

@@ -28,11 +28,11 @@ def script(tmp_path: Path) -> Path:
 
 def test_every_name_is_printed_and_others_are_refused(tmp_path: Path) -> None:
     assert {"slurm", "kubernetes", "local", "docker", "example"} <= set(names())
-    for name in set(names()) - {"slurm", "kubernetes"}:
+    for name in set(names()) - {"slurm", "slurm-prepare", "kubernetes"}:
         (tmp_path / "cluster.yaml").write_text(text_of(name))
         assert load_cluster(tmp_path / "cluster.yaml").executor in ("local", "docker", "slurm")
     assert "PyTorchJob" in {one["kind"] for one in yaml.safe_load_all(text_of("kubernetes"))}
-    with pytest.raises(UserError, match="--print flux: valid: slurm, kubernetes, docker"):
+    with pytest.raises(UserError, match="--print flux: valid: slurm, slurm-prepare, kubernetes, docker"):
         text_of("flux")
 
 
