@@ -21,6 +21,7 @@ from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 _POSE = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
 _LENS = ("fx_px", "fy_px", "cx_px", "cy_px", "width_px", "height_px")
 _UPRIGHT = np.diag([1.0, -1.0, -1.0, 1.0])
+_DIGITS = 19  # of nanoseconds since 1970; more is no time
 _BEYOND_US = 500_000  # poses are carried on that long before the first and after the last one
 
 
@@ -57,7 +58,7 @@ def stamped_files(folder: Path, pattern: str, clip: str) -> list[tuple[int, Path
     """
     found = []
     for file in visible_files(folder, pattern):
-        if not file.stem.isdecimal():
+        if not file.stem.isdecimal() or len(file.stem) > _DIGITS:
             raise DataError("no stamp in the file name", file=file, clip=clip, wanted="<nanoseconds>" + file.suffix)
         found.append((int(file.stem), file))
     if not found:

@@ -126,10 +126,18 @@ def read_times_s(file: Path, clip: str) -> np.ndarray:
 
 
 def read_poses(file: Path, clip: str) -> np.ndarray:
-    """Return (N, 4, 4) poses of a file of 3 x 4 matrices, one per line; NaN of empty lines."""
+    """Return (N, 4, 4) poses of a file of 3 x 4 matrices, one per line; NaN of empty lines.
+
+    Raises:
+        DataError: a line that is no rigid motion.
+    """
     values = _numbers(file, clip, 12)
     poses = np.tile(np.eye(4), (len(values), 1, 1))
     poses[:, :3] = values.reshape(-1, 3, 4)
+    wrong = ~rigid(poses, 1e-2) & np.isfinite(values).all(1)
+    if wrong.any():
+        key = f"line {int(np.argmax(wrong)) + 1}"
+        raise DataError("no rigid motion", file=file, clip=clip, key=key, wanted="3 x 4 numbers: rotation and meters")
     return poses
 
 

@@ -17,6 +17,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor
 
 LIDAR = "velodyne"
+_MOST_FRAMES = 10_000_000  # eleven days at 10 Hz
 _PLACES = (
     ("",), ("training", "testing"), ("object/training", "object/testing"), ("sequences/*",), ("dataset/sequences/*",),
     ("*_drive_*",), ("*/*_drive_*",), ("*",),
@@ -120,9 +121,11 @@ def _number(file: Path) -> int | None:
 
 
 def frame_numbers(files: list[Path]) -> np.ndarray:
-    """Return the frame numbers in the names, or 0, 1, 2, … where the names are no numbers."""
+    """Return the frame numbers in the names; 0, 1, 2, … where the names are no numbers, or as large as stamps are."""
     numbers = [_number(file) for file in files]
-    return np.arange(len(files)) if None in numbers else np.array(numbers)
+    if any(number is None or number > _MOST_FRAMES for number in numbers):
+        return np.arange(len(files))
+    return np.array(numbers, np.int64)
 
 
 def around(middle_us: np.ndarray, sensor: Sensor) -> np.ndarray:

@@ -16,6 +16,7 @@ from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.sensor import Sensor
 
 _LONGEST_PAUSE_US = 5_000_000
+_DIGITS = 16  # of microseconds since 1970; more is no time
 
 
 def point_files(path: Path) -> list[Path]:
@@ -36,7 +37,7 @@ def open_bare(path: Path, sensor: Sensor) -> list[Clip]:
     for file in point_files(path):
         stem = file.name.removesuffix(".pcd.bin")
         log, _, stamp = stem.rpartition(f"__{LIDAR}__")
-        if not stamp.isdecimal():
+        if not stamp.isdecimal() or len(stamp) > _DIGITS:
             raise DataError("no stamp in the file name", file=file, wanted=f"<log>__{LIDAR}__<microseconds>.pcd.bin")
         logs[log or path.resolve().name].append((int(stamp), file))
     infos, notes = _infos(path)

@@ -100,3 +100,10 @@ def test_a_file_whose_name_is_no_time(tmp_path):
     write_sweep(log / "sensors/lidar/first.feather", WORLD[:1], np.array([3]), np.array([0]))
     with pytest.raises(DataError, match="no stamp in the file name.*first.feather"):
         open_clips(log)
+
+
+def test_a_number_that_is_no_time(tmp_path):
+    log = write_log(tmp_path)
+    write_sweep(log / f"sensors/lidar/{10**30}.feather", WORLD[:1], np.array([3]), np.array([0]))
+    with pytest.raises(DataError, match="no stamp in the file name.*000.feather"):
+        open_clips(log)

@@ -76,3 +76,11 @@ def test_times_of_lines(tmp_path):
     assert text.read_times_s(file, "clip").tolist() == [100_000, text.NO_TIME, 200_000]
     with pytest.raises(DataError, match="cannot be read: No such file.*none.txt, clip clip"):
         text.read_times_s(tmp_path / "none.txt", "clip")
+
+
+def test_poses_that_are_no_motion(tmp_path):
+    odometry(tmp_path)
+    lines = (tmp_path / "poses" / "03.txt").read_text().splitlines()
+    (tmp_path / "poses" / "03.txt").write_text("\n".join([*lines[:2], "0 " * 12, lines[3]]) + "\n")
+    with pytest.raises(DataError, match="no rigid motion.*03.txt, clip 03, key line 3"):
+        open_clips(tmp_path)

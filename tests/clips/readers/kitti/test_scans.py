@@ -125,3 +125,14 @@ def test_real_odometry_scans(test_data):
     assert range_m.shape == clip.sensor.shape
     assert np.count_nonzero(range_m) > 0.5 * range_m.size
     assert abs(np.median(range_m[range_m > 0]) - np.median(np.linalg.norm(clip.points(0), axis=1))) < 1.0
+
+
+def test_names_that_are_stamps_are_no_frame_numbers(tmp_path):
+    """Their times would be those of frames three billion years from now, and their tables would fill the memory."""
+    for stamp in (1616343527200, 1616343527300, 315966265259836000):
+        scan(tmp_path / "drive" / "velodyne" / f"{stamp}.bin", cloud())
+    (clip,) = open_clips(tmp_path, format="kitti")
+    assert clip.frame_ids == ("1616343527200", "1616343527300", "315966265259836000")
+    assert clip.timestamps_us[:, 0].tolist() == [0, 100_000, 200_000]
+    (bare,) = open_clips(tmp_path / "drive" / "velodyne", format="kitti")
+    assert np.array_equal(bare.timestamps_us, clip.timestamps_us)

@@ -73,3 +73,9 @@ def test_real_sweep_shows_axes_and_reference(test_data):
     assert np.ptp(azimuth[:24]) > 5.0  # the nearer the point, the farther it was turned by the motion
     last = azimuth[-32:][np.linalg.norm(points[-32:], axis=1) > 3.0]
     assert np.all(np.abs(last - 90) < 0.5)
+
+
+def test_a_stamp_that_is_no_time(tmp_path):
+    np.zeros((3, 5), "<f4").tofile(tmp_path / f"log__LIDAR_TOP__{10**30}.pcd.bin")
+    with pytest.raises(DataError, match="no stamp in the file name"):
+        open_clips(tmp_path)
