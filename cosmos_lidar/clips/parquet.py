@@ -27,7 +27,7 @@ def column_names(source: FileSpan, clip: str | None = None) -> list[str]:
     Raises:
         DataError: not a Parquet file.
     """
-    with _opened(source, clip) as file:
+    with opened(source, clip) as file:
         return list(file.schema_arrow.names)
 
 
@@ -43,7 +43,7 @@ def read_columns(source: FileSpan, names: Iterable[str], clip: str | None = None
         DataError: not a Parquet file, damaged, or larger than the limit.
         UserError: pyarrow is not installed.
     """
-    with _opened(source, clip) as file:
+    with opened(source, clip) as file:
         there = [name for name in names if name in file.schema_arrow.names]
         found: dict[str, list[Any]] = {name: [] for name in there}
         rows = file.metadata.num_rows
@@ -73,10 +73,10 @@ def read_cell(source: FileSpan, name: str, row: int, clip: str | None = None) ->
     """
     wanted = "a column of bytes"
     key = f"{name}, row {row}"
-    with _opened(source, clip) as file:
+    with opened(source, clip) as file:
         if name not in file.schema_arrow.names:
             raise DataError("no such column", file=source.path, clip=clip, key=name, wanted=wanted)
-        group, before = _row_group(file.metadata, row)
+        group, before = row_group(file.metadata, row)
         if group is None:
             raise DataError(f"{file.metadata.num_rows} rows", file=source.path, clip=clip, key=key, wanted="more rows")
         batches = file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False)
@@ -110,7 +110,7 @@ def numbers(values: Sequence[Any], dtype: type, key: str, source: FileSpan, clip
     raise DataError(problem, file=source.path, clip=clip, key=key, wanted=wanted)
 
 
-def _row_group(metadata: Any, row: int) -> tuple[int | None, int]:
+def row_group(metadata: Any, row: int) -> tuple[int | None, int]:
     """Return the row group that holds a row, and how many rows lie before it."""
     before = 0
     for group in range(metadata.num_row_groups):
@@ -122,8 +122,8 @@ def _row_group(metadata: Any, row: int) -> tuple[int | None, int]:
 
 
 @contextmanager
-def _opened(source: FileSpan, clip: str | None) -> Iterator[Any]:
-    """Open a file; what pyarrow raises meanwhile becomes a DataError."""
+def opened(source: FileSpan, clip: str | None) -> Iterator[Any]:
+    """Open a file; what pyarrow raises meanwhile becomes a :class:`DataError`."""
     parquet = require("pyarrow.parquet")
     try:
         with source.open(clip) as stream:

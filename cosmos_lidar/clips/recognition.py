@@ -31,7 +31,6 @@ class Strength(IntEnum):
 
 
 _DATASETS = {
-    "Waymo Open Dataset v2": r"/lidar_camera_projection(/|$)",
     "PandaSet": r"/lidar/\d\d\.pkl\.gz$",
     "TruckScenes": r"/ego_motion_(cabin|chassis)\.json$",
 }

@@ -294,3 +294,100 @@ def write_tfrecord(path: Path, recording: Recording, frames: list[Frame] | None 
 
 def without_lasers(frame: Frame) -> Frame:
     return replace(frame, lasers={})
+
+
+# --- v2: parquet components
+
+
+def _lists(values: np.ndarray | None) -> dict[str, object]:
+    return {
+        "values": None if values is None else values.ravel().tolist(),
+        "shape": None if values is None else list(values.shape),
+    }
+
+
+def _returns(part: str, both: list[np.ndarray | None]) -> dict[str, object]:
+    return {f"[{part}].range_image_return{k + 1}.{name}": value
+            for k, one in enumerate(both) for name, value in _lists(one).items()}  # fmt: skip
+
+
+def component_rows(recording: Recording) -> dict[str, list[dict[str, object]]]:
+    """Component -> rows, as the published classes flatten them."""
+    rows: dict[str, list[dict[str, object]]] = {name: [] for name in (
+        "vehicle_pose", "lidar", "lidar_pose", "lidar_segmentation", "lidar_camera_projection", "camera_image",
+        "lidar_calibration", "camera_calibration")}  # fmt: skip
+    for frame in recording.frames:
+        key = {"key.segment_context_name": frame.segment, "key.frame_timestamp_micros": frame.time_us}
+        pose = {"[VehiclePoseComponent].world_from_vehicle.transform": frame.world_SE3_ego.ravel().tolist()}
+        rows["vehicle_pose"].append({**key, **pose})
+        for number, laser in frame.lasers.items():
+            one = {**key, "key.laser_name": number}
+            rows["lidar"].append({**one, **_returns("LiDARComponent", laser.images)})
+            rows["lidar_camera_projection"].append(
+                {**one, **_returns("LiDARCameraProjectionComponent", laser.projections)}
+            )
+            if laser.poses is not None:
+                rows["lidar_pose"].append({**one, **_returns("LiDARPoseComponent", [laser.poses])})
+            if laser.labels[0] is not None:
+                rows["lidar_segmentation"].append({**one, **_returns("LiDARSegmentationLabelComponent", laser.labels)})
+        for number, picture in frame.pictures.items():
+            part = "[CameraImageComponent]"
+            rows["camera_image"].append({
+                **key, "key.camera_name": number, f"{part}.image": picture.jpeg,
+                f"{part}.pose.transform": picture.world_SE3_ego.ravel().tolist(),
+                f"{part}.velocity.linear_velocity.x": 9.5, f"{part}.pose_timestamp": picture.time_s,
+            })  # fmt: skip
+    segment = {"key.segment_context_name": recording.frames[0].segment}
+    for number, laser in recording.lasers.items():
+        part = "[LiDARCalibrationComponent]"
+        rows["lidar_calibration"].append({
+            **segment, "key.laser_name": number, f"{part}.extrinsic.transform": laser.ego_SE3_laser.ravel().tolist(),
+            f"{part}.beam_inclination.min": laser.limits[0], f"{part}.beam_inclination.max": laser.limits[1],
+            f"{part}.beam_inclination.values": laser.inclinations.tolist() or None,
+        })  # fmt: skip
+    for number, camera in recording.cameras.items():
+        part, names = "[CameraCalibrationComponent]", ("f_u", "f_v", "c_u", "c_v", "k1", "k2", "p1", "p2", "k3")
+        rows["camera_calibration"].append({
+            **segment, "key.camera_name": number,
+            **{f"{part}.intrinsic.{name}": float(value) for name, value in zip(names, camera.intrinsics, strict=True)},
+            f"{part}.extrinsic.transform": camera.ego_SE3_camera.ravel().tolist(), f"{part}.width": camera.size[0],
+            f"{part}.height": camera.size[1], f"{part}.rolling_shutter_direction": 2,
+        })  # fmt: skip
+    return rows
+
+
+def _arrow_type(component: str, name: str):
+    import pyarrow as pa
+
+    last = name.rsplit(".", 1)[-1]
+    if name.startswith("key."):
+        return {"segment_context_name": pa.string(), "frame_timestamp_micros": pa.int64()}.get(last, pa.int8())
+    if last == "values" and component != "lidar_calibration":
+        return pa.list_(pa.int32() if component == "lidar_segmentation" else pa.float32())
+    known = {
+        "values": pa.list_(pa.float64()),
+        "shape": pa.list_(pa.int32(), 3),
+        "transform": pa.list_(pa.float64(), 16),
+        "image": pa.binary(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "rolling_shutter_direction": pa.int8(),
+    }
+    return known.get(last, pa.float64())
+
+
+def write_component(path: Path, rows: list[dict[str, object]], row_group_size: int = 7) -> Path:
+    """Write rows with the published column types; ``path`` is FOLDER/COMPONENT/SEGMENT.parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = pa.schema([(name, _arrow_type(path.parent.name, name)) for name in rows[0]])
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, row_group_size=row_group_size)
+    return path
+
+
+def write_components(folder: Path, recording: Recording, row_group_size: int = 7) -> Path:
+    for component, rows in component_rows(recording).items():
+        write_component(folder / component / f"{SEGMENT}.parquet", rows, row_group_size)
+    return folder

@@ -194,7 +194,7 @@ def _camera(
         segment.source, segment.clip_id, name, tuple(frame.record for frame in held), tuple(one.jpeg for one in shots)
     )
     times = np.array([one.time_us for one in shots], np.int64)
-    return camera_stream(name, times, np.stack([one.world_SE3_ego for one in shots]), calibration, read)
+    return camera_stream(segment, name, times, np.stack([one.world_SE3_ego for one in shots]), calibration, read)
 
 
 def _uncalibrated(segment: Segment, name: str, field: str) -> DataError:

@@ -61,6 +61,7 @@ def lidar_stream(
     frames: np.ndarray,
     ends: dict[int, np.ndarray],
     make_read: Callable[[np.ndarray], Callable[[int], Sweep]],
+    compensated: bool = True,
 ) -> LidarStream:
     """Return the stream of a lidar.
 
@@ -71,6 +72,7 @@ def lidar_stream(
         ends: frame -> (2, 4, 4) the vehicle at start and end of the sweep, of range images with pixel poses. The
             others are as seen from the pose of the frame.
         make_read: takes the (N, 4, 4) poses of the lidar at the starts and returns ``read``.
+        compensated: points of its sweeps lie where they did at the start.
     """
     spans, poses = segment.spans_us[frames], np.repeat(segment.world_SE3_ego[frames, None], 2, axis=1)
     for at, frame in enumerate(frames.tolist()):
@@ -87,12 +89,13 @@ def lidar_stream(
         spans,
         make_read(world_SE3_lidar[:, 0]),
         world_SE3_lidar,
-        motion_compensated=True,
+        motion_compensated=compensated,
         ego_SE3_lidar=geometry.ego_SE3_lidar,
     )
 
 
 def camera_stream(
+    segment: Segment,
     name: str,
     times_us: np.ndarray,
     world_SE3_ego: np.ndarray,
@@ -102,23 +105,44 @@ def camera_stream(
     """Return the stream of a camera.
 
     Args:
+        segment: that it belongs to.
         name: of the camera.
         times_us: (M,) of the images.
         world_SE3_ego: (M, 4, 4) the vehicle at these times.
         calibration: f_u f_v c_u c_v k1 k2 p1 p2 k3; width and height; (4, 4) mounting with x forward.
         read: image number -> image.
+
+    Raises:
+        DataError: no calibration of a camera.
     """
     (fu, fv, cu, cv, *distortion), size, mounting = calibration
     # Waymo counts pixels from the left edge of the first one, this project from its center.
-    model = PinholeCamera(fu, fv, cu - 0.5, cv - 0.5, *size, distortion=tuple(distortion))
+    try:
+        model = PinholeCamera(fu, fv, cu - 0.5, cv - 0.5, *size, distortion=tuple(distortion))
+    except DataError as error:
+        key = f"{name}, {error.key}"
+        raise DataError(
+            error.problem, file=segment.source, clip=segment.clip_id, key=key, wanted=error.wanted
+        ) from error
     ego_SE3_camera = ego_from_optical(mounting)
     return CameraStream(name, times_us, read, model, world_SE3_ego @ ego_SE3_camera, ego_SE3_camera=ego_SE3_camera)
 
 
 def make_clip(
-    segment: Segment, lidars: Iterable[LidarStream], cameras: Iterable[CameraStream], sensor: Sensor | None
+    segment: Segment,
+    lidars: Iterable[LidarStream],
+    cameras: Iterable[CameraStream],
+    sensor: Sensor | None,
+    remarks: Iterable[str] = (),
 ) -> Clip:
-    """Return the clip of a segment: TOP first, cameras by name; ``sensor`` replaces that of the first lidar.
+    """Return the clip of a segment: TOP first, cameras by name.
+
+    Args:
+        segment: what they share.
+        lidars: in any order, as are ``cameras``.
+        cameras: of the vehicle.
+        sensor: replaces that of the first lidar.
+        remarks: further notes.
 
     Raises:
         DataError: neither lidar nor camera in it.
@@ -130,7 +154,7 @@ def make_clip(
     if not streams and not images:
         wanted = "frames with range images or camera images"
         raise DataError("neither lidar nor camera in it", file=segment.source, clip=segment.clip_id, wanted=wanted)
-    notes = []
+    notes = list(remarks)
     for name, one in streams.items():
         if len(one) < len(segment.times_us):
             notes.append(f"{name}: {len(segment.times_us) - len(one)} of {len(segment.times_us)} frames have no sweep")

@@ -49,6 +49,14 @@ def test_nothing_in_a_segment():
         make_clip(segment(1), [], [], None)
     poses = np.tile(np.eye(4), (1, 1, 1))
     calibration = ((100.0, 100.0, 48.0, 32.0, 0.1, 0, 0, 0, 0), (96, 64), np.eye(4))
-    camera = camera_stream("FRONT", np.array([5]), poses, calibration, len)
+    camera = camera_stream(segment(1), "FRONT", np.array([5]), poses, calibration, len)
     assert camera.model.cx == 47.5
     assert make_clip(segment(1), [], [camera], None).notes == ("no lidar in it",)
+
+
+def test_a_lens_that_is_none_is_named():
+    calibration = ((0.0, 100.0, 48.0, 32.0, 0.1, 0, 0, 0, 0), (96, 64), np.eye(4))
+    with pytest.raises(DataError, match="not a camera") as caught:
+        camera_stream(segment(1), "FRONT", np.array([5]), np.eye(4)[None], calibration, len)
+    assert (caught.value.file, caught.value.clip) == (Path("a.tfrecord"), "a")
+    assert caught.value.key.startswith("FRONT, ")
