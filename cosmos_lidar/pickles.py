@@ -24,7 +24,8 @@ import numpy as np
 _Interpreter: Any = pickle._Unpickler  # type: ignore[attr-defined]
 _DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c(?:8|16)|[SU]\d{1,6})")
 _DEEPEST_KEY = 4
-_Refused = pickle.UnpicklingError
+_Refused = UnpicklingError = pickle.UnpicklingError
+NEW_OBJECT = pickle.NEWOBJ[0]  # code of the instruction that makes an object of a class
 
 
 class DataUnpickler(_Interpreter):
@@ -246,7 +247,7 @@ class ArrayUnpickler(DataUnpickler):
     """Lets numbers, texts, containers and plain numeric arrays in."""
 
     names = ARRAYS
-    built = (_Array, _Dtype)
+    built: tuple[type, ...] = (_Array, _Dtype)
 
 
 def load_arrays(content: bytes) -> Any:

@@ -31,7 +31,6 @@ class Strength(IntEnum):
 
 
 _DATASETS = {
-    "PandaSet": r"/lidar/\d\d\.pkl\.gz$",
     "TruckScenes": r"/ego_motion_(cabin|chassis)\.json$",
 }
 
