@@ -38,7 +38,12 @@ _TEXTS = (  # of train.sbatch -> its replacement in a script that needs no repos
 
 def names() -> list[str]:
     """Return what can be printed: batch scripts for training and preparing, kubernetes, the example cluster files."""
-    return ["slurm", "slurm-prepare", "kubernetes", *sorted(path.stem for path in (_FOLDER / "clusters").glob("*.yaml"))]
+    return [
+        "slurm",
+        "slurm-prepare",
+        "kubernetes",
+        *sorted(path.stem for path in (_FOLDER / "clusters").glob("*.yaml")),
+    ]
 
 
 def text_of(name: str) -> str:

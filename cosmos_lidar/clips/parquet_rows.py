@@ -1,7 +1,7 @@
 """Rows of large Parquet tables, one at a time: lists as arrays, and bytes; made for reading rows in their order.
 
-A table is read page by page, and the next row goes on where the last one ended. Going back decodes the row group from its start:
-the format has no way to a row inside a group.
+A table is read page by page, and the next row goes on where the last one ended. Going back decodes the row group from
+its start: the format has no way to a row inside a group.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
         lens: {kind: ftheta, intrinsics: [cx, cy, width, height, k0, k1, k2, k3, k4, k5, is_backward]}
         lidar_SE3_camera: …
 
-The pose takes camera axes (x right, y down, z forward) to lidar axes, meters.
+A pinhole lens may have ``distortion: [k1, k2, p1, p2, k3]``, as OpenCV has them. The pose takes camera axes (x right, y down, z forward) to lidar axes, meters.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def _lens(entry: Any, name: str, path: Path) -> PinholeCamera | FThetaCamera:
     try:
         if kind == "pinhole":
             fx, fy, cx, cy = (float(entry[key]) for key in _PINHOLE[:4])
-            return PinholeCamera(fx, fy, cx, cy, int(entry["width"]), int(entry["height"]))
+            distortion = tuple(float(value) for value in entry.get("distortion", ()))
+            return PinholeCamera(fx, fy, cx, cy, int(entry["width"]), int(entry["height"]), distortion)
         if kind == "ftheta":
             return FThetaCamera.from_vector(np.array(entry["intrinsics"], np.float64))
     except (KeyError, TypeError, ValueError) as error:
@@ -94,4 +95,5 @@ def _lens_entry(model: PinholeCamera | FThetaCamera) -> dict[str, Any]:
     if isinstance(model, FThetaCamera):
         return {"kind": "ftheta", "intrinsics": model.to_vector().tolist()}
     numbers = {key: float(getattr(model, key)) for key in _PINHOLE[:4]}
-    return {"kind": "pinhole", **numbers, "width": int(model.width), "height": int(model.height)}
+    bent = {"distortion": [float(value) for value in model.distortion]} if model.distortion else {}
+    return {"kind": "pinhole", **numbers, "width": int(model.width), "height": int(model.height), **bent}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ def test_there_and_back(tmp_path: Path):
         MountedCamera(camera.name, camera.model, camera.vehicle_SE3_camera)
         for camera in (*ftheta_rig(("front", "left")), *pinhole_rig(("right",)))
     ]
+    bent = replace(cameras[2].model, distortion=(0.04, -0.33, 0.001, -0.0015, 0.0))
+    cameras.append(replace(cameras[2], name="bent", model=bent))
     save_rig(tmp_path / "rig.yaml", cameras)
     for was, found in zip(cameras, load_rig(tmp_path / "rig.yaml"), strict=True):
         assert found.name == was.name
@@ -42,6 +45,8 @@ GOOD = {
         ({"cameras": [{**GOOD, "lens": None}]}, "camera front: kind None"),
         ({"cameras": [{"name": "front", "lens": GOOD["lens"]}]}, "camera front has no lidar_SE3_camera"),
         ({"cameras": [{**GOOD, "lens": {"kind": "pinhole", "fx": 1}}]}, "camera front: KeyError.*key lens"),
+        ({"cameras": [{**GOOD, "lens": {**GOOD["lens"], "distortion": [1]}}]}, "k1, k2, p1, p2, k3"),
+        ({"cameras": [{**GOOD, "lens": {**GOOD["lens"], "distortion": 1}}]}, "camera front: TypeError.*key lens"),
         ({"cameras": [{**GOOD, "lens": {"kind": "ftheta", "intrinsics": [1, 2]}}]}, "2 intrinsics.*11 or 14"),
         ({"cameras": [{**GOOD, "lidar_SE3_camera": [[1, 0], [0, 1]]}]}, r"shape \(2, 2\).*rigid 4 x 4 pose"),
         ({"cameras": [{**GOOD, "lidar_SE3_camera": (2 * np.eye(4)).tolist()}]}, "no rigid motion"),

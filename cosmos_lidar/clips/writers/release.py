@@ -20,6 +20,7 @@ from cosmos_lidar.clips.readers.release.sweeps import BESIDE
 from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
@@ -234,6 +235,8 @@ def _write_cameras(staged: _Staged, clip: Clip, plan: _ImagePlan) -> None:
             poses = camera.world_SE3_camera
             members["pose"] += [(f"{number:06d}.pose.{name}", poses[k]) for number, k in enumerate(numbers)]
         if camera.model is not None:
+            if any(getattr(camera.model, "distortion", ())):
+                logger.warning("%s: the layout has no lens distortion, that of camera %s is lost", clip.clip_id, name)
             members[f"{kind}_intrinsic"].append((f"{kind}_intrinsic.{name}", _lens_vector(camera.model)))
     for folder, arrays in members.items():
         if arrays:

@@ -290,7 +290,7 @@ def test_clips_travel_to_other_processes(make_clip, tmp_path):
     )
 
 
-def test_cameras_of_their_own_rates_get_a_picture_per_sweep(make_clip, tmp_path):
+def test_cameras_of_their_own_rates_get_a_picture_per_sweep(make_clip, tmp_path, caplog):
     stamps = np.array([1_000, 81_000, 161_000, 241_000, 321_000])
     lens = PinholeCamera(50.0, 51.0, 31.5, 23.5, 64, 48)
     images = [np.full((48, 64, 3), 40 * k + 10, np.uint8) for k in range(5)]
@@ -310,6 +310,10 @@ def test_cameras_of_their_own_rates_get_a_picture_per_sweep(make_clip, tmp_path)
     ]  # nearest to 0, 0.1, 0.2, 0.3 s
     assert read.world_SE3_camera[:, 0, 3].tolist() == [0, 1, 2, 4]
     assert read.model == lens
+    assert "distortion" not in caplog.text
+    bent = replace(slow, model=replace(lens, distortion=(0.1, 0.0, 0.0, 0.0, 0.0)))
+    write_release(tmp_path / "bent", make_clip(frames=6, cameras={"CAM_FRONT": bent}))
+    assert "the layout has no lens distortion, that of camera CAM_FRONT is lost" in caplog.text
 
 
 def test_pose_of_a_picture_that_was_left_out_is_interpolated(make_clip, edit_tar, tmp_path):

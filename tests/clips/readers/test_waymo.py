@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import open_clips
+from cosmos_lidar.clips.camera_pose import project_sweep
 from cosmos_lidar.clips.health import check_clip
 from cosmos_lidar.clips.protobuf import Message
 from cosmos_lidar.clips.readers.waymo import recognise
@@ -18,6 +19,8 @@ from cosmos_lidar.clips.tfrecord import index_records
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import points_to_range_map, range_map_to_points, uniform_sensor
 from cosmos_lidar.sensors.rigid import rigid
+from cosmos_lidar.synth.camera import render
+from cosmos_lidar.synth.drive import Drive
 from tests.clips.readers.waymo_records import (
     FIRST_US,
     SEGMENT,
@@ -155,6 +158,21 @@ def test_cameras_see_what_they_saw(clip):
         assert camera.model.cx == calibration.intrinsics[2] - 0.5
         image = camera.read(1)
         assert image.shape == (calibration.size[1], calibration.size[0], 3)
+
+
+def test_points_of_the_lidar_are_as_deep_in_the_images_as_what_is_drawn_there(clip):
+    """Rays of TOP, motion, mountings, poses and lenses together, against the depth that the cameras were drawn with."""
+    drive = Drive(5, clip.sensor, 3, None)
+    for camera in clip.cameras.values():
+        time_s = (camera.timestamps_us[1] - FIRST_US) / 1e6
+        drawn = render(drive.scene, camera.model, camera.world_SE3_camera[1], time_s).depth_m
+        cloud = clip.lidar.cloud(1)
+        found = project_sweep(clip, camera, 1, 1, cloud.points[cloud.returns == 1])
+        column, row = np.floor(found.uv[found.visible] + 0.5).astype(int).T
+        wrong = np.abs(drawn[row, column] / found.depth[found.visible] - 1)
+        assert len(wrong) > 300
+        assert np.median(wrong) < 0.01
+        assert (wrong < 0.05).mean() > 0.9  # the others lie at edges: pixels are coarse
 
 
 def test_frames_without_lidar_are_normal(tmp_path):
