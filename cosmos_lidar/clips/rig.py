@@ -8,7 +8,8 @@
         lens: {kind: ftheta, intrinsics: [cx, cy, width, height, k0, k1, k2, k3, k4, k5, is_backward]}
         lidar_SE3_camera: …
 
-A pinhole lens may have ``distortion: [k1, k2, p1, p2, k3]``, as OpenCV has them. The pose takes camera axes (x right, y down, z forward) to lidar axes, meters.
+A pinhole lens may have ``distortion: [k1, k2, p1, p2, k3]``, as OpenCV has them. The pose takes camera axes (x right,
+y down, z forward) to lidar axes, meters.
 """
 
 from __future__ import annotations
