@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cosmos_lidar.clips import columns
 from cosmos_lidar.clips.columns import likely_columns
 
 RNG = np.random.default_rng(0)
@@ -69,3 +70,27 @@ def test_odd_files_of_four_columns_are_of_four_columns(kind: str):
 
 def test_few_points_tell_nothing():
     assert likely(wall_and_ground()[:20, :3]) == 4
+
+
+@pytest.mark.parametrize("width", [3, 4, 5, 6])
+@pytest.mark.parametrize("expected", [3, 4, 5, 6])
+def test_the_look_at_few_points_changes_no_answer(width: int, expected: int, monkeypatch: pytest.MonkeyPatch):
+    points = wall_and_ground()[:, :width]
+    quick = likely(points, expected)
+    monkeypatch.setattr("cosmos_lidar.clips.columns._SURE", 0.0)
+    assert quick == likely(points, expected)
+
+
+def test_good_files_are_not_looked_at_twice(monkeypatch: pytest.MonkeyPatch):
+    looked: list[int] = []
+    spreads = columns._spreads
+
+    def counted(values: np.ndarray, expected: int, most: int) -> dict[int, float]:
+        looked.append(most)
+        return spreads(values, expected, most)
+
+    monkeypatch.setattr(columns, "_spreads", counted)
+    assert likely(wall_and_ground()[:, :4]) == 4
+    assert looked == [columns._FEW]
+    assert likely(wall_and_ground()[:, :5]) == 5
+    assert looked == [columns._FEW, columns._FEW, columns._LOOKED_AT]
