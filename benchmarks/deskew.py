@@ -1,4 +1,4 @@
-"""Pixels lost when motion-compensated points become a range map, as they come and after de-skew towards the lidar.
+"""Pixels lost when motion-compensated points become a range map, as they come and after de-skew toward the lidar.
 
     python benchmarks/deskew.py [--sensor waymo_top] [--seeds 3] [--references start middle end] [--json]
 

@@ -1,4 +1,4 @@
-"""De-skew towards the sensor: points moved to where the lidar saw them while it moved, and back.
+"""De-skew toward the sensor: points moved to where the lidar saw them while it moved, and back.
 
 A dataset that compensates for motion moves every point to where it lay in the lidar's axes at one reference time
 (start, middle or end of the sweep). In a range map of such points near objects cover far ones that the lidar saw beside

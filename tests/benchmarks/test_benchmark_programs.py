@@ -35,6 +35,23 @@ def test_range_maps_as_table():
     assert {line.count("|") for line in lines[2:]} == {12}
 
 
+def test_deskew_as_table():
+    lines = run("deskew.py", "--sensor", "uniform64", "--seeds", "1", "--references", "end").splitlines()
+    assert lines[2].startswith("| compensated to | projected | pixels lost |")
+    assert len(lines) == 4 + 7
+    assert {line.count("|") for line in lines[2:]} == {6}
+
+
+def test_sensor_fit_without_recordings(tmp_path):
+    """The lidars that ship stand for those of the recordings."""
+    rows = json.loads(run("sensor_fit.py", "--data", str(tmp_path), "--sweeps", "1", "--json"))["rows"]
+    assert len(rows) == 10
+    for row in rows:
+        assert row["found"] in ("128 x 3600", "64 x 2650")
+        assert row["errors"]["mean_deg"] < (0.03 if "off by" in row["lidar"] else 0.001)
+        assert row["kept"] > 0.98
+
+
 def test_tokenizer_quick_with_options_beside_it():
     lines = run("tokenizer.py", "--quick", "--channels", "32", "--sizes", "32x64", "--dtypes", "bfloat16",
                 "--modes", "eager", "--device", "cpu").splitlines()  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cosmos_lidar.cli import main
@@ -15,6 +16,7 @@ from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.viz.images import write_png
 from tests.clips.readers.test_kitti import odometry
+from tests.sensors.fit.conftest import measured, small_lidar
 
 DRIVES = ("PATH", "SRC", "recordings", "datasets/lidar_dataset_release")
 
@@ -40,6 +42,9 @@ def make_stand_ins(folder: Path) -> None:
     (first,) = (folder / "kitti_drives" / "sequences").iterdir()
     shutil.copytree(first, first.with_name("99"))
     shutil.copy(folder / "kitti_drives" / "poses" / f"{first.name}.txt", folder / "kitti_drives" / "poses" / "99.txt")
+    (folder / "scans").mkdir()
+    points = measured(small_lidar(), "rows").points
+    np.concatenate([points, np.ones_like(points[:, :1])], 1).tofile(folder / "scans" / "000000.bin")
     _make_tokenizers(folder)
     command("prepare drives shards --split 0.5,0.5,0 --frames-per-sample 1")
     command("prepare drives video_shards --videos --split 0.5,0.5,0")

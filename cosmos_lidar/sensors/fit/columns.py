@@ -32,7 +32,7 @@ class Grid:
         end_rad: azimuth of the trailing edge of the last column; None for a full circle.
         offsets_rad: (rows,) of the beams.
         concentration: 1 where all azimuths lie on the grid, 0 where they lie anywhere.
-        locked: the lidar measures at the same azimuths turn after turn.
+        locked: the lidar measures at the same azimuths turn after turn, in every column.
     """
 
     step_rad: float
@@ -76,7 +76,11 @@ def find_grid(
     if columns is not None:
         per_turn = float(columns)
     elif within < _LOCKED:
-        per_turn = float(round(2.0 * np.pi / _median_step(cloud, beams)))
+        per_turn = float(round(2.0 * np.pi / _usual(_steps(cloud, beams))))
+    else:
+        every = round(float(np.quantile(_steps(cloud, beams), 0.25)) * per_turn / (2.0 * np.pi))
+        if every > 1:  # azimuths in steps of the encoder, of which the lidar takes every second or third
+            per_turn, locked = per_turn / every, False
     step = 2.0 * np.pi / per_turn
     phases = circular_means(azimuth, row, beams.rows, step)
     concentration = float((np.abs(phases) * np.bincount(row, minlength=beams.rows)).sum() / len(row))
@@ -111,17 +115,21 @@ def _strength(azimuth: np.ndarray, group: np.ndarray, per_turn: float) -> float:
     return float(np.hypot(np.bincount(group, np.cos(turn)), np.bincount(group, np.sin(turn))).sum() / len(group))
 
 
-def _median_step(cloud: Cloud, beams: Beams) -> float:
-    """Return the usual distance of neighboring azimuths of one beam in one sweep.
-
-    Raises:
-        DataError: neighbors are at no usual distance.
-    """
+def _steps(cloud: Cloud, beams: Beams) -> np.ndarray:
+    """Return the distances between neighboring azimuths of one beam in one sweep."""
     far = np.flatnonzero((cloud.range_m > _NEAREST_M) & (beams.row >= 0))
     azimuth = cloud.azimuth_rad[far] % (2.0 * np.pi)
     order = np.lexsort((azimuth, beams.row[far], cloud.sweep[far]))
     steps = np.diff(azimuth[order])
-    steps = steps[(steps > 0) & (np.diff(beams.row[far][order]) == 0) & (np.diff(cloud.sweep[far][order]) == 0)]
+    return steps[(steps > 1e-6) & (np.diff(beams.row[far][order]) == 0) & (np.diff(cloud.sweep[far][order]) == 0)]
+
+
+def _usual(steps: np.ndarray) -> float:
+    """Return the usual one of distances.
+
+    Raises:
+        DataError: there is none.
+    """
     if len(steps):
         middle = float(np.median(steps))
         near = np.abs(steps - middle) < 0.4 * middle

@@ -65,6 +65,22 @@ def test_a_lidar_that_fires_at_other_azimuths_in_every_turn():
     assert (find_grid(cloud, find_beams(cloud), True, None, None, 1440)).columns == 1440
 
 
+def test_azimuths_in_finer_steps_than_the_lidar_fires():
+    """Each beam takes about every second step of an encoder: columns are as wide as what it takes."""
+    rng = np.random.default_rng(2)
+    sweeps = []
+    for seed in (0, 1):
+        sweep = measured(replace(small_lidar(), columns=2000), "ring", seed, lost=0.0)
+        azimuth = np.arctan2(sweep.points[:, 1], sweep.points[:, 0])
+        number = np.floor(azimuth / (2 * np.pi) * 2000).astype(int)
+        odd = rng.integers(0, 2, 17)[sweep.ring]
+        taken = (number + odd) % 2 == 0
+        sweeps.append(replace(sweep, points=sweep.points[taken], ring=sweep.ring[taken]))
+    cloud = gather(sweeps)
+    grid = find_grid(cloud, find_beams(cloud), True, None, None)
+    assert (grid.columns, grid.locked) == (1000, False)
+
+
 def test_azimuths_without_a_step_are_refused():
     rng = np.random.default_rng(0)
     sweep = measured(small_lidar(), "ring")
