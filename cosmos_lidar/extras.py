@@ -14,7 +14,7 @@ EXTRAS = {
     "alembic": "trackers",
     "cbor2": "ncore",
     "DracoPy": "draco",
-    "flatbuffers": "ouster",
+    "backports.zstd": "ouster",
     "laspy": "las",
     "lightning": "train",
     "megatron.energon": "train",
