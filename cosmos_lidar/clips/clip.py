@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cosmos_lidar.clips.deskew import SweepMotion, sweep_motion
+from cosmos_lidar.clips.finding import Finding
 from cosmos_lidar.clips.sweep import Sweep, points_of, to_points
 from cosmos_lidar.clips.trajectory import Trajectory
 from cosmos_lidar.errors import DataError
@@ -166,6 +167,7 @@ class Clip:
         lidars: by name, the main one first; empty for a recording of cameras alone.
         cameras: by name; empty for a recording of lidars alone.
         notes: remarks of the reader that `inspect` shows, such as poses that were not found.
+        findings: contradictions in the files that the reader met, with evidence; `inspect` shows them with its own.
     """
 
     clip_id: str
@@ -174,6 +176,7 @@ class Clip:
     lidars: dict[str, LidarStream] = field(default_factory=dict)
     cameras: dict[str, CameraStream] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def __new__(cls, *args: object, **kwargs: object) -> Clip:
         """Refuse the arguments of a clip of one lidar: they name :func:`one_lidar_clip` and :meth:`with_lidar`."""

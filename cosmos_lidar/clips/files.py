@@ -24,6 +24,29 @@ _IMAGES = {
 _FARTHEST_M = 1e5
 
 
+def files_of(read: object) -> tuple[Path, ...]:
+    """Return the files of a stream with one file per sweep or image, by its ``read``; () for all others.
+
+    Their ``read`` has them as ``files``, or wraps another one as ``points`` that does.
+    """
+    files = getattr(read, "files", None)
+    if isinstance(files, tuple) and all(isinstance(file, Path) for file in files):
+        return files
+    return files_of(read.points) if hasattr(read, "points") else ()
+
+
+def file_of(read: object, index: int) -> Path | None:
+    """Return the file that sweep or image ``index`` lies in, by the stream's ``read``; None where that is not known.
+
+    Beside :func:`files_of`: a video or archive, which ``read`` has as ``path``, or as ``path`` of its ``tar``.
+    """
+    files = files_of(read)
+    if files:
+        return files[index] if index < len(files) else None
+    path = getattr(read, "path", getattr(getattr(read, "tar", None), "path", None))
+    return path if isinstance(path, Path) else None
+
+
 def clean_id(text: str) -> str:
     """Return ``text`` fit for a clip id: dots, slashes and white space become ``_``."""
     return re.sub(r"[./\\\s]+", "_", text).strip("_") or "clip"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
+    from cosmos_lidar.clips.finding import Finding
     from cosmos_lidar.clips.health import ClipHealth, LidarHealth
 
 GROUP = "data"
-HELP = "show clips, lidars, cameras, rates, gaps and errors in poses and timestamps of a dataset"
+HELP = "show and check a dataset: lidars, cameras, clocks, poses against sweeps, calibration, frozen frames"
 EXAMPLE = "cosmos-lidar inspect ~/data/kitti/dataset"
 _SHOWN = 60
 
@@ -26,16 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sensor", help="sensor name or file, instead of the reader's choice")
     add_lidar_argument(parser)
     parser.add_argument("--fast", action="store_true", help="read only times and poses, no sweeps and images")
-    parser.add_argument("--sweeps", type=int, default=3, metavar="N", help="read N sweeps per lidar (default 3)")
+    text = "read N sweeps per lidar, and what comes after each (default 3)"
+    parser.add_argument("--sweeps", type=int, default=3, metavar="N", help=text)
+    text = "only these checks, such as clock,motion (an unknown name lists the valid ones)"
+    parser.add_argument("--checks", metavar="A,B", help=text)
     parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Inspect a dataset; returns 1 if a clip has a problem."""
     from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.clips.checks._listing import find_checks
     from cosmos_lidar.clips.health import check_clip
     from cosmos_lidar.progress import track
 
+    checks = None if args.checks is None else [name.strip() for name in args.checks.split(",") if name.strip()]
+    find_checks(checks)  # an unknown name, before clips are opened
     broken: list[str] = []
     clips = open_clips(
         args.path,
@@ -48,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.lidar:
         clips = [replace(clip, lidars={args.lidar: clip.lidar}) for clip in clips]
     sweeps = 0 if args.fast else args.sweeps
-    found = [check_clip(clip, sweeps) for clip in track(clips, "inspect", "clips")]
+    found = [check_clip(clip, sweeps, checks) for clip in track(clips, "inspect", "clips")]
     if args.json:
         sys.stdout.write(json.dumps({"clips": [one.to_dict() for one in found], "not_opened": broken}, indent=1) + "\n")
     else:
@@ -59,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
 def _show(found: list[ClipHealth], broken: list[str]) -> None:
     from rich.console import Console
 
+    from cosmos_lidar.clips.health import with_stream
+
     width = None if sys.stdout.isatty() else 280  # a file or a pipe has room
     console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True, width=width)
     if found:
@@ -68,14 +77,28 @@ def _show(found: list[ClipHealth], broken: list[str]) -> None:
     for note in dict.fromkeys(note for one in found for note in one.notes):
         of = [one.clip_id for one in found if note in one.notes]
         console.print(f"note: {note} ({of[0] if len(of) == 1 else f'{len(of)} clips'})")
+    for severity, label in (("warning", "warning"), ("error", "PROBLEM")):
+        for one in found:
+            for finding in one.findings:
+                if finding.severity == severity:
+                    text = with_stream(finding, len(one.lidars) > 1)
+                    console.print(f"{label} {one.clip_id}: {text}{_where(finding)}")
     for one in found:
-        for problem in one.problems:
-            console.print(f"PROBLEM {one.clip_id}: {problem}")
+        if not one.lidars and not one.cameras:
+            console.print(f"PROBLEM {one.clip_id}: {one.problems[0]}")
     for text in broken:
         console.print(f"NOT OPENED: {text}")
     bad = sum(bool(one.problems) for one in found) + len(broken)
     frames = sum(one.frames for one in found)
     console.print(f"{len(found)} clips, {frames} frames, {bad or 'no'} clip{'' if bad == 1 else 's'} with problems")
+
+
+def _where(finding: Finding) -> str:
+    """Return kind, file and frame of a finding, as far as its text does not have them."""
+    file = None if finding.file is None or finding.file in finding.text else finding.file
+    frame = finding.frame_id or (None if finding.frame is None else str(finding.frame))
+    parts = [finding.kind] + [f"{name} {value}" for name, value in (("file", file), ("frame", frame)) if value]
+    return f" [{', '.join(parts)}]"
 
 
 def _table(found: list[ClipHealth]) -> object:

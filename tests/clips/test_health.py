@@ -8,7 +8,7 @@ import pytest
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import Sweep
-from cosmos_lidar.clips.health import check_clip, pose_problems, time_problems
+from cosmos_lidar.clips.health import check_clip
 from cosmos_lidar.clips.writers.release import write_release
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
@@ -67,42 +67,6 @@ def test_sweeps_that_cannot_be_read_or_are_empty(good):
     assert check_clip(good.with_lidar(read=lambda index: empty)).problems == ("no return in any of the sweeps read",)
 
 
-def test_times():
-    times = np.stack([np.arange(8), np.arange(8) + 1], 1) * 100_000
-    assert time_problems(times) == []
-    assert time_problems(times[:1]) == []
-    gap = times.copy()
-    gap[5:] += 350_000
-    assert time_problems(gap) == ["1 gaps in time, the longest 0.450 s after sweep 4 (usual step 0.100 s)"]
-    back = times.copy()
-    back[3] -= 150_000
-    assert any("timestamps do not increase 1 times, first from sweep 2 to 3" in text for text in time_problems(back))
-    short = times.copy()
-    short[2, 1] = short[2, 0]
-    assert time_problems(short) == ["1 sweeps end before they start, the first is sweep 2"]
-
-
-def test_poses(good):
-    poses, times = good.world_SE3_lidar, good.timestamps_us
-    assert pose_problems(poses, times) == []
-
-    def changed(index: tuple, value: float) -> list[str]:
-        copy = poses.copy()
-        copy[index] = value
-        return pose_problems(copy, times)
-
-    assert changed((2, 0, 1, 3), np.nan) == ["1 poses are NaN or infinite, the first is of sweep 2"]
-    assert changed((3, 1, 0, 0), 2.0) == ["1 poses are no rigid motion, the first is of sweep 3"]
-    jump = poses.copy()
-    jump[4:, :, 1, 3] += 30.0
-    problems = pose_problems(jump, times)
-    assert "1 jumps of the pose, first from sweep 3 to 4: 300 m/s" in problems
-    assert "the pose at the end of sweep 3 is 30.00 m from that at the start of the next" in problems
-    inside = poses.copy()
-    inside[2, 1, 0, 3] += 20
-    assert any("jumps within sweep 2: 210 m/s" in text for text in pose_problems(inside, times))
-
-
 def test_poses_and_times_of_other_lengths(good):
     health = check_clip(good.with_lidar(world_SE3_lidar=good.world_SE3_lidar[:5]))
     assert health.problems == ("5 poses for 6 frames",)
@@ -119,8 +83,8 @@ def test_cameras(good):
     )
     name = camera.name
     assert check_clip(replace(good, cameras={name: wrong})).problems == (
-        f"{name}: timestamps do not increase after image 6",
         f"{name}: the pose of image 4 is no rigid motion",
+        f"{name}: timestamps do not increase after image 6",
         f"{name}: images are 64 x 48, the calibration is for 640 x 480",
     )
 
@@ -179,10 +143,27 @@ def test_inspect_of_real_recordings(test_data, folder, clips, capsys):
 
 
 def test_sweeps_that_are_empty_or_cover_a_part_of_the_turn(good):
-    maps = [np.full(good.sensor.shape, 20.0, np.float32) for _ in range(5)]
+    maps = [np.full(good.sensor.shape, 20.0 + k, np.float32) for k in range(6)]
     maps[1][:] = 0.0
     maps[3][:, good.sensor.columns // 2 :] = 0.0
-    health = check_clip(good.with_lidar(read=lambda index: Sweep(range_m=maps[min(index, 4)])), sweeps=6)
+    health = check_clip(good.with_lidar(read=lambda index: Sweep(range_m=maps[index])), sweeps=6)
     half, whole = good.sensor.columns - good.sensor.columns // 2 - good.sensor.columns % 2, good.sensor.columns
     cut_off = f"sweep 3: {half} columns have a return, of most sweeps {whole}: cut off?"
     assert health.problems == ("sweep 1: no return", cut_off)
+
+
+def test_inspect_runs_the_chosen_checks_and_shows_warnings(good, tmp_path, capsys):
+    write_release(tmp_path, good.with_lidar(timestamps_us=good.timestamps_us * 10))
+    assert main(["inspect", str(tmp_path), "--checks", "times,images"]) == 0
+    shown = capsys.readouterr().out
+    text = "warning a_drive: camera_front_wide_120fov: image 0 has one color: gray levels deviate by 0.00"
+    assert f"{text} [images.blank, file {tmp_path}" in shown
+    assert "camera_front_wide_120fov/a_drive.mp4, frame 0]" in shown
+    assert main(["inspect", str(tmp_path), "--checks", "clock", "--json"]) == 1
+    (clip,) = json.loads(capsys.readouterr().out)["clips"]
+    assert clip["problems"] == [one["text"] for one in clip["findings"]]
+    found = clip["findings"][0]
+    assert (found["kind"], found["clip"], found["lidar"]) == ("clock.step", "a_drive", "lidar")
+    assert found["evidence"]["ratio"] == 10.0
+    assert main(["inspect", str(tmp_path), "--checks", "clocks"]) == 2
+    assert "unknown check 'clocks', did you mean 'clock'? Valid: " in capsys.readouterr().err

@@ -7,7 +7,8 @@ Several lidars of a scene are lidars of the clip, by their names.
 
 ``point_format`` lists the values of a point: intensity, ring, class and instance are read. Not read: colors,
 normals and times of points (of unknown unit), annotation files (boxes, segmentation), depth maps.
-Stamps are the numbers in the file names, 1e-7 s since 1970: the ISO texts in the files read them as microseconds.
+Stamps are the numbers in the file names, 1e-7 s since 1970: the ISO texts in the files read them as microseconds,
+which is a finding of the clip.
 Every datum has its own pose. A cloud counts as one moment: the layout does not record how long it took, or whether
 points were moved.
 """
@@ -25,6 +26,7 @@ import numpy as np
 from cosmos_lidar.arrays import read_npz
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
+from cosmos_lidar.clips.finding import Finding
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
@@ -215,6 +217,7 @@ def _open_scene(path: Path, sensor: Sensor, notes: tuple[str, ...]) -> Clip:
         calibration = path.parent / "calibration" / f"{scene.samples[0]['calibration_key']}.json"
         lenses = _lenses(calibration, scene)
         lidars, cameras = _lidars(scene, lenses, sensor), dict(_cameras(scene, lenses, calibration))
+        findings = tuple(_contradictions(scene))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         problem = f"not a scene: {type(error).__name__} {error}"
         raise DataError(problem, file=path, clip=name, wanted=_WANTED) from error
@@ -223,7 +226,34 @@ def _open_scene(path: Path, sensor: Sensor, notes: tuple[str, ...]) -> Clip:
         key: replace(one, lidar_SE3_camera=lidar_SE3_ego @ np.asarray(one.ego_SE3_camera))
         for key, one in cameras.items()
     }
-    return Clip(name, path, "ddad", lidars, mounted, notes)
+    return Clip(name, path, "ddad", lidars, mounted, notes, findings)
+
+
+def _contradictions(scene: _Scene) -> Iterator[Finding]:
+    """Yield a finding where the ISO text of the first cloud's time is more than a second off its file name."""
+    for datum in scene.data.values():
+        record = datum["datum"].get("point_cloud")
+        stated = None if record is None else _iso_us(datum.get("id", {}).get("timestamp"))
+        if record is None or stated is None:
+            continue
+        used = scene.stamp_us(record)
+        if abs(stated - used) > 1_000_000:
+            years = [str(np.datetime64(stamp, "us").astype("datetime64[Y]")) for stamp in (stated, used)]
+            text = f"timestamp {datum['id']['timestamp']} of {record['filename']} is in {years[0]}, its file name in "
+            text += f"{years[1]}: the file names are used, as 1e-7 s"
+            evidence = {"timestamp_us": stated, "file_name_us": used, "ratio": stated / used}
+            stem = Path(record["filename"]).stem
+            yield Finding("clock.contradiction", "warning", text, None, str(scene.path), evidence, frame_id=stem)
+        return
+
+
+def _iso_us(text: object) -> int | None:
+    """Return microseconds since 1970 of an ISO text, None where it is no such text."""
+    try:
+        stamp = np.datetime64(str(text).removesuffix("Z"), "us") if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return None if stamp is None or np.isnat(stamp) else int(stamp.astype(np.int64))
 
 
 def _lidars(scene: _Scene, lenses: dict[str, Any], sensor: Sensor) -> dict[str, LidarStream]:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import Clip, find_readers, open_clips
+from cosmos_lidar.clips.checks._listing import find_checks
 from cosmos_lidar.clips.health import check_clip
 from cosmos_lidar.clips.sweep import sweep_problems
 from cosmos_lidar.sensors.rigid import rigid
 
 READERS = sorted(find_readers())
+COMPARING = ("alignment", "motion", "repeats")  # samples may repeat one cloud, whatever the poses are
 
 
 @pytest.fixture(params=READERS)
@@ -85,5 +87,6 @@ def test_clips_travel_to_other_processes(opened):
 
 
 def test_inspect_finds_nothing_wrong(opened):
+    alone = [name for name in find_checks() if name not in COMPARING]
     for clip in opened[1]:
-        assert check_clip(clip).problems == ()
+        assert check_clip(clip, checks=alone).problems == ()

@@ -216,3 +216,26 @@ def test_hidden_files_are_no_scenes(scene: Path):
     (scene / "._scene_abc.json").write_bytes(b"Mac OS X")
     (scene.parent / "._scene_dataset_v1.0.json").write_bytes(b"Mac OS X")
     assert len(open_clips(scene)) == len(open_clips(scene.parent)) == 1
+
+
+def test_texts_of_time_that_contradict_the_file_names_are_a_finding(scene: Path):
+    assert open_clips(scene)[0].findings == ()  # no texts
+    file = scene / "scene_abc.json"
+    change(file, lambda d: d["data"][0]["id"].update(timestamp="2019-06-27T14:30:25.002790Z"))
+    assert open_clips(scene)[0].findings == ()
+    change(file, lambda d: d["data"][0]["id"].update(timestamp="2464-11-12T01:04:10.027900Z"))
+    (found,) = check_clip(open_clips(scene)[0]).findings[-1:]
+    assert (found.kind, found.severity, found.file) == ("clock.contradiction", "warning", str(file))
+    assert (found.clip, found.frame_id) == ("scene_07", str(STAMPS[0]))
+    assert found.evidence["timestamp_us"] == STAMPS[0]
+    assert found.evidence["ratio"] == pytest.approx(10.0)
+    for text in ("yesterday", 7, None):
+        change(file, lambda d, text=text: d["data"][0]["id"].update(timestamp=text))
+        assert open_clips(scene)[0].findings == ()
+
+
+def test_the_year_2464_of_the_real_recording_is_found(test_data):
+    (clip,) = open_clips(test_data / "ddad_dgp")
+    (found,) = clip.findings
+    assert "timestamp 2464-11-12T01:04:10.027900Z" in found.text
+    assert "its file name in 2019" in found.text

@@ -43,7 +43,7 @@ def test_broken_scans(tmp_path):
 
 def test_a_file_without_a_byte_is_a_damaged_sweep(tmp_path):
     for k in range(9):
-        scan(tmp_path / f"{k:06d}.bin", cloud() if k != 3 else np.zeros((0, 4)))
+        scan(tmp_path / f"{k:06d}.bin", cloud() * (1 + k / 1000) if k != 3 else np.zeros((0, 4)))
     (clip,) = open_clips(tmp_path, format="kitti")
     with pytest.raises(DataError, match="the file is empty: 0 bytes.*000003.bin"):
         clip.read_sweep(3)
