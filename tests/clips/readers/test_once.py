@@ -200,7 +200,8 @@ def test_no_json_truncated_and_empty_scans(tmp_path):
         clip.read_sweep(0)
     with pytest.raises(DataError, match="the file is empty"):
         clip.read_sweep(1)
-    assert len(check_clip(clip).problems) == 2
+    unread = [problem for problem in check_clip(clip).problems if " bytes" in problem]
+    assert len(unread) == 2
     (folder / "000076.json").write_text('{"frames": [')
     with pytest.raises(DataError, match="not readable: JSONDecodeError.*000076.json, clip 000076"):
         open_clips(tmp_path)

@@ -131,4 +131,5 @@ def test_a_scan_without_tag_truncated_or_empty(tmp_path):
         clip.read_sweep(0)
     with pytest.raises(DataError, match="the file is empty.*000001.bin, clip 02"):
         clip.read_sweep(1)
-    assert len(check_clip(clip).problems) == 2
+    unread = [problem for problem in check_clip(clip).problems if " bytes" in problem]
+    assert len(unread) == 2

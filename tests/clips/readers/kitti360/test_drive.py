@@ -35,7 +35,8 @@ def test_scans_without_a_time_truncated_or_empty(tmp_path):
     for index, message in ((1, "no time: the line"), (3, "7 bytes are no whole number"), (4, "the file is empty")):
         with pytest.raises(DataError, match=f"{message}.*000000000{index}.bin, clip {DRIVE}"):
             clip.read_sweep(index)
-    assert len(check_clip(clip).problems) == 3
+    unread = [one for one in check_clip(clip).problems if " bytes" in one or "no time" in one]
+    assert len(unread) == 3
 
 
 def test_missing_poses_and_images(tmp_path):
