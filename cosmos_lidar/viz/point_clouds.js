@@ -31,63 +31,11 @@ void main() {
   vec3 color = value < -1.5 ? plain : value < -0.5 ? vec3(0.42, 0.45, 0.5) : texture2D(table, vec2(value * 0.996 + 0.002, 0.5)).rgb;
   gl_FragColor = vec4(color, 1.0);
 }`;
-const LINE_VERTEX = "attribute vec3 place; uniform mat4 camera; void main() { gl_Position = camera * vec4(place, 1.0); }";
-const LINE_FRAGMENT = "precision mediump float; uniform vec4 color; void main() { gl_FragColor = color; }";
-
-function fromBase64(text) {
-  const raw = atob(text.trim()), bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return bytes;
-}
-
-function buildProgram(gl, vertex, fragment) {
-  const program = gl.createProgram();
-  for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
-    const shader = gl.createShader(kind);
-    gl.shaderSource(shader, source);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
-    if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) reportProblem("shader: " + gl.getShaderInfoLog(shader));
-  }
-  gl.linkProgram(program);
-  const at = {};
-  for (let i = 0; i < (gl.getProgramParameter(program, gl.ACTIVE_UNIFORMS) || 0); i++) {
-    const name = gl.getActiveUniform(program, i).name;
-    at[name] = gl.getUniformLocation(program, name);
-  }
-  return { program, at };
-}
-
-// Column-major product of a perspective lens and a view from eye to target, z up.
-function cameraMatrix(view, aspect) {
-  const f = 1 / Math.tan(Math.PI / 8), near = 0.2, far = 2000;
-  const cp = Math.cos(view.pitch), sp = Math.sin(view.pitch), cy = Math.cos(view.yaw), sy = Math.sin(view.yaw);
-  const back = [cp * cy, cp * sy, sp], right = [-sy, cy, 0], up = [-sp * cy, -sp * sy, cp];
-  const eye = view.target.map((value, i) => value + back[i] * view.distance);
-  const dot = (axis) => -(axis[0] * eye[0] + axis[1] * eye[1] + axis[2] * eye[2]);
-  const scale = aspect < 1 ? f * aspect : f;
-  const sx = scale / aspect, a = (far + near) / (near - far), b = 2 * far * near / (near - far);
-  const out = new Float32Array(16);
-  for (let i = 0; i < 3; i++) {
-    out[4 * i] = sx * right[i];
-    out[4 * i + 1] = scale * up[i];
-    out[4 * i + 2] = a * back[i];
-    out[4 * i + 3] = -back[i];
-  }
-  out[12] = sx * dot(right);
-  out[13] = scale * dot(up);
-  out[14] = a * dot(back) + b;
-  out[15] = -dot(back);
-  return out;
-}
-
-class CloudFigure {
+class CloudFigure extends OrbitView {
   constructor(figure) {
-    this.figure = figure;
+    super(figure);
     this.about = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     this.bytes = fromBase64(figure.querySelector("script[type='application/base64']").textContent);
-    this.stage = figure.querySelector(".stage");
-    this.canvas = figure.querySelector("canvas");
     this.names = [...figure.querySelectorAll(".name")];
     this.frame = 0;
     this.kind = this.about.kinds[0];
@@ -98,64 +46,21 @@ class CloudFigure {
     this.connectPointer();
     this.connectKeys();
     new ResizeObserver(() => this.layOut()).observe(this.stage);
-    this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    this.canvas.addEventListener("webglcontextrestored", () => { this.startGl(); this.ask(); });
+    this.connectContext();
     this.layOut();
     this.draw();
   }
 
-  resetView() {
-    this.view = { yaw: Math.PI, pitch: 0.45, distance: this.about.distance, target: [this.about.distance * 0.12, 0, this.about.ground] };
-  }
-
-  startGl() {
-    const gl = this.canvas.getContext("webgl", { antialias: true, alpha: false, preserveDrawingBuffer: true });
-    if (!gl) {
-      this.figure.dataset.noWebgl = "yes";
-      this.canvas.hidden = true;
-      const message = document.createElement("p");
-      message.className = "message";
-      message.textContent = "This browser does not offer WebGL, so the point clouds cannot be turned here. The pictures above show the same frames.";
-      this.stage.append(message);
-      return false;
-    }
-    this.gl = gl;
+  prepareGl() {
+    const gl = this.gl;
     this.points = buildProgram(gl, POINT_VERTEX, POINT_FRAGMENT);
-    this.lines = buildProgram(gl, LINE_VERTEX, LINE_FRAGMENT);
     this.buffer = gl.createBuffer();
     this.loaded = -1;
-    this.lineBuffer = gl.createBuffer();
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.lineBuffer);
-    const rings = this.ringLines();
-    this.lineCount = rings.length / 3;
-    gl.bufferData(gl.ARRAY_BUFFER, rings, gl.STATIC_DRAW);
     const table = fromBase64(document.getElementById("color-table").textContent);
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, 256, 1, 0, gl.RGB, gl.UNSIGNED_BYTE, table);
     for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
     for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.LINEAR);
-    gl.enable(gl.DEPTH_TEST);
-    gl.enable(gl.SCISSOR_TEST);
-    return true;
-  }
-
-  // Range rings on the ground and an arrow where the sensor is, looking forward.
-  ringLines() {
-    const out = [], z = this.about.ground;
-    for (let radius = this.about.ring; radius <= this.about.ring * 5.01; radius += this.about.ring) {
-      for (let i = 0; i < 96; i++) {
-        for (const j of [i, i + 1]) out.push(radius * Math.cos(j * Math.PI / 48), radius * Math.sin(j * Math.PI / 48), z);
-      }
-    }
-    const tip = [2.4, 0, z], left = [-1.2, 1, z], right = [-1.2, -1, z];
-    out.push(...tip, ...left, ...left, ...right, ...right, ...tip);
-    return new Float32Array(out);
-  }
-
-  ask() {
-    if (this.asked) return;
-    this.asked = true;
-    requestAnimationFrame(() => { this.asked = false; this.draw(); });
   }
 
   layOut() {
@@ -232,19 +137,6 @@ class CloudFigure {
     gl.drawArrays(gl.POINTS, first, cloud.count);
   }
 
-  drawLines(camera) {
-    const gl = this.gl, place = gl.getAttribLocation(this.lines.program, "place");
-    gl.useProgram(this.lines.program);
-    gl.uniformMatrix4fv(this.lines.at.camera, false, camera);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.lineBuffer);
-    gl.enableVertexAttribArray(place);
-    gl.vertexAttribPointer(place, 3, gl.FLOAT, false, 12, 0);
-    gl.uniform4f(this.lines.at.color, 0.25, 0.28, 0.33, 1);
-    gl.drawArrays(gl.LINES, 0, this.lineCount - 6);
-    gl.uniform4f(this.lines.at.color, 1, 1, 1, 1);
-    gl.drawArrays(gl.LINES, this.lineCount - 6, 6);
-  }
-
   // Proof that there is something to see: pixels of each panel that are not background, right after the first drawing.
   // Only when the page is opened as report.html#check: reading pixels back makes drivers grumble in the console.
   countDrawn() {
@@ -306,56 +198,6 @@ class CloudFigure {
       this.figure.querySelector(".frames output").textContent = this.about.frames[this.frame].title;
     }
     this.ask();
-  }
-
-  turn(dx, dy) {
-    this.view.yaw -= dx * 0.006;
-    this.view.pitch = Math.min(Math.max(this.view.pitch + dy * 0.006, -0.2), 1.57);
-    this.ask();
-  }
-
-  // Move along the ground: what is under the pointer stays there, more or less.
-  move(dx, dy) {
-    const { yaw, pitch, distance, target } = this.view, step = distance / this.canvas.clientHeight;
-    const lift = 1 / Math.max(Math.sin(pitch), 0.35);
-    target[0] += step * (dx * Math.sin(yaw) - dy * lift * Math.cos(yaw));
-    target[1] += step * (-dx * Math.cos(yaw) - dy * lift * Math.sin(yaw));
-    this.ask();
-  }
-
-  zoom(factor) {
-    this.view.distance = Math.min(Math.max(this.view.distance * factor, 2), 500);
-    this.ask();
-  }
-
-  connectPointer() {
-    const canvas = this.canvas, pointers = new Map();
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.focus({ preventScroll: true });
-      canvas.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, event);
-    });
-    for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, (event) => pointers.delete(event.pointerId));
-    canvas.addEventListener("pointermove", (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      const dx = event.clientX - before.clientX, dy = event.clientY - before.clientY;
-      const other = [...pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
-      if (other) {
-        const gap = (pointer) => Math.hypot(pointer.clientX - other.clientX, pointer.clientY - other.clientY);
-        this.zoom(gap(before) / Math.max(gap(event), 1));
-        this.move(dx / 2, dy / 2);
-      } else if (event.buttons & 6 || event.shiftKey) this.move(dx, dy);
-      else this.turn(dx, dy);
-      pointers.set(event.pointerId, event);
-    });
-    // The wheel scrolls the page until the picture has been clicked.
-    canvas.addEventListener("wheel", (event) => {
-      if (document.activeElement !== canvas) return;
-      event.preventDefault();
-      this.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.003));
-    }, { passive: false });
   }
 
   connectKeys() {

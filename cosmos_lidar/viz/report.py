@@ -49,7 +49,7 @@ class Report:
         self.title, self.subtitle = title, subtitle
         self._parts: list[str] = []
         self._headings: list[tuple[str, str]] = []
-        self._scripts: set[str] = set()
+        self._scripts: dict[str, None] = {}
 
     def heading(self, text: str) -> Report:
         """Start a section; it gets a link at the top of the page."""
@@ -120,9 +120,7 @@ class Report:
         wanted = {names[key]: series[key] for key in names if key in series} if names is not None else series
         if not wanted:
             raise UserError(f"no values of {', '.join(names or ()) or 'a loss'} to draw: there are {', '.join(series)}")
-        self._scripts.add("curve.js")
-        self._parts.append(f"<figure>{curve_html(wanted, log)}{_caption(caption)}</figure>")
-        return self
+        return self.block(f"<figure>{curve_html(wanted, log)}{_caption(caption)}</figure>", "curve.js")
 
     def image(self, image: np.ndarray, caption: str = "", alt: str = "") -> Report:
         """Add an (H, W, 3) image, uint8 or floats in [0, 1]; wide ones scroll sideways on a phone."""
@@ -163,23 +161,27 @@ class Report:
 
     def point_clouds(self, frames: Sequence[CloudFrame], caption: str = "", most_points: int = 60_000) -> Report:
         """Add a figure of point clouds that can be turned; see :func:`~cosmos_lidar.viz.cloud_figure.clouds_html`."""
-        self._scripts.add("point_clouds.js")
-        self._parts.append(clouds_html(frames, caption, most_points))
+        return self.block(clouds_html(frames, caption, most_points), "orbit.js", "point_clouds.js")
+
+    def block(self, html: str, *scripts: str) -> Report:
+        """Add HTML as it is; ``scripts`` are files of this package, which share one scope and run in this order."""
+        self._scripts.update(dict.fromkeys(scripts))
+        self._parts.append(html)
         return self
 
     def html(self) -> str:
         """Return the whole page."""
         folder = resources.files("cosmos_lidar.viz")
-        scripts = [(folder / name).read_text(encoding="utf-8") for name in sorted(self._scripts)]
+        scripts = [(folder / name).read_text(encoding="utf-8") for name in self._scripts]
         links = "".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in self._headings)
-        table = color_table_html() if "point_clouds.js" in self._scripts else ""
+        table = color_table_html() if "orbit.js" in self._scripts else ""
         fields = {
             "title": escape(self.title),
             "subtitle": f"<p>{escape(self.subtitle)}</p>" if self.subtitle else "",
             "nav": f"<nav>{links}</nav>" if len(self._headings) > 1 else "",
             "body": "\n".join(self._parts) + table,
             "footer": f"Made by cosmos-lidar {__version__}. This file needs no network.",
-            "script": "\n".join(f"{{\n{script}}}" for script in scripts),
+            "script": "{\n" + "\n".join(scripts) + "}",
         }
         page = (folder / "report.html").read_text(encoding="utf-8")
         return re.sub(r"\{\{(\w+)\}\}", lambda match: fields[match[1]], page)
