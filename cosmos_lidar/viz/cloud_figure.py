@@ -116,13 +116,14 @@ def _pack(rows: list[list[np.ndarray]], frames: list[CloudFrame]) -> tuple[dict,
         "low": low.tolist(), "span": span.tolist(), "maxError": max_error * 65535.0 / (_UNKNOWN_ERROR - 1),
         "shownError": float(f"{np.quantile(known, 0.98):.2g}") or max_error if known.size else 1.0,
         "kinds": ["height", "range", *(["error"] if known.size else []), "plain"],
-        "frames": _describe(rows, frames), **_stage(xyz),
+        "frames": _describe(rows, frames), **stage_of(xyz),
     }  # fmt: skip
     return about, quantised.tobytes()
 
 
-def _stage(xyz: np.ndarray) -> dict:
-    """Choose colors, rings and initial camera pose from the extent of the points."""
+def stage_of(xyz: np.ndarray) -> dict:
+    """Return colors, rings and initial camera pose for points (N, 3), from their extent, as the viewers read them."""
+    xyz = xyz if len(xyz) else np.zeros((1, 3), np.float32)
     radius = np.linalg.norm(xyz[:, :2], axis=1)
     reach = float(np.quantile(radius, 0.9))
     near = xyz[radius <= np.quantile(radius, 0.5), 2]

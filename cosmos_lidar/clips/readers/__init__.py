@@ -21,6 +21,8 @@ A reader ``readers/NAME.py``, or a package ``readers/NAME/``, becomes ``open_cli
     lidar. ``open_each(openers, on_error)`` of ``readers/_each.py`` leaves out broken clips where the caller wants that.
 ``ASSUMED`` (of readers with a GENERIC layout)
     one line: what is taken for granted about files that carry no names of their own; becomes a note of the clips.
+``CLASS_NAMES`` (of readers with labels whose numbers the dataset fixes)
+    names of the semantic classes by their ids, as ``Sweep.labels`` has them; legends show them.
 
 What a reader has to bring into the project's conventions, and nothing more:
 

@@ -44,6 +44,13 @@ LIDAR_TOP/<log>__LIDAR_TOP__<microseconds>.pcd.bin
 """
 ASSUMED = "float32 x y z intensity ring, x right, y forward, z up, of a 32-beam lidar at 20 Hz, moved to the sweep end"
 
+CLASS_NAMES = dict(enumerate((
+    "noise", "animal", "adult", "child", "construction worker", "personal mobility", "police officer", "stroller",
+    "wheelchair", "barrier", "debris", "pushable or pullable", "traffic cone", "bicycle rack", "bicycle", "bendy bus",
+    "rigid bus", "car", "construction vehicle", "ambulance", "police vehicle", "motorcycle", "trailer", "truck",
+    "driveable surface", "other flat", "sidewalk", "terrain", "manmade", "other static", "vegetation", "ego vehicle",
+)))  # fmt: skip
+
 
 def recognise(path: Path) -> Strength:
     """Return EXACT for tables and for point files with the names that nuScenes gives them, GENERIC for others."""
