@@ -149,7 +149,7 @@ def _sweep(work: _Work, clip: Clip, number: int, images: dict[str, int | None]) 
     sweep = lidar.read(number)
     cloud = to_points(sweep, lidar.sensor)
     about, content = pack_points(cloud, work.limits.points)
-    range_m = _range_map(lidar, sweep, number)
+    range_m = range_map_of(lidar, sweep, number)
     points = np.asarray(cloud.points)
     return {
         **about, "number": number, "title": f"sweep {number} · {lidar.frame_ids[number]}",
@@ -161,7 +161,14 @@ def _sweep(work: _Work, clip: Clip, number: int, images: dict[str, int | None]) 
     }  # fmt: skip
 
 
-def _range_map(lidar: LidarStream, sweep: Sweep, number: int) -> np.ndarray:
+def is_placed(clip: Clip, camera: CameraStream) -> bool:
+    """Return whether lens and place of a camera are known, so that points of the main lidar can be drawn on it."""
+    by_poses = clip.world_SE3_lidar is not None and camera.world_SE3_camera is not None
+    return camera.model is not None and (by_poses or camera.lidar_SE3_camera is not None)
+
+
+def range_map_of(lidar: LidarStream, sweep: Sweep, number: int) -> np.ndarray:
+    """Return (rows, columns) meters of a sweep that has been read, as ``LidarStream.range_map``; 0 without points."""
     if sweep.range_m is not None:
         return sweep.range_m
     if not len(np.asarray(sweep.points)):
@@ -172,10 +179,7 @@ def _range_map(lidar: LidarStream, sweep: Sweep, number: int) -> np.ndarray:
 def _overlay(work: _Work, clip: Clip, number: int, name: str, image: int | None, cloud: Sweep) -> dict[str, Any] | None:
     """Return the points of a sweep on an image; None where lens or place of the camera are not known."""
     camera = clip.cameras[name]
-    placed = camera.lidar_SE3_camera is not None or (
-        clip.world_SE3_lidar is not None and camera.world_SE3_camera is not None
-    )
-    if image is None or camera.model is None or not placed or cloud.points is None:
+    if image is None or camera.model is None or not is_placed(clip, camera) or cloud.points is None:
         return None
     seen = project_sweep(clip, camera, number, image, cloud.points, cloud.time_us)
     range_m = np.linalg.norm(cloud.points, axis=1)
