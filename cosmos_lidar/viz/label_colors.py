@@ -8,7 +8,7 @@ from cosmos_lidar.clips.open import find_readers
 
 UNLABELED = (112, 118, 128)
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are as far from each other as multiples can be
-_LEVELS = ((0.95, 0.6), (0.45, 1.0), (0.6, 0.68), (0.9, 0.95))  # saturation, value
+_LEVELS = ((0.6, 1.0), (0.7, 0.75), (0.35, 1.0), (0.75, 1.0))  # saturation, value: light enough for a dark ground
 
 
 def class_colors(class_ids: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ def test_classes_of_a_dataset_can_be_told_apart(ids):
     colors = class_colors(np.array(list(ids))).astype(float)
     gaps = np.linalg.norm(colors[:, None] - colors[None], axis=-1) + 1e9 * np.eye(len(colors))
     assert gaps.min() > 15
+    assert (colors @ [0.3, 0.59, 0.11]).min() > 75, "seen on the dark ground of the 3D view"
 
 
 def test_hue_follows_the_golden_ratio():
