@@ -106,14 +106,16 @@ class ZarrStore:
         return self._description(path)[0]
 
     def array(self, path: str) -> np.ndarray:
-        """Return an array.
+        """Return an array; read-only where it is stored in one chunk.
 
         Raises:
             DataError: no such array, another kind, damaged, or larger than the limit.
         """
         shape, chunks, dtype, fill = self._description(path)
-        found = np.full(shape, fill, dtype)
         separator = self._metadata[f"{path}/.zarray"].get("dimension_separator", ".")
+        if shape == chunks and self._contains(only := f"{path}/{separator.join('0' * len(shape)) or '0'}"):
+            return np.frombuffer(self._chunk(only, path, math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+        found = np.full(shape, fill, dtype)
         for place in itertools.product(*(range(-(-size // step)) for size, step in zip(shape, chunks, strict=True))):
             key = f"{path}/{separator.join(map(str, place)) if place else '0'}"
             if not self._contains(key):
@@ -159,7 +161,7 @@ class ZarrStore:
             if len(content) < 16 or unpacked != size or packed != len(content):
                 raise self.broken(f"{len(content)} bytes of Blosc for {unpacked}", key, f"a chunk of {size} bytes")
             try:
-                content = bytes(require("numcodecs.blosc").decompress(content))
+                content = require("numcodecs.blosc").decompress(content)
             except Exception as error:  # RuntimeError and others, by the version of numcodecs
                 raise self.broken(f"Blosc does not decode it: {error!s:.100}", key) from error
         if len(content) != size:

@@ -61,14 +61,18 @@ class RaySweeps:
         if store.has_array(f"{rays}/model_element"):
             element = self._array(store, f"{rays}/model_element", "u2", (count, 2))
         seen = np.isfinite(distance) & (distance > 0)
-        number, ray = np.nonzero(seen)
-        if not len(ray):
+        number, rays_seen = np.nonzero(seen)
+        ray: Any = rays_seen
+        own: Any = seen
+        if len(distance) == 1 and len(rays_seen) == count:  # as is usual; picking copies
+            ray, own = slice(None), (0, slice(None))
+        if not len(rays_seen):
             raise store.broken(f"no return among {distance.size}", f"{returns}/distance_m", "a sweep")
-        values: dict[str, Any] = {"intensity": intensity[seen], "time_us": after[ray].astype(np.int32)}
-        points = direction[ray] * distance[seen][:, None]
+        values: dict[str, Any] = {"intensity": intensity[own], "time_us": after[ray].astype(np.int32)}
+        points = direction[ray] * distance[own][:, None]
         if element is not None and self.shape is not None:
             pixel = self._pixels(store, element[ray].astype(np.int64), f"{rays}/model_element")
-            image = _image(points, distance[seen], pixel, number, self.shape, values)
+            image = _image(points, distance[own], pixel, number, self.shape, values)
             if image is not None:
                 return image
         if element is not None:
@@ -104,9 +108,9 @@ def _image(
     values: dict[str, Any],
 ) -> Sweep | None:
     """Return returns, numbered from 0 for each ray, as range images; None where a pixel has more than it can hold."""
-    images = []
-    for one in range(int(number.max()) + 1):
-        chosen = number == one
+    images, returns = [], int(number.max()) + 1
+    for one in range(returns):
+        chosen = slice(None) if returns == 1 else number == one  # a mask copies
         own = {name: value[chosen] for name, value in values.items()}
         image = range_image_of_elements(points[chosen], distance[chosen], pixel[chosen], shape, own)
         if image is None:
