@@ -57,6 +57,24 @@ def project_sweep(
         raise DataError(
             f"camera {stream.name} has no lens", file=clip.source, clip=clip.clip_id, wanted="intrinsics of the camera"
         )
+    return project_to_image(points_in_camera(clip, stream, index, image, points, time_us), stream.model)
+
+
+def points_in_camera(
+    clip: Clip,
+    stream: CameraStream,
+    index: int,
+    image: int,
+    points: np.ndarray,
+    time_us: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return points of a sweep in the axes of the camera as it took an image, (N, 3) float64 meters.
+
+    Arguments and moments as for :func:`project_sweep`.
+
+    Raises:
+        DataError: no place of the camera.
+    """
     lidar_SE3_camera = camera_in_sweep(clip, stream, index, image)
     still = points.astype(np.float64)
     if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None and len(points):
@@ -72,7 +90,7 @@ def project_sweep(
         middle_SE3_seen = np.linalg.inv(_lidar_at(clip, index, (start_us + end_us) / 2)) @ seen_from
         still = np.einsum("nij,nj->ni", middle_SE3_seen[:, :3, :3], still) + middle_SE3_seen[:, :3, 3]
     camera_SE3_lidar = np.linalg.inv(lidar_SE3_camera)
-    return project_to_image(still @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3], stream.model)
+    return still @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3]
 
 
 def _lidar_at(clip: Clip, index: int, times_us: np.ndarray) -> np.ndarray:

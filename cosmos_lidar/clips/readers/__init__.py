@@ -42,7 +42,10 @@ What a reader has to bring into the project's conventions, and nothing more:
   What is not read is named in the module docstring.
 * What is missing (poses, times, labels) is None and a line in ``notes``; what is broken is a
   :class:`~cosmos_lidar.errors.DataError` that names file, clip and key. Nothing is guessed silently.
-* ``read`` is a method of a small picklable object, not a closure: clips travel to worker processes.
+* What contradicts itself in the files, such as two clocks of which the reader believes one, is a
+  :class:`~cosmos_lidar.clips.finding.Finding` in ``Clip.findings``, with the numbers.
+* ``read`` is a method of a small picklable object, not a closure: clips travel to worker processes. Where each sweep
+  or image is one file, it has them as ``files``: checks name them, and find missing and repeated ones.
 
 Helpers: ``clips/files.py`` (point files, image folders), ``clips/tar_index.py`` (members of a tar by seeking),
 ``clips/video.py`` (mp4), ``clips/poses.py`` (poses between poses). A module whose name starts with ``_`` is no reader.
