@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_lidar.errors import DataError
+
 if TYPE_CHECKING:
     from cosmos_lidar.shards.check import CheckResult
 
@@ -22,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "folder of shards, several (a,b), or an Energon metadataset YAML, as data.path takes them"
     parser.add_argument("shards", metavar="SHARDS", help=text)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    text = "instead, show folder, shard, byte offsets, clip and frames of the sample with this key (batch.__key__)"
+    parser.add_argument("--trace", metavar="KEY", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.shards.sources import folders_of
 
     folders = folders_of(args.shards)
+    if args.trace is not None:
+        return _trace(folders, args.trace, args.json)
     found = {str(folder): _check_folder(folder) for folder in folders}
     together = _check_mix(args.shards) if len(folders) > 1 else []
     if args.json:
@@ -42,6 +48,33 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(text if len(found) == 1 else f"{folder}\n{text}")
         sys.stdout.write("".join(f"{problem}\n" for problem in together))
     return 1 if together or any(document["problems"] for document, _ in found.values()) else 0
+
+
+def _trace(folders: list[Path], key: str, as_json: bool) -> int:
+    """Show where a sample lies; the error of the last folder where none has it."""
+    from cosmos_lidar.shards.trace import Tracer
+
+    found, missing = [], None
+    for folder in folders:
+        try:
+            found += Tracer(folder).trace(key)
+        except DataError as error:
+            missing = error
+    if missing is not None and not found:
+        raise missing
+    if as_json:
+        sys.stdout.write(json.dumps({"samples": [asdict(one) for one in found]}, indent=1) + "\n")
+        return 0
+    for one in found:
+        frames = f"{one.frame_ids[0]} to {one.frame_ids[-1]} ({len(one.frame_ids)})" if one.frame_ids else "not named"
+        sys.stdout.write(
+            f"{one.key}\n  dataset {one.folder}, split {', '.join(one.splits) or 'none'}\n"
+            f"  shard   {one.shard}, bytes {one.start} to {one.stop}\n"
+            f"  clip    {one.clip or 'not named'}, frames {frames}, sensor {one.sensor or 'not named'}\n"
+        )
+        for name, (start, size) in one.parts.items():
+            sys.stdout.write(f"  part    {name}: {size} bytes at {start}\n")
+    return 0
 
 
 def _check_mix(text: str) -> list[str]:
