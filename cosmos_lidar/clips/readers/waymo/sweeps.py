@@ -44,7 +44,7 @@ def make_return(
     """
     shape = geometry.shape
     planes = np.ascontiguousarray(image.reshape(-1, image.shape[-1])[:, : len(_VALUES)].T)
-    planes = np.where(planes[RANGE] > 0, planes, np.float32(0))  # -1 where nothing came back
+    np.copyto(planes, 0, where=~(planes[RANGE] > 0))  # -1 where nothing came back
     if not np.isfinite(planes[RANGE].max(initial=0)):
         raise place.error("infinite ranges", "meters")
     found: dict[str, Any] = {name: plane.reshape(shape) for name, plane in zip(_VALUES, planes, strict=True)}
