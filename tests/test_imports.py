@@ -35,6 +35,7 @@ ORDER = (
         "images",
         "tars",
         "files",
+        "folder_lock",
         "log",
         "extras",
         "progress",

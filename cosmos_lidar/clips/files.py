@@ -52,6 +52,11 @@ def clean_id(text: str) -> str:
     return re.sub(r"[./\\\s]+", "_", text).strip("_") or "clip"
 
 
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return a sort key in which 10 comes after 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def refuse_image(path: Path, clip: str | None = None) -> None:
     """Raise a DataError where a file that should hold points starts like an image."""
     with path.open("rb") as file:

@@ -70,3 +70,27 @@ def pose_from_quaternion(wxyz: list[float], translation_m: list[float]) -> np.nd
     ]
     pose[:3, 3] = translation_m
     return pose
+
+
+def quaternion_of(rotation: np.ndarray) -> np.ndarray:
+    """Return the unit quaternions (..., 4) w, x, y, z with w >= 0 of rotations (..., 3, 3).
+
+    Of four formulas for each, the one that divides by the largest component is taken.
+    """
+    r = np.asarray(rotation, np.float64)
+    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    a, b, c = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
+    d, e, f = r[..., 1, 0] + r[..., 0, 1], r[..., 0, 2] + r[..., 2, 0], r[..., 2, 1] + r[..., 1, 2]
+    products = np.stack(  # row k holds 4 q_k q: of w, x, y, z
+        [
+            np.stack([1 + xx + yy + zz, a, b, c], -1),
+            np.stack([a, 1 + xx - yy - zz, d, e], -1),
+            np.stack([b, d, 1 - xx + yy - zz, f], -1),
+            np.stack([c, e, f, 1 - xx - yy + zz], -1),
+        ],
+        axis=-2,
+    )
+    largest = np.argmax(np.diagonal(products, axis1=-2, axis2=-1), axis=-1)
+    chosen = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
+    chosen = chosen / np.linalg.norm(chosen, axis=-1, keepdims=True)
+    return np.where(chosen[..., :1] < 0, -chosen, chosen)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, problem_of
+from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import write_tar, write_text
-from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, split_clips
 from cosmos_lidar.shards.sweeps import PackedRun

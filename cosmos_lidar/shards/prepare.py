@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.clips.source_state import clip_state
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.extras import require_installed
 from cosmos_lidar.files import remove_partial
+from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
-from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import (
     MANIFEST,
     SENSORS,
@@ -31,7 +32,6 @@ from cosmos_lidar.shards.manifest import (
 )
 from cosmos_lidar.shards.parts import JOURNAL, PARTS, Part, adopt, begun, forget, remove_partial_of
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, ShardPlan, make_plan
-from cosmos_lidar.shards.source_state import clip_state
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun, pack_run
 from cosmos_lidar.workers import end_with_parent
 

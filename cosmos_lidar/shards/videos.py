@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.source_state import files_state
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.errors import DataError, UserError, problem_of
 from cosmos_lidar.files import file_sha256, parse_json, read_text, remove_partial, visible_files
+from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
 from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
-from cosmos_lidar.shards.folder_lock import alone_in
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
-from cosmos_lidar.shards.source_state import files_state
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 from cosmos_lidar.tars import open_tar
 

@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion, rotation_from_vector
+from cosmos_lidar.clips.poses import (
+    interpolate_poses,
+    pose_from_quaternion,
+    quaternion_of,
+    rotation_from_vector,
+)
 from cosmos_lidar.sensors.rigid import rigid
 
 
@@ -44,3 +49,17 @@ def test_quaternion():
     quarter = pose_from_quaternion([2.0, 0, 0, 2.0], [1, 2, 3])  # normalized here
     assert np.allclose(quarter[:3, :3] @ [1, 0, 0], [0, 1, 0])
     assert quarter[:3, 3].tolist() == [1, 2, 3]
+
+
+def test_quaternions_of_rotations_and_back() -> None:
+    rng = np.random.default_rng(0)
+    axes = rng.normal(size=(500, 3))
+    angles = np.concatenate([rng.uniform(0, np.pi, 400), np.full(50, np.pi), np.zeros(50)])
+    rotations = rotation_from_vector(axes / np.linalg.norm(axes, axis=1, keepdims=True) * angles[:, None])
+    found = quaternion_of(rotations)
+    assert found.shape == (500, 4)
+    assert (found[:, 0] >= 0).all()
+    back = np.stack([pose_from_quaternion(list(one), [0.0, 0, 0])[:3, :3] for one in found])
+    assert np.abs(back - rotations).max() < 1e-14
+    assert np.allclose(found[:400, 0], np.cos(angles[:400] / 2))
+    assert np.array_equal(quaternion_of(np.eye(3)), [1, 0, 0, 0])

@@ -1,62 +1,117 @@
-"""Write clips in the layout of the published Cosmos lidar release, with what it lacks (sensor, labels) beside it."""
+"""The layout of the published Cosmos lidar release, with what it lacks (sensor, labels, times) beside it.
+
+Ranges are float16 as published (step 62.5 mm from 64 m on), so is intensity; images are H.264. Of points only those are
+written that are nearest in their pixel, moved to where the lidar saw them where they were compensated for motion.
+"""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.cut import cut_frames
 from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.readers.release.sweeps import BESIDE
-from cosmos_lidar.clips.sweep import RETURN_VALUES
+from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
 from cosmos_lidar.clips.video import write_mp4
+from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
+from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
+DESCRIPTION = "the published Cosmos lidar release: sparse range maps in tars, poses, H.264 videos"
+HOLDS = frozenset(
+    ("range_image", "intensity", "labels", "instance", "time_us", "sensor", "frame_ids", "times", "poses")
+) | frozenset(("mounting", "lidars", "images", "lens", "camera_times", "camera_poses", "camera_mounting"))
 
-def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None:
-    """Write one clip below ``root``; whole or not at all: files get their names when all of them are complete.
+_LARGEST_HALF = 65504  # of float16
 
-    What is lost: ranges are float16 as published (step 62.5 mm from 64 m on), images are H.264, and of points only
-    those survive that are nearest in their pixel. Unlike the published files, which drop the last sweep for want of a
-    successor, every sweep has a metadata row: its start and its end, as the clip has them. Unknown poses are NaN.
+
+def begin(clips: Sequence[Clip], folder: Path) -> None:
+    """Write the sensor files that all clips share, so that clips may be written at the same time.
+
+    Raises:
+        UserError: ``folder`` holds clips of another sensor.
+        DataError: the first clip has no lidar, its sensor does not fit the format, or nothing can be written.
+    """
+    clip = clips[0]
+    with Staged(Path(folder), clip.clip_id) as staged:
+        for stream in clip.lidars.values():
+            place = _place(stream, clip)
+            text = _shared_sensor(Path(folder) / place, stream.sensor)
+            if text is not None:
+                staged.file(f"{place}sensor.yaml").write_text(text, encoding="utf-8")
+
+
+def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progress) -> Written:
+    """Write one clip below ``folder``: files get their names when all of them are complete.
+
+    Unlike the published files, which drop the last sweep for want of a successor, every sweep has a metadata row: its
+    start and its end, as the clip has them. Unknown poses are NaN.
 
     Frame ids are the numbers of the images taken nearest to the start of each sweep, as published, where all cameras
     agree on them; otherwise one image per sweep and camera is written. Without cameras numeric frame ids are kept.
 
-    Further lidars are written to ``lidars/<name>``, with their own times. Second returns and rings are not written.
+    Further lidars are written to ``lidars/<name>``, with their own times.
 
     Args:
-        root: dataset folder; made where absent. All its clips are of one sensor (``sensor.yaml``), up to the
-            calibration of the unit (``lidar_sensor_config/<clip>.json``).
         clip: what to write.
-        max_frames: write only that many sweeps (and all their images), and what other lidars saw in that time.
+        folder: of the dataset; made where absent. All its clips are of one sensor (``sensor.yaml``), up to the
+            calibration of the unit (``lidar_sensor_config/<clip>.json``).
+        options: none is used.
+        progress: called after each sweep of the main lidar.
 
     Raises:
-        UserError: ``root`` holds clips of another sensor.
-        DataError: the clip cannot be read, its sensor does not fit the format, or the disk is full.
+        UserError: ``folder`` holds clips of another sensor.
+        DataError: the clip cannot be read or has no lidar, its sensor does not fit the format, or the disk is full.
     """
-    root = Path(root)
-    count = len(clip) if max_frames is None else min(max_frames, len(clip))
+    folder, losses = Path(folder), Losses(clip, HOLDS)
     lidars = [(_place(stream, clip), stream) for stream in clip.lidars.values()]
-    sensors = {place: _shared_sensor(root / place, stream.sensor) for place, stream in lidars}
-    try:
-        _write_files(root, clip, count, sensors)
-    except OSError as error:
-        problem = f"cannot be written: {error.strerror or error}"
-        raise DataError(problem, file=root, clip=clip.clip_id, wanted="a writable folder with room") from error
+    sensors = {place: _shared_sensor(folder / place, stream.sensor) for place, stream in lidars}
+    plan = _plan_images(clip, len(clip.lidar))
+    _note_changes(clip, plan, losses)
+    with Staged(folder, clip.clip_id) as staged:
+        for place, stream in lidars[1:]:
+            numbers = [f"{number:06d}" for number in range(len(stream))]
+            _write_lidar(staged, place, _Lidar(clip, stream, numbers, losses), sensors[place], lambda count: None)
+        _write_cameras(staged, clip, plan)
+        _write_lidar(staged, "", _Lidar(clip, clip.lidar, plan.frame_ids, losses), sensors[""], progress)
+        files = tuple(name for name in staged.files if not name.endswith("sensor.yaml"))
+    return Written(len(clip), files, losses.found)
+
+
+def write_release(root: Path, clip: Clip, max_frames: int | None = None) -> None:
+    """Write one clip below ``root`` as :func:`write_clip` does.
+
+    Args:
+        root: dataset folder.
+        clip: what to write.
+        max_frames: write only that many sweeps, and what cameras and other lidars saw in their time.
+    """
+    if max_frames is not None:
+        clip = cut_frames(clip, 0, max_frames)
+    write_clip(clip, root, WriteOptions(), lambda count: None)
+
+
+@dataclass(frozen=True)
+class _Lidar:
+    """The sweeps of a lidar to be written, one per frame id."""
+
+    clip: Clip
+    stream: LidarStream
+    frame_ids: list[str]
+    losses: Losses
 
 
 def _place(stream: LidarStream, clip: Clip) -> str:
@@ -64,55 +119,29 @@ def _place(stream: LidarStream, clip: Clip) -> str:
     return "" if stream is clip.lidar else f"lidars/{clean_id(stream.name)}/"
 
 
-def _write_files(root: Path, clip: Clip, count: int, sensors: dict[str, str | None]) -> None:
-    plan = _plan_images(clip, count)
-    with _Staged(root) as staged:
-        for stream in [one for one in clip.lidars.values() if one is not clip.lidar]:
-            before = stream.timestamps_us[:, 0] < clip.timestamps_us[count - 1, 1] if count else np.zeros(0, bool)
-            numbers = [f"{number:06d}" for number in range(int(before.sum()))]
-            _write_lidar(staged, _place(stream, clip), clip, stream, numbers, sensors)
-        _write_cameras(staged, clip, plan)
-        _write_lidar(staged, "", clip, clip.lidar, plan.frame_ids, sensors)
+def _note_changes(clip: Clip, plan: _ImagePlan, losses: Losses) -> None:
+    """Note what the layout holds in part, depending on the clip."""
+    if tuple(plan.frame_ids) != clip.frame_ids:
+        losses.add("frame_ids", "replaced by the numbers of the nearest images")
+    for name, numbers in plan.images.items():
+        camera = clip.cameras[name]
+        if not np.array_equal(numbers, np.arange(len(camera))):
+            losses.add("images", f"{len(numbers)} of {len(camera)} images of {name}: one per sweep")
+            losses.add("camera_times", "an image has the time of its sweep")
+        if camera.world_SE3_camera is None and camera.lidar_SE3_camera is not None:
+            losses.add("camera_mounting", f"{name} has no poses, and mountings are not held")
 
 
-def _write_lidar(
-    staged: _Staged, place: str, clip: Clip, stream: LidarStream, frame_ids: list[str], sensors: dict[str, str | None]
-) -> None:
-    """Write the first sweeps of a lidar, one per frame id, below ``place``."""
-    _write_sweeps(staged, place, clip, stream, frame_ids)
-    sensor, sensor_text = stream.sensor, sensors[place]
+def _write_lidar(staged: Staged, place: str, lidar: _Lidar, sensor_text: str | None, progress: Progress) -> None:
+    """Write the sweeps of a lidar below ``place``."""
+    clip_id, sensor = lidar.clip.clip_id, lidar.stream.sensor
+    _write_sweeps(staged, place, lidar, progress)
     angles = {key: getattr(sensor, key).tolist() for key in ("row_elevations_rad", "row_azimuth_offsets_rad")}
-    staged.file(f"{place}lidar_sensor_config/{clip.clip_id}.json").write_text(json.dumps(angles), encoding="utf-8")
+    staged.file(f"{place}lidar_sensor_config/{clip_id}.json").write_text(json.dumps(angles), encoding="utf-8")
     if sensor_text is not None:
         staged.file(f"{place}sensor.yaml").write_text(sensor_text, encoding="utf-8")
     # The last file to get its name: a clip without metadata is not whole.
-    _write_metadata(staged.file(f"{place}metadata/{clip.clip_id}.npz"), stream, frame_ids)
-
-
-class _Staged:
-    """Files under temporary names that get their real ones together, in the order they were asked for."""
-
-    def __init__(self, root: Path) -> None:
-        self._root, self._mark = root, f".part-{uuid.uuid4().hex[:8]}"
-        self._files: list[tuple[Path, Path]] = []
-
-    def __enter__(self) -> _Staged:
-        return self
-
-    def file(self, name: str) -> Path:
-        """Return the temporary path of ``name``."""
-        target = self._root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}{self._mark}")
-        self._files.append((part, target))
-        return part
-
-    def __exit__(self, kind: type | None, value: BaseException | None, trace: object) -> None:
-        for part, target in self._files:
-            if kind is None:
-                os.replace(part, target)
-            else:
-                part.unlink(missing_ok=True)
+    _write_metadata(staged.file(f"{place}metadata/{clip_id}.npz"), lidar.stream, lidar.frame_ids)
 
 
 def _shared_sensor(root: Path, sensor: Sensor) -> str | None:
@@ -166,26 +195,31 @@ def _nearest(camera: CameraStream, times_us: np.ndarray) -> np.ndarray:
     return np.where(nearer, right, left)
 
 
-def _write_sweeps(staged: _Staged, place: str, clip: Clip, stream: LidarStream, frame_ids: list[str]) -> None:
+def _write_sweeps(staged: Staged, place: str, lidar: _Lidar, progress: Progress) -> None:
     """Write ``lidar/<clip>.tar`` and, where sweeps have labels or times, ``labels/<clip>.tar``, in one pass."""
+    clip = lidar.clip
     lidar_tar, labels_tar = tarfile.open(staged.file(f"{place}lidar/{clip.clip_id}.tar"), "w"), None
     try:
-        for index, frame_id in enumerate(frame_ids):
+        for index, frame_id in enumerate(lidar.frame_ids):
             stem = f"{clip.clip_id}.{frame_id}"
-            layers = _dense(stream, index)
+            layers = _dense(lidar, index)
             range_m = layers.pop("range_m")
             rows, columns = np.nonzero(range_m)
             _add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows.astype(np.uint8))
             _add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns.astype(np.uint16))
             _add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[rows, columns], clip, stem))
             if "intensity" in layers:
-                intensity = layers["intensity"][rows, columns].astype(np.float16)
-                _add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity)
+                intensity = layers["intensity"][rows, columns]
+                if intensity.max(initial=0) > _LARGEST_HALF:
+                    lidar.losses.add("intensity", f"values above {_LARGEST_HALF} become {_LARGEST_HALF}")
+                    intensity = np.minimum(intensity, _LARGEST_HALF)
+                _add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity.astype(np.float16))
             for name, part in BESIDE.items():
                 if name in layers:
                     labels_tar = labels_tar or tarfile.open(staged.file(f"{place}labels/{clip.clip_id}.tar"), "w")
                     values = layers[name][rows, columns].astype(RETURN_VALUES[name])
                     _add_npz(labels_tar, f"{stem}.{part}.npz", values)
+            progress(1)
     finally:
         lidar_tar.close()
         if labels_tar is not None:
@@ -205,9 +239,18 @@ def _half(ranges: np.ndarray, clip: Clip, stem: str) -> np.ndarray:
     return np.maximum(ranges.astype(np.float16), np.finfo(np.float16).smallest_subnormal)
 
 
-def _dense(stream: LidarStream, index: int) -> dict[str, np.ndarray]:
+def _without_rows(sweep: Sweep) -> Sweep:
+    """Return a range image without rings that are its rows, as those of the published layout are."""
+    if sweep.range_m is None or sweep.ring is None:
+        return sweep
+    rows, seen = np.arange(len(sweep.range_m))[:, None], sweep.range_m > 0
+    return replace(sweep, ring=None) if ((sweep.ring == rows) | ~seen).all() else sweep
+
+
+def _dense(lidar: _Lidar, index: int) -> dict[str, np.ndarray]:
     """Return the range map of a sweep and what it holds of :data:`RETURN_VALUES`, all (rows, columns)."""
-    sweep = stream.read(index)
+    stream = lidar.stream
+    sweep = lidar.losses.see(_without_rows(stream.read(index)))
     held = {name: getattr(sweep, name) for name in RETURN_VALUES if getattr(sweep, name) is not None}
     if sweep.range_m is not None:
         return {"range_m": sweep.range_m, **held}
@@ -223,7 +266,7 @@ def _dense(stream: LidarStream, index: int) -> dict[str, np.ndarray]:
     return {"range_m": np.asarray(projection.range_m), **{name: pick(values) for name, values in held.items()}}
 
 
-def _write_cameras(staged: _Staged, clip: Clip, plan: _ImagePlan) -> None:
+def _write_cameras(staged: Staged, clip: Clip, plan: _ImagePlan) -> None:
     members: dict[str, list[tuple[str, np.ndarray]]] = {"pose": [], "ftheta_intrinsic": [], "pinhole_intrinsic": []}
     for name, numbers in plan.images.items():
         camera = clip.cameras[name]

@@ -9,12 +9,13 @@ Beside the clouds may lie ``timestamps.txt`` or ``.csv`` (a stamp per sweep; nam
 at their own times as TUM has them) and ``sensor.yaml``, which may lie in the folder above, too.
 
 A stamp is the start of its sweep. A sweep is as long as the sensor's revolution, or as the median step where that is
-shorter. Not read: colors, normals, the viewpoint of PCD files.
+shorter, unless ``timestamps.csv`` has its end in a column ``end_us``. ``lidar.json`` may name the lidar (``name``), its
+mounting (``ego_SE3_lidar``) and whether points are compensated for motion (``motion_compensated``): to the start of
+the sweep, or to the time in the column ``reference_us``. Not read: colors, normals, the viewpoint of PCD files.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -22,15 +23,17 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, one_lidar_clip
-from cosmos_lidar.clips.files import PointSweeps, clean_id
+from cosmos_lidar.clips.files import PointSweeps, clean_id, natural_key
 from cosmos_lidar.clips.point_formats import origin_of, point_formats
 from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.readers.folder.facts import FACTS, LidarFacts, read_facts
 from cosmos_lidar.clips.readers.folder.sweeps import CloudFiles
 from cosmos_lidar.clips.readers.folder.track import (
     POSES,
     TIMES,
     Track,
     at_sweeps,
+    read_more_stamps,
     read_stamps,
     read_track,
     stamps_of_names,
@@ -46,7 +49,7 @@ FOLDER/000000.pcd                                             (generic) nothing 
 FOLDER/timestamps.txt, FOLDER/poses.txt                       (optional)
 
 FOLDER/000000.bin, FOLDER/sensor.yaml                         or any of the other kinds
-FOLDER/timestamps.csv, FOLDER/poses.csv                       (optional)
+FOLDER/timestamps.csv, FOLDER/poses.csv, FOLDER/lidar.json    (optional)
 """
 ASSUMED = "meters, x forward, y left, z up in axes of the lidar, not motion-compensated; stamps are starts of sweeps"
 _SENSOR, _BINARY, _DEFAULT_SENSOR = "sensor.yaml", ".bin", "uniform64"
@@ -100,15 +103,10 @@ def _sensor_file(folder: Path) -> Path | None:
     return next((place for place in (folder / _SENSOR, folder.parent / _SENSOR) if place.is_file()), None)
 
 
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """Return a sort key in which 10 comes after 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
-
-
 def _open(folder: Path, files: list[Path] | None, sensor: Sensor | None) -> Clip:
     alone = files is not None
     name = clean_id(files[0].stem if files else folder.resolve().name)
-    found = sorted(files or _clouds(folder), key=_natural)
+    found = sorted(files or _clouds(folder), key=lambda file: natural_key(file.name))
     kind, count = Counter(file.suffix.lower() for file in found).most_common(1)[0]
     notes = [f"{len(found) - count} files are not {kind} and left out"] if count < len(found) else []
     clouds = tuple(file for file in found if file.suffix.lower() == kind)
@@ -121,6 +119,11 @@ def _open(folder: Path, files: list[Path] | None, sensor: Sensor | None) -> Clip
     track = read_track(poses_file, name) if poses_file else None
     starts, how = _starts(clouds, times_file, track, sensor, name)
     times = _sweep_times(starts, sensor, times_file or folder, name)
+    facts = LidarFacts() if alone else read_facts(folder / FACTS, name)
+    reference = None
+    if times_file is not None:
+        times = _with_ends(times, times_file, name)
+        reference = read_more_stamps(times_file, "reference_us", name)
     poses = at_sweeps(track, times, poses_file, name) if track and poses_file else None
     notes += [how] if poses is not None else [how, "no poses"]
     if kind == _BINARY:
@@ -132,7 +135,23 @@ def _open(folder: Path, files: list[Path] | None, sensor: Sensor | None) -> Clip
             notes.append(f"coordinates of a map, less {', '.join(f'{value:.0f}' for value in origin)}")
     frames = tuple(file.stem for file in clouds)
     source = clouds[0] if alone else folder
-    return one_lidar_clip(name, sensor, frames, times, read, source, "folder", poses, notes=tuple(notes))
+    clip = one_lidar_clip(
+        name, sensor, frames, times, read, source, "folder", poses, facts.motion_compensated, notes=tuple(notes),
+        name=facts.name, ego_SE3_lidar=facts.ego_SE3_lidar,
+    )  # fmt: skip
+    return clip if reference is None or not facts.motion_compensated else clip.with_lidar(reference_us=reference)
+
+
+def _with_ends(times: np.ndarray, file: Path, clip: str) -> np.ndarray:
+    """Return the times of sweeps with the ends that a file of stamps has, if it has any."""
+    ends = read_more_stamps(file, "end_us", clip)
+    if ends is None:
+        return times
+    back = np.flatnonzero(ends <= times[:, 0])
+    if len(back):
+        key = f"row {back[0] + 1}"
+        raise DataError("a sweep that ends before it starts", file=file, clip=clip, key=key, wanted="end_us after it")
+    return np.stack([times[:, 0], ends], axis=1)
 
 
 def _starts(

@@ -62,6 +62,22 @@ def read_stamps(file: Path, count: int, clip: str) -> tuple[np.ndarray, str]:
     return _microseconds([row[column] for row in table.rows], unit, file, clip)
 
 
+def read_more_stamps(file: Path, name: str, clip: str) -> np.ndarray | None:
+    """Return (N,) microseconds of the column ``name`` of a file of stamps; None where it has none.
+
+    Raises:
+        DataError: no whole numbers in it.
+    """
+    table = read_table(file, clip)
+    if name not in table.names:
+        return None
+    place = table.names.index(name)
+    try:
+        return np.array([int(row[place]) for row in table.rows], np.int64)
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{error!s:.80}", file=file, clip=clip, key=name, wanted="whole microseconds") from error
+
+
 def _microseconds(texts: Sequence[str], unit: str | None, file: Path, clip: str) -> tuple[np.ndarray, str]:
     try:
         return to_microseconds(texts, unit)

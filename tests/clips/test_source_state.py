@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips import open_clips
-from cosmos_lidar.clips.video import write_mp4
+from cosmos_lidar.clips import CameraStream, open_clips
+from cosmos_lidar.clips.cut import cut_frames
+from cosmos_lidar.clips.source_state import clip_state, files_state, recording_state
+from cosmos_lidar.clips.video import VideoFile, write_mp4
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
-from cosmos_lidar.shards.source_state import clip_state, files_state
 from cosmos_lidar.shards.videos import find_videos, prepare_videos
 
 OPTIONS = PrepareOptions(split=(1.0,), samples_per_shard=1, bad_budget=0.5)
@@ -76,3 +78,29 @@ def test_states(tmp_path: Path) -> None:
     (five,) = open_clips(tmp_path / "d", format="kitti", columns=5)
     assert clip_state(five, 0, 2) != first
     assert files_state([tmp_path / "absent"]) != files_state([])
+
+
+def test_the_state_of_a_recording_changes_with_every_part_of_it(tmp_path: Path) -> None:
+    for k in range(3):
+        scan(tmp_path / "a" / "velodyne" / f"{k:06d}.bin", k)
+    (clip,) = opened(tmp_path)
+    clip = clip.with_lidar(world_SE3_lidar=np.tile(np.eye(4), (3, 2, 1, 1)))
+    image = CameraStream("front", np.array([0]), VideoFile(tmp_path / "a" / "velodyne" / "000001.bin", "a"))
+    clip = replace(clip, cameras={"front": image})
+    part = cut_frames(clip, 0, 2)
+    before = recording_state(part)
+    assert recording_state(cut_frames(clip, 0, 2)) == before
+    os.utime(tmp_path / "a" / "velodyne" / "000002.bin", ns=(1, 1))
+    assert recording_state(part) == before
+    changed = [
+        part.with_lidar(ego_SE3_lidar=np.eye(4)),
+        part.with_lidar(motion_compensated=False),
+        part.with_lidar(frame_ids=("8", "9")),
+        part.with_lidar(world_SE3_lidar=part.world_SE3_lidar + 1),
+        replace(part, cameras={}),
+        replace(part, cameras={"front": replace(image, ego_SE3_camera=np.eye(4))}),
+        cut_frames(clip, 1, 3),
+    ]
+    assert len({before, *map(recording_state, changed)}) == 8
+    os.utime(tmp_path / "a" / "velodyne" / "000001.bin", ns=(1, 1))
+    assert recording_state(part) != before

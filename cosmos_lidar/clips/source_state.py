@@ -1,4 +1,4 @@
-"""The state of the files that a shard is made of, so that shards of files that have changed are made again."""
+"""The state of the files that a shard or clip is made of: what was made of files that have changed is made again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import Clip
+from cosmos_lidar.clips.clip import Clip, LidarStream
+from cosmos_lidar.clips.cut import ReadFrom
 
 _DEEPEST = 4
 
@@ -25,13 +26,41 @@ def clip_state(clip: Clip, start: int, stop: int) -> str:
         start: first sweep.
         stop: one past the last sweep.
     """
-    lidar, digest = clip.lidar, hashlib.sha256()
+    return _lidar_digest(clip.lidar, start, stop).hexdigest()[:16]
+
+
+def recording_state(clip: Clip) -> str:
+    """Return 16 hexadecimal digits that change with what all lidars and cameras of a clip are made of.
+
+    As :func:`clip_state`, and with beams, lenses, frame names and mountings.
+    """
+    digest = hashlib.sha256(clip.clip_id.encode())
+    for lidar in clip.lidars.values():
+        facts = (lidar.name, lidar.sensor.fingerprint(), lidar.frame_ids, lidar.motion_compensated)
+        digest.update(repr(facts).encode())
+        digest.update(_bytes_of(lidar.ego_SE3_lidar, lidar.reference_us))
+        digest.update(_lidar_digest(lidar, 0, len(lidar)).digest())
+    for camera in clip.cameras.values():
+        digest.update(repr((camera.name, camera.model)).encode())
+        places = (camera.world_SE3_camera, camera.lidar_SE3_camera, camera.ego_SE3_camera)
+        digest.update(_bytes_of(camera.timestamps_us, *places))
+        for part in _parts_of(camera.read, 0, len(camera)):
+            digest.update(part.encode())
+    return digest.hexdigest()[:16]
+
+
+def _bytes_of(*arrays: np.ndarray | None) -> bytes:
+    return b";".join(b"" if array is None else np.ascontiguousarray(array).tobytes() for array in arrays)
+
+
+def _lidar_digest(lidar: LidarStream, start: int, stop: int) -> hashlib._Hash:
+    digest = hashlib.sha256()
     digest.update(np.ascontiguousarray(lidar.timestamps_us[start:stop]).tobytes())
     if lidar.world_SE3_lidar is not None:
         digest.update(np.ascontiguousarray(lidar.world_SE3_lidar[start:stop]).tobytes())
     for part in _parts_of(lidar.read, start, stop):
         digest.update(part.encode())
-    return digest.hexdigest()[:16]
+    return digest
 
 
 def files_state(files: Iterable[Path]) -> str:
@@ -51,6 +80,8 @@ def _parts_of(read: Any, start: int, stop: int, depth: int = 0) -> Iterator[str]
     """Yield the state of the files that a reader of sweeps names in its fields, one per sweep or one for all."""
     if not is_dataclass(read) or depth == _DEEPEST:
         return
+    if isinstance(read, ReadFrom):
+        start, stop = read.start + start, read.start + stop
     for one in fields(read):
         value = getattr(read, one.name)
         if isinstance(value, tuple):

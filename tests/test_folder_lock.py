@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.shards.folder_lock import alone_in
+from cosmos_lidar.folder_lock import alone_in
 from tests.waiting import PATIENCE_S, wait_until
 
 
