@@ -6,6 +6,7 @@ Arrays are ``points`` (N, 3) float32 and, each where the sweep has it, one (N,) 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,4 +28,5 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
 def _write(file: Path, cloud: Sweep) -> None:
     fields = fields_of(cloud)
     points = np.stack([fields.pop(axis) for axis in "xyz"], axis=1)
-    np.savez(file, points=points, **fields)
+    arrays: dict[str, Any] = {"points": points, **fields}
+    np.savez(file, **arrays)
