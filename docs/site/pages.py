@@ -73,13 +73,13 @@ def _links_of_docs(text: str) -> str:
 
 
 def _api_pages() -> dict[str, str]:
-    """Return {page: Markdown} of every package that has public modules."""
+    """Return {page: Markdown} of every package that has public modules or defines something."""
     pages = {}
     for top in PACKAGES:
         for init in sorted((ROOT / top).rglob("__init__.py")):
             package = ".".join(init.parent.relative_to(ROOT).parts)
             modules = [path.stem for path in sorted(init.parent.glob("*.py")) if not path.stem.startswith("_")]
-            if modules:
+            if modules or _defined(ast.parse(init.read_text(encoding="utf-8"))):
                 pages[f"api/{package}.md"] = _api_page(package, init, modules)
     return pages
 
@@ -87,13 +87,18 @@ def _api_pages() -> dict[str, str]:
 def _api_page(package: str, init: Path, modules: list[str]) -> str:
     """Return the page of a package: its docstring, what it defines and exports, and its modules one after another."""
     tree = ast.parse(init.read_text(encoding="utf-8"))
-    own = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
+    own = _defined(tree)
     text = f"::: {package}\n    options:\n      heading_level: 1\n      members: {own or 'false'}\n\n"
     exported = _exported(tree)
     if exported:
         links = [f"`{name}`" if name.isupper() else f"[`{name}`][{package}.{name}]" for name in exported]
         text += f"`{package}` exports {', '.join(links)}.\n\n"
     return text + "\n\n".join(f"::: {package}.{module}" for module in modules) + "\n"
+
+
+def _defined(tree: ast.Module) -> list[str]:
+    """Return the names of the public functions and classes that a module defines."""
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
 
 
 def _exported(tree: ast.Module) -> list[str]:
