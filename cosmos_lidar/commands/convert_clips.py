@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
 
 GROUP = "data"
-HELP = "convert recordings from any format to another layout (release, ply, kitti, …), resumable"
+HELP = "convert recordings from any format to another layout (release, ply, pcd, npz, shards), resumable"
 EXAMPLE = "cosmos-lidar convert-clips recordings/ converted/ --to ply --workers 4"
 _SHARDS = "shards"
 
@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lidar_argument(parser)
     parser.add_argument("--clip", action="append", metavar="ID", help="only this clip (repeatable)")
     parser.add_argument("--frames", type=_span, metavar="[A:]B", help="frames A … B-1 of each clip (A: 0)")
-    parser.add_argument("--caption", default="", metavar="TEXT", help="--to multiview: caption of every video")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--resume", action="store_true", help="resume in DST, or fail if nothing was converted there")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -47,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
     clips = _chosen(args, errors)
     if args.to == _SHARDS:
         return _prepare(args, clips, errors)
-    options = WriteOptions(caption=args.caption)
-    result = convert_clips(clips, args.out, args.to, options, args.workers, args.resume, errors)
+    result = convert_clips(clips, args.out, args.to, WriteOptions(), args.workers, args.resume, errors)
     if args.json:
         sys.stdout.write(json.dumps({"layout": args.to, **result.to_json()}) + "\n")
     else:
