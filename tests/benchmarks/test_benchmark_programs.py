@@ -42,6 +42,7 @@ def test_deskew_as_table():
     assert {line.count("|") for line in lines[2:]} == {6}
 
 
+@pytest.mark.slow
 def test_sensor_fit_without_recordings(tmp_path):
     """The lidars that ship stand for those of the recordings."""
     rows = json.loads(run("sensor_fit.py", "--data", str(tmp_path), "--sweeps", "1", "--json"))["rows"]

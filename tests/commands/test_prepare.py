@@ -40,7 +40,9 @@ def test_command_line_from_recordings_to_checked_shards(
 def test_command_line_names_what_is_wrong(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "shards")
     assert main(["prepare", str(release), out, "--sensor", "velodyne9000"]) == 2
-    assert "unknown sensor 'velodyne9000': shipped are ddad_virtual, kitti_hdl64e" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "unknown sensor 'velodyne9000': shipped are " in error
+    assert "ddad_virtual" in error.partition("shipped are ")[2]
     assert main(["prepare", str(release), out, "--split", "1,1,1"]) == 0
     assert main(["prepare", str(release), out + "2", "--split-list", str(tmp_path / "no.lst")]) == 2
     assert "no.lst" in capsys.readouterr().err

@@ -30,7 +30,8 @@ def test_held_out_sweeps_are_never_trained_on(drive):
 def test_images_of_every_sensor_become_small(name):
     sensor = small_images(load_sensor(name))
     rows, columns = sensor.rows * sensor.format.repeat_rows, sensor.columns / sensor.format.pair_columns
-    assert rows == 128
+    assert 128 - sensor.rows < rows <= 128
+    assert rows % 8 == 0  # whole latents
     assert columns == int(columns) <= 600
 
 

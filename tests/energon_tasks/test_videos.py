@@ -127,6 +127,7 @@ def test_two_processes_read_different_videos(shards: Path) -> None:
     assert not read[0] & read[1]
 
 
+@pytest.mark.slow
 def test_the_guides_own_layout_with_a_plain_energon_prepare(videos: Path, tmp_path: Path) -> None:
     for shard in range(2):
         files = {f"{n}.mp4": (videos / f"{n}.mp4").read_bytes() for n in range(4 * shard, 4 * shard + 4)}

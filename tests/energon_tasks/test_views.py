@@ -83,6 +83,7 @@ def train(made: Path, name: str, *more: str) -> list[tuple[str, str]]:
     return [(row["step"], row["loss"]) for row in read_metrics(folder / "metrics.csv") if row["loss"]]
 
 
+@pytest.mark.slow
 def test_training_encodes_each_frame_once(made: Path):
     plain = train(made, "plain")
     cached = train(made, "cached", f"data.tokenizers.cache={made / 'cache'}")

@@ -57,7 +57,7 @@ def test_shards_are_there_in_full_length(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "cut")
     shard = tmp_path / "cut" / "train-000000.tar"
     shard.write_bytes(shard.read_bytes()[:-512])
-    with pytest.raises(DataError, match=r"as manifest\.json says: copy the folder again"):
+    with pytest.raises(DataError, match=r"as in manifest\.json: copy the folder again"):
         read_sweep_facts(resolve(tmp_path / "cut", "train"))
 
 

@@ -38,6 +38,7 @@ def street() -> Clip:
     return synthesize_drive(3, load_sensor("uniform64"), 12, cameras=pinhole_rig(("front", "left"), width=640))
 
 
+@pytest.mark.slow
 def test_a_synthetic_drive_with_turned_cameras(street):
     assert aligned(street) == []
     findings = aligned(turned(street, 1.0))

@@ -224,6 +224,7 @@ def test_impossible_levels_are_refused(levels: torch.Tensor, tmp_path: Path):
     refused(path, "tensors of no known shape", "x.safetensors")
 
 
+@pytest.mark.slow
 def test_parts_of_two_networks_are_refused(tmp_path: Path):
     own, *_ = export_jit(small_tokenizer(), tmp_path, "own")
     _, narrow, _ = export_jit(small_tokenizer(z_channels=8, latent_channels=8), tmp_path, "narrow")

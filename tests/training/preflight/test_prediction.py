@@ -30,9 +30,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if case == "transformer" else pytest.mark.slow) for case in CASES]
-)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow) for case in CASES])
 def test_predicted_memory_is_what_training_takes(case: str, tmp_path: Path) -> None:
     family, processes, options = CASES[case]
     name = family.__name__.rpartition(".")[2]
