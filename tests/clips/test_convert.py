@@ -70,9 +70,9 @@ def test_a_broken_clip_ends_no_work_on_the_others(drives, tmp_path, workers) -> 
     result = convert_clips(clips, tmp_path, "npz", workers=workers)
     assert result.errors == {"drive_1": "torn [file there.bin]"}
     assert sorted(path.name for path in tmp_path.glob("drive*")) == ["drive_0", "drive_2", "drive_3"]
-    mended = convert_clips(drives, tmp_path, "npz", workers=workers)
-    assert mended.errors == {}
-    assert mended.skipped == ("drive_0", "drive_2", "drive_3")
+    fixed = convert_clips(drives, tmp_path, "npz", workers=workers)
+    assert fixed.errors == {}
+    assert fixed.skipped == ("drive_0", "drive_2", "drive_3")
 
 
 def test_finished_clips_are_skipped_until_something_changes(scans, tmp_path) -> None:
