@@ -25,6 +25,8 @@ class ParallelPlan:
         context: ``sequence`` (tokens, through the network's ``sequence`` attribute), ``width`` (columns of images),
             or empty where samples cannot be split over ranks.
         compression: for ``width``: input columns of one latent column.
+        casts_inputs: in bf16, inputs of the FSDP units are rounded to bf16 before ``forward`` sees them; False: the
+            network casts what it takes itself, as some of it (times) has to stay fp32.
     """
 
     blocks: tuple[str, ...]
@@ -37,6 +39,7 @@ class ParallelPlan:
     heads: int = 0
     context: str = ""
     compression: int = 1
+    casts_inputs: bool = True
 
 
 def count_parameters(network: nn.Module) -> int:

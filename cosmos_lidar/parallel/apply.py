@@ -145,7 +145,7 @@ def shard_weights(network: nn.Module, plan: ParallelPlan, mesh: DeviceMesh, prec
 
     Gradients become the mean over these ranks.
     """
-    lower = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+    lower = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=plan.casts_inputs)
     options = {"mesh": shard_mesh(mesh), "mp_policy": MixedPrecisionPolicy() if precision == "fp32" else lower}
     for name in plan.units or plan.blocks:
         fully_shard(network.get_submodule(name), **options)

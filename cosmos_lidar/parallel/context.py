@@ -5,6 +5,7 @@ Tokens are divided once, in front of the first block, and joined once, behind th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -18,38 +19,73 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class SequenceSplit:
-    """Gives each context process an equal share of the tokens of every view.
+    """Gives each context rank an equal share of the tokens of every view: of its frames, and of the space in each.
 
     Put in the place of a network's ``sequence`` attribute. Every context process sees the same input and, after
     :meth:`join`, the same output; a loss computed from it has its gradient summed over the ranks on the way back,
     so that the *mean* over ranks is the gradient of one rank (that mean is what sharded weights take).
+
+    The ranks are gcd(ranks, frames) groups, each with its own frames of every view; the ranks of a group divide the
+    tokens of each frame. So a rank has whole frames as long as there are enough, and modulation per frame works on it.
     """
 
     def __init__(self, group: dist.ProcessGroup) -> None:
         self.group = group
 
-    def split(self, views: int, **named: Tensor) -> dict[str, Tensor]:
+    def split(self, views: int, frames: int = 1, **named: Tensor) -> dict[str, Tensor]:
         """Return this rank's share of each tensor (…, L, C), whose L tokens are laid view after view.
 
+        Args:
+            views: number of views.
+            frames: of each view, one after the other; 1 divides the tokens of a view as they lie.
+            **named: tensors, by names for the message.
+
         Raises:
-            UserError: the tokens of one view cannot be divided.
+            UserError: the tokens of one frame cannot be divided.
         """
-        return {name: self._share(name, tensor, views) for name, tensor in named.items()}
+        return {name: self._share(name, tensor, views, frames) for name, tensor in named.items()}
 
-    def join(self, views: int, tokens: Tensor) -> Tensor:
+    def split_frames(self, views: int, frames: Tensor) -> Tensor:
+        """Return this rank's frames of (B, views * T, C), which has one row for each frame."""
+        per_view = frames.shape[1] // views
+        groups, space = self._parts(per_view)
+        parts = frames.unflatten(1, (views, groups, per_view // groups))
+        return parts[:, :, self.group.rank() // space].flatten(1, 2)
+
+    def join(self, views: int, tokens: Tensor, frames: int = 1) -> Tensor:
         """Return (B, L, C), L tokens in their order, from each rank's (B, L / n, C)."""
-        shares = gather_tensors(tokens, self.group)
-        return torch.cat([share.unflatten(1, (views, -1)) for share in shares], dim=2).flatten(1, 2)
+        groups, space = self._parts(frames)
+        shares = torch.stack(gather_tensors(tokens, self.group))
+        parts = shares.unflatten(0, (groups, space)).unflatten(3, (views, frames // groups, -1))
+        # (groups, space, B, views, frames, tokens, C) -> (B, views, groups, frames, space, tokens, C)
+        return parts.permute(2, 3, 0, 4, 1, 5, 6).flatten(1, 5)
 
-    def _share(self, name: str, tensor: Tensor, views: int) -> Tensor:
-        ranks, per_view = self.group.size(), tensor.shape[-2] // views
-        if per_view % ranks:
-            raise UserError(
-                f"parallel.context={ranks} does not divide the {per_view} {name} of a view: choose a divisor, or "
+    def _parts(self, frames: int) -> tuple[int, int]:
+        """Number of groups with frames of their own, and of ranks in each."""
+        groups = math.gcd(self.group.size(), frames)
+        return groups, self.group.size() // groups
+
+    def _share(self, name: str, tensor: Tensor, views: int, frames: int) -> Tensor:
+        groups, space = self._parts(frames)
+        per_frame = tensor.shape[-2] // views // frames
+        if per_frame % space:
+            raise UserError(self._problem(name, per_frame, frames))
+        parts = tensor.unflatten(-2, (views, groups, frames // groups, space, per_frame // space))
+        group, place = divmod(self.group.rank(), space)
+        return parts.select(-3, place).select(-4, group).flatten(-4, -2)
+
+    def _problem(self, name: str, per_frame: int, frames: int) -> str:
+        ranks = self.group.size()
+        if frames == 1:
+            return (
+                f"parallel.context={ranks} does not divide the {per_frame} {name} of a view: choose a divisor, or "
                 "another crop"
             )
-        mine = tensor.unflatten(-2, (views, ranks, per_view // ranks))[..., self.group.rank(), :, :]
-        return mine.flatten(-3, -2)
+        valid = [n for n in range(1, 2 * ranks + 1) if per_frame % (n // math.gcd(n, frames)) == 0]
+        return (
+            f"parallel.context={ranks} does not divide {frames} frames of {per_frame} {name} each; valid: "
+            f"{', '.join(map(str, valid))}"
+        )
 
 
 def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:

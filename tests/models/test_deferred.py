@@ -36,6 +36,7 @@ class Unusual(nn.Module):
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "unusual": Unusual,
     "transformer": lambda: build_dit("faditv2_debug"),
+    "transformer of a flow": lambda: build_dit("predict2_debug_multiview", crossattn_proj_in_channels=12),
     "image tokenizer": lambda: build_tokenizer("CI8x8", channels=32, num_res_blocks=1),
     "discrete image tokenizer": lambda: build_tokenizer("DI8x8", channels=32, num_res_blocks=1),
     "video tokenizer": lambda: build_tokenizer("CV8x8x8", channels=32, num_res_blocks=1),

@@ -11,6 +11,7 @@ from cosmos_lidar.models.tokenizer import build_tokenizer
 
 NETWORKS = {
     "dit": lambda: build_dit("faditv2_debug"),
+    "predict2": lambda: build_dit("predict2_debug_multiview"),
     "dit without text": lambda: build_dit("faditv2_debug", cross_attention=False),
     "CI8x8": lambda: build_tokenizer("CI8x8", channels=32),
     "CV8x8x8": lambda: build_tokenizer("CV8x8x8", channels=32),

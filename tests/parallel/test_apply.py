@@ -15,6 +15,12 @@ TWO = {
     "rays, tensor 2": {"rays": True, "tensor": 2},
     "rays, context 2": {"rays": True, "context": 2},
     "rays, context 2 by gathering": {"rays": True, "context": 2, "attention": "gather"},
+    "flow, shard 2": {"flow_frames": 2, "data_shard": 2},
+    "flow, tensor 2": {"flow_frames": 2, "tensor": 2},
+    "flow, context 2 over time": {"flow_frames": 2, "context": 2},
+    "flow, context 2 over space": {"flow_frames": 3, "context": 2},
+    "flow, context 2 over space by gathering": {"flow_frames": 1, "context": 2, "attention": "gather"},
+    "flow, context 2 recomputed": {"flow_frames": 2, "context": 2, "recompute": "selective"},
     "recomputed": {"data_shard": 2, "recompute": "full"},
     "recomputed but for attention": {"context": 2, "recompute": "selective"},
 }
@@ -24,6 +30,9 @@ FOUR = {
     "shard 2 x tensor 2": {"data_shard": 2, "tensor": 2},
     "shard 2 x context 2": {"data_shard": 2, "context": 2},
     "context 4": {"context": 4},
+    "flow, context 4 over time and space": {"flow_frames": 2, "context": 4},
+    "flow, context 4 over space": {"flow_frames": 3, "context": 4},
+    "flow, tensor 2 x context 2": {"flow_frames": 2, "tensor": 2, "context": 2},
 }
 
 

@@ -11,6 +11,8 @@ from tests.parallel.ranks import results_of_ranks
 TWO = {
     "shard 2": {"lora": True, "data_shard": 2},
     "tensor 2": {"lora": True, "tensor": 2},
+    "flow, tensor 2": {"lora": True, "flow_frames": 2, "tensor": 2},
+    "flow, context 2": {"lora": True, "flow_frames": 2, "context": 2},
     "context 2": {"lora": True, "context": 2},
 }
 FOUR = {"shard 2 x tensor 2": {"lora": True, "data_shard": 2, "tensor": 2}}

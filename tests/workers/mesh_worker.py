@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.models.dit import Predict2DiT, build_dit
 from cosmos_lidar.models.dit.lora import add_lora
 from cosmos_lidar.models.dit.rays import RAY_CHANNELS
 from cosmos_lidar.parallel.apply import parallelize
@@ -25,14 +25,26 @@ from cosmos_lidar.parallel.mesh import check_plan, make_mesh, mesh_sizes
 
 BATCH, VIEWS, TEXT = 4, 2, 6
 KEPT = torch.arange(64)[torch.arange(64) % 16 < 12]  # of tokens, without text: the last quarter of each frame is empty
+FLOW = {"model_channels": 64, "num_heads": 4, "num_blocks": 2, "adaln_lora_dim": 8, "crossattn_emb_channels": 24}
+TARGETS = {
+    "GeneralDiT": ["to_q.0", "to_k.0", "to_v.0", "to_out.0", "layer1", "layer2"],
+    "Predict2DiT": ["q_proj", "k_proj", "v_proj", "output_proj", "mlp.layer1", "mlp.layer2"],
+}
 SIZES = ("data_replicate", "data_shard", "context", "tensor")
 
 
-def make_network(along_rays: bool = False) -> nn.Module:
+def make_network(along_rays: bool = False, flow_frames: int = 0) -> nn.Module:
+    """With ``flow_frames`` a network of Predict2 whose views have that many frames, with a time of its own each."""
     torch.manual_seed(0)
+    if flow_frames:
+        return _stirred(build_dit("predict2_2b_multiview", state_t=flow_frames, in_channels=4, out_channels=4, **FLOW))
     own = {"ray_channels": RAY_CHANNELS, "cross_attention": False, "view_condition_dim": 0} if along_rays else {}
     shape = {"model_channels": 64, "num_heads": 4, "num_blocks": 2, "adaln_lora_dim": 8, "crossattn_emb_channels": 24}
     network = build_dit("faditv2_debug", in_channels=4, out_channels=4, n_views=VIEWS, n_views_emb=VIEWS, **shape | own)
+    return _stirred(network)
+
+
+def _stirred(network: nn.Module) -> nn.Module:
     with torch.no_grad():
         for parameter in network.parameters():  # the branches that start at zero hide errors
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -41,7 +53,8 @@ def make_network(along_rays: bool = False) -> nn.Module:
 
 def add_updates(network: nn.Module) -> nn.Module:
     """Freeze the network and train low-rank updates instead."""
-    add_lora(network, ["to_q.0", "to_k.0", "to_v.0", "to_out.0", "layer1", "layer2"], rank=3, alpha=6.0)
+    targets = TARGETS["Predict2DiT" if isinstance(network, Predict2DiT) else "GeneralDiT"]
+    add_lora(network, targets, rank=3, alpha=6.0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("lora_B"):
@@ -49,8 +62,13 @@ def add_updates(network: nn.Module) -> nn.Module:
     return network
 
 
-def make_batch(along_rays: bool = False) -> dict[str, Tensor]:
+def make_batch(along_rays: bool = False, flow_frames: int = 0) -> dict[str, Tensor]:
     torch.manual_seed(1)
+    if flow_frames:
+        frames = VIEWS * flow_frames
+        x, times = torch.randn(BATCH, 4, frames, 8, 8), torch.rand(BATCH, frames)
+        own = {"text": torch.randn(BATCH, VIEWS * TEXT, 24), "condition_mask": (x[:, :1] > 0).float()}
+        return {"x": x, "timesteps": times, "fps": torch.full([BATCH], 10.0), "target": torch.randn_like(x), **own}
     x = torch.randn(BATCH, 4, VIEWS * 2, 8, 8)
     if along_rays:
         rays = torch.randn(BATCH, VIEWS * 2, 4, 4, 6)
@@ -64,8 +82,8 @@ def train(network: nn.Module, batch: dict[str, Tensor], steps: int) -> dict[str,
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, eps=1e-2)
     found: dict[str, object] = {}
     for step in range(steps):
-        kept = KEPT if "rays" in batch else None
-        out = network(batch["x"], batch["timesteps"], batch.get("text"), rays=batch.get("rays"), kept=kept)
+        inputs = {name: value for name, value in batch.items() if name != "target"}
+        out = network(**inputs | ({"kept": KEPT} if "rays" in batch else {}))
         loss = (out - batch["target"]).square().mean()
         loss.backward()
         norm = clip_gradients(network.parameters(), 0.05)
@@ -98,9 +116,10 @@ def main() -> None:
     known = {}
     results = {}
     for name, options in json.loads(sys.argv[1]).items():
-        kind = along_rays, lora = options.pop("rays", False), options.pop("lora", False)
+        network_kind = options.pop("rays", False), options.pop("flow_frames", 0)
+        kind = *network_kind, lora = *network_kind, options.pop("lora", False)
         if kind not in known:
-            reference, batch = make_network(along_rays), make_batch(along_rays)
+            reference, batch = make_network(*network_kind), make_batch(*network_kind)
             reference = add_updates(reference) if lora else reference
             wanted = train(copy.deepcopy(reference), batch, steps=2) if rank == 0 else None  # only the first compares
             known[kind] = reference, batch, wanted

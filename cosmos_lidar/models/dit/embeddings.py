@@ -15,11 +15,11 @@ def split_three(channels: int) -> tuple[int, int, int]:
 
 
 def sinusoid(timesteps: Tensor, channels: int) -> Tensor:
-    """Return (B, channels) ``[cos(t f), sin(t f)]`` with f_i = 10000^(-i / (channels / 2)); timesteps (B,) float32."""
+    """Return (…, channels) ``[cos(t f), sin(t f)]`` with f_i = 10000^(-i / (channels / 2)); timesteps (…) float32."""
     half = channels // 2
     index = torch.arange(half, dtype=torch.float32, device=timesteps.device)
     frequencies = torch.exp(-math.log(10000.0) * index / half)
-    angles = timesteps.float()[:, None] * frequencies
+    angles = timesteps.float()[..., None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,36 +25,63 @@ class HeadNorm(nn.RMSNorm):
         return kernels.qk_norm_rotate(x, self.weight, *rotary, cast(float, self.eps))
 
 
-class Attention(nn.Module):
+class AttentionLayers(NamedTuple):
+    """The layers of an attention: projections, and norms of each head's queries and keys."""
+
+    to_q: nn.Module
+    to_k: nn.Module
+    to_v: nn.Module
+    to_out: nn.Module
+    q_norm: HeadNorm
+    k_norm: HeadNorm
+
+
+class NormedAttention(nn.Module):
     """Multi-head attention with RMS-normalized queries and keys; rotary positions when given.
 
     ``attend(q, k, v)`` maps (B, L, heads, D) and twice (B, M, heads, D) to (B, L, heads, D); context
-    parallelism replaces it by one that exchanges tokens or heads between ranks.
+    parallelism replaces it by one that exchanges tokens or heads between ranks. Subclasses have the layers, under the
+    names of published checkpoints.
     """
 
-    def __init__(self, query_channels: int, context_channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.head_dim = heads, query_channels // heads
+        self.heads, self.head_dim = heads, channels // heads
         self.attend = kernels.attention
-        # The sequential containers carry the published key names: to_q.0 projection, to_q.1 norm.
+
+    def layers(self) -> AttentionLayers:
+        """Return the layers, as they are now: others exchange them, for low-rank updates or FP8."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, context: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Attend from x (B, L, C) to context (B, M, D), or to itself; rotary = (cos, sin), each (L, D) or (B, L, D)."""
+        layers = self.layers()
+        context = x if context is None else context
+        q, k, v = (
+            self._heads(layer(source))
+            for layer, source in ((layers.to_q, x), (layers.to_k, context), (layers.to_v, context))
+        )
+        q, k = _positioned(layers.q_norm, q, rotary), _positioned(layers.k_norm, k, rotary)
+        return layers.to_out(self.attend(q, k, v).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim))
+
+
+class Attention(NormedAttention):
+    """Attention with the key names of Cosmos-Predict1: to_q.0 projection, to_q.1 norm."""
+
+    def __init__(self, query_channels: int, context_channels: int, heads: int) -> None:
+        super().__init__(query_channels, heads)
         self.to_q = nn.Sequential(_linear(query_channels, query_channels), HeadNorm(self.head_dim, EPS))
         self.to_k = nn.Sequential(_linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS))
         self.to_v = nn.Sequential(_linear(context_channels, query_channels))
         self.to_out = nn.Sequential(_linear(query_channels, query_channels))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Attend from x (B, L, C) to context (B, M, D), or to itself; rotary = (cos, sin), each (L, D) or (B, L, D)."""
-        context = x if context is None else context
-        q, k, v = (
-            self._heads(layer[0](source))
-            for layer, source in ((self.to_q, x), (self.to_k, context), (self.to_v, context))
-        )
-        q = _positioned(cast(HeadNorm, self.to_q[1]), q, rotary)
-        k = _positioned(cast(HeadNorm, self.to_k[1]), k, rotary)
-        return self.to_out(self.attend(q, k, v).flatten(2))
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim))
+    def layers(self) -> AttentionLayers:
+        """Return the layers."""
+        norms = cast(HeadNorm, self.to_q[1]), cast(HeadNorm, self.to_k[1])
+        return AttentionLayers(self.to_q[0], self.to_k[0], self.to_v[0], self.to_out[0], *norms)
 
 
 class FeedForward(nn.Module):
@@ -65,6 +94,19 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, C) to (B, L, C)."""
         return self.layer2(F.gelu(self.layer1(x)))
+
+
+class TimestepMLP(nn.Module):
+    """Maps a sinusoid to the shift, scale and gate that all blocks share."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear_1 = _linear(channels, channels)
+        self.linear_2 = _linear(channels, 3 * channels)
+
+    def forward(self, sinusoids: Tensor) -> Tensor:
+        """Map (..., C) to (..., 3 C)."""
+        return self.linear_2(F.silu(self.linear_1(sinusoids)))
 
 
 class Modulation(nn.Sequential):
@@ -80,6 +122,45 @@ class _Holder(nn.Module):
     def __init__(self, attn: Attention) -> None:
         super().__init__()
         self.attn = attn
+
+
+def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Return LayerNorm(x) * (1 + scale) + shift, modulated per frame.
+
+    Args:
+        x: (B, L, C) tokens, frame after frame.
+        shift: (B, F, C), one for each of F frames of L / F tokens; F = 1 modulates a sample as a whole.
+        scale: likewise.
+    """
+    frames = x.unflatten(1, (shift.shape[1], -1)).flatten(0, 1)
+    return kernels.modulated_norm(frames, shift.flatten(0, 1), scale.flatten(0, 1), EPS).reshape(x.shape)
+
+
+def residual(x: Tensor, modulation: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return x + gate * branch(LayerNorm(x) * (1 + scale) + shift), the adaptive layer norm of a residual branch.
+
+    Args:
+        x: (B, L, C) tokens, frame after frame.
+        modulation: (B, F, 3 C) shift, scale and gate of F frames, or of the sample as a whole (F = 1).
+        branch: (B, L, C) -> (B, L, C).
+    """
+    shift, scale, gate = modulation.chunk(3, dim=-1)
+    h = branch(modulated_norm(x, shift, scale))
+    frames, added = (tokens.unflatten(1, (gate.shape[1], -1)).flatten(0, 1) for tokens in (x, h))
+    return kernels.gated_add(frames, gate.flatten(0, 1), added).reshape(x.shape)
+
+
+def attend_per_view(attention: NormedAttention, x: Tensor, text: Tensor, views: int) -> Tensor:
+    """Return cross-attention in which each view attends to its own text.
+
+    Args:
+        attention: of tokens to text.
+        x: (B, L, C) tokens, view-major.
+        text: (B, views * M, D) text embedding, view-major.
+        views: number of views.
+    """
+    per_view = x.unflatten(1, (views, -1)).flatten(0, 1)
+    return attention(per_view, text.unflatten(1, (views, -1)).flatten(0, 1)).reshape(x.shape)
 
 
 class SubBlock(nn.Module):
@@ -110,16 +191,14 @@ class SubBlock(nn.Module):
             rotary: (cos, sin), each (L, head_dim), or (B, L, head_dim) where every sample has its own.
             views: number of views; each attends to its own text.
         """
-        shift, scale, gate = (self.adaLN_modulation(emb) + lora)[:, None].chunk(3, dim=-1)
-        h = kernels.modulated_norm(x, shift, scale, EPS)
+        modulation = (self.adaLN_modulation(emb) + lora)[:, None]
+        return residual(x, modulation, partial(self._branch, text=text, rotary=rotary, views=views))
+
+    def _branch(self, h: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], views: int) -> Tensor:
         if self.kind == "MLP":
-            h = self.block(h)
-        elif self.kind == "FA":
-            h = cast(_Holder, self.block).attn(h, rotary=rotary)
-        else:
-            per_view = h.unflatten(1, (views, -1)).flatten(0, 1)
-            h = cast(_Holder, self.block).attn(per_view, text.unflatten(1, (views, -1)).flatten(0, 1)).view_as(h)
-        return kernels.gated_add(x, gate, h)
+            return self.block(h)
+        attention = cast(_Holder, self.block).attn
+        return attention(h, rotary=rotary) if self.kind == "FA" else attend_per_view(attention, h, text, views)
 
 
 class Block(nn.Module):
@@ -152,8 +231,7 @@ class FinalLayer(nn.Module):
     def forward(self, x: Tensor, emb: Tensor, lora: Tensor) -> Tensor:
         """Map tokens (B, L, C) to patches (B, L, patch)."""
         modulation = self.adaLN_modulation(emb) + lora[:, : 2 * x.shape[-1]]
-        shift, scale = modulation[:, None].chunk(2, dim=-1)
-        return self.linear(kernels.modulated_norm(x, shift, scale, EPS))
+        return self.linear(modulated_norm(x, *modulation[:, None].chunk(2, dim=-1)))
 
 
 def _positioned(norm: HeadNorm, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:

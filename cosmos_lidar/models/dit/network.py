@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.models.dit.config import SHAPES, DiTConfig
+from cosmos_lidar.models.dit.config import DiTConfig
 from cosmos_lidar.models.dit.embeddings import absolute_positions, rotary_angles, sinusoid
-from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer
+from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer, TimestepMLP
+from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_channel
 from cosmos_lidar.models.dit.rays import ray_angles, ray_features
 from cosmos_lidar.models.plan import ParallelPlan
-
-
-class TimestepMLP(nn.Module):
-    """Maps a sinusoid to the shift, scale and gate that all blocks share."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.linear_1 = nn.Linear(channels, channels, bias=False)
-        self.linear_2 = nn.Linear(channels, 3 * channels, bias=False)
-
-    def forward(self, sinusoids: Tensor) -> Tensor:
-        """Map (B, C) to (B, 3 C)."""
-        return self.linear_2(nn.functional.silu(self.linear_1(sinusoids)))
 
 
 class PositionSequence(nn.Module):
@@ -124,7 +111,8 @@ class GeneralDiT(nn.Module):
         if kept is not None:
             whole = patches.new_zeros(len(patches), self.config.n_views * math.prod(grid), patches.shape[-1])
             patches = whole.index_copy(1, kept, patches)
-        return self._unpatchify(patches, grid)
+        whole_grid = grid[0] * self.config.n_views, *grid[1:]
+        return join_patches(patches, whole_grid, self.config.patch_spatial, self.config.patch_temporal)
 
     def parallel_plan(self) -> ParallelPlan:
         """Return the parallelization plan."""
@@ -172,16 +160,13 @@ class GeneralDiT(nn.Module):
         if c.condition_mask:
             channels.append(x.new_zeros(batch, 1, frames, height, width) if condition is None else condition.to(x))
         if c.concat_padding_mask:
-            channels.append(_padding_channel(padding, x))
+            channels.append(padding_channel(padding, x))
         if c.view_condition_dim:
             views = torch.arange(c.n_views, device=x.device) if views is None else views
             embedding = self.view_embeddings(views).repeat_interleave(frames // c.n_views, dim=0).to(x.dtype)
             channels.append(embedding.T[None, :, :, None, None].expand(batch, -1, -1, height, width))
         stacked = torch.cat(channels, dim=1)
-        p, q = c.patch_spatial, c.patch_temporal
-        patches = stacked.unflatten(4, (-1, p)).unflatten(3, (-1, p)).unflatten(2, (-1, q))
-        # (B, C, T, q, H, p, W, p) -> tokens of channel-major patches
-        return patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+        return cut_patches(stacked, c.patch_spatial, c.patch_temporal)
 
     def _ray_positions(self, rays: Tensor) -> tuple[Tensor, Tensor]:
         angles = ray_angles(rays, self.config.head_dim, self.config.ray_scale)
@@ -198,41 +183,6 @@ class GeneralDiT(nn.Module):
             return rotary, None
         absolute = absolute_positions(*grid, c.model_channels, x.device).flatten(0, 2).repeat(c.n_views, 1)
         return rotary, (absolute if kept is None else absolute[kept]).to(x.dtype)
-
-    def _unpatchify(self, patches: Tensor, grid: tuple[int, int, int]) -> Tensor:
-        """(B, L, p p q C), channel fastest -> (B, C, V * T, H, W)."""
-        c = self.config
-        frames, height, width = grid
-        p, q = c.patch_spatial, c.patch_temporal
-        shaped = patches.view(-1, frames * c.n_views, height, width, p, p, q, c.out_channels)
-        shaped = shaped.permute(0, 7, 1, 6, 2, 4, 3, 5)
-        return shaped.reshape(-1, c.out_channels, frames * c.n_views * q, height * p, width * p)
-
-
-def build_dit(name: str, **overrides: Any) -> GeneralDiT:
-    """Return the diffusion transformer ``faditv2_7b`` (published), ``faditv2_2b``, ``…60m``, ``…3m``, ``…debug``.
-
-    Args:
-        name: key of :data:`~cosmos_lidar.models.dit.config.SHAPES`.
-        **overrides: fields of :class:`DiTConfig`.
-
-    Raises:
-        UserError: unknown name or field.
-    """
-    if name not in SHAPES:
-        raise UserError(f"unknown diffusion transformer {name!r}; valid: {', '.join(SHAPES)}")
-    unknown = sorted(set(overrides) - set(DiTConfig.__dataclass_fields__))
-    if unknown:
-        raise UserError(f"unknown field {unknown[0]!r}; valid: {', '.join(DiTConfig.__dataclass_fields__)}")
-    return GeneralDiT(replace(SHAPES[name], **overrides))
-
-
-def _padding_channel(padding: Tensor | None, x: Tensor) -> Tensor:
-    batch, _, frames, height, width = x.shape
-    if padding is None:
-        return x.new_zeros(batch, 1, frames, height, width)
-    resized = nn.functional.interpolate(padding.to(x), size=(height, width), mode="nearest")
-    return resized[:, :, None].expand(-1, -1, frames, -1, -1)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

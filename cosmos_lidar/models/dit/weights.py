@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.dit.predict2.buffers import PREFIXES as BESIDE
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
@@ -20,7 +21,7 @@ def load_dit_weights(network: nn.Module, path: Path, ema: bool = False) -> None:
 
     A network on the ``meta`` device takes the tensors of the file without being initialized first: 7 B
     parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs,
-    and ``_extra_state``, which TransformerEngine leaves behind) is ignored.
+    counters, tables of positions, and ``_extra_state``, which TransformerEngine leaves behind) is ignored.
 
     Raises:
         DataError: no readable file, or the weights of another network; nothing is changed then.
@@ -62,6 +63,7 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
     except AttributeError as error:  # no dictionary of names
         raise DataError(f"not readable: {error!s:.120}", file=path, wanted=wanted) from error
     own = network.state_dict()
+    state = {name: value for name, value in state.items() if name in own or not name.startswith(BESIDE)}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
         problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unknown)} unknown ({unknown[:2]})"

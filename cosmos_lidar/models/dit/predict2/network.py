@@ -1,0 +1,172 @@
+"""The Cosmos-Predict2 diffusion transformer ("minimal v1"), single-view and multi-view, with published names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.dit.embeddings import sinusoid
+from cosmos_lidar.models.dit.layers import EPS, TimestepMLP
+from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_channel
+from cosmos_lidar.models.dit.predict2.config import Predict2Config
+from cosmos_lidar.models.dit.predict2.layers import Block, FinalLayer
+from cosmos_lidar.models.dit.predict2.positions import view_angles
+from cosmos_lidar.models.plan import ParallelPlan
+
+_ATTENTIONS = ("self_attn", "cross_attn")
+
+
+class Predict2DiT(nn.Module):
+    """Denoising network on latents (B, C, views * T, H, W) that predicts the velocity of a rectified flow."""
+
+    def __init__(self, config: Predict2Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.model_channels
+        patch = nn.Linear(config.patch_channels, width, bias=False)
+        self.x_embedder = nn.ModuleDict({"proj": nn.Sequential(nn.Identity(), patch)})
+        self.t_embedder = nn.Sequential(nn.Identity(), TimestepMLP(width))
+        self.t_embedding_norm = nn.RMSNorm(width, EPS)
+        if config.crossattn_proj_in_channels:
+            project = nn.Linear(config.crossattn_proj_in_channels, config.crossattn_emb_channels)
+            self.crossattn_proj = nn.Sequential(project, nn.GELU())
+        if config.concat_view_embedding:
+            self.view_embeddings = nn.Embedding(config.n_cameras_emb, config.view_condition_dim)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
+        self.final_layer = FinalLayer(config)
+        self.sequence: Any = None  # sequence sharding (context parallelism), set by cosmos_lidar.parallel
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialize for training: truncated normal weights of variance 1 / inputs; the modulation starts at 0."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                std = module.in_features**-0.5
+                nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
+                if name.rpartition(".")[0].rpartition(".")[2].startswith("adaln_modulation") and name.endswith(".2"):
+                    nn.init.zeros_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        text: Tensor | None = None,
+        condition_mask: Tensor | None = None,
+        fps: Tensor | Sequence[float] | float | None = None,
+        padding_mask: Tensor | None = None,
+        view_indices: Tensor | None = None,
+    ) -> Tensor:
+        """Return the raw network output, shaped as x.
+
+        Args:
+            x: (B, C, V * T, H, W) scaled noisy latents, view-major along time; computed in the type of the weights.
+            timesteps: (B,) or (B, 1) flow times, or (B, V * T), one for each latent frame.
+            text: (B, V * M, D) text embedding per view; None skips cross-attention, which equals zero text exactly.
+            condition_mask: (B, 1, V * T, H, W), 1 for conditioning latents; zeros when None.
+            fps: frame rate of the clips, one or (B,); None: temporal positions count latent frames.
+            padding_mask: (B, 1, rows, columns) of the images; zeros when None.
+            view_indices: (B, V * T) camera of each latent frame; 0 to V - 1 when None. A number beyond the table takes
+                its last row.
+
+        Raises:
+            UserError: sizes that do not divide into views and patches, or that are beyond the table of positions.
+        """
+        views, grid = self._grid(x)
+        patch = cast(nn.Linear, cast(nn.Sequential, self.x_embedder["proj"])[1])
+        x, text = x.to(patch.weight.dtype), None if text is None else text.to(patch.weight.dtype)
+        patches = self._patches(x, condition_mask, padding_mask, view_indices)
+        times = timesteps.view(len(timesteps), -1)
+        sinusoids = sinusoid(times, self.config.model_channels).to(x.dtype)
+        rotary = self._rotary(grid, fps, views, x.device)
+        if text is not None and self.config.crossattn_proj_in_channels:
+            text = self.crossattn_proj(text)
+        if self.sequence is not None:
+            patches = self.sequence.split(views, grid[0], patches=patches)["patches"]
+            if times.shape[1] > 1:
+                sinusoids = self.sequence.split_frames(views, sinusoids)
+        tokens = patch(patches)
+        lora, emb = self.t_embedder[1](sinusoids), self.t_embedding_norm(sinusoids)
+        for block in self.blocks:
+            tokens = block(tokens, emb, lora, text, rotary, views)
+        patches = self.final_layer(tokens, emb, lora)
+        if self.sequence is not None:
+            patches = self.sequence.join(views, patches, grid[0])
+        whole = views * grid[0], *grid[1:]
+        return join_patches(patches, whole, self.config.patch_spatial, self.config.patch_temporal)
+
+    def parallel_plan(self) -> ParallelPlan:
+        """Return the parallelization plan."""
+        blocks = [f"blocks.{i}" for i in range(self.config.num_blocks)]
+        attentions = [f"{block}.{kind}" for block in blocks for kind in _ATTENTIONS]
+        return ParallelPlan(
+            blocks=tuple(blocks),
+            attention=tuple(f"{block}.self_attn" for block in blocks),
+            column=(
+                *(f"{name}.{kind}_proj" for name in attentions for kind in "qkv"),
+                *(f"{block}.mlp.layer1" for block in blocks),
+            ),
+            row=(*(f"{name}.output_proj" for name in attentions), *(f"{block}.mlp.layer2" for block in blocks)),
+            head_norms=tuple(f"{name}.{kind}_norm" for name in attentions for kind in "qk"),
+            heads=self.config.num_heads,
+            context="sequence",
+            casts_inputs=False,
+        )
+
+    def _grid(self, x: Tensor) -> tuple[int, tuple[int, int, int]]:
+        """Views, and (frames per view, rows, columns) of tokens."""
+        c = self.config
+        frames, height, width = x.shape[2:]
+        divisors = (c.state_t or c.patch_temporal, c.patch_spatial, c.patch_spatial)
+        if any(size % d for size, d in zip((frames, height, width), divisors, strict=True)):
+            raise UserError(
+                f"latents of (views x time, height, width) {(frames, height, width)} do not divide by {divisors} "
+                f"(state_t={c.state_t} latent frames of a view, patches of {c.patch_spatial} x {c.patch_spatial})"
+            )
+        views = frames // c.state_t if c.state_t else 1
+        return views, (frames // views // c.patch_temporal, height // c.patch_spatial, width // c.patch_spatial)
+
+    def _patches(self, x: Tensor, condition: Tensor | None, padding: Tensor | None, views: Tensor | None) -> Tensor:
+        """Stack the input channels (latent, condition, padding, view) and cut them into patches (B, L, numbers)."""
+        c = self.config
+        channels = [x]
+        if c.condition_mask:
+            channels.append(torch.zeros_like(x[:, :1]) if condition is None else condition.to(x))
+        if c.concat_padding_mask:
+            channels.append(padding_channel(padding, x))
+        if c.concat_view_embedding:
+            channels.append(self._view_channels(x, views))
+        return cut_patches(torch.cat(channels, dim=1), c.patch_spatial, c.patch_temporal)
+
+    def _view_channels(self, x: Tensor, views: Tensor | None) -> Tensor:
+        frames = x.shape[2]
+        if views is None:
+            views = torch.arange(frames, device=x.device) // self.config.state_t
+        if views.shape[-1] != frames:
+            raise UserError(f"view_indices of shape {tuple(views.shape)}: expected one for each of {frames} frames")
+        rows = self.view_embeddings(views.clamp(max=self.config.n_cameras_emb - 1)).to(x.dtype)
+        return rows.expand(len(x), -1, -1).transpose(1, 2)[..., None, None].expand(-1, -1, -1, *x.shape[3:])
+
+    def _rotary(self, grid: tuple[int, int, int], fps: Any, views: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(cos, sin), each (L, head_dim), or (B, L, head_dim) of clips with different frame rates."""
+        rates = _frame_rates(fps)
+        if self.config.compat or len(set(rates)) == 1:
+            rates = rates[:1]  # published: the first clip's, for the whole batch
+        tables = [view_angles(self.config, grid, rate, device).flatten(0, 2) for rate in rates]
+        angles = tables[0] if len(tables) == 1 else torch.stack(tables)
+        if self.sequence is not None:
+            angles = self.sequence.split(1, grid[0], positions=angles)["positions"]
+        angles = torch.cat([angles] * views, dim=-2)
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos(), angles.sin()
+
+
+def _frame_rates(fps: Any) -> list[float | None]:
+    if fps is None:
+        return [None]
+    return [float(rate) for rate in fps] if isinstance(fps, (Sequence, Tensor)) and len(fps) else [float(fps)]
