@@ -86,7 +86,7 @@ def read_npz(
             for name in wanted:
                 found[name] = _read_member(archive, members[name], limit)
     except DataError as error:
-        raise DataError(error.problem, file=file, key=error.key, wanted=error.wanted) from error
+        raise error.at(file=file) from error
     except BROKEN_ARRAY as error:
         raise DataError(
             f"not a readable npz: {error!s:.200}", file=file, wanted="npz without Python objects"
@@ -102,7 +102,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int | N
         with archive.open(info) as stream:
             return _read(stream, info.file_size, limit)
     except DataError as error:
-        raise DataError(error.problem, key=name, wanted=error.wanted) from error
+        raise error.at(key=name) from error
 
 
 def _read(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) -> np.ndarray:

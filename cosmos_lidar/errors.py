@@ -37,6 +37,18 @@ class DataError(UserError):
         text = problem + (f" [{', '.join(where)}]" if where else "")
         super().__init__(text + (f" Expected: {wanted}" if wanted else ""))
 
+    def at(
+        self, *, file: str | Path | None = None, clip: str | None = None, key: str | None = None, wanted: str | None = None
+    ) -> DataError:
+        """Return this error with its place: what is given replaces file, clip, key and ``wanted``, the rest is kept."""
+        return DataError(
+            self.problem,
+            file=file or self.file,
+            clip=clip or self.clip,
+            key=key or self.key,
+            wanted=wanted or self.wanted,
+        )
+
     def __reduce__(self) -> tuple:
         """Pickle support for worker processes: exceptions with keyword arguments do not pickle by default."""
         return _rebuild_data_error, (self.problem, self.file, self.clip, self.key, self.wanted)

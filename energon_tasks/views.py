@@ -168,7 +168,7 @@ def _range_map(content: bytes) -> np.ndarray:
     try:
         return decode_ranges(content)[0]
     except DataError as error:
-        raise DataError(error.problem, key=RANGES, wanted=error.wanted) from error
+        raise error.at(key=RANGES) from error
 
 
 def _decode_image(content: bytes, part: str, size: tuple[int, int]) -> torch.Tensor:

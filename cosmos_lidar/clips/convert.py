@@ -57,7 +57,7 @@ class Conversion:
 
     Attributes:
         written: by clip id, in the order of the clips; those that were there already, too.
-        skipped: ids of those that were there already.
+        skipped: ids of those that were there already, in the order of the clips.
         errors: clip id or file -> problem.
     """
 
@@ -184,7 +184,8 @@ def convert_clips(
         remove_leftovers(folder)
         states = [_state(clip, to, options) for clip in clips]
         found = journal.unchanged(folder, {clip.clip_id: state for clip, state in zip(clips, states, strict=True)})
-        result = Conversion(dict(found), tuple(found), dict(errors or {}))
+        there = tuple(clip.clip_id for clip in clips if clip.clip_id in found)
+        result = Conversion(dict(found), there, dict(errors or {}))
         context = multiprocessing.get_context("fork")
         work = _Work(clips, states, folder, writer, options, context.Value("q", 0), context.Event())
         try:

@@ -39,7 +39,7 @@ def read_image(
         with open_image(source) as image:
             return to_rgb(ImageOps.exif_transpose(image))
     except DataError as error:
-        raise DataError(error.problem, file=where, clip=clip, key=key, wanted=error.wanted) from error
+        raise error.at(file=where, clip=clip, key=key) from error
     except OSError as error:
         problem = f"not a readable image: {error}"
         raise DataError(problem, file=where, clip=clip, key=key, wanted=_WANTED) from error

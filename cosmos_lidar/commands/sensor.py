@@ -76,7 +76,7 @@ def _fit(args: argparse.Namespace) -> int:
             fitted = fit_sensor(sweeps, args.name, **options)
     except DataError as error:
         wanted = f"{error.wanted}; or --map ROWSxCOLUMNS for an evenly spaced grid"
-        raise DataError(error.problem, file=args.sweeps[0], key=error.key, wanted=wanted) from error
+        raise error.at(file=args.sweeps[0], wanted=wanted) from error
     fitted = replace(fitted, notes=(*notes, *fitted.notes))
     sensor = fitted.sensor_at_origin if args.at_origin and fitted.sensor_at_origin is not None else fitted.sensor
     report = fitted.to_dict()

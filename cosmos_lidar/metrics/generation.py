@@ -105,7 +105,7 @@ class GenerationScores:
             rays = ray_drop_counts(reference_m, generated_m)
             histograms = [bev_histogram(x, self.protocol.grid) for x in (reference_points_m, generated_points_m)]
         except DataError as error:
-            raise DataError(error.problem, clip=clip, wanted=error.wanted) from error
+            raise error.at(clip=clip) from error
         distance = chamfer_distance(reference_points_m, generated_points_m, self.protocol.chamfer_window_m)
         kept = self._kept
         if self.features is not None:

@@ -43,7 +43,7 @@ def read_weights(path: Path, wanted: str) -> Any:
             content, left_out = mapped_pickle(path)
         except ValueError:
             way = "; or its tensors alone: torch.save(network.state_dict(), FILE) where its classes are installed"
-            raise DataError(error.problem, file=path, wanted=wanted + way) from error
+            raise error.at(file=path, wanted=wanted + way) from error
         logger.warning("%s: left out what is no tensor: %s", path, ", ".join(left_out[:8]))
         return content
 

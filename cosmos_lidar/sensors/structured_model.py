@@ -60,7 +60,7 @@ def sensor_of_model(
         step = _turn(values)
         first = _first_center(values)[0] - step / 2
     except DataError as error:
-        raise DataError(error.problem, file=file, clip=clip, key=error.key, wanted=error.wanted) from error
+        raise error.at(file=file, clip=clip) from error
     rows, columns = len(values["row_elevations_rad"]), len(values["column_azimuths_rad"])
     first = _wrapped(first)
     part = abs(step) * columns < _PART * 2.0 * math.pi

@@ -38,9 +38,7 @@ class _Sweeps:
         try:
             return Sweep(range_m=decode_ranges(sample.tar.read(key, self.clip_id), [position])[0])
         except DataError as error:
-            raise DataError(
-                error.problem, file=sample.tar.path, clip=self.clip_id, key=key, wanted=error.wanted
-            ) from error
+            raise error.at(file=sample.tar.path, clip=self.clip_id, key=key) from error
 
 
 def is_shards(path: Path) -> bool:
@@ -77,7 +75,7 @@ def _samples(path: Path) -> list[_Sample]:
         try:
             samples.append(_Sample(tar, key, read_meta(tar.read(f"{key}.{META}"))))
         except DataError as error:
-            raise DataError(error.problem, file=path, key=f"{key}.{META}", wanted=error.wanted) from error
+            raise error.at(file=path, key=f"{key}.{META}") from error
     return samples
 
 

@@ -181,7 +181,7 @@ def _verify_frames(name: str, data: bytes, meta: SampleMeta) -> None:
     try:
         frames = decoders[name](data)
     except DataError as error:
-        raise DataError(error.problem, key=name, wanted=error.wanted) from error
+        raise error.at(key=name) from error
     expected = (len(meta.frame_ids), *meta.shape)
     if frames.shape != expected:
         raise DataError(f"shape {frames.shape}", key=name, wanted=f"{expected}, as in meta.json")
@@ -247,7 +247,7 @@ def _encode_frame(clip: Clip, layers: Mapping[str, np.ndarray | None]) -> dict[s
     try:
         return {name: encoders[name](layer[None]) for name, layer in layers.items() if layer is not None}
     except DataError as error:
-        raise DataError(error.problem, file=clip.source, clip=clip.clip_id, wanted=error.wanted) from error
+        raise error.at(file=clip.source, clip=clip.clip_id) from error
 
 
 def _describe_run(clip: Clip, frames: Sequence[_Frame], parts: Mapping[str, bytes], sensor_file: str) -> SampleMeta:

@@ -33,7 +33,7 @@ def read(path: Path, clip: str | None = None) -> PointFields:
             return _table(read_npy(read_file(path, "an array", clip=clip)), None)
         return _of_arrays(read_npz(path))
     except DataError as error:
-        raise DataError(error.problem, file=path, clip=clip, key=error.key, wanted=error.wanted or _WANTED) from error
+        raise error.at(file=path, clip=clip, wanted=error.wanted or _WANTED) from error
 
 
 def _is_table(array: np.ndarray) -> bool:

@@ -216,4 +216,4 @@ def _lens(
         wanted = "cam_intrinsic of 3 x 3 numbers, distortion k1 k2 p1 p2 k3"
         raise DataError(f"{name} has no lens: {error!s:.100}", file=file, clip=clip, key=name, wanted=wanted) from error
     except DataError as error:
-        raise DataError(error.problem, file=error.file or file, clip=clip, key=name, wanted=error.wanted) from error
+        raise error.at(file=error.file or file, clip=clip, key=name) from error

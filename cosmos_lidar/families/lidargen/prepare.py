@@ -63,7 +63,7 @@ def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
     try:
         parts = {RANGES: encode_ranges(np.where(range_m > 65535 * step, 0, range_m).astype(np.float32)[None], step)}
     except DataError as error:
-        raise DataError(error.problem, file=clip.source, clip=clip.clip_id, wanted=error.wanted) from error
+        raise error.at(file=clip.source, clip=clip.clip_id) from error
     for name, image in zip(views.cameras, views.images(clip, index), strict=True):
         rows = (image.permute(1, 2, 0).numpy() * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
         parts[f"{name}{IMAGE}"] = _jpeg(rows)

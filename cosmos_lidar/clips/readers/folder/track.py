@@ -82,7 +82,7 @@ def _microseconds(texts: Sequence[str], unit: str | None, file: Path, clip: str)
     try:
         return to_microseconds(texts, unit)
     except DataError as error:
-        raise DataError(error.problem, file=file, clip=clip, key=error.key, wanted=error.wanted) from error
+        raise error.at(file=file, clip=clip) from error
 
 
 def stamps_of_names(names: Sequence[str]) -> tuple[np.ndarray, str] | None:
@@ -114,7 +114,7 @@ def _of_array(file: Path, clip: str) -> Track:
     try:
         values = read_npy(read_file(file, "an array of poses", clip=clip))
     except DataError as error:
-        raise DataError(error.problem, file=file, clip=clip, key=error.key, wanted=error.wanted) from error
+        raise error.at(file=file, clip=clip) from error
     if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or not np.isfinite(values).all():
         raise DataError(f"an array {values.shape} of {values.dtype}", file=file, clip=clip, wanted=_WANTED)
     values = values.reshape(len(values), -1).astype(np.float64)

@@ -126,7 +126,7 @@ def _open_sequence(paths: tuple[Path, ...], sensor: Sensor | None, source: Path)
         lidars = _lidars(sequence, clip, places, sensor)
         cameras = _cameras(sequence, clip, places, next(iter(lidars), None))
     except DataError as error:
-        raise DataError(error.problem, file=error.file, clip=clip, key=error.key, wanted=error.wanted) from error
+        raise error.at(clip=clip) from error
     if not lidars and not cameras:
         raise DataError("neither lidar nor camera in it", file=source, clip=clip, wanted="lidars or cameras")
     return Clip(clip, source, "ncore", lidars, cameras, tuple(places.notes))

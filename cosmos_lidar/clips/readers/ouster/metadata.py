@@ -115,7 +115,7 @@ def parse_metadata(text: str, file: Path | None = None) -> Metadata:
     try:
         return _metadata(found)
     except DataError as error:
-        raise DataError(error.problem, file=file, key=error.key, wanted=error.wanted) from error
+        raise error.at(file=file) from error
 
 
 def _metadata(found: dict[str, Any]) -> Metadata:

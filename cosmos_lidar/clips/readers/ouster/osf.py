@@ -63,7 +63,7 @@ class OsfFrames:
                         fields[name] = decode_image(bytes(channel.raw(0)), shape, metadata.shifts)
                     except DataError as error:
                         key = f"scan {index} {name}"
-                        raise DataError(error.problem, file=self.path, key=key, wanted=error.wanted) from error
+                        raise error.at(file=self.path, key=key) from error
             times, valid = _times(message, metadata)
         if "RANGE" not in fields:
             raise DataError("no field RANGE", file=self.path, key=f"scan {index}", wanted=_WANTED)

@@ -58,7 +58,7 @@ def read_metadata(file: Path, clip: str) -> Metadata:
     try:
         found = read_npz(file, (*_METADATA, *_BESIDE))
     except DataError as error:
-        raise DataError(error.problem, file=file, clip=clip, key=error.key, wanted=error.wanted) from error
+        raise error.at(file=file, clip=clip) from error
     _check_shapes(found, file, clip)
     _check_kinds(found, file, clip)
     lengths = {key: len(found[key]) for key in _METADATA}

@@ -121,9 +121,7 @@ def camera_stream(
         model = PinholeCamera(fu, fv, cu - 0.5, cv - 0.5, *size, distortion=tuple(distortion))
     except DataError as error:
         key = f"{name}, {error.key}"
-        raise DataError(
-            error.problem, file=segment.source, clip=segment.clip_id, key=key, wanted=error.wanted
-        ) from error
+        raise error.at(file=segment.source, clip=segment.clip_id, key=key) from error
     ego_SE3_camera = ego_from_optical(mounting)
     return CameraStream(name, times_us, read, model, world_SE3_ego @ ego_SE3_camera, ego_SE3_camera=ego_SE3_camera)
 
