@@ -38,7 +38,12 @@ class DataError(UserError):
         super().__init__(text + (f" Expected: {wanted}" if wanted else ""))
 
     def at(
-        self, *, file: str | Path | None = None, clip: str | None = None, key: str | None = None, wanted: str | None = None
+        self,
+        *,
+        file: str | Path | None = None,
+        clip: str | None = None,
+        key: str | None = None,
+        wanted: str | None = None,
     ) -> DataError:
         """Return this error with its place: what is given replaces file, clip, key and ``wanted``, the rest is kept."""
         return DataError(

@@ -14,7 +14,6 @@ EXTRAS = {
     "alembic": "trackers",
     "cbor2": "ncore",
     "DracoPy": "draco",
-    "backports.zstd": "ouster",
     "laspy": "las",
     "lightning": "train",
     "megatron.energon": "train",

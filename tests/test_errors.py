@@ -73,3 +73,13 @@ def test_files_that_are_refused_are_named_and_other_errors_keep_their_traceback(
     assert advice_of(caught.value, "") == f"{tmp_path / 'file' / 'below'}: Not a directory"
     for error in (RuntimeError("shapes differ"), OSError("no file in it"), ValueError("out of memory")):
         assert advice_of(error, "") is None
+
+
+def test_an_error_is_given_its_place():
+    inner = DataError("too short", key="lidar", wanted="3 values")
+    placed = inner.at(file="a.json", clip="c1")
+    assert (placed.problem, placed.file, placed.clip, placed.key, placed.wanted) == (
+        "too short", "a.json", "c1", "lidar", "3 values",
+    )  # fmt: skip
+    assert str(inner.at(key="camera")) == "too short [key camera] Expected: 3 values"
+    assert str(placed) == "too short [file a.json, clip c1, key lidar] Expected: 3 values"

@@ -175,27 +175,39 @@ def sensor_names() -> list[str]:
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-@lru_cache(maxsize=64)
 def load_sensor(name_or_path: str | Path) -> Sensor:
     """Load a sensor by its shipped name (see :func:`sensor_names`), of a sensor file (YAML) or a model (``.json``).
 
     Angles may be given in degrees or radians (``row_elevations_deg`` or ``row_elevations_rad``, likewise the offsets,
     ``first_azimuth_*`` and ``elevation_slack_*``); offsets default to zero. A ``.json`` is a structured lidar model as
     NVIDIA NCore writes it, see :mod:`cosmos_lidar.sensors.structured_model`; its sensor has the name of the file.
+    Files are kept in memory until they change.
 
     Raises:
         UserError: the name is not known and no such file exists.
         DataError: the file is not a sensor description; the message names the key.
     """
-    path = Path(name_or_path)
-    shipped = resources.files("cosmos_lidar.sensors") / "data" / f"{name_or_path}.yaml"
     if str(name_or_path) in sensor_names():
-        return _parse(shipped.read_text(encoding="utf-8"), str(shipped))
+        return _load_shipped(str(name_or_path))
+    path = Path(name_or_path)
     if not path.is_file():
         raise UserError(
             f"unknown sensor {str(name_or_path)!r}: shipped are {', '.join(sensor_names())}; "
             "or give the path of a sensor file (docs/lidar_tokenizer.md, 'Bring your own sensor')"
         )
+    status = path.stat()
+    return _load_file(path, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=64)
+def _load_shipped(name: str) -> Sensor:
+    shipped = resources.files("cosmos_lidar.sensors") / "data" / f"{name}.yaml"
+    return _parse(shipped.read_text(encoding="utf-8"), str(shipped))
+
+
+@lru_cache(maxsize=64)
+def _load_file(path: Path, state: tuple[int, ...]) -> Sensor:
+    """Read a sensor file; ``state`` is there for the cache."""
     text = read_file(path, "a sensor file", 1 << 24).decode("utf-8", "replace")
     return _parse_model(text, path) if path.suffix == ".json" else _parse(text, str(path))
 

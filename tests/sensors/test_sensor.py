@@ -119,3 +119,11 @@ def test_wrong_files_name_file_and_key(tmp_path, text, message):
 def test_unknown_name_lists_the_known():
     with pytest.raises(UserError, match="unknown sensor 'velodyne'.*pandar128"):
         load_sensor("velodyne")
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    path = tmp_path / "sensor.yaml"
+    path.write_text(uniform_sensor(4, 64).to_yaml())
+    assert load_sensor(path) is load_sensor(path)
+    path.write_text(uniform_sensor(8, 128).to_yaml())
+    assert load_sensor(path).shape == (8, 128)

@@ -70,7 +70,6 @@ def test_packets_of_every_profile_whole_and_in_fragments(profile, fragment, tmp_
 @pytest.mark.parametrize("profile", ["RNG15_RFL8_NIR8", "RNG19_RFL8_SIG16_NIR16_DUAL"])
 def test_osf_files_of_both_kinds_of_images(pack, profile, tmp_path):
     pytest.importorskip("flatbuffers")
-    pytest.importorskip("backports.zstd")
     (clip,) = open_clips(write_osf(tmp_path / "a.osf", pack, profile))
     assert_frames(clip, profile)
 

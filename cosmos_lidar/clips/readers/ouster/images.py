@@ -7,15 +7,12 @@ bytes (magic 0xFBF8, width, height, channels, bytes per channel) and zstd data o
 
 from __future__ import annotations
 
-import importlib
 import struct
-import sys
-from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.clips.zstd import unpack_zstd
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.extras import require
 from cosmos_lidar.images import open_image
 
 _ZPNG = 0xFBF8
@@ -86,18 +83,7 @@ def _expect_shape(found: tuple[int, int], shape: tuple[int, int]) -> None:
 
 
 def _unpack(content: bytes, needed: int) -> np.ndarray:
-    """Return so many bytes that zstd packed; more are not unpacked."""
-    library = _zstd()
     try:
-        data = library.ZstdDecompressor().decompress(content, max_length=needed + 1)
-    except library.ZstdError as error:
-        raise DataError(f"zstd does not unpack it: {error!s:.100}", key="ZPNG", wanted=_WANTED) from error
-    if len(data) != needed:
-        raise DataError(f"unpacks to {len(data)} bytes, not to {needed}", key="ZPNG", wanted=_WANTED)
-    return np.frombuffer(data, np.uint8)
-
-
-def _zstd() -> Any:
-    if sys.version_info >= (3, 14):
-        return importlib.import_module("compression.zstd")
-    return require("backports.zstd")
+        return np.frombuffer(unpack_zstd(content, needed), np.uint8)
+    except DataError as error:
+        raise error.at(key="ZPNG") from error

@@ -1,7 +1,7 @@
 """MCAP files: topics, and messages by their place in the file; chunks are unpacked once per reading.
 
 A file is a sequence of records: opcode (1 byte), length (8 bytes), content. Messages lie in the file itself or in
-chunks, which may be compressed by lz4 or zstd; both come with the library rosbags (extra ``ros``).
+chunks, which may be compressed by zstd or lz4 (which comes with the library rosbags, extra ``ros``).
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import importlib
 import io
 import struct
-import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from cosmos_lidar.bounds import expect_size
 from cosmos_lidar.clips.readers.rosbag.storage import HEAD_SIZE, Entry, Topic, message_type
+from cosmos_lidar.clips.zstd import unpack_zstd
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.extras import require
 
@@ -153,14 +153,15 @@ def _unpack(packed: bytes, compression: str, size: int) -> bytes:
     try:
         expect_size(size, "a chunk")
         if compression == "lz4":
-            content = _library("lz4.frame").LZ4FrameDecompressor().decompress(packed, max_length=size + 1)
+            require("rosbags")  # which brings it
+            frame = importlib.import_module("lz4.frame")
+            content = frame.LZ4FrameDecompressor().decompress(packed, max_length=size + 1)
         elif compression == "zstd":
-            zstd = _library("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-            content = zstd.ZstdDecompressor().decompress(packed, max_length=size + 1)
+            return unpack_zstd(packed, size)
         else:
             raise _BrokenError(f"a chunk compressed by {compression!r}, known are lz4 and zstd")
     except DataError as error:
-        raise _BrokenError(error.problem) from error
+        raise _BrokenError(f"a chunk: {error.problem}") from error
     except _BrokenError:
         raise
     except Exception as error:  # each library has errors of its own
@@ -168,11 +169,6 @@ def _unpack(packed: bytes, compression: str, size: int) -> bytes:
     if len(content) != size:
         raise _BrokenError(f"a chunk unpacks to {len(content)} bytes or more, not to {size}")
     return content
-
-
-def _library(name: str) -> Any:
-    require("rosbags")  # which brings it
-    return importlib.import_module(name)
 
 
 def _record(file: BinaryIO) -> tuple[int, int]:

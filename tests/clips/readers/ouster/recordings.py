@@ -138,7 +138,7 @@ def write_pcap(
 
 def zpng(image: np.ndarray) -> bytes:
     """Pack an image of uint8, uint16 or uint32 as Ouster's ZPNG does."""
-    from backports import zstd
+    import zstandard
 
     size = image.dtype.itemsize
     pixels = np.ascontiguousarray(image).view(np.uint8).reshape(*image.shape, size)
@@ -149,7 +149,7 @@ def zpng(image: np.ndarray) -> bytes:
         red, green, blue, alpha = np.moveaxis(different, -1, 0)
         different = np.stack([blue, green - blue, green - red, alpha])
     head = struct.pack("<3H2B", 0xFBF8, image.shape[1], image.shape[0], channels, width)
-    return head + zstd.compress(different.tobytes())
+    return head + zstandard.compress(different.tobytes())
 
 
 def png(image: np.ndarray) -> bytes:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("flatbuffers")
-pytest.importorskip("backports.zstd")
 
 from cosmos_lidar.clips.readers.ouster.osf import index_osf
 from cosmos_lidar.errors import DataError
