@@ -39,6 +39,7 @@ _MOVED = {
     "losses.weight_files": "models.pretrained",
     "models.lidargen.canvas": "families.lidargen.canvas",
     "models.lidargen.denoiser": "families.lidargen.denoiser",
+    "models.tokenizer.tiling": "models.tiling",
     "shards.folder_lock": "folder_lock",
     "shards.lidargen_latents": "shards.latents",
     "shards.sample": "shards.sweeps",

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.models.tiling import Span, fade, spans
 from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer
 from cosmos_lidar.models.tokenizer.streaming import StreamingDecoder, StreamingEncoder
-from cosmos_lidar.models.tokenizer.tiling import Span, fade, spans
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
 _OVERLAP = 4  # of the tile's side is a quarter shared with each neighbor

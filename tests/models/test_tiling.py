@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.models.tokenizer.tiling import fade, spans
+from cosmos_lidar.models.tiling import fade, spans
 
 
 def test_tiles_cover_everything_and_fade_to_one():
