@@ -31,6 +31,11 @@ class Span:
     keep_start: int
     keep_stop: int
 
+    @property
+    def kept(self) -> slice:
+        """What is taken from this tile, counted from its start."""
+        return slice(self.keep_start - self.start, self.keep_stop - self.start)
+
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:
     """Return tiles of equal size that cover ``length`` and overlap by at least ``overlap``; one where it fits whole.
@@ -65,3 +70,35 @@ def fade(span: Span, before: Span | None, after: Span | None, step: int) -> Tens
         shared = (span.stop - after.start) * step
         weight[-shared:] = torch.minimum(weight[-shared:], 1 - (torch.arange(shared) + 0.5) / shared)
     return weight
+
+
+class TileGrid:
+    """The tiles of an image of ``rows`` x ``columns`` latents.
+
+    Args:
+        rows: of the image.
+        columns: of the image.
+        tile: side of a tile, in latents; None for one tile, the whole image.
+        overlap: latents that neighboring tiles share at least.
+
+    Raises:
+        UserError: tiles that do not reach beyond their overlap.
+    """
+
+    def __init__(self, rows: int, columns: int, tile: int | None = None, overlap: int = 0) -> None:
+        self.rows, self.columns = rows, columns
+        self._down, self._across = (spans(side, tile or side, overlap if tile else 0) for side in (rows, columns))
+        self.tiles = [(down, across) for down in self._down for across in self._across]
+
+    def weight(self, rows: Span, columns: Span, step: int) -> Tensor:
+        """Return the blending weights (H, W) of a tile's pixels; ``step`` is the pixels of a latent."""
+        down, across = (
+            _fade_among(span, others, step) for span, others in ((rows, self._down), (columns, self._across))
+        )
+        return down[:, None] * across
+
+
+def _fade_among(span: Span, others: list[Span], step: int) -> Tensor:
+    place = others.index(span)
+    before = others[place - 1] if place else None
+    return fade(span, before, others[place + 1] if place + 1 < len(others) else None, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,39 @@ def read_weights(path: Path, wanted: str) -> Any:
             raise error.at(file=path, wanted=wanted + way) from error
         logger.warning("%s: left out what is no tensor: %s", path, ", ".join(left_out[:8]))
         return content
+
+
+def check_checksums(path: Path, wanted: str) -> None:
+    """Compare the checksums that zipped checkpoints hold; torch does not, and loads corrupt weights silently.
+
+    Args:
+        path: of the file; of other formats, nothing is compared.
+        wanted: what the caller expects it to hold, for error messages.
+
+    Raises:
+        DataError: a damaged file.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            damaged = [name for name in names if not _matches_checksum(archive, name)]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise DataError(f"a damaged file ({error})", file=path, wanted=wanted) from error
+    if damaged and len(damaged) < len(names):  # all of them: written without checksums, an option of torch
+        raise DataError(f"a damaged file: {len(damaged)} members differ from their checksums", file=path,
+                        key=damaged[0], wanted="the file copied or downloaded again")  # fmt: skip
+
+
+def _matches_checksum(archive: zipfile.ZipFile, name: str) -> bool:
+    try:
+        with archive.open(name) as member:
+            while member.read(1 << 24):
+                pass
+    except zipfile.BadZipFile:
+        return False
+    return True
 
 
 def weights_of(content: Any) -> Any:

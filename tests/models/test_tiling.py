@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.models.tiling import fade, spans
+from cosmos_lidar.models.tiling import TileGrid, fade, spans
 
 
 def test_tiles_cover_everything_and_fade_to_one():
@@ -25,3 +25,17 @@ def test_tiles_cover_everything_and_fade_to_one():
             assert torch.allclose(total, torch.ones_like(total))
     with pytest.raises(UserError, match="choose larger tiles"):
         spans(10, 2, 2)
+
+
+def test_a_grid_of_one_tile_and_of_many():
+    (tile,) = TileGrid(5, 7).tiles
+    assert [(span.start, span.stop, span.kept) for span in tile] == [(0, 5, slice(0, 5)), (0, 7, slice(0, 7))]
+    grid = TileGrid(9, 14, 8, 2)
+    assert len(grid.tiles) == 2 * 2
+    total, taken = torch.zeros(9 * 4, 14 * 4), torch.zeros(9, 14)
+    for rows, columns in grid.tiles:
+        total[rows.start * 4 : rows.stop * 4, columns.start * 4 : columns.stop * 4] += grid.weight(rows, columns, 4)
+        part = taken[rows.start : rows.stop, columns.start : columns.stop]
+        part[rows.kept, columns.kept] += 1
+    assert torch.allclose(total, torch.ones_like(total))
+    assert torch.equal(taken, torch.ones_like(taken))  # each latent from one tile

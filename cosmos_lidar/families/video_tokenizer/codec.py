@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.tiling import Span, fade, spans
+from cosmos_lidar.models.tiling import TileGrid
 from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer
 from cosmos_lidar.models.tokenizer.streaming import StreamingDecoder, StreamingEncoder
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
@@ -97,7 +97,7 @@ class VideoCodec:
         for block in self._chunks(_checked(frames)):
             if grid is None:
                 height, width = block.shape[1:3]
-                grid = _Grid(-(-height // self.step), -(-width // self.step), self.tile)
+                grid = self._grid(-(-height // self.step), -(-width // self.step))
                 encoders = [self._encoder() for _ in grid.tiles]
             count += len(block)
             parts.append(self._encode_chunk(block, grid, encoders))
@@ -117,7 +117,7 @@ class VideoCodec:
         """
         latents = self._codes(encoded)
         self._expect_crop_within(encoded.crop, latents)
-        grid = _Grid(latents.shape[-2], latents.shape[-1], self.tile)
+        grid = self._grid(latents.shape[-2], latents.shape[-1])
         decoders = [StreamingDecoder(self.network, self.window) if self.temporal else None for _ in grid.tiles]
         first, top, left, last, bottom, right = encoded.crop
         begin = 0
@@ -133,6 +133,9 @@ class VideoCodec:
         shape = (1 + (frames - 1) * self.frames_per_latent, rows * self.step, columns * self.step)
         if frames < 1 or any(not 0 <= a < b <= side for a, b, side in zip(crop[:3], crop[3:], shape, strict=True)):
             raise DataError(f"latents of {shape} frames, rows, columns", wanted=f"what the crop {tuple(crop)} takes")
+
+    def _grid(self, rows: int, columns: int) -> TileGrid:
+        return TileGrid(rows, columns, self.tile, (self.tile or 0) // _OVERLAP)
 
     def _encoder(self) -> StreamingEncoder | None:
         return StreamingEncoder(self.network, self.window) if self.temporal else None
@@ -156,7 +159,7 @@ class VideoCodec:
         if len(rest):
             yield rest
 
-    def _encode_chunk(self, block: np.ndarray, grid: _Grid, encoders: list[StreamingEncoder | None]) -> Tensor:
+    def _encode_chunk(self, block: np.ndarray, grid: TileGrid, encoders: list[StreamingEncoder | None]) -> Tensor:
         """Return latents (C, t, h, w) or indices (t, h, w) of (T, H, W, 3)."""
         begun = encoders[0] is not None and encoders[0].begun
         x = from_uint8(self._filled(block, grid, begun), self.dtype)
@@ -166,7 +169,7 @@ class VideoCodec:
             part = self._encode_tile(x[..., down, across].to(self.device), encoder)
             if made is None:
                 made = part.new_empty((*part.shape[:-2], grid.rows, grid.columns))
-            inside = part[..., _kept(rows), _kept(columns)]
+            inside = part[..., rows.kept, columns.kept]
             made[..., rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = inside
         return cast(Tensor, made)
 
@@ -179,7 +182,7 @@ class VideoCodec:
         made = self.network.encode(x.transpose(0, 1))
         return made[0].cpu() if isinstance(made, tuple) else made.transpose(0, 1).cpu()
 
-    def _filled(self, block: np.ndarray, grid: _Grid, begun: bool) -> np.ndarray:
+    def _filled(self, block: np.ndarray, grid: TileGrid, begun: bool) -> np.ndarray:
         """Repeat edges until images fill latents, and the last frame until time does."""
         height, width = block.shape[1:3]
         down, right = grid.rows * self.step - height, grid.columns * self.step - width
@@ -201,7 +204,7 @@ class VideoCodec:
         return encoded.latents
 
     @torch.inference_mode()
-    def _decode_chunk(self, z: Tensor, grid: _Grid, decoders: list[StreamingDecoder | None]) -> Tensor:
+    def _decode_chunk(self, z: Tensor, grid: TileGrid, decoders: list[StreamingDecoder | None]) -> Tensor:
         """Map (C, t, h, w) to images (3, T, h c, w c) on the CPU; tiles fade into each other."""
         total = weights = None
         for (rows, columns), decoder in zip(grid.tiles, decoders, strict=True):
@@ -222,33 +225,6 @@ class VideoCodec:
         if decoder is not None:
             return decoder(z[None])[0]
         return self.network.decode(z.transpose(0, 1)).transpose(0, 1)
-
-
-class _Grid:
-    """The tiles of an image of ``rows`` x ``columns`` latents."""
-
-    def __init__(self, rows: int, columns: int, tile: int | None) -> None:
-        self.rows, self.columns = rows, columns
-        overlap = tile // _OVERLAP if tile else 0
-        self._down, self._across = (spans(side, tile or side, overlap) for side in (rows, columns))
-        self.tiles = [(down, across) for down in self._down for across in self._across]
-
-    def weight(self, rows: Span, columns: Span, step: int) -> Tensor:
-        """Return the weights (H, W) of a tile's pixels."""
-        down, across = (
-            _fade_among(span, others, step) for span, others in ((rows, self._down), (columns, self._across))
-        )
-        return down[:, None] * across
-
-
-def _fade_among(span: Span, others: list[Span], step: int) -> Tensor:
-    place = others.index(span)
-    before = others[place - 1] if place else None
-    return fade(span, before, others[place + 1] if place + 1 < len(others) else None, step)
-
-
-def _kept(span: Span) -> slice:
-    return slice(span.keep_start - span.start, span.keep_stop - span.start)
 
 
 def from_uint8(frames: np.ndarray, dtype: torch.dtype) -> Tensor:

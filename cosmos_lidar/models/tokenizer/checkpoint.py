@@ -7,7 +7,6 @@ decoder, for one, has attention blocks that its name does not imply.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
 from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
 from cosmos_lidar.models.torchscript import mapped_torchscript
-from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
+from cosmos_lidar.models.wrapped_weights import check_checksums, read_weights, split_ema, unwrap, weights_of
 
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
@@ -164,7 +163,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
 def _read(path: Path, ema: bool) -> State:
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=_WANTED)
-    _check_archive(path)
+    check_checksums(path, _WANTED)
     if path.suffix == ".jit" or _is_torchscript(path):
         return _read_jit(path)
     content = read_weights(path, _WANTED)
@@ -180,16 +179,6 @@ def _read(path: Path, ema: bool) -> State:
     return unwrap(state, path)
 
 
-def _matches_checksum(archive: zipfile.ZipFile, name: str) -> bool:
-    try:
-        with archive.open(name) as member:
-            while member.read(1 << 24):
-                pass
-    except zipfile.BadZipFile:
-        return False
-    return True
-
-
 def _weights(content: Mapping[Any, Any]) -> State:
     plain, averaged = split_ema(_named_tensors(content))
     plain = {k.removeprefix("network."): v for k, v in plain.items() if not k.startswith("loss.")}
@@ -198,21 +187,6 @@ def _weights(content: Mapping[Any, Any]) -> State:
 
 def _named_tensors(content: Mapping[Any, Any]) -> State:
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-
-
-def _check_archive(path: Path) -> None:
-    """Compare the checksums that zipped checkpoints hold; torch does not, and loads corrupt weights silently."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            damaged = [name for name in names if not _matches_checksum(archive, name)]
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise DataError(f"a damaged file ({error})", file=path, wanted=_WANTED) from error
-    if damaged and len(damaged) < len(names):  # all of them: written without checksums, an option of torch
-        raise DataError(f"a damaged file: {len(damaged)} members differ from their checksums", file=path,
-                        key=damaged[0], wanted="the file copied or downloaded again")  # fmt: skip
 
 
 def _is_torchscript(path: Path) -> bool:
