@@ -1,0 +1,107 @@
+"""Loading of Wan2.1 VAE weights: the published ``tokenizer.pth``, safetensors, Diffusers' names; strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.stored_weights import StoredWeights
+from cosmos_lidar.models.wan_vae.config import CONFIGS
+from cosmos_lidar.models.wan_vae.diffusers_names import published_name
+from cosmos_lidar.models.wan_vae.vae import WanVAE, build_vae
+from cosmos_lidar.models.wrapped_weights import check_checksums, read_weights, unwrap, weights_of
+
+_FIRST = "encoder.conv1.weight"  # (width, 3, 3, 3, 3)
+_WANTED = "a Wan2.1 VAE: the 194 tensors of tokenizer.pth, or a .safetensors file of them"
+_State = dict[str, Tensor]
+
+
+def load_vae(path: str | Path, dim: int | None = None, dtype: torch.dtype = torch.float32) -> WanVAE:
+    """Return the VAE of a file, on the CPU, in eval mode, without gradients.
+
+    Args:
+        path: ``.pth``, ``.pt`` or ``.safetensors``; wrapper prefixes such as ``model.`` are dropped.
+        dim: width that it must have, 96 for the published one; that of the file where None.
+        dtype: of the weights in memory; latents are as exact as it is.
+
+    Raises:
+        DataError: no readable file, missing or unexpected tensors, another width, values that are not finite.
+    """
+    path = Path(path)
+    state = _read(path)
+    width = _width(state, path)
+    _expect_width(width, width if dim is None else dim, path)
+    with torch.device("meta"):
+        vae = build_vae("wan2_1", dim=width)
+    _check(vae, state, path)
+    vae.load_state_dict({name: value.to(dtype, copy=True) for name, value in state.items()}, assign=True)
+    return vae.eval().requires_grad_(False)
+
+
+def load_vae_weights(vae: WanVAE, path: str | Path) -> None:
+    """Fill a VAE from the same files; nothing is changed where they do not fit.
+
+    Args:
+        vae: on any device but meta, of any dtype, which it keeps.
+        path: of the file.
+
+    Raises:
+        DataError: see :func:`load_vae`.
+    """
+    path = Path(path)
+    state = _read(path)
+    _expect_width(_width(state, path), vae.config.dim, path)
+    _check(vae, state, path)
+    vae.load_state_dict(state)
+
+
+def _read(path: Path) -> _State:
+    """Return the tensors of a file by their published names, memory-mapped where it can be."""
+    if path.is_file():
+        check_checksums(path, _WANTED)
+    content = weights_of(read_weights(path, _WANTED))
+    if not isinstance(content, dict):
+        raise DataError(f"holds a {type(content).__name__}", file=path, wanted=_WANTED)
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state:
+        raise DataError("holds no weights", file=path, wanted=_WANTED)
+    state = unwrap(state, path)
+    return state if _FIRST in state else {published_name(name): value for name, value in state.items()}
+
+
+def _width(state: _State, path: Path) -> int:
+    """Return the base width of the network in a file; even where it is no VAE, its names are compared later."""
+    if _FIRST not in state:
+        return CONFIGS["wan2_1"].dim
+    shape = tuple(state[_FIRST].shape)
+    if len(shape) != 5 or shape[0] < 2 or shape[0] % 2:
+        raise DataError(
+            f"a tensor of shape {shape}", file=path, key=_FIRST, wanted="(width, 3, 3, 3, 3), an even width"
+        )
+    return shape[0]
+
+
+def _expect_width(found: int, wanted: int, path: Path) -> None:
+    if found != wanted:
+        published = " (the published one)" if wanted == CONFIGS["wan2_1"].dim else ""
+        raise DataError(f"a VAE of width {found}", file=path, key=_FIRST, wanted=f"width {wanted}{published}")
+
+
+def _check(vae: WanVAE, state: _State, path: Path) -> None:
+    """Refuse tensors of other names or shapes than the network's, and invalid values."""
+    own = vae.state_dict()
+    parts = (("missing", sorted(own.keys() - state.keys())), ("unexpected", sorted(state.keys() - own.keys())))
+    if any(names for _, names in parts):
+        text = "; ".join(f"{len(names)} {kind}: {', '.join(names[:4])}" for kind, names in parts if names)
+        raise DataError(text, file=path, wanted=_WANTED)
+    stored = StoredWeights(state, [path])
+    for name, value in own.items():
+        found = stored.read(name)
+        if found.shape != value.shape:
+            shapes = f"shape {tuple(found.shape)} instead of {tuple(value.shape)}"
+            raise DataError(shapes, file=path, key=name, wanted=_WANTED)
+        if not found.is_floating_point() or not torch.isfinite(found.float()).all():
+            raise DataError(f"values of {found.dtype}, not all finite", file=path, key=name, wanted="finite weights")
