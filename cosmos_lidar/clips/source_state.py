@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import Clip, LidarStream
+from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.cut import ReadFrom
 
 _DEEPEST = 4
@@ -41,12 +41,41 @@ def recording_state(clip: Clip) -> str:
         digest.update(_bytes_of(lidar.ego_SE3_lidar, lidar.reference_us))
         digest.update(_lidar_digest(lidar, 0, len(lidar)).digest())
     for camera in clip.cameras.values():
-        digest.update(repr((camera.name, camera.model)).encode())
-        places = (camera.world_SE3_camera, camera.lidar_SE3_camera, camera.ego_SE3_camera)
-        digest.update(_bytes_of(camera.timestamps_us, *places))
-        for part in _parts_of(camera.read, 0, len(camera)):
-            digest.update(part.encode())
+        _add_camera(digest, camera, 0, len(camera))
     return digest.hexdigest()[:16]
+
+
+def frame_state(clip: Clip, index: int, images: Mapping[str, int | None]) -> str:
+    """Return 16 hexadecimal digits that change with what a sweep and the images taken with it are made of.
+
+    As :func:`clip_state` of one sweep, with lenses, mountings, and the poses around it, which images are placed by.
+
+    Args:
+        clip: the clip; of its main lidar.
+        index: number of the sweep.
+        images: camera -> number of its image, or None where it has none of the sweep.
+    """
+    lidar, poses = clip.lidar, clip.lidar.world_SE3_lidar
+    digest = _lidar_digest(lidar, index, index + 1)
+    facts = (lidar.sensor.fingerprint(), lidar.motion_compensated, sorted(images.items()))
+    digest.update(repr(facts).encode())
+    around = None if poses is None else poses[max(index - 1, 0) : index + 2]
+    digest.update(
+        _bytes_of(lidar.ego_SE3_lidar, None if lidar.reference_us is None else lidar.reference_us[index], around)
+    )
+    for name, number in images.items():
+        if number is not None:
+            _add_camera(digest, clip.cameras[name], number, number + 1)
+    return digest.hexdigest()[:16]
+
+
+def _add_camera(digest: hashlib._Hash, camera: CameraStream, start: int, stop: int) -> None:
+    """Add images ``start`` to ``stop - 1`` of a camera."""
+    poses = None if camera.world_SE3_camera is None else camera.world_SE3_camera[start:stop]
+    digest.update(repr((camera.name, camera.model)).encode())
+    digest.update(_bytes_of(camera.timestamps_us[start:stop], poses, camera.lidar_SE3_camera, camera.ego_SE3_camera))
+    for part in _parts_of(camera.read, start, stop):
+        digest.update(part.encode())
 
 
 def _bytes_of(*arrays: np.ndarray | None) -> bytes:
@@ -79,6 +108,8 @@ def _file_state(file: Path) -> str:
 def _parts_of(read: Any, start: int, stop: int, depth: int = 0) -> Iterator[str]:
     """Yield the state of the files that a reader of sweeps names in its fields, one per sweep or one for all."""
     if not is_dataclass(read) or depth == _DEEPEST:
+        if isinstance(getattr(read, "path", None), Path):
+            yield _file_state(read.path)
         return
     if isinstance(read, ReadFrom):
         start, stop = read.start + start, read.start + stop

@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="recordings with lidar and cameras, in any format that `inspect` recognizes",
     )
-    add("out", metavar="OUT", type=Path, help="folder for the shards")
+    text = "folder for the shards; the same command again resumes, and encodes what has changed"
+    add("out", metavar="OUT", type=Path, help=text)
     add("--format", help="reader to use (default: recognized from the files)")
     add("--sensor", help="name or file of the lidar, instead of the reader's choice")
     add_lidar_argument(parser)
@@ -77,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips.rig import save_rig
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.lidargen.encode import FrameEncoder
-    from cosmos_lidar.latents.cache import weights_hash
-    from cosmos_lidar.shards.frames import write_frames
+    from cosmos_lidar.shards.frames import FrameFormat, write_frames
     from cosmos_lidar.shards.latents import LATENTS, SAMPLE_TYPE, pack_canvas
     from cosmos_lidar.shards.plan import PrepareOptions
 
@@ -93,24 +93,25 @@ def run(args: argparse.Namespace) -> int:
         image_rule=args.image_rule,
     )  # fmt: skip
     layout = encoder.layout(clips[0].sensor)
-    facts = {
+    settings = {
         "canvas": {"views": layout.views, "lidar": list(layout.lidar), "image": list(layout.image)},
         "latent_shape": [lidar.network.config.latent_channels, 1 + layout.views, *layout.size],
         "cameras": cameras,
         "image_size": encoder.image_size,
         "image_rule": encoder.rules(clips),
+        "tolerance_s": encoder.tolerance_s,
         "sensor": clips[0].sensor.name,
         "lidar_tokenizer": args.lidar_tokenizer,
         "image_tokenizer": args.image_tokenizer,
-        "lidar_weights": weights_hash(lidar.network),
-        "image_weights": weights_hash(image.network),
     }
+    inputs = {**_hashes("lidar", lidar), **_hashes("image", image)}
     options = PrepareOptions(split=args.split, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
     def pack(clip: Clip, index: int, mirrored: bool) -> dict[str, bytes]:
         return pack_canvas(encoder(clip, index, mirrored), encoder.rays(clip, index, mirrored))
 
-    counts = write_frames(clips, pack, args.out, options, SAMPLE_TYPE, LATENTS, facts, args.every, args.mirror)
+    format = FrameFormat(pack, encoder.state, SAMPLE_TYPE, LATENTS, settings, inputs, args.every, args.mirror)
+    counts = write_frames(clips, format, args.out, options)
     rig = encoder.rig(clips[0], 0)
     if rig:
         save_rig(args.out / "rig.yaml", rig)
@@ -128,6 +129,14 @@ def _space(checkpoint: str, mean_std: Path | None, device: str) -> LatentSpace:
     from cosmos_lidar.parallel.devices import choose_device
 
     return open_space(from_pretrained(checkpoint).to(choose_device(device)), mean_std)
+
+
+def _hashes(name: str, space: LatentSpace) -> dict[str, str]:
+    """Return what latents depend on besides images, as it stands in ``latents.json``."""
+    from cosmos_lidar.latents.cache import tensors_hash, weights_hash
+
+    scale = tensors_hash({"mean": space.mean, "std": space.std})
+    return {f"{name}_weights": weights_hash(space.network), f"{name}_mean_std": scale}
 
 
 def _size(text: str, image: LatentSpace) -> tuple[int, int]:

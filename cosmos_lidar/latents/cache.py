@@ -22,8 +22,13 @@ _VERSION = 1  # version of the encoding: increment when the same frames and weig
 
 def weights_hash(network: nn.Module) -> str:
     """Return a SHA-256 of names and values of the weights: equal for every file format."""
+    return tensors_hash(network.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 of names and values of tensors."""
     digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
+    for name, value in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import atomic_write
+from cosmos_lidar.log import logger
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 
 
@@ -162,3 +163,25 @@ class Journal:
         except OSError as error:
             raise _cannot_write(error, self.path) from error
         self.finished[record.name] = record
+
+
+def drop_changed(folder: Path, journal: Journal, states: Mapping[str, str], document: str) -> None:
+    """Forget finished shards that were damaged since, or whose sources have changed.
+
+    Args:
+        folder: of the shards.
+        journal: of finished ones.
+        states: name of a shard -> state of what it is made of, now.
+        document: name of the file whose presence marks a finished folder; it is removed with the first such shard.
+    """
+    for record in list(journal.finished.values()):
+        shard = folder / record.name
+        if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):
+            logger.warning("%s was changed or cut since it was written: writing it again", shard)
+        elif record.sources and record.sources != states.get(record.name):
+            logger.warning("the sources of %s have changed: writing it again", shard)
+            shard.unlink(missing_ok=True)
+        else:
+            continue
+        (folder / document).unlink(missing_ok=True)
+        del journal.finished[record.name]

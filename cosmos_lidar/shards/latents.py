@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 LATENTS = "latents.json"
 SAMPLE_TYPE = "latents"  # of energon_tasks.latents
 LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
-_SAME = ("canvas", "lidar_weights", "image_weights")  # of latents.json: what latents of one training have in common
+_SAME = (
+    "canvas",
+    "lidar_weights",
+    "lidar_mean_std",
+    "image_weights",
+    "image_mean_std",
+)  # what latents of one training have in common
 
 
 def pack_canvas(canvas: Tensor, rays: np.ndarray | None) -> dict[str, bytes]:

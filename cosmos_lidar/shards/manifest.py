@@ -22,6 +22,7 @@ from cosmos_lidar.shards.sweeps import SAMPLE_TYPE
 MANIFEST = "manifest.json"
 SENSORS = "sensors"
 ENERGON = ".nv-meta"
+_JOURNAL = ".journal.jsonl"  # NAME.journal.jsonl beside NAME.json; prepare.journal.jsonl beside the manifest
 _VERSION = 1
 _DATASET_YAML = """\
 __module__: megatron.energon
@@ -72,7 +73,8 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise DataError("no such folder", file=folder, wanted="a folder made by `cosmos-lidar prepare`")
     if not path.is_file():
         started = is_unfinished(folder)
-        problem = "`cosmos-lidar prepare` was not finished here" if started else f"no {MANIFEST} in it"
+        unfinished = "`cosmos-lidar prepare` or `encode-views` was not finished here"
+        problem = unfinished if started else f"no {MANIFEST} in it"
         wanted = "run the same command again" if started else "a folder made by `cosmos-lidar prepare SRC OUT`"
         raise DataError(problem, file=folder, wanted=wanted)
     state = path.stat()
@@ -95,9 +97,10 @@ def _parsed(path: Path, mtime_ns: int, size: int, inode: int) -> Manifest:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Return whether ``cosmos-lidar prepare`` was started in a folder and not finished."""
-    finished = (folder / name for name in (MANIFEST, "videos.json"))
-    return any(folder.glob("*.journal.jsonl")) and not any(path.is_file() for path in finished)
+    """Return whether ``cosmos-lidar prepare`` or ``encode-views`` was started in a folder and not finished."""
+    journals = [path.name.removesuffix(_JOURNAL) for path in folder.glob(f"*{_JOURNAL}")]
+    finished = (folder / name for name in (MANIFEST, *(f"{name}.json" for name in journals)))
+    return bool(journals) and not any(path.is_file() for path in finished)
 
 
 def name_sensors(sensors: Sequence[Sensor]) -> dict[str, str]:

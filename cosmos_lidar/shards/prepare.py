@@ -20,7 +20,7 @@ from cosmos_lidar.files import remove_partial
 from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.manifest import (
     MANIFEST,
     SENSORS,
@@ -141,7 +141,7 @@ def prepare_part(
         states = {shard.name: _state_of(shard, clips) for shard in mine}
         journal = Journal(part.folder(folder) / JOURNAL, plan.fingerprint)
         remove_partial_of(folder, [shard.name for shard in mine])
-        _drop_changed(folder, journal, states)
+        drop_changed(folder, journal, states, MANIFEST)
         work = _work_on(clips, folder, journal, options.bad_budget * plan.frames, states)
         _write_missing(replace(plan, shards=mine), journal, work, jobs)
         return [journal.finished[shard.name] for shard in mine]
@@ -152,7 +152,7 @@ def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, 
     journal = Journal(folder / JOURNAL, plan.fingerprint)
     remove_partial(folder)
     adopt(folder, journal, plan.fingerprint)
-    _drop_changed(folder, journal, states)
+    drop_changed(folder, journal, states, MANIFEST)
     if (folder / MANIFEST).exists():
         logger.info("%s is complete: nothing to do", folder)
         return read_manifest(folder)
@@ -199,21 +199,6 @@ def _claim_folder(folder: Path, resume: bool) -> None:
 def _state_of(shard: ShardPlan, clips: Sequence[Clip]) -> str:
     parts = [clip_state(clips[run.clip], run.start, run.stop) for run in shard.runs]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
-
-
-def _drop_changed(folder: Path, journal: Journal, states: dict[str, str]) -> None:
-    """Forget finished shards that were damaged since, or whose recordings have changed."""
-    for record in list(journal.finished.values()):
-        shard = folder / record.name
-        if record.bytes and not (shard.is_file() and shard.stat().st_size == record.bytes):
-            logger.warning("%s was changed or cut since it was written: writing it again", shard)
-        elif record.sources and record.sources != states.get(record.name):
-            logger.warning("the recordings that %s was made of have changed: writing it again", shard)
-            shard.unlink(missing_ok=True)
-        else:
-            continue
-        (folder / MANIFEST).unlink(missing_ok=True)
-        del journal.finished[record.name]
 
 
 def _write_sensors(clips: Sequence[Clip], folder: Path) -> dict[str, str]:

@@ -229,7 +229,7 @@ def _expect_index(folder: Path, reference: Reference) -> None:
     if not folder.is_dir():
         raise DataError(f"no such folder{where}", file=folder, wanted=prepare)
     if is_unfinished(folder):
-        problem = f"`cosmos-lidar prepare` was not finished here{where}"
+        problem = f"`cosmos-lidar prepare` or `encode-views` was not finished here{where}"
         raise DataError(problem, file=folder, wanted="run the same command again")
     if (folder / ENERGON).is_dir():
         return

@@ -27,7 +27,7 @@ from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
-from cosmos_lidar.shards.files import Journal, ShardRecord, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
@@ -140,17 +140,12 @@ def _write_folder(
 ) -> list[ShardRecord]:
     journal = Journal(folder / _JOURNAL, _fingerprint(sources, options))
     remove_partial(folder)
+    states = {name: files_state(file for source in shard for file in source.files) for name, shard in plan.items()}
+    drop_changed(folder, journal, states, VIDEOS)
     with Meter("prepare", "videos", len(sources)) as meter:
         for name, shard in plan.items():
-            state = files_state(file for source in shard for file in source.files)
-            before = journal.finished.get(name)
-            if before is not None and before.sources and before.sources != state:
-                logger.warning("the videos that %s was made of have changed: writing it again", folder / name)
-                (folder / VIDEOS).unlink(missing_ok=True)
-                (folder / name).unlink(missing_ok=True)
-                del journal.finished[name]
             if name not in journal.finished:
-                journal.add(replace(_write_shard(folder / name, shard, meter), sources=state))
+                journal.add(replace(_write_shard(folder / name, shard, meter), sources=states[name]))
             else:
                 meter.advance(len(shard))
             _keep_to_budget(journal, options.bad_budget * len(sources), folder)

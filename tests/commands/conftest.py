@@ -15,6 +15,7 @@ from cosmos_lidar.clips.writers.release import write_release
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors
 from cosmos_lidar.sensors import Sensor
 from cosmos_lidar.viz.images import write_png
+from tests.commands.lidargen_folder import make_folder
 from tests.families.conftest import make_clip, small_sensor, tokenizer_folder
 from tests.shards.conftest import clips
 
@@ -83,3 +84,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = [*FEW.split(), "trainer.export=false", "trainer.save_every=1", "trainer.keep_last=0", f"log.root={root}"]
     assert main(["train", "dit", "recipe=debug", *options]) == 0
     return next(root.rglob("config.yaml")).parent
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of :func:`make_folder`; tests add files of their own to it, and change none of these."""
+    pytest.importorskip("nemo")
+    folder = tmp_path_factory.mktemp("lidargen")
+    make_folder(folder)
+    return folder

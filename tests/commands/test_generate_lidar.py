@@ -13,54 +13,24 @@ import torch
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.lidargen.encode import FrameEncoder
 from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_clips, open_generator
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
-from cosmos_lidar.families.lidargen.views import fit_image
 from cosmos_lidar.latents.space import open_space
-from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors, load_tokenizer
+from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.recipes import lidargen
-from cosmos_lidar.sensors import load_sensor, uniform_sensor
-from cosmos_lidar.sensors.range_image import cut_columns, cut_image
+from cosmos_lidar.sensors.range_image import cut_image
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.viz.images import write_png
 from cosmos_lidar.viz.point_files import read_ply
-from energon_tasks.latents import latents_loader
+from tests.commands.lidargen_folder import command, encoder, tokenizers
 from tests.workers.client import python, torchrun
 
 CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",
           "data.latent_shape=[16,3,8,16]"]  # fmt: skip
-
-
-def command(*words: object) -> int:
-    return main([str(word) for word in words])
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small drives, tokenizers with random weights, and the latents of the drives."""
-    folder = tmp_path_factory.mktemp("lidargen")
-    torch.manual_seed(0)
-    for name, family in (("lidar", "CI8x8"), ("image", "CV4x8x8")):
-        export_safetensors(build_tokenizer(family, channels=32, num_res_blocks=1), folder / f"{name}.safetensors")
-    (folder / "small.yaml").write_text(uniform_sensor(16, 256, name="small").to_yaml())
-    size = ["--drives", 3, "--frames", 2, "--sensor", folder / "small.yaml"]
-    assert command("synth", folder / "drives", *size, "--cameras", "front,left", "--width", 160) == 0
-    stats = ["latents-stats", folder / "drives", "--checkpoint", folder / "lidar.safetensors"]
-    assert command(*stats, "--out", folder / "mean_std.pt") == 0
-    words = [*tokenizers(folder), "--image-size", "64x112", "--split", "0.67,0.33", "--samples-per-shard", 3]
-    assert command("encode-views", folder / "drives", folder / "latents", *words) == 0
-    return folder
-
-
-def tokenizers(folder: Path) -> list[object]:
-    return ["--lidar-tokenizer", folder / "lidar.safetensors", "--image-tokenizer", folder / "image.safetensors",
-            "--lidar-mean-std", folder / "mean_std.pt"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,32 +42,6 @@ def checkpoint(made: Path) -> Path:
     assert (run.model.canvas.views, run.model.canvas.lidar, run.model.canvas.image) == (2, [8, 16], [8, 14])
     assert (run.model.n_views, run.data.latent_shape) == (3, [16, 3, 8, 16])
     return folder / "checkpoints" / "iter_000000010_ema_model.pt"
-
-
-def encoder(folder: Path, **changed: object) -> FrameEncoder:
-    spaces = [open_space(load_tokenizer(folder / f"{name}.safetensors"), None) for name in ("lidar", "image")]
-    cameras = ("camera_front_wide_120fov", "camera_rear_left_70fov")
-    usual = {"lidar": spaces[0], "image": spaces[1], "cameras": cameras, "image_size": (64, 112)}
-    return FrameEncoder(**usual | changed)
-
-
-def test_latents_are_those_of_the_tokenizers(made: Path):
-    facts = json.loads((made / "latents" / "latents.json").read_text())
-    assert facts["canvas"] == {"views": 2, "lidar": [8, 16], "image": [8, 14]}
-    assert facts["samples"] == {"train": 4, "val": 2}
-    assert facts["latent_shape"] == [16, 3, 8, 16]
-    assert facts["image_rule"]["asked"] == "frame_indices"
-    assert len(facts["image_rule"]["clips"]["frame_indices"]) == 3
-    loader = latents_loader(made / "latents", "val", batch_size=1, training=False, rank=0, world_size=1)
-    batches = list(loader)
-    assert [batch.latents.shape for batch in batches] == [(1, 16, 3, 8, 16)] * 2
-    clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == batches[0].clip_ids[0])
-    mean, std = torch.load(made / "mean_std.pt", weights_only=True)
-    expected = encoder(made)(clip, 0)
-    lidar = (expected[:, 0, :8, :16] - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
-    assert torch.allclose(batches[0].latents[0, :, 0, :8, :16], lidar, atol=2e-2)  # half precision
-    assert torch.allclose(batches[0].latents[0, :, 1:, :8, :14], expected[:, 1:, :8, :14], atol=2e-3)
-    assert batches[0].latents[0, :, 1:, :, 14:].abs().sum() == 0
 
 
 def test_sweeps_from_recordings_and_from_ones_own_images(made: Path, checkpoint: Path, capsys):
@@ -327,46 +271,6 @@ def test_a_checkpoint_without_its_configuration(made: Path, checkpoint: Path, ca
     assert "unknown" in capsys.readouterr().err  # the published network has other weights
 
 
-def test_images_too_far_away_in_time_are_named_and_counted(made: Path, capsys):
-    clip = open_clips(made / "drives")[0]
-    late = {
-        name: replace(stream, timestamps_us=stream.timestamps_us + 500_000) for name, stream in clip.cameras.items()
-    }
-    with pytest.raises(DataError, match=r"camera_front_wide_120fov: nearest of 2 images 0\.\d+ s away.*0.06 s"):
-        encoder(made, image_rule="nearest")(replace(clip, cameras=late), 0)
-    with pytest.raises(DataError, match="no camera side.*camera_front_wide_120fov, camera_rear_left_70fov"):
-        encoder(made, cameras=("side",))(clip, 0)
-    words = ["encode-views", made / "drives", made / "none", *tokenizers(made), "--image-size", "64x112"]
-    assert command(*words, "--image-rule", "nearest", "--tolerance", "0.0001") == 2
-    assert "nearest of 2 images" in capsys.readouterr().err
-    assert command(*words, "--image-size", "60x112") == 2
-    assert "multiples of 8" in capsys.readouterr().err
-    discrete = made / "discrete.safetensors"
-    export_safetensors(build_tokenizer("DI8x8", channels=32, num_res_blocks=1), discrete)
-    assert command(*words, "--image-tokenizer", discrete) == 2
-    assert "gives indices" in capsys.readouterr().err
-
-
-def test_a_mirror_doubles_what_is_trained_on(made: Path):
-    words = [*tokenizers(made), "--image-size", "64x112", "--split", "0.67,0.33", "--mirror"]
-    assert command("encode-views", made / "drives", made / "mirrored", *words) == 0
-    facts = json.loads((made / "mirrored" / "latents.json").read_text())
-    assert facts["samples"] == {"train": 8, "val": 2}
-    usual = {"batch_size": 1, "training": False, "rank": 0, "world_size": 1}
-    as_it_is, again, mirrored = (
-        list(latents_loader(made / folder, "train", **usual)) for folder in ("latents", "mirrored", "mirrored")
-    )
-    of_mirror = [batch for batch in mirrored if batch.__key__[0].endswith("_mirrored")]
-    plain = [batch for batch in again if not batch.__key__[0].endswith("_mirrored")]
-    assert [batch.__key__ for batch in plain] == [batch.__key__ for batch in as_it_is]
-    assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, as_it_is, strict=True))
-    clip = next(clip for clip in open_clips(made / "drives") if clip.clip_id == of_mirror[0].clip_ids[0])
-    own = encoder(made)
-    flipped = own.image.encode(own.images(clip, 0).flip(-1))
-    assert torch.allclose(of_mirror[0].latents[0, :, 1:, :8, :14], flipped.transpose(0, 1), atol=2e-3)
-    assert not torch.allclose(of_mirror[0].rays, plain[0].rays, atol=0.1)
-
-
 def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkpoint: Path, capsys):
     shutil.copytree(made / "drives", made / "short")
     clip = open_clips(made / "short")[0]
@@ -382,17 +286,6 @@ def test_a_video_shorter_than_the_lidar_leaves_out_its_sweeps(made: Path, checkp
     near = ["--image_rule", "nearest", "--tolerance", 0.0001]
     assert command(*words, "--data", made / "short", "--save_dir", made / "none", *near) == 2
     assert "no sweep could be generated" in capsys.readouterr().err
-
-
-def test_published_sizes():
-    sensor = load_sensor("pandar128")
-    assert cut_columns(sensor.format, 1800, 8) == 1792
-    assert cut_columns(sensor.format, 900, 8) == 896
-    image = np.zeros((1080, 1920, 3), np.uint8)
-    image[540 - 528 : 540 + 528] = 255  # the rows that 704 of 720 keep
-    fitted = fit_image(image, (704, 1280))
-    assert fitted.shape == (1, 3, 704, 1280)
-    assert (fitted[..., 2:-2, :] == 1).all()
 
 
 def test_features_are_latents_of_the_cut_range_map(made: Path, checkpoint: Path):

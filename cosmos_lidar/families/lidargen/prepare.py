@@ -13,7 +13,7 @@ from cosmos_lidar.clips.range_codec import encode_ranges
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.views import FrameViews
 from cosmos_lidar.shards.files import write_text
-from cosmos_lidar.shards.frames import write_frames
+from cosmos_lidar.shards.frames import FrameFormat, write_frames
 from cosmos_lidar.shards.latents import half_bytes
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.views import IMAGE, RANGES, RAYS, SAMPLE_TYPE, SENSOR, VIEWS
@@ -29,26 +29,27 @@ def write_views(
     Args:
         clips: drives of one kind of lidar, with cameras.
         views: which images, and how they are scaled and cut.
-        folder: where to; empty or not there.
+        folder: where to; empty or absent, or one in which the same call was made: what changed is written again.
         options: shares of the splits, samples per shard, seed, budget for frames without images.
         every: take every n-th frame.
 
     Raises:
-        DataError: the folder is not empty, the disk is full, or too many frames cannot be used.
+        DataError: the folder holds something else, the disk is full, or too many frames cannot be used.
         UserError: several kinds of lidar, or fewer clips than splits.
     """
     fingerprints = {clip.sensor.fingerprint() for clip in clips}
     if len(fingerprints) != 1:
         raise UserError(f"{len(fingerprints)} kinds of lidar among {len(clips)} clips: write one at a time (--sensor)")
-    facts: dict[str, object] = {
+    settings: dict[str, object] = {
         "cameras": views.cameras,
         "image_size": views.image_size,
         "tolerance_s": views.tolerance_s,
+        "image_rule": views.rules(clips),
     }
-    facts["image_rule"] = views.rules(clips)
-    counts = write_frames(
-        clips, lambda clip, index, _: pack_views(views, clip, index), folder, options, SAMPLE_TYPE, VIEWS, facts, every
+    format = FrameFormat(
+        lambda clip, index, _: pack_views(views, clip, index), views.state, SAMPLE_TYPE, VIEWS, settings, every=every
     )
+    counts = write_frames(clips, format, folder, options)
     write_text(folder / SENSOR, clips[0].sensor.to_yaml())
     return counts
 

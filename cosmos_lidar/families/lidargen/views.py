@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cosmos_lidar.clips.camera_pose import camera_in_sweep
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.rig import MountedCamera
+from cosmos_lidar.clips.source_state import frame_state
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.rays import canvas_rays
@@ -101,6 +102,16 @@ class FrameViews:
             for stream, number in chosen
             if stream.model is not None
         ]
+
+    def state(self, clip: Clip, index: int) -> str:
+        """Return a text that changes with the files, lenses and poses that a frame and its images are read from."""
+        numbers: dict[str, int | None] = {}
+        for name in self.cameras:
+            try:
+                numbers[name] = self.image_of(clip, name, index)[1]
+            except DataError:
+                numbers[name] = None
+        return frame_state(clip, index, numbers)
 
     def rule_of(self, clip: Clip) -> ImageRule:
         """Return the rule that holds for a clip: ``nearest`` where the recording names no images."""

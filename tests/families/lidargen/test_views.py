@@ -10,7 +10,9 @@ import pytest
 from cosmos_lidar.clips import CameraStream, open_clips
 from cosmos_lidar.clips.writers.release import write_release
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.lidargen.views import FrameViews
+from cosmos_lidar.families.lidargen.views import FrameViews, fit_image
+from cosmos_lidar.sensors import load_sensor
+from cosmos_lidar.sensors.range_image import cut_columns
 from cosmos_lidar.sensors.sensor import uniform_sensor
 from cosmos_lidar.synth import pinhole_rig, synthesize_drive
 
@@ -75,3 +77,14 @@ def test_a_number_beyond_the_video_and_an_unknown_rule(drive):
         chosen(replace(drive, cameras={NAMES[0]: short}))
     with pytest.raises(UserError, match="image rule 'first': valid: frame_indices, nearest"):
         FrameViews(cameras=NAMES, image_rule="first")
+
+
+def test_published_sizes():
+    sensor = load_sensor("pandar128")
+    assert cut_columns(sensor.format, 1800, 8) == 1792
+    assert cut_columns(sensor.format, 900, 8) == 896
+    image = np.zeros((1080, 1920, 3), np.uint8)
+    image[540 - 528 : 540 + 528] = 255  # the rows that 704 of 720 keep
+    fitted = fit_image(image, (704, 1280))
+    assert fitted.shape == (1, 3, 704, 1280)
+    assert (fitted[..., 2:-2, :] == 1).all()
