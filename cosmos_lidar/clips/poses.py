@@ -61,15 +61,24 @@ def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
 
 def pose_from_quaternion(wxyz: list[float], translation_m: list[float]) -> np.ndarray:
     """Return the (4, 4) pose of a quaternion (w, x, y, z; normalized here) and a translation."""
-    w, x, y, z = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz)
-    pose = np.eye(4)
-    pose[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    pose[:3, 3] = translation_m
-    return pose
+    return poses_from_quaternions(np.asarray([wxyz], np.float64), np.asarray([translation_m], np.float64))[0]
+
+
+def poses_from_quaternions(wxyz: np.ndarray, translation_m: np.ndarray) -> np.ndarray:
+    """Return the poses (N, 4, 4) of quaternions (N, 4), normalized here, and translations (N, 3)."""
+    unit = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz, axis=1, keepdims=True)
+    w, x, y, z = unit.T
+    poses = np.tile(np.eye(4), (len(unit), 1, 1))
+    poses[:, :3, :3] = np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
+            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
+            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
+        ],
+        axis=1,
+    )
+    poses[:, :3, 3] = translation_m
+    return poses
 
 
 def quaternion_of(rotation: np.ndarray) -> np.ndarray:

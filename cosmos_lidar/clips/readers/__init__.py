@@ -17,8 +17,9 @@ A reader ``readers/NAME.py``, or a package ``readers/NAME/``, becomes ``open_cli
     overrules all of this.
 ``open_clips(path, sensor=None, on_error=None) -> list[Clip]``
     the clips, cheap to make: nothing of the size of a sweep is read before ``LidarStream.read`` or
-    ``CameraStream.read`` asks for it. ``sensor`` replaces the sensor that the reader would have chosen for the main
-    lidar. ``open_each(openers, on_error)`` of ``readers/_each.py`` leaves out broken clips where the caller wants that.
+    ``CameraStream.read`` asks for it, but for what is nowhere else (``nuplan``: one cloud per vehicle). ``sensor``
+    replaces the sensor that the reader would have chosen for the main lidar. ``open_each(openers, on_error)`` of
+    ``readers/_each.py`` leaves out broken clips where the caller wants that.
 ``ASSUMED`` (of readers with a GENERIC layout)
     one line: what is taken for granted about files that carry no names of their own; becomes a note of the clips.
 ``CLASS_NAMES`` (of readers with labels whose numbers the dataset fixes)

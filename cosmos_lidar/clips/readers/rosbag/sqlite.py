@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from cosmos_lidar.bounds import expect_plain_file, expect_size
+from cosmos_lidar.bounds import expect_size
 from cosmos_lidar.clips.readers.rosbag.storage import HEAD_SIZE, Entry, Topic, message_type
+from cosmos_lidar.clips.sqlite_file import expect_tables, open_database
 from cosmos_lidar.errors import DataError
 
 _HEAD = "SELECT substr(data, 1, ?) FROM messages WHERE id = ?"
@@ -69,26 +69,8 @@ class SqliteFile:
             raise DataError("a message is no blob", file=self.path, key=f"messages {place}", wanted=_WANTED)
         return content
 
-    def _refuse_truncated(self) -> None:
-        """Compare the pages that the header states (format of SQLite, bytes 16 and 28) with the size of the file."""
-        try:
-            with self.path.open("rb") as file:
-                head = file.read(100)
-            size = self.path.stat().st_size
-        except OSError as error:
-            raise DataError(f"not readable: {error.strerror}", file=self.path, wanted=_WANTED) from error
-        page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
-        needed = (65536 if page == 1 else page) * pages
-        if size < needed:
-            raise DataError(f"not readable: {size} of {needed} bytes", file=self.path, wanted=_WANTED)
-
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        expect_plain_file(self.path)
-        self._refuse_truncated()
-        try:
-            uri = f"file:{quote(str(self.path.resolve()))}?mode=ro&immutable=1"
-            with closing(sqlite3.connect(uri, uri=True)) as database:
-                yield database
-        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-            raise DataError(f"not readable: {error}", file=self.path, wanted=_WANTED) from error
+        with open_database(self.path, _WANTED) as database:
+            expect_tables(database, ("topics", "messages"))
+            yield database
