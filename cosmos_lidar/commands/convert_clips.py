@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
 
 GROUP = "data"
-HELP = "convert recordings from any format to another layout (release, ply, pcd, npz, shards), resumable"
+HELP = "convert recordings from any format to another layout (release, kitti, ply, shards, …), resumable"
 EXAMPLE = "cosmos-lidar convert-clips recordings/ converted/ --to ply --workers 4"
 _SHARDS = "shards"
 

@@ -29,7 +29,7 @@ from cosmos_lidar.clips.writers._contract import Losses, Progress, Written
 from cosmos_lidar.clips.writers._staged import Staged
 
 HOLDS = frozenset(("points", "intensity", "labels", "instance", "time_us", "ring", "returns")) | frozenset(
-    ("sensor", "frame_ids", "times", "poses", "reference", "mounting")
+    ("names", "sensor", "frame_ids", "times", "poses", "reference", "mounting")
 )
 FIELDS = {"intensity": "intensity", "ring": "ring", "time_us": "time_us", "labels": "label", "instance": "instance",
           "returns": "return_number"}  # fmt: skip

@@ -12,6 +12,7 @@ Progress = Callable[[int], None]
 
 # What a clip may hold, by the names that HOLDS and reports have.
 VALUES = {
+    "names": "the dataset's names of lidars and cameras",
     "range_image": "range images as they are, pixel by pixel",
     "points": "points as they are",
     "intensity": "intensity of each return",
@@ -110,6 +111,7 @@ def _of_clip(clip: Clip) -> list[str]:
             camera.lidar_SE3_camera is not None or camera.ego_SE3_camera is not None for camera in cameras
         ),
         "lidars": len(clip.lidars) > 1,
+        "names": bool(clip.lidars or clip.cameras),
     }
     if clip.lidars:
         main = clip.lidar

@@ -32,7 +32,7 @@ from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 DESCRIPTION = "the published Cosmos lidar release: sparse range maps in tars, poses, H.264 videos"
 HOLDS = frozenset(
-    ("range_image", "intensity", "labels", "instance", "time_us", "sensor", "frame_ids", "times", "poses")
+    ("range_image", "intensity", "labels", "instance", "time_us", "names", "sensor", "frame_ids", "times", "poses")
 ) | frozenset(("mounting", "lidars", "images", "lens", "camera_times", "camera_poses", "camera_mounting"))
 
 _LARGEST_HALF = 65504  # of float16

@@ -7,8 +7,9 @@ azimuths of a ring advance in equal steps again). Where poses are known this rea
 start of the sweep, as :class:`~cosmos_lidar.clips.clip.Clip` wants motion-compensated points.
 
 Sequences with labels are SemanticKITTI: the reader of that name opens them; asked by name, this one reads them, too.
-KITTI stores neither ring nor time of a point nor a second return. Not read: gray images' distortion (images are
-rectified), boxes, tracklets, maps.
+KITTI stores neither ring nor time of a point nor a second return. Raw drives named ``…_extract`` are as measured:
+points are not compensated and images not rectified; their lenses are those of the rows ``K`` and ``D`` of the
+calibration. Not read: boxes, tracklets, maps.
 
 The world frame is that of the lidar at the first sweep (odometry) or east-north-up (raw).
 The frames of the object set are random moments: each is a clip of its own, also because images differ in size.

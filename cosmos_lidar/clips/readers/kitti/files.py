@@ -16,6 +16,7 @@ from cosmos_lidar.sensors.rigid import rigid
 NO_TIME = np.iinfo(np.int64).min  # of a frame whose line in a table of times is empty
 _EARTH_RADIUS_M = 6378137.0
 _LARGEST_TEXT = 1 << 28
+_LENS_STEP = 1e-4  # of rows with five digits
 
 
 def text_of(file: Path, clip: str | None = None) -> str:
@@ -96,7 +97,9 @@ def calibration_pose(
 def split_projection(
     rows: dict[str, np.ndarray], name: str, size: tuple[int, int], file: Path, clip: str | None
 ) -> tuple[PinholeCamera, np.ndarray]:
-    """Return lens and mounting (camera_SE3_rectified) of a row that is a 3 x 4 projection matrix ``K [I | t]``.
+    """Return lens and mounting (camera_SE3_rectified) of a row that is a 3 x 4 projection matrix ``K [R | t]``.
+
+    In the published files R is the identity, as all rectified cameras look along the same axis.
 
     Args:
         rows: of :func:`read_calibration`.
@@ -110,12 +113,58 @@ def split_projection(
     """
     matrix = calibration_row(rows, (name,), 12, file, clip).reshape(3, 4)
     try:
-        mounting = np.eye(4)
-        mounting[:3, 3] = np.linalg.solve(matrix[:, :3], matrix[:, 3])
-        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *size), mounting
+        lens, mounting = matrix[:, :3], np.eye(4)
+        if np.tril(lens, -1).any():
+            lens, mounting[:3, :3] = _lens_and_rotation(lens)
+        mounting[:3, 3] = np.linalg.solve(lens, matrix[:, 3])
+        return PinholeCamera(lens[0, 0], lens[1, 1], lens[0, 2], lens[1, 2], *size), mounting
     except (np.linalg.LinAlgError, DataError) as error:
         wanted = "a projection matrix of 3 x 4 numbers"
         raise DataError(f"no lens: {error}", file=file, clip=clip, key=name, wanted=wanted) from error
+
+
+def _lens_and_rotation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return K (upper triangular, positive diagonal) and rotation R of ``matrix = K R`` (3, 3)."""
+    from scipy.linalg import rq
+
+    lens, rotation = rq(matrix)
+    signs = np.sign(np.diag(lens))
+    lens, rotation = lens * signs, signs[:, None] * rotation
+    if not signs.all() or np.linalg.det(rotation) < 0 or abs(lens[2, 2] - 1) > _LENS_STEP:
+        raise DataError("its left 3 x 3 numbers are no K R", wanted="K with 1 in its last row, R a rotation")
+    if abs(lens[0, 1]) > _LENS_STEP * lens[0, 0]:
+        raise DataError(f"skewed pixels ({lens[0, 1]:.3g})", wanted="K without skew")
+    return lens, rotation
+
+
+def raw_camera(
+    rows: dict[str, np.ndarray], number: str, size: tuple[int, int], file: Path, clip: str | None
+) -> tuple[PinholeCamera, np.ndarray] | None:
+    """Return lens and mounting (camera_SE3_camera00) of a camera whose images are not rectified.
+
+    Of the rows ``K_xx``, ``D_xx`` (k1 k2 p1 p2 k3), ``R_xx`` and ``T_xx``; None where the file has none of them.
+
+    Args:
+        rows: of :func:`read_calibration`.
+        number: ``xx``.
+        size: width and height of the images, pixels.
+        file: for messages.
+        clip: for messages.
+
+    Raises:
+        DataError: some of the rows are missing, or hold no camera.
+    """
+    if not any(f"{key}_{number}" in rows for key in "KDRT"):
+        return None
+    lens = calibration_row(rows, (f"K_{number}",), 9, file, clip).reshape(3, 3)
+    bent = calibration_row(rows, (f"D_{number}",), 5, file, clip)
+    mounting = calibration_pose(rows, (f"R_{number}",), file, clip, f"T_{number}")
+    try:
+        distortion = tuple(bent.tolist()) if bent.any() else ()
+        return PinholeCamera(lens[0, 0], lens[1, 1], lens[0, 2], lens[1, 2], *size, distortion), mounting
+    except DataError as error:
+        wanted = "focal lengths and principal point of a camera"
+        raise DataError(f"no lens: {error}", file=file, clip=clip, key=f"K_{number}", wanted=wanted) from error
 
 
 def read_times_s(file: Path, clip: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from cosmos_lidar.clips.files import PointSweeps, clean_id, image_size
 from cosmos_lidar.clips.readers.kitti import files as text
 from cosmos_lidar.clips.readers.kitti.scans import (
     LIDAR,
+    MOST_CAMERAS,
     around,
     fill_times,
     frame_numbers,
@@ -41,7 +42,7 @@ def open_raw(folder: Path, sensor: Sensor) -> Clip:
         clip = with_track(clip, track, middle, "no poses: oxts or calib_imu_to_velo.txt is missing")
     else:
         clip = clip.with_lidar(world_SE3_lidar=track.at(ends))
-    return replace(clip, cameras=by_name(_raw_cameras(folder, name, track)))
+    return replace(clip, cameras=by_name(_raw_cameras(folder, name, track, rectified=compensated)))
 
 
 def _raw_times(
@@ -73,19 +74,23 @@ def _raw_track(folder: Path, name: str) -> Track | None:
     return Track(text.read_navigation(files, name) @ np.linalg.inv(lidar_SE3_unit), times)
 
 
-def _raw_cameras(folder: Path, name: str, track: Track | None) -> Iterator[CameraStream]:
+def _raw_cameras(folder: Path, name: str, track: Track | None, rectified: bool) -> Iterator[CameraStream]:
     lidar_file, camera_file = folder.parent / "calib_velo_to_cam.txt", folder.parent / "calib_cam_to_cam.txt"
     if not lidar_file.is_file() or not camera_file.is_file():
         return
     mount = text.calibration_pose(text.read_calibration(lidar_file, name), ("R",), lidar_file, name, "T")
     rows = text.read_calibration(camera_file, name)
     rectify = text.calibration_pose(rows, ("R_rect_00",), camera_file, name)
-    for index in range(4):
-        camera = f"image_{index:02d}"
+    for number in (f"{index:02d}" for index in range(MOST_CAMERAS)):
+        camera = f"image_{number}"
         images, clock = image_files(folder / camera / "data"), folder / camera / "timestamps.txt"
         if not images or not clock.is_file():
             continue
-        lens, shift = text.split_projection(rows, f"P_rect_{index:02d}", image_size(images[0]), camera_file, name)
+        size = image_size(images[0])
+        seen = None if rectified else text.raw_camera(rows, number, size, camera_file, name)
+        if seen is None:
+            lens, shift = text.split_projection(rows, f"P_rect_{number}", size, camera_file, name)
+            seen = lens, shift @ rectify
         images, times = with_times(images, text.clock_times_of(clock, frame_numbers(images), name))
         if images:
-            yield make_camera(camera, images, lens, shift @ rectify @ mount, times, track, name)
+            yield make_camera(camera, images, seen[0], seen[1] @ mount, times, track, name)

@@ -17,6 +17,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor
 
 LIDAR = "velodyne"
+MOST_CAMERAS = 16  # KITTI has four; other recordings in its layout have more
 _MOST_FRAMES = 10_000_000  # eleven days at 10 Hz
 _PLACES = (
     ("",), ("training", "testing"), ("object/training", "object/testing"), ("sequences/*",), ("dataset/sequences/*",),

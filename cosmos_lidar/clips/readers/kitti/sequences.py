@@ -12,6 +12,7 @@ from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id, image_size
 from cosmos_lidar.clips.readers.kitti import files as text
 from cosmos_lidar.clips.readers.kitti.scans import (
+    MOST_CAMERAS,
     around,
     fill_times,
     frame_numbers,
@@ -107,7 +108,7 @@ def _sequence_track(places: list[Path], name: str, times: np.ndarray, camera_SE3
 def _sequence_cameras(
     folder: Path, name: str, rows: dict, camera0_SE3_lidar: np.ndarray, times: np.ndarray, track: Track | None
 ) -> Iterator[CameraStream]:
-    for index in range(4):
+    for index in range(MOST_CAMERAS):
         images, calibration = image_files(folder / f"image_{index}"), folder / "calib.txt"
         if not images:
             continue

@@ -84,3 +84,35 @@ def test_poses_that_are_no_motion(tmp_path):
     (tmp_path / "poses" / "03.txt").write_text("\n".join([*lines[:2], "0 " * 12, lines[3]]) + "\n")
     with pytest.raises(DataError, match="no rigid motion.*03.txt, clip 03, key line 3"):
         open_clips(tmp_path)
+
+
+def test_projections_of_cameras_that_look_elsewhere(tmp_path) -> None:
+    lens = np.array([[700.0, 0, 50], [0, 710.0, 40], [0, 0, 1]])
+    angle = np.radians(100.0)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    rows = {"P2": (lens @ np.column_stack([turn, [0.5, -0.1, 0.2]])).ravel()}
+    model, mounting = text.split_projection(rows, "P2", (100, 80), tmp_path / "calib.txt", None)
+    assert np.allclose((model.fx, model.fy, model.cx, model.cy), (700, 710, 50, 40), rtol=1e-12)
+    assert np.allclose(mounting[:3], np.column_stack([turn, [0.5, -0.1, 0.2]]), atol=1e-12)
+    mirrored, skewed = lens @ np.diag([1.0, 1.0, -1.0]), lens + [[0, 5, 0], [0, 0, 0], [0, 0, 0]]
+    for wrong, problem in ((mirrored @ turn, "no K R"), (skewed @ turn, "skewed"), (3 * lens @ turn, "no K R")):
+        rows = {"P2": np.column_stack([wrong, np.zeros(3)]).ravel()}
+        with pytest.raises(DataError, match=f"{problem}.*P2"):
+            text.split_projection(rows, "P2", (100, 80), tmp_path / "calib.txt", None)
+
+
+def test_cameras_of_images_that_are_not_rectified(tmp_path) -> None:
+    file = tmp_path / "calib_cam_to_cam.txt"
+    rows = {"K_02": np.array([700.0, 0, 50, 0, 710, 40, 0, 0, 1]), "D_02": np.array([-0.3, 0.1, 0.001, 0.002, 0.01]),
+            "R_02": np.eye(3).ravel(), "T_02": np.array([0.06, 0, 0])}  # fmt: skip
+    model, mounting = text.raw_camera(rows, "02", (100, 80), file, None)
+    assert model.distortion == (-0.3, 0.1, 0.001, 0.002, 0.01)
+    assert (model.fx, model.fy, model.cx, model.cy) == (700, 710, 50, 40)
+    assert np.array_equal(mounting[:3, 3], [0.06, 0, 0])
+    assert text.raw_camera(rows, "03", (100, 80), file, None) is None
+    for key, values in (("D_02", np.zeros(4)), ("K_02", np.zeros(9)), ("R_02", 2 * np.eye(3).ravel())):
+        with pytest.raises(DataError, match=rf"calib_cam_to_cam\.txt.*{key}"):
+            text.raw_camera({**rows, key: values}, "02", (100, 80), file, None)
+    del rows["T_02"]
+    with pytest.raises(DataError, match="T_02"):
+        text.raw_camera(rows, "02", (100, 80), file, None)
