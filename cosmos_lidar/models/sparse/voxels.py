@@ -1,0 +1,163 @@
+"""Voxels of point clouds: which voxel a point lies in, and the features of voxels; batches of several clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.sparse.keys import HIGHEST, pack_keys
+from cosmos_lidar.models.sparse.tensor import SparseTensor
+
+MOST_POINTS, MOST_VOXELS = 5, 100_000  # of SECOND
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """The voxels of one point cloud.
+
+    Attributes:
+        coords: (V, 3) int64 x, y, z.
+        feats: (V, C) features.
+        voxel_of_point: (N,) int64 voxel of each point; -1 of points that have none.
+    """
+
+    coords: Tensor
+    feats: Tensor
+    voxel_of_point: Tensor
+
+
+@dataclass(frozen=True)
+class VoxelBatch:
+    """Voxels of several clouds.
+
+    Attributes:
+        tensor: their voxels.
+        voxel_of_point: (N,) rows of ``tensor`` of the points of all clouds, cloud by cloud; -1 where there is none.
+        point_counts: points of each cloud.
+    """
+
+    tensor: SparseTensor
+    voxel_of_point: Tensor
+    point_counts: tuple[int, ...]
+
+
+def rounded_voxels(points: Tensor, feats: Tensor, voxel_size: float) -> Voxels:
+    """Return voxels as the torchsparse networks were trained with: round(p / size), from the cloud's lowest corner.
+
+    Voxels are in the order of x, y, z, and have the features of their point of the lowest index.
+
+    Args:
+        points: (N, 3) meters.
+        feats: (N, C) of the points.
+        voxel_size: meters.
+
+    Raises:
+        DataError: no points, coordinates that are not finite, or more voxels along an axis than keys can count.
+    """
+    cells = torch.round(points / voxel_size)
+    _check_cells(points, cells - cells.amin(0) if len(points) else cells)
+    cells = (cells - cells.amin(0)).long()
+    keys, of_point = pack_keys(torch.cat([cells.new_zeros(len(cells), 1), cells], 1)).unique(return_inverse=True)
+    first = first_of_each(of_point, len(keys))
+    return Voxels(cells[first], feats[first], of_point)
+
+
+def mean_voxels(
+    points: Tensor,
+    feats: Tensor,
+    voxel_size: Sequence[float],
+    extent: Sequence[float],
+    most_points: int = MOST_POINTS,
+    most_voxels: int = MOST_VOXELS,
+) -> Voxels:
+    """Return voxels of a box as SECOND takes them: floor((p - low) / size), with the mean of their first points.
+
+    Voxels are in the order of their first points.
+
+    Args:
+        points: (N, 3) meters.
+        feats: (N, C) of the points.
+        voxel_size: meters along x, y, z.
+        extent: the box x, y, z low, then x, y, z high, meters; points on its border are outside.
+        most_points: that are averaged.
+        most_voxels: later voxels are left out.
+
+    Raises:
+        DataError: no point in the box.
+    """
+    size, box = (torch.as_tensor(value, dtype=points.dtype, device=points.device) for value in (voxel_size, extent))
+    inside = ((points > box[:3]) & (points < box[3:])).all(1).nonzero()[:, 0]
+    if not len(inside):
+        raise DataError(f"none of {len(points)} points in the range", key="points", wanted=f"points within {extent} m")
+    cells = ((points[inside] - box[:3]) / size).floor().long()
+    cells = torch.minimum(cells, ((box[3:] - box[:3]) / size).round().long() - 1)  # just below the border, rounded up
+    _, of_point = pack_keys(torch.cat([cells.new_zeros(len(cells), 1), cells], 1)).unique(return_inverse=True)
+    of_point = _by_appearance(of_point)
+    count = min(int(of_point.max()) + 1, most_voxels)
+    kept = (of_point < count) & (_place_in_voxel(of_point) < most_points)
+    chosen, rows = inside[kept], of_point[kept]
+    numbers = torch.bincount(rows, minlength=count)
+    total = feats.new_zeros(count, feats.shape[1]).index_add_(0, rows, feats[chosen])
+    voxel_of_point = of_point.new_full((len(points),), -1)
+    voxel_of_point[inside] = torch.where(of_point < count, of_point, -1)
+    return Voxels(
+        cells[first_of_each(of_point, int(of_point.max()) + 1)[:count]], total / numbers[:, None], voxel_of_point
+    )
+
+
+def batch_voxels(clouds: Sequence[Voxels]) -> VoxelBatch:
+    """Return the voxels of several clouds as one sparse tensor; clouds may have none, but not all of them."""
+    starts = [0]
+    for cloud in clouds:
+        starts.append(starts[-1] + len(cloud.coords))
+    coords = [torch.nn.functional.pad(cloud.coords, (1, 0), value=number) for number, cloud in enumerate(clouds)]
+    rows = [
+        torch.where(cloud.voxel_of_point < 0, -1, cloud.voxel_of_point + start)
+        for cloud, start in zip(clouds, starts, strict=False)
+    ]
+    tensor = SparseTensor(torch.cat(coords), torch.cat([cloud.feats for cloud in clouds]), clouds=len(clouds))
+    return VoxelBatch(tensor, torch.cat(rows), tuple(len(cloud.voxel_of_point) for cloud in clouds))
+
+
+def first_of_each(groups: Tensor, count: int) -> Tensor:
+    """Return (count,) the lowest index of each group.
+
+    Args:
+        groups: (N,) int64 group of each index; every group has one.
+        count: of groups.
+    """
+    indices = torch.arange(len(groups), device=groups.device)
+    return groups.new_full((count,), len(groups)).scatter_reduce_(0, groups, indices, "amin")
+
+
+def _by_appearance(groups: Tensor) -> Tensor:
+    """Return groups numbered by their first index."""
+    count = int(groups.max()) + 1
+    return first_of_each(groups, count).argsort().argsort()[groups]
+
+
+def _place_in_voxel(groups: Tensor) -> Tensor:
+    """Return (N,) how many earlier indices are of the same group."""
+    order = groups.argsort(stable=True)
+    counts = torch.bincount(groups)
+    starts = counts.cumsum(0) - counts
+    places = torch.empty_like(groups)
+    places[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
+    return places
+
+
+def _check_cells(points: Tensor, cells: Tensor) -> None:
+    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+        raise DataError(f"points of shape {tuple(points.shape)}", key="points", wanted="(N, 3) meters, at least one")
+    if not bool(points.isfinite().all()):
+        raise DataError("coordinates that are not finite", key="points", wanted="meters")
+    most = cells.amax(0).tolist()
+    if max(most) > HIGHEST:
+        found = f"points over {max(most):.3g} voxels along an axis"
+        raise DataError(
+            found, key="points", wanted=f"at most {HIGHEST}; a larger voxel_size, or points without outliers"
+        )
