@@ -46,7 +46,8 @@ def read(path: Path, clip: str | None = None) -> PointFields:
     expect_size(size, f"{header.points} points", file=path, clip=clip, key="number of points")
     laspy = require("laspy")
     try:
-        cloud = laspy.read(path)
+        # One thread: the pool of the parallel decoder is dead in forked workers, which would wait for it for ever.
+        cloud = laspy.read(path, laz_backend=laspy.LazBackend.Lazrs)
         there, extra = set(cloud.point_format.dimension_names), cloud.point_format.extra_dimension_names
         columns = {axis: np.asarray(getattr(cloud, axis), np.float64) for axis in "xyz"}
         columns |= {ours: np.asarray(cloud[name]) for name, ours in _FIELDS.items() if name in there}

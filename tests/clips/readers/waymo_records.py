@@ -90,8 +90,8 @@ def _pose(position: tuple[float, float, float], yaw_deg: float, pitch_deg: float
     return pose
 
 
-def _calibrations() -> tuple[dict[int, LaserCalibration], dict[int, CameraCalibration]]:
-    uneven = np.radians(-20 + 24 * (np.arange(TOP_ROWS) / (TOP_ROWS - 1)) ** 0.8)
+def _calibrations(top_rows: int) -> tuple[dict[int, LaserCalibration], dict[int, CameraCalibration]]:
+    uneven = np.radians(-20 + 24 * (np.arange(top_rows) / (top_rows - 1)) ** 0.8)
     places = {2: ((4.0, 0.0, 0.7), 0.5), 3: ((3.2, 1.0, 0.9), 90.0), 4: ((3.2, -1.0, 0.9), -90.0),
               5: ((-1.1, 0.0, 0.5), 180.0)}  # fmt: skip
     none = np.zeros(0)
@@ -126,8 +126,7 @@ def _roll_pitch_yaw(poses: np.ndarray) -> np.ndarray:
     return flat.reshape(*poses.shape[:-2], 6).astype("<f4")
 
 
-def _laser(drive: Drive, number: int, calibration: LaserCalibration, index: int) -> Laser:
-    shape = (TOP_ROWS, TOP_COLUMNS) if number == 1 else (SIDE_ROWS, SIDE_COLUMNS)
+def _laser(drive: Drive, number: int, calibration: LaserCalibration, index: int, shape: tuple[int, int]) -> Laser:
     sensor, period = _sensor(calibration, *shape), PERIOD_US / 1e6
     moments = (index, index + 1) if number == 1 else (index + 0.5, index + 0.5)
     ends = np.stack([drive.scene.world_SE3_vehicle(m * period) @ calibration.ego_SE3_laser for m in moments])
@@ -170,16 +169,21 @@ def _picture(drive: Drive, number: int, calibration: CameraCalibration, index: i
 
 
 @lru_cache(maxsize=2)
-def record_drive(frames: int = 3, seed: int = 5) -> Recording:
-    """Return a drive of a car that moves and turns."""
-    lasers, cameras = _calibrations()
-    drive = Drive(seed, _sensor(lasers[1], TOP_ROWS, TOP_COLUMNS), frames, None)
+def record_drive(
+    frames: int = 3,
+    seed: int = 5,
+    top: tuple[int, int] = (TOP_ROWS, TOP_COLUMNS),
+    side: tuple[int, int] = (SIDE_ROWS, SIDE_COLUMNS),
+) -> Recording:
+    """Return a drive of a car that moves and turns; (rows, columns) of TOP and of the other lidars."""
+    lasers, cameras = _calibrations(top[0])
+    drive = Drive(seed, _sensor(lasers[1], *top), frames, None)
     made = []
     for index in range(frames):
         made.append(Frame(
             FIRST_US + index * PERIOD_US,
             drive.scene.world_SE3_vehicle((index + 0.5) * PERIOD_US / 1e6),
-            {number: _laser(drive, number, lasers[number], index) for number in lasers},
+            {number: _laser(drive, number, lasers[number], index, top if number == 1 else side) for number in lasers},
             {number: _picture(drive, number, cameras[number], index) for number in cameras},
         ))  # fmt: skip
     return Recording(made, lasers, cameras)
@@ -195,6 +199,21 @@ def varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
+
+
+def varints(values: np.ndarray) -> bytes:
+    """Pack (…,) int32, row by row: those of one length at a time, as there are millions in a range image."""
+    flat = values.ravel()
+    if flat.min(initial=0) < 0:
+        return b"".join(map(varint, flat.tolist()))
+    length = 1 + sum(flat >= 1 << 7 * k for k in range(1, 5))
+    ends = np.cumsum(length)
+    packed = np.empty(int(ends[-1]) if len(flat) else 0, np.uint8)
+    for k in range(5):
+        longer = length > k
+        last = length[longer] == k + 1
+        packed[ends[longer] - length[longer] + k] = (flat[longer] >> 7 * k) & 0x7F | np.where(last, 0, 0x80)
+    return packed.tobytes()
 
 
 def integer(number: int, value: int) -> bytes:
@@ -216,7 +235,7 @@ def transform(number: int, pose: np.ndarray) -> bytes:
 def matrix(values: np.ndarray) -> bytes:
     """A MatrixFloat or MatrixInt32, compressed."""
     floats = values.dtype.kind == "f"
-    packed = values.astype("<f4").tobytes() if floats else b"".join(map(varint, values.ravel().tolist()))
+    packed = values.astype("<f4").tobytes() if floats else varints(values)
     shape = b"".join(integer(1, length) for length in values.shape)
     return zlib.compress(chunk(1, packed) + chunk(2, shape))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cosmos_lidar.sensors import model_of_sensor, range_map_to_points
+from cosmos_lidar.sensors import Sensor, model_of_sensor, range_map_to_points
 from tests.clips.readers.synthetic import EGO_SE3_CAMERA, EGO_SE3_LIDAR, ego_pose, recorded, sensor
 
 v4 = pytest.importorskip("ncore.data.v4", reason="extra ncore is not installed")
@@ -68,8 +68,9 @@ def write(
     second: bool = False,
     model: bool = True,
     change: Callable[[dict[str, np.ndarray]], object] = len,
+    beams: Sensor | None = None,
 ) -> list[Path]:
-    """Write the sequence in three stores, each ray bundle changed before; returns their paths."""
+    """Write the sequence in three stores, each ray bundle changed before, the model that of ``beams``; return their paths."""
     stop = START_US + FRAMES * 100_000 + 1
     writer = v4.SequenceComponentGroupsWriter(root, "drive", "drive-7", Interval(START_US, stop), {}, store)
     poses = writer.register_component_writer(v4.PosesComponent.Writer, "default")
@@ -82,7 +83,7 @@ def write(
     poses.store_static_pose(PINHOLE, LIDAR, np.eye(4))
     lenses = writer.register_component_writer(v4.IntrinsicsComponent.Writer, "default")
     if model:
-        parameters = types.RowOffsetStructuredSpinningLidarModelParameters.from_dict(model_of_sensor(sensor()))
+        parameters = types.RowOffsetStructuredSpinningLidarModelParameters.from_dict(model_of_sensor(beams or sensor()))
         lenses.store_lidar_intrinsics(LIDAR, parameters)
     lenses.store_camera_intrinsics(CAMERA, types.FThetaCameraModelParameters.from_dict(FTHETA))
     shutter = types.ShutterType.GLOBAL

@@ -1,0 +1,396 @@
+"""Rate and memory of every reader and writer of clips on one core, beside the decoder of its format alone.
+
+    OMP_NUM_THREADS=1 python benchmarks/clips.py [--formats waymo …] [--layouts ply …] [--data FOLDER] [--json]
+
+Readers and writers are those that their packages list. A reader reads a synthetic street in its layout and in the size
+of the dataset (``benchmarks/recordings/NAME.py``); one without such a file reads the small sample of its tests, which
+the table marks. With ``--data``, or COSMOS_LIDAR_TEST_DATA, the folders of real recordings there are read as well.
+Writers write sweeps of 128 x 3600 that are in memory, without and with a camera of 1280 x 720.
+
+Rates are of one process, the best of some rounds; files are in the page cache. The decoder does its part of the same
+work in turn with the reader, on bytes in memory: zlib, Draco, JPEG, Arrow and so on, or reading the file where there is
+nothing to decode; that of a writer is writing as many bytes. ``x`` is the time of the reader over the decoder's. MB/s
+are of what is returned, or of the files that are written. Memory is the peak of the process during the second read
+above what it had before, returned arrays included, and the ratio to these arrays (of a writer: to one sweep and image).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import importlib
+import importlib.util
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(1, str(ROOT))  # the encoders of the tests
+
+from recordings.street import Read, Street, decode_jpeg, plain_reads  # noqa: E402
+
+from cosmos_lidar.clips import Clip, find_readers, open_clips  # noqa: E402
+from cosmos_lidar.clips.convert import find_writers  # noqa: E402
+from cosmos_lidar.clips.recognition import Strength  # noqa: E402
+from cosmos_lidar.clips.sweep import RETURN_VALUES  # noqa: E402
+from cosmos_lidar.clips.writers._contract import WriteOptions  # noqa: E402
+from cosmos_lidar.errors import DataError, UserError  # noqa: E402
+from cosmos_lidar.log import logger  # noqa: E402
+from cosmos_lidar.synth import pinhole_rig, synthesize_drive  # noqa: E402
+
+SMALL = 1 / 8  # share of rows and columns with --small
+_MMAP_THRESHOLD = -3  # of mallopt(3)
+HEADINGS = ("what", "points", "MB", "frames/s", "MB/s", "decoder", "x", "peak MB", "x")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    Attributes:
+        name: of the reader or writer.
+        what: it reads or writes.
+        points: returns per frame; 0 for images.
+        megabytes: of the arrays of a frame.
+        frames_per_s: rate.
+        megabytes_per_s: of arrays that are returned, or of files that are written.
+        decoder: what its floor is.
+        ratio: time over that of the decoder.
+        peak_megabytes: above the memory before.
+        peak_ratio: to ``megabytes``.
+    """
+
+    name: str
+    what: str
+    points: int
+    megabytes: float
+    frames_per_s: float
+    megabytes_per_s: float
+    decoder: str
+    ratio: float
+    peak_megabytes: float
+    peak_ratio: float
+
+
+def arrays_of(found: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays of a sweep, both returns, or an image."""
+    if isinstance(found, np.ndarray):
+        yield found
+        return
+    for name in ("range_m", "points", "returns", *RETURN_VALUES):
+        if getattr(found, name) is not None:
+            yield getattr(found, name)
+    if found.second_return is not None:
+        yield from arrays_of(found.second_return)
+
+
+def size_of(found: Any) -> int:
+    """Return the bytes of the arrays of a sweep or an image."""
+    return sum(array.nbytes for array in arrays_of(found))
+
+
+def returns_of(found: Any) -> int:
+    """Return the number of returns of a sweep, 0 of an image."""
+    if isinstance(found, np.ndarray):
+        return 0
+    own = len(found.points) if found.range_m is None else int(np.count_nonzero(found.range_m))
+    return own + (0 if found.second_return is None else returns_of(found.second_return))
+
+
+def best_of(works: tuple[Callable[[], object], ...], seconds: float) -> list[float]:
+    """Return the shortest time of each of some works, which take turns for so many seconds, 3 rounds at least."""
+    best = [math.inf] * len(works)
+    started = time.perf_counter()
+    for number in count():
+        if number > 2 and time.perf_counter() - started > seconds:
+            return best
+        for place, work in enumerate(works):
+            before = time.perf_counter()
+            work()
+            best[place] = min(best[place], time.perf_counter() - before)
+    return best
+
+
+def peak_bytes(first: Callable[[], object], second: Callable[[], object]) -> int:
+    """Return how far the memory of a process rises during ``second``, after ``first`` has filled its caches.
+
+    Both run in a child process whose freed arrays go back to the system, so that each array counts once, as it is.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(read_end)
+            os.write(write_end, str(_peak_here(first, second)).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(read_end, encoding="ascii") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    if not answer:
+        raise SystemExit("the process whose memory is measured has failed")
+    return int(answer)
+
+
+def _peak_here(first: Callable[[], object], second: Callable[[], object]) -> int:
+    library = ctypes.CDLL(None)
+    library.mallopt(_MMAP_THRESHOLD, 1 << 16)
+    if "pyarrow" in sys.modules:
+        arrow = sys.modules["pyarrow"]
+        arrow.set_memory_pool(arrow.system_memory_pool())
+    first()
+    gc.collect()
+    library.malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _status("VmRSS")
+    kept = second()  # still there when the peak is read
+    peak = _status("VmHWM") - before
+    del kept
+    return peak
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+# --- readers
+
+
+def recording_of(name: str, root: Path, street: Street) -> tuple[list[Clip], ModuleType | None]:
+    """Write a recording in the layout of a reader and open it; without a module for it, the sample of its tests.
+
+    Raises:
+        ModuleNotFoundError: a package is not installed.
+    """
+    module = None
+    if importlib.util.find_spec(f"recordings.{name}") is not None:
+        module = importlib.import_module(f"recordings.{name}")
+        path = module.write(root, street)
+        several = find_readers()[name].recognise(path) == Strength.NONE
+        return [
+            clip for one in (sorted(path.iterdir()) if several else [path]) for clip in open_clips(one, name)
+        ], module
+    tests = importlib.import_module(f"tests.clips.readers.test_{name}")
+    return open_clips(tests.write_sample(root), format=name), None
+
+
+def reader_rows(name: str, street: Street, seconds: float) -> Iterator[Row]:
+    """Yield the measurements of a reader on a synthetic street."""
+    with tempfile.TemporaryDirectory() as folder:
+        clips, module = recording_of(name, Path(folder), street)
+        seen = set()
+        for clip in clips:
+            found = plain_reads(clip) if module is None or not hasattr(module, "reads") else module.reads(clip)
+            for read in found:
+                what = f"{read.what}, small sample" if module is None else read.what
+                if what not in seen:  # two clips of one recording are alike
+                    seen.add(what)
+                    yield read_row(name, read._replace(what=what), seconds)
+
+
+def real_rows(data: Path, seconds: float) -> Iterator[Row]:
+    """Yield the measurements of the main lidar and the first camera of each real recording below a folder."""
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+        try:
+            clips = open_clips(folder)
+            for read in [*_first(clips, "lidars"), *_first(clips, "cameras")]:
+                yield read_row(f"{folder.name} ({clips[0].format})", read, seconds)
+        except (DataError, UserError) as error:
+            logger.info("%s is left out: %s", folder.name, error)
+
+
+def _first(clips: list[Clip], kind: str) -> list[Read]:
+    clip = next((one for one in clips if getattr(one, kind)), None)
+    if clip is None:
+        return []
+    if kind == "lidars":
+        return plain_reads(clip)
+    camera = next(iter(clip.cameras.values()))
+    image = camera.read(0)
+    if not hasattr(camera.read, "files"):
+        return [Read(camera.name, camera.read, len(camera), lambda index: image.copy(), "copy")]
+    contents = [file.read_bytes() for file in camera.read.files[:2]]
+    return [Read(camera.name, camera.read, len(contents), lambda index: decode_jpeg(contents[index]), "JPEG")]
+
+
+def read_row(name: str, read: Read, seconds: float) -> Row:
+    """Measure one thing that a reader reads."""
+    found = [read.read(index) for index in range(read.frames)]
+    size, points = size_of(found[-1]), round(np.mean([returns_of(one) for one in found]))
+    megabytes = np.mean([size_of(one) for one in found]) / 1e6
+    del found
+    everything = range(read.frames)
+    works = (lambda: _drain(read.read, everything), lambda: _drain(read.floor, everything))
+    took, floor = best_of(works, seconds)
+    last = read.frames - 1
+    peak = peak_bytes(lambda: read.read(0), lambda: read.read(last))
+    rate = read.frames / took
+    return Row(name, read.what, points, megabytes, rate, rate * megabytes, read.decoder, took / floor,
+               peak / 1e6, peak / size)  # fmt: skip
+
+
+def _drain(read: Callable[[int], object], numbers: range) -> None:
+    for number in numbers:
+        read(number)
+
+
+# --- writers
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``read`` of a stream whose frames are in memory."""
+
+    frames: list[Any]
+
+    def __call__(self, index: int) -> Any:
+        """Return frame ``index``."""
+        return self.frames[index]
+
+
+def clip_to_write(street: Street, cameras: bool) -> Clip:
+    """Return a clip whose frames are in memory, with a camera of 1280 x 720 or without."""
+    sensor = street.sensor("pandar128")
+    width, height = (round(side * street.share / 2) * 2 for side in (1280, 720))
+    rig = pinhole_rig(("front",), width, height) if cameras else ()
+    clip = synthesize_drive(5, sensor, street.frames, cameras=rig)
+    kept = {}
+    for name, camera in clip.cameras.items():
+        images = [decode_jpeg(street.jpeg(1280, 720, number % 2))[:height, :width] for number in range(len(camera))]
+        kept[name] = replace(camera, read=Kept(images))
+    return replace(clip.with_lidar(read=Kept(street.sweeps(sensor))), clip_id="street", cameras=kept)
+
+
+def writer_rows(name: str, street: Street, seconds: float) -> Iterator[Row]:
+    """Yield the measurements of a writer: of a lidar, and of a lidar with a camera where it holds images."""
+    writer = find_writers()[name]
+    for cameras in (False, True) if "images" in writer.HOLDS else (False,):
+        clip = clip_to_write(street, cameras)
+        try:
+            yield write_row(name, writer, clip, seconds)
+        except DataError as error:
+            logger.info("%s of %s: %s", name, "a camera" if cameras else "a lidar alone", error)
+
+
+def write_row(name: str, writer: ModuleType, clip: Clip, seconds: float) -> Row:
+    """Measure a writer on a clip.
+
+    Raises:
+        DataError: the layout requires what the clip lacks.
+    """
+    sweep = clip.lidar.read(0)
+    size = size_of(sweep) + sum(size_of(camera.read(0)) for camera in clip.cameras.values())
+    with tempfile.TemporaryDirectory() as folder:
+        root, numbers = Path(folder), count()
+
+        def write() -> Path:
+            place = root / f"{next(numbers)}"
+            place.mkdir()
+            if hasattr(writer, "begin"):
+                writer.begin([clip], place)
+            writer.write_clip(clip, place, WriteOptions(caption="A street."), lambda frames: None)
+            return place
+
+        contents = [file.read_bytes() for file in sorted(write().rglob("*")) if file.is_file()]
+
+        def write_bytes() -> None:
+            place = root / f"{next(numbers)}"
+            place.mkdir()
+            for number, content in enumerate(contents):
+                (place / str(number)).write_bytes(content)
+
+        took, floor = best_of((write, write_bytes), seconds)
+        peak = peak_bytes(write, write)
+        shutil.rmtree(root, ignore_errors=True)
+    written = sum(map(len, contents)) / 1e6
+    what = " + ".join(["lidar", *(f"camera {one.read(0).shape[1]}" for one in clip.cameras.values())])
+    return Row(name, what, returns_of(sweep), size / 1e6, len(clip) / took, written / took, "file", took / floor,
+               peak / 1e6, peak / size)  # fmt: skip
+
+
+# --- tables
+
+
+def measured(names: list[str], rows: Callable[..., Iterator[Row]], street: Street, seconds: float) -> list[Row]:
+    """Return the rows of some readers or writers; those whose extra is not installed are named and left out."""
+    found: list[Row] = []
+    for name in names:
+        try:
+            found += rows(name, street, seconds)
+        except (ModuleNotFoundError, UserError) as error:
+            logger.warning("%s is not measured: %s", name, error)
+    return found
+
+
+def table(title: str, rows: list[Row]) -> list[str]:
+    """Return lines of Markdown."""
+    lines = ["", f"| {title} | {' | '.join(HEADINGS)} |", "|---" * (1 + len(HEADINGS)) + "|"]
+    for row in rows:
+        cells = (row.name, row.what, f"{row.points:,}" if row.points else "", f"{row.megabytes:.1f}",
+                 f"{row.frames_per_s:.1f}", f"{row.megabytes_per_s:.0f}", row.decoder,
+                 f"{row.ratio:.2f}" if row.decoder else "", f"{row.peak_megabytes:.1f}",
+                 f"{row.peak_ratio:.2f}")  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def machine() -> str:
+    """Return processor and versions."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.machine()
+    return f"{processor}, one core, numpy {np.__version__}, Python {platform.python_version()}"
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--formats", nargs="*", metavar="NAME", help="readers (default: all)")
+    parser.add_argument("--layouts", nargs="*", metavar="NAME", help="writers (default: all)")
+    parser.add_argument("--data", default=os.environ.get("COSMOS_LIDAR_TEST_DATA", ""), metavar="FOLDER",
+                        help="of real recordings, or '' for none (default: $COSMOS_LIDAR_TEST_DATA)")  # fmt: skip
+    parser.add_argument("--frames", type=int, default=3, help="sweeps per recording (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each row (default %(default)s)")
+    parser.add_argument("--small", action="store_true", help="sensors of an eighth of the rows and columns")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    args = parser.parse_args()
+    logger.setLevel("ERROR")
+    street = Street(args.frames, SMALL if args.small else 1.0)
+    readers = measured(
+        sorted(find_readers()) if args.formats is None else args.formats, reader_rows, street, args.seconds
+    )
+    writers = measured(
+        sorted(find_writers()) if args.layouts is None else args.layouts, writer_rows, street, args.seconds
+    )
+    real = list(real_rows(Path(args.data), args.seconds)) if args.data else []
+    if args.json:
+        document = {"readers": readers, "writers": writers, "recordings": real}
+        found = {name: [vars(row) for row in rows] for name, rows in document.items()}
+        sys.stdout.write(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
+        return 0
+    lines = [f"{machine()}; {time.strftime('%Y-%m-%d')}"]
+    for title, rows in (("reader", readers), ("writer", writers), ("recording", real)):
+        lines += table(title, rows) if rows else []
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
