@@ -232,7 +232,7 @@ def _first(clips: list[Clip], kind: str) -> list[Read]:
 def read_row(name: str, read: Read, seconds: float) -> Row:
     """Measure one thing that a reader reads."""
     found = [read.read(index) for index in range(read.frames)]
-    size, points = size_of(found[-1]), round(np.mean([returns_of(one) for one in found]))
+    points = round(np.mean([returns_of(one) for one in found]))
     megabytes = np.mean([size_of(one) for one in found]) / 1e6
     del found
     everything = range(read.frames)
@@ -242,7 +242,7 @@ def read_row(name: str, read: Read, seconds: float) -> Row:
     peak = peak_bytes(lambda: read.read(0), lambda: read.read(last))
     rate = read.frames / took
     return Row(name, read.what, points, megabytes, rate, rate * megabytes, read.decoder, took / floor,
-               peak / 1e6, peak / size)  # fmt: skip
+               peak / 1e6, peak / 1e6 / megabytes)  # fmt: skip
 
 
 def _drain(read: Callable[[int], object], numbers: range) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_lidar.clips import find_readers
+from cosmos_lidar.clips.convert import find_writers
 from tests.workers.client import python, torchrun
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -40,6 +42,33 @@ def test_deskew_as_table():
     assert lines[2].startswith("| compensated to | projected | pixels lost |")
     assert len(lines) == 4 + 7
     assert {line.count("|") for line in lines[2:]} == {6}
+
+
+def measured_clips(*options: str) -> dict[str, list[dict]]:
+    return json.loads(run("clips.py", "--small", "--frames", "2", "--seconds", "0", "--data", "", "--json", *options))
+
+
+def test_clips_of_some_formats():
+    result = measured_clips("--formats", "kitti", "waymo", "--layouts", "ply")
+    rows = {(row["name"], row["what"]): row for row in result["readers"]}
+    assert list(rows) == [("kitti", "velodyne"), *(("waymo", what) for what in ("TOP, first returns", "TOP", "FRONT",
+                                                                               "image"))]  # fmt: skip
+    assert rows["waymo", "TOP"]["points"] > rows["waymo", "TOP, first returns"]["points"] > 400
+    assert [(row["name"], row["what"]) for row in result["writers"]] == [("ply", "lidar")]
+    assert result["recordings"] == []
+
+
+@pytest.mark.slow
+def test_clips_measures_every_reader_and_writer():
+    """Those of the packages, whatever their number; sweeps of the formats that have a recording are not empty."""
+    result = measured_clips()
+    readers, writers = (frozenset(row["name"] for row in result[kind]) for kind in ("readers", "writers"))
+    assert readers == find_readers().keys()
+    assert writers == find_writers().keys()
+    for row in result["readers"] + result["writers"]:
+        assert min(row["frames_per_s"], row["ratio"], row["megabytes"], row["peak_megabytes"]) > 0, row
+        assert row["peak_ratio"] == pytest.approx(row["peak_megabytes"] / row["megabytes"])
+        assert row["points"] > 400 or row["what"] == "image" or "small sample" in row["what"], row
 
 
 @pytest.mark.slow

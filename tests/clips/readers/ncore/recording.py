@@ -70,7 +70,7 @@ def write(
     change: Callable[[dict[str, np.ndarray]], object] = len,
     beams: Sensor | None = None,
 ) -> list[Path]:
-    """Write the sequence in three stores, each ray bundle changed before, the model that of ``beams``; return their paths."""
+    """Write the sequence in three stores, each ray bundle changed before; returns their paths."""
     stop = START_US + FRAMES * 100_000 + 1
     writer = v4.SequenceComponentGroupsWriter(root, "drive", "drive-7", Interval(START_US, stop), {}, store)
     poses = writer.register_component_writer(v4.PosesComponent.Writer, "default")
