@@ -194,6 +194,10 @@ class _WithStandIns(_Unpickler):
 
     dispatch[pickle.BUILD[0]] = load_build
 
+    def _put(self, items: list[Any]) -> None:
+        if not isinstance(self.stack[-1], _StandIn):  # of a class of its own that is a dictionary
+            super()._put(items)
+
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name; nothing is imported."""
         if (module, name) in ARRAYS:

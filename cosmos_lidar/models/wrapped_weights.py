@@ -15,7 +15,9 @@ from cosmos_lidar.files import read_tensors
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.torchscript import mapped_pickle
 
-PLACES = ("model", "state_dict", "model_state_dict", "module", "network", "net", "weights")  # of a checkpoint's weights
+PLACES = (  # of a checkpoint's weights
+    "model", "state_dict", "model_state_dict", "model_state", "module", "network", "net", "weights",
+)  # fmt: skip
 _WRAPPERS = ("module.", "model.", "network.", "net.")  # of DistributedDataParallel, Lightning, training scripts
 _WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # also in the middle of a name
 

@@ -2,6 +2,7 @@
 
 from cosmos_lidar.models.sparse.build import build_backbone
 from cosmos_lidar.models.sparse.conv import SparseConv3d
+from cosmos_lidar.models.sparse.load import load_backbone
 from cosmos_lidar.models.sparse.tensor import SparseTensor
 
-__all__ = ["SparseConv3d", "SparseTensor", "build_backbone"]
+__all__ = ["SparseConv3d", "SparseTensor", "build_backbone", "load_backbone"]
