@@ -14,17 +14,18 @@ class LoraColwise(ColwiseParallel):
     """Split by outputs: W and B over their rows; A is whole on every rank, its gradient summed over ranks."""
 
     def _partition_linear_fn(self, name: str, module: nn.Module, device_mesh: DeviceMesh) -> None:
-        _distribute(module, device_mesh, {A: Replicate()}, Shard(0))
+        _distribute(module, device_mesh, {}, Replicate() if name.startswith(f"{A}.") else Shard(0))
 
 
 class LoraRowwise(RowwiseParallel):
     """Split by inputs: W and A over their columns; B and the bias are whole on every rank."""
 
     def _partition_linear_fn(self, name: str, module: nn.Module, device_mesh: DeviceMesh) -> None:
-        _distribute(module, device_mesh, {B: Replicate(), "bias": Replicate()}, Shard(1))
+        _distribute(module, device_mesh, {"bias": Replicate()}, Replicate() if name.startswith(f"{B}.") else Shard(1))
 
 
 def _distribute(module: nn.Module, mesh: DeviceMesh, places: dict[str, Placement], other: Placement) -> None:
+    """Distribute the parameters of a layer, or of a factor of one of its adapters (``lora_A.NAME``)."""
     for name, parameter in list(module.named_parameters(recurse=False)):
         split = distribute_tensor(parameter, mesh, [places.get(name, other)])
         module.register_parameter(name, nn.Parameter(split, parameter.requires_grad))

@@ -27,7 +27,7 @@ def transformer() -> nn.Module:
 
 
 def adapted() -> nn.Module:
-    return add_lora(transformer(), ["to_q.0", "to_out.0", "layer1", "layer2"], rank=3, alpha=6.0)
+    return add_lora(transformer(), 3, 6.0, ["to_q.0", "to_out.0", "layer1", "layer2"])
 
 
 def tokenizer() -> nn.Module:

@@ -54,10 +54,10 @@ def _stirred(network: nn.Module) -> nn.Module:
 def add_updates(network: nn.Module) -> nn.Module:
     """Freeze the network and train low-rank updates instead."""
     targets = TARGETS["Predict2DiT" if isinstance(network, Predict2DiT) else "GeneralDiT"]
-    add_lora(network, targets, rank=3, alpha=6.0)
+    add_lora(network, 3, 6.0, targets)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if name.endswith("lora_B"):
+            if "lora_B" in name:
                 parameter.copy_(0.05 * torch.randn(parameter.shape))
     return network
 

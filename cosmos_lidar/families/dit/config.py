@@ -29,7 +29,7 @@ class LoraConfig:
     targets: list[str] = setting(
         ["to_q.0", "to_k.0", "to_v.0", "to_out.0", "layer1", "layer2"], "ends of the names of the layers that get one"
     )
-    also_trained: list[str] = setting([], "ends of the names of modules trained whole beside, such as view_embeddings")
+    modules_to_save: list[str] = setting([], "ends of the names of modules trained whole, such as view_embeddings")
 
 
 @dataclass

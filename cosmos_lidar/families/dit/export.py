@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.models.dit.lora import is_adapters_only, merge_lora
+from cosmos_lidar.models.dit.lora import is_adapters_only, merge_state
+from cosmos_lidar.models.dit.lora_files import adapter_of_state, write_adapter
 
 PREFIX = "net."
 
@@ -16,8 +17,8 @@ PREFIX = "net."
 def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folder: Path, step: int) -> list[Path]:
     """Write ``iter_N_reg_model`` and, where there is an average, ``iter_N_ema_model``, each as .pt and .safetensors.
 
-    Low-rank updates are merged into their layers; without the layers' own weights they are written as they are, as
-    ``iter_N_reg_lora`` and ``iter_N_ema_lora``.
+    Low-rank updates are merged into their layers; without the layers' own weights they are written as adapters in the
+    names of PEFT, in the folders ``iter_N_reg_lora`` and ``iter_N_ema_lora``.
 
     Args:
         weights: by name, whole, on the CPU.
@@ -30,14 +31,15 @@ def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folde
     """
     from safetensors.torch import save_file
 
-    paths = []
+    paths: list[Path] = []
     for kind, tensors in (("reg", weights), ("ema", weights | average if average else {})):
         if not tensors:
             continue
-        what = "lora" if is_adapters_only(tensors) else "model"
-        whole = tensors if what == "lora" else merge_lora(tensors)
-        state = {PREFIX + name: tensor.contiguous() for name, tensor in whole.items()}
-        plain, safe = (folder / f"iter_{step:09d}_{kind}_{what}{ending}" for ending in (".pt", ".safetensors"))
+        if is_adapters_only(tensors):
+            paths += write_adapter(adapter_of_state(tensors), folder / f"iter_{step:09d}_{kind}_lora")
+            continue
+        state = {PREFIX + name: tensor.contiguous() for name, tensor in merge_state(tensors).items()}
+        plain, safe = (folder / f"iter_{step:09d}_{kind}_model{ending}" for ending in (".pt", ".safetensors"))
         with atomic_write(plain, sync=True) as partial:
             torch.save(state, partial)
         with atomic_write(safe, sync=True) as partial:

@@ -98,7 +98,7 @@ def open_network(run: DitTrainConfig) -> tuple[nn.Module, Sequence[WeightSource]
     sources: list[WeightSource] = [open_dit_weights(network, Path(stored))] if stored else [*weights]
     lora = run.model.lora
     if lora.rank:
-        updates = partial(add_lora, network, lora.targets, lora.rank, lora.alpha, lora.also_trained)
+        updates = partial(add_lora, network, lora.rank, lora.alpha, lora.targets, lora.modules_to_save)
         sources += build_deferred(updates)[1]
     return network, sources
 

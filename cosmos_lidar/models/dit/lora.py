@@ -1,9 +1,13 @@
-"""LoRA: low-rank updates of frozen linear layers, trained in their place (Hu et al. 2021, arXiv 2106.09685)."""
+"""LoRA: low-rank updates of frozen linear layers, trained in their place (Hu et al. 2021, arXiv 2106.09685).
+
+An adapter is one such set of updates. A network can have several, by name: they add up where several are in use.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,77 +15,153 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
 
-A, B, SCALE = "lora_A", "lora_B", "lora_scale"
+if TYPE_CHECKING:
+    from cosmos_lidar.models.plan import ParallelPlan
+
+A, B, SCALE = "lora_A", "lora_B", "scale"
+DEFAULT = "default"  # the name of an adapter that is not given one
+M = TypeVar("M", bound=nn.Module)
+
+
+class LoraFactor(nn.Module):
+    """One of the two factors of an update; the first one has the scale, too."""
+
+    scale: Tensor
+
+    def __init__(self, rows: int, columns: int, device: torch.device | None, scale: float | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, columns, device=device))
+        if scale is None:
+            nn.init.zeros_(self.weight)
+        else:
+            self.register_buffer(SCALE, torch.tensor(scale, device=device))
+            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # U(-1/sqrt(in), 1/sqrt(in))
 
 
 class LoraLinear(nn.Linear):
-    """x W^T + b + scale (x A^T) B^T, where A (rank, in) and B (out, rank) are trained.
+    """x W^T + b + sum of scale (x A^T) B^T over the adapters in use, where A (rank, in) and B (out, rank) are trained.
 
-    ``weight`` and ``bias`` are those of the layer that it replaces, under the same names. B starts at zero: the layer
-    begins as the one that it replaces.
+    ``weight`` and ``bias`` are those of the layer that it replaces, under the same names; factors are
+    ``lora_A.ADAPTER.weight`` and ``lora_B.ADAPTER.weight``. B starts at zero: the layer begins as the one it replaces.
 
     Args:
         base: the layer; its parameters are shared, not copied.
-        rank: of the update.
-        alpha: scale times rank.
     """
 
-    lora_scale: Tensor
-
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(self, base: nn.Linear) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight = base.weight
         self.register_parameter("bias", base.bias)
-        # of a deferred network they are recorded, and then join its other parameters on the meta device
-        device = None if base.weight.is_meta else base.weight.device
-        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, device=device))
-        self.lora_B = nn.Parameter(torch.empty(base.out_features, rank, device=device))
-        self.register_buffer(SCALE, torch.tensor(alpha / rank, device=device))
-        self.reset_adapter()
+        self.lora_A, self.lora_B = nn.ModuleDict(), nn.ModuleDict()
+        self.used: tuple[str, ...] = ()
 
-    def reset_adapter(self) -> None:
-        """Draw A from U(-1/sqrt(in), 1/sqrt(in)) and set B to zero."""
-        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
-        nn.init.zeros_(self.lora_B)
+    def add_adapter(self, name: str, rank: int, alpha: float) -> None:
+        """Add an adapter whose scale is alpha / rank, and use it beside the others."""
+        # of a deferred network they are recorded, and then join its other parameters on the meta device
+        device = None if self.weight.is_meta else self.weight.device
+        self.lora_A[name] = LoraFactor(rank, self.in_features, device, alpha / rank)
+        self.lora_B[name] = LoraFactor(self.out_features, rank, device)
+        self.used = (*self.used, name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        update = F.linear(F.linear(x, self.lora_A), self.lora_B)
-        return F.linear(x, self.weight, self.bias) + self.lora_scale.to(update.dtype) * update
+        y = F.linear(x, self.weight, self.bias)
+        for name in self.used:
+            first: Any = self.lora_A[name]
+            update = F.linear(F.linear(x, first.weight), self.lora_B[name].weight)
+            y = y + first.scale.to(update.dtype) * update
+        return y
+
+    def update(self) -> Tensor:
+        """Return what the adapters in use add to the weight, (out, in), in float32."""
+        with torch.no_grad():
+            factors = [(self.lora_A[name], self.lora_B[name].weight.float()) for name in self.used]
+            return sum((b @ a.weight.float() * a.scale.float() for a, b in factors), torch.zeros(()))
+
+
+class MergedLinear(nn.Linear):
+    """A linear layer whose weight has the update of its adapters in it: no parameters but those of the plain layer."""
+
+    def __init__(self, adapted: LoraLinear) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = adapted.in_features, adapted.out_features
+        self.weight = nn.Parameter(_added(adapted.weight, adapted.update()), requires_grad=False)
+        self.register_parameter("bias", adapted.bias)
+        self.adapted = [adapted]  # a plain list: its factors are no part of this network
+        adapted.register_parameter("weight", None)  # its memory is given back
+
+    def unmerged(self) -> LoraLinear:
+        """Return the layer with adapters again; the update is subtracted from the weight."""
+        adapted = self.adapted[0]
+        adapted.weight = nn.Parameter(_added(self.weight, -adapted.update()), requires_grad=False)
+        return adapted
 
 
 def add_lora(
-    network: nn.Module, targets: Iterable[str], rank: int, alpha: float, also_trained: Iterable[str] = ()
-) -> nn.Module:
+    network: M,
+    rank: int,
+    alpha: float,
+    targets: Iterable[str] | str | None = None,
+    modules_to_save: Iterable[str] = (),
+    name: str = DEFAULT,
+) -> M:
     """Freeze a network and give its linear layers low-rank updates, in place; returns it.
+
+    Adapters that it has already stay in use and are frozen.
 
     Args:
         network: any; on the meta device, its updates are recorded by :func:`~cosmos_lidar.models.deferred.
             build_deferred` around this call.
-        targets: ends of the names of the layers, such as ``to_q.0`` or ``layer1``.
         rank: of the updates.
         alpha: their scale times rank.
-        also_trained: ends of the names of modules that are trained whole, such as ``view_embeddings``.
+        targets: ends of the names of the layers, such as ``q_proj`` or ``mlp.layer1``, or one text with commas between
+            them; None: all that the network's plan splits, which are the projections of its attentions and its MLPs.
+        modules_to_save: ends of the names of modules that are trained whole, such as ``view_embeddings``.
+        name: of the adapter.
 
     Raises:
-        UserError: a name that fits no layer.
+        UserError: a name that fits no layer, or an adapter that exists already.
     """
+    if name in adapters(network):
+        raise UserError(f"the network has an adapter {name!r} already")
+    if rank < 1:
+        raise UserError(f"rank {rank} of low-rank updates: expected at least 1")
+    layers = {path: module for path, module in network.named_modules() if isinstance(module, nn.Linear)}
+    ends = _ends(network, targets)
+    check_ends(ends, layers, "model.lora.targets")
+    check_ends(modules_to_save, dict(network.named_modules()), "model.lora.modules_to_save")
     network.requires_grad_(False)
-    if has_lora(network):
-        raise ValueError("the network has low-rank updates already")
-    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    chosen = [name for name in layers if _fits(name, targets)]
-    _check_names(targets, layers, "model.lora.targets")
-    for name in chosen:
-        owner, _, attribute = name.rpartition(".")
-        setattr(network.get_submodule(owner), attribute, LoraLinear(layers[name], rank, alpha))
-    modules = dict(network.named_modules())
-    _check_names(also_trained, modules, "model.lora.also_trained")
-    for name, module in modules.items():
-        if _fits(name, also_trained):
+    for path, layer in layers.items():
+        if _fits(path, ends):
+            adapted = layer if isinstance(layer, LoraLinear) else LoraLinear(layer)
+            adapted.add_adapter(name, rank, alpha)
+            _exchange(network, path, adapted)
+    for path, module in network.named_modules():
+        if _fits(path, modules_to_save):
             module.requires_grad_(True)
     return network
+
+
+def adapters(network: nn.Module) -> list[str]:
+    """Return the names of the adapters of a network."""
+    names = [name for module in network.modules() if isinstance(module, LoraLinear) for name in module.lora_A]
+    return list(dict.fromkeys(names))
+
+
+def use_adapters(network: nn.Module, names: Iterable[str]) -> None:
+    """Choose the adapters that a network computes with; none: the network as it was before.
+
+    Raises:
+        UserError: an adapter that it does not have.
+    """
+    chosen, known = list(names), adapters(network)
+    unknown = next((name for name in chosen if name not in known), None)
+    if unknown is not None:
+        raise UserError(f"no adapter {unknown!r}; valid: {', '.join(known) or 'none, the network has no adapters'}")
+    for module in network.modules():
+        if isinstance(module, LoraLinear):
+            module.used = tuple(name for name in chosen if name in module.lora_A)
 
 
 def has_lora(network: nn.Module) -> bool:
@@ -89,35 +169,90 @@ def has_lora(network: nn.Module) -> bool:
     return any(isinstance(module, LoraLinear) for module in network.modules())
 
 
-def merge_lora(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict with every update added to its layer, W + scale B A, under the names of the plain network.
+def merge_lora(network: M) -> M:
+    """Add the updates of the adapters in use to their layers, in place: W + scale B A; returns the network.
+
+    Its parameters then have the plain names alone. :func:`unmerge_lora` undoes it, to the rounding of the weights.
+    """
+    for path, module in list(network.named_modules()):
+        if isinstance(module, LoraLinear):
+            _exchange(network, path, MergedLinear(module))
+    return network
+
+
+def unmerge_lora(network: M) -> M:
+    """Take merged updates out of their layers again and compute them beside, as before :func:`merge_lora`."""
+    for path, module in list(network.named_modules()):
+        if isinstance(module, MergedLinear):
+            _exchange(network, path, module.unmerged())
+    return network
+
+
+def merge_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict with every update added to its layer, under the names of the plain network.
 
     Args:
         state: whole tensors by name; one without updates is returned as it is.
     """
-    adapted = {name.removesuffix(f".{A}") for name in state if name.endswith(f".{A}")}
-    merged = {name: tensor for name, tensor in state.items() if name.rpartition(".")[2] not in (A, B, SCALE)}
-    for layer in adapted:
-        weight = state[f"{layer}.weight"]
-        update = state[f"{layer}.{B}"].float() @ state[f"{layer}.{A}"].float()
-        scale = state[f"{layer}.{SCALE}"].float().to(update.device)
-        merged[f"{layer}.weight"] = (weight.float() + scale * update).to(weight.dtype)
-    return merged
+    plain, updates = split_state(state)
+    for layer, (first, second, scale) in updates:
+        weight = plain[f"{layer}.weight"]
+        update = second.float() @ first.float().to(second.device) * float(scale)
+        plain[f"{layer}.weight"] = _added(weight, update)
+    return plain
+
+
+def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[str, tuple[Tensor, ...]]]]:
+    """Return the tensors that are no part of an adapter, and (layer, (A, B, scale)) of each update."""
+    plain = {name: tensor for name, tensor in state.items() if not is_adapter_tensor(name)}
+    updates = []
+    for name in state:
+        layer, found, rest = name.rpartition(f".{A}.")
+        if found and rest.endswith(".weight"):
+            adapter = rest.removesuffix(".weight")
+            second, scale = state[f"{layer}.{B}.{rest}"], state[f"{layer}.{A}.{adapter}.{SCALE}"]
+            updates.append((layer, (state[name], second, scale)))
+    return plain, updates
+
+
+def is_adapter_tensor(name: str) -> bool:
+    """Return whether a tensor of a state dict is a part of an adapter."""
+    return f".{A}." in name or f".{B}." in name
 
 
 def is_adapters_only(state: Mapping[str, Tensor]) -> bool:
     """Return whether a state dict holds low-rank updates without the weights of their layers."""
-    layers = (name.removesuffix(f".{A}") for name in state if name.endswith(f".{A}"))
+    layers = (name.rpartition(f".{A}.")[0] for name in state if f".{A}." in name)
     return any(f"{layer}.weight" not in state for layer in layers)
 
 
-def _fits(name: str, ends: Iterable[str]) -> bool:
-    return any(name == end or name.endswith(f".{end}") for end in ends)
+def check_ends(ends: Iterable[str], names: Iterable[str], option: str) -> None:
+    """Refuse an end that fits no name.
 
-
-def _check_names(ends: Iterable[str], names: Iterable[str], option: str) -> None:
-    """Refuse an end that fits no name."""
+    Raises:
+        UserError: the message names the option and what there is.
+    """
     for end in ends:
         if not any(_fits(name, [end]) for name in names):
             known = sorted({".".join(name.split(".")[-2:]) for name in names if name})
             raise UserError(f"{option}: no layer ends in {end!r}; valid: {', '.join(known[:20])}")
+
+
+def _added(weight: Tensor, update: Tensor) -> Tensor:
+    return (weight.detach().float() + update.to(weight.device)).to(weight.dtype)
+
+
+def _ends(network: Any, targets: Iterable[str] | str | None) -> list[str]:
+    if targets is None:
+        plan: ParallelPlan = network.parallel_plan()
+        return [*plan.column, *plan.row]
+    return [end.strip() for end in targets.split(",")] if isinstance(targets, str) else list(targets)
+
+
+def _exchange(network: nn.Module, path: str, module: nn.Module) -> None:
+    owner, _, attribute = path.rpartition(".")
+    setattr(network.get_submodule(owner), attribute, module)
+
+
+def _fits(name: str, ends: Iterable[str]) -> bool:
+    return any(name == end or name.endswith(f".{end}") for end in ends)

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.dit.lora import is_adapter_tensor
 from cosmos_lidar.models.dit.predict2.buffers import PREFIXES as BESIDE
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
@@ -55,6 +56,8 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
         tensors = averaged if ema else plain or averaged
         named = [name for name in tensors if "logvar." not in name and not name.endswith("_extra_state")]
         content = unwrap({name: tensors[name] for name in named}, path)
+        if any(is_adapter_tensor(name) for name in content):
+            raise DataError("LoRA adapters beside weights: `cosmos-lidar merge-lora` merges them", file=path)
         state = {
             name.removeprefix("net."): value
             for name, value in content.items()

@@ -10,6 +10,7 @@ import torch
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.dit.job import make_network
 from cosmos_lidar.families.export import export_checkpoint
+from cosmos_lidar.models.dit.lora_files import read_adapter
 from cosmos_lidar.recipes import dit
 from cosmos_lidar.recipes.registry import find_family
 from cosmos_lidar.training.checkpoint.callback import frozen_norm, trained_state
@@ -44,9 +45,11 @@ def test_a_run_resumes_exactly(ranks: int, base: Path, tmp_path: Path) -> None:
     parts = processes(ranks, {}, "dit", *options, "log.name=parts")[0]["runs"][0]
     assert_same_end(whole["folder"], parts["folder"])
     found = load_full(Path(whole["folder"]) / "checkpoints" / "iter_000000008")
-    kinds = {name.partition(".")[0] + " " + name.rpartition(".")[2] for name in found if not name.startswith("optim")}
-    assert kinds == {"model lora_A", "model lora_B", "model lora_scale", "ema lora_A", "ema lora_B"}
-    moved = [float(tensor.abs().max()) for name, tensor in found.items() if name.endswith("lora_B")]
+    names = [name.split(".") for name in found if not name.startswith("optim")]
+    kinds = {f"{name[0]} {'.'.join(name[-3:])}" for name in names}
+    factors = {f"{kind} {factor}.default.weight" for kind in ("model", "ema") for factor in ("lora_A", "lora_B")}
+    assert kinds == factors | {"model lora_A.default.scale"}
+    moved = [float(tensor.abs().max()) for name, tensor in found.items() if name.endswith("lora_B.default.weight")]
     assert min(moved) > 0
 
 
@@ -54,15 +57,16 @@ def test_exports_are_updates_in_training_and_merged_afterwards(base: Path, tmp_p
     options = [*FEW, *LORA, f"log.root={tmp_path}", f"model.checkpoint={base}", "trainer.export=true"]
     run = apply_overrides(dit.debug(), options)
     folder = dit.FAMILY.train(run).folder / "checkpoints"
-    names = {path.name for path in folder.glob("iter_*.safetensors")}
-    assert names == {"iter_000000008_reg_lora.safetensors", "iter_000000008_ema_lora.safetensors"}
+    for kind in ("reg", "ema"):
+        adapter = read_adapter(folder / f"iter_000000008_{kind}_lora")
+        assert (adapter.rank, adapter.alpha, len(adapter.factors)) == (3, 6.0, 2 * 10)
     export_checkpoint(folder / "iter_000000008", tmp_path / "out", find_family)
     merged = torch.load(tmp_path / "out" / "iter_000000008_reg_model.pt", weights_only=True)
     published = torch.load(base, weights_only=True)
     assert merged.keys() == published.keys()
     state = load_full(folder / "iter_000000008", "model.")
     name = "blocks.block0.blocks.0.block.attn.to_q.0"
-    update = 2.0 * state[f"{name}.lora_B"] @ state[f"{name}.lora_A"]
+    update = 2.0 * state[f"{name}.lora_B.default.weight"] @ state[f"{name}.lora_A.default.weight"]
     torch.testing.assert_close(merged[f"net.{name}.weight"], published[f"net.{name}.weight"] + update)
     assert torch.equal(merged["net.final_layer.linear.weight"], published["net.final_layer.linear.weight"])
     # another file in the place of the first one is noticed
