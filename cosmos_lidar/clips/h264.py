@@ -14,7 +14,14 @@ _REPEATABLE = "mbtree=0:threads=1:lookahead-threads=1:sliced-threads=0:cpu-indep
 
 
 def add_h264(
-    container: Any, size: tuple[int, int], rate_hz: float, crf: int, preset: str, *, timed: bool = False
+    container: Any,
+    size: tuple[int, int],
+    rate_hz: float,
+    crf: int,
+    preset: str,
+    *,
+    timed: bool = False,
+    key_every: int = 0,
 ) -> Any:
     """Add an H.264 stream (yuv420p, plays anywhere) to a container of PyAV that is open for writing.
 
@@ -25,6 +32,7 @@ def add_h264(
         crf: quality, 0 (lossless) to 51.
         preset: of x264, such as ``veryfast``.
         timed: every image comes with its time, as they are not shown equally long.
+        key_every: most frames from one key frame to the next, so that reading may begin anywhere; 0: as x264 has it.
 
     Returns:
         The stream, for :func:`put_image`; its ``encode`` without an image gives the last packets.
@@ -33,7 +41,8 @@ def add_h264(
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
     stream.thread_count = 1
-    stream.options = {"crf": str(crf), "preset": preset, "x264-params": _REPEATABLE}
+    keys = f":keyint={key_every}" if key_every else ""
+    stream.options = {"crf": str(crf), "preset": preset, "x264-params": _REPEATABLE + keys}
     if timed:
         stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
     return stream

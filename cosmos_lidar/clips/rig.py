@@ -61,7 +61,7 @@ def load_rig(path: Path) -> list[MountedCamera]:
 def save_rig(path: Path, cameras: list[MountedCamera]) -> None:
     """Write a rig file."""
     entries = [
-        {"name": camera.name, "lens": _lens_entry(camera.model), "lidar_SE3_camera": camera.lidar_SE3_camera.tolist()}
+        {"name": camera.name, "lens": lens_entry(camera.model), "lidar_SE3_camera": camera.lidar_SE3_camera.tolist()}
         for camera in cameras
     ]
     path.write_text(yaml.safe_dump({"cameras": entries}, sort_keys=False, default_flow_style=None), encoding="utf-8")
@@ -74,10 +74,20 @@ def _camera(entry: Any, number: int, path: Path) -> MountedCamera:
         raise DataError(f"camera {name} has no {missing[0]}", file=path, wanted="name, lens and lidar_SE3_camera")
     axes = "camera axes to lidar axes"
     pose = pose_of_file(entry["lidar_SE3_camera"], path, "lidar_SE3_camera", axes, f"camera {name}")
-    return MountedCamera(name, _lens(entry["lens"], name, path), pose)
+    return MountedCamera(name, lens_of_entry(entry["lens"], name, path), pose)
 
 
-def _lens(entry: Any, name: str, path: Path) -> PinholeCamera | FThetaCamera:
+def lens_of_entry(entry: Any, name: str, path: Path) -> PinholeCamera | FThetaCamera:
+    """Return the lens that an entry of a file describes.
+
+    Args:
+        entry: ``kind`` and its numbers.
+        name: of the camera, for messages.
+        path: of the file, for messages.
+
+    Raises:
+        DataError: an unknown kind, or numbers missing.
+    """
     kind = entry.get("kind") if isinstance(entry, dict) else None
     try:
         if kind == "pinhole":
@@ -92,7 +102,8 @@ def _lens(entry: Any, name: str, path: Path) -> PinholeCamera | FThetaCamera:
     raise DataError(f"camera {name}: kind {kind!r}", file=path, key="lens", wanted="kind pinhole or ftheta")
 
 
-def _lens_entry(model: PinholeCamera | FThetaCamera) -> dict[str, Any]:
+def lens_entry(model: PinholeCamera | FThetaCamera) -> dict[str, Any]:
+    """Return the entry of a file that describes a lens."""
     if isinstance(model, FThetaCamera):
         return {"kind": "ftheta", "intrinsics": model.to_vector().tolist()}
     numbers = {key: float(getattr(model, key)) for key in _PINHOLE[:4]}

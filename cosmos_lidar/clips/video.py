@@ -256,7 +256,13 @@ def are_regular(times_s: np.ndarray) -> bool:
     return not len(steps) or bool((np.abs(steps - np.median(steps)) <= 0.0021 + 0.05 * np.median(steps)).all())
 
 
-def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float, times_s: Sequence[float] | None = None) -> int:
+def write_mp4(
+    path: Path,
+    images: Iterable[np.ndarray],
+    rate_hz: float,
+    times_s: Sequence[float] | None = None,
+    key_every: int = 0,
+) -> int:
     """Write images as H.264 (yuv420p, plays anywhere) and return how many; the same images give the same bytes.
 
     Args:
@@ -264,6 +270,7 @@ def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float, times_s:
         images: (H, W, 3) uint8 RGB, all of one size; odd sizes lose a row or column, as yuv420p wants even ones.
         rate_hz: images per second.
         times_s: when each image is shown, from 0 on, where they are not shown equally long.
+        key_every: most frames from one key frame to the next; 0: as x264 has it.
     """
     import av
 
@@ -272,7 +279,8 @@ def write_mp4(path: Path, images: Iterable[np.ndarray], rate_hz: float, times_s:
         for image in images:
             height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             if stream is None:
-                stream = add_h264(container, (height, width), rate_hz, 18, "veryfast", timed=times_s is not None)
+                timed = times_s is not None
+                stream = add_h264(container, (height, width), rate_hz, 18, "veryfast", timed=timed, key_every=key_every)
             put_image(container, stream, image[:height, :width], None if times_s is None else times_s[count])
             count += 1
         if stream is not None:

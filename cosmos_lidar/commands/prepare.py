@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument,
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
+    from cosmos_lidar.shards.files import ShardRecord
     from cosmos_lidar.shards.manifest import Manifest
     from cosmos_lidar.shards.plan import PrepareOptions
 
 GROUP = "data"
+TASKS = ("sweeps", "videos", "views", "multiview")
 HELP = "convert recordings to Energon (webdataset) shards, split by drive, resumable"
 EXAMPLE = "cosmos-lidar prepare recordings/ shards/ --format kitti --split 0.9,0.1,0 --jobs 4"
 
@@ -39,26 +42,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clips whose ids have the same match are one drive and share a split (default: every clip is a drive)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
-    parser.add_argument("--frames-per-sample", type=int, default=10, metavar="N", help="frames per sample (default 10)")
+    parser.add_argument(
+        "--frames-per-sample", type=int, metavar="N",
+        help="frames per sample (default 10; multiview: as many as there are without a gap)",
+    )  # fmt: skip
     parser.add_argument("--samples-per-shard", type=int, default=64, metavar="N", help="samples per tar (default 64)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="worker processes (default 1)")
+    parser.add_argument(
+        "--task", choices=TASKS,
+        help="what to write: lidar sweeps (the usual), cameras as single videos, frames with images for "
+        "camera-to-lidar (views), or clips of several cameras on one clock (multiview)",
+    )  # fmt: skip
     parser.add_argument(
         "--videos", action="store_true", help="write the cameras of the recordings as videos, without the lidar"
     )
     parser.add_argument(
         "--views", metavar="A,B,C",
-        help="write single frames with the images of these cameras, or of `all`, for camera-to-lidar diffusion",
+        help="write single frames with the images of these cameras, or of `all`, for camera-to-lidar diffusion; "
+        "multiview: cameras in the order of the views (default all), with view ids: front=0,left=5",
     )  # fmt: skip
     parser.add_argument(
-        "--image-size", default="704x1280", metavar="HxW", help="image size of --views (default %(default)s)"
+        "--image-size",
+        metavar="HxW",
+        help="image size of views (default 704x1280) and multiview (default: as recorded)",
     )
     parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.06,
-        metavar="S",
-        help="--views: largest time from the nearest image to the middle of the sweep, seconds",
+        "--tolerance", type=float, metavar="S",
+        help="largest time from an image to the middle of the sweep (views, default 0.06), or to the instant of the "
+        "clock (multiview, default three quarters of the camera's period), seconds",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fps", type=float, default=0.0, help="multiview: rate of the common clock (default: that of the first camera)"
     )
+    parser.add_argument("--frames-as", choices=("mp4", "jpg"), default="mp4", help="multiview: a video, or JPEG files")
+    parser.add_argument(
+        "--captions", type=Path, metavar="PATH",
+        help="multiview: folder of CAMERA/CLIP.txt or CLIP.txt, or a .json file {clip: caption}",
+    )  # fmt: skip
+    parser.add_argument("--prompt", metavar="TEXT", help="multiview: caption of all clips that have none")
     add_image_rule(parser, "--views: ")
     parser.add_argument(
         "--part", metavar="K/N",
@@ -83,21 +104,29 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips import open_clips
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.shards.prepare import prepare_shards
-    from cosmos_lidar.shards.videos import holds_only_videos
 
-    videos = args.videos or holds_only_videos(args.source)
-    if args.part and (args.views or videos):
-        raise UserError("--part: parts are of lidar sweeps; --views and videos are prepared by one job")
-    if args.views:
-        return _prepare_views(args)
-    if videos:
-        return _prepare_videos(args)
+    task = _task(args)
+    if args.part and task != "sweeps":
+        raise UserError(f"--part: parts are of lidar sweeps; {task} are prepared by one job")
+    if task != "sweeps":
+        return {"views": _prepare_views, "videos": _prepare_videos, "multiview": _prepare_multiview}[task](args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     if args.part:
         return _prepare_part(clips, args)
     manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
     sys.stdout.write(_summary(manifest, args.out))
     return 0
+
+
+def _task(args: argparse.Namespace) -> str:
+    """Return what is to be written, by --task, by the options that stand for one, or by what the source holds."""
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.shards.videos import holds_only_videos
+
+    implied = "videos" if args.videos else "views" if args.views and args.task != "multiview" else None
+    if args.task and implied and args.task != implied:
+        raise UserError(f"--task {args.task} excludes --{implied}")
+    return args.task or implied or ("videos" if holds_only_videos(args.source) else "sweeps")
 
 
 def _prepare_part(clips: list[Clip], args: argparse.Namespace) -> int:
@@ -124,18 +153,45 @@ def _prepare_views(args: argparse.Namespace) -> int:
 
     if args.resume or args.videos:
         raise UserError("--views excludes --resume and --videos")
-    height, _, width = args.image_size.partition("x")
-    if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
-        raise UserError(f"--image-size {args.image_size}: expected two multiples of 8, such as 704x1280")
+    size = _image_size(args.image_size or "704x1280")
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
-    names = tuple(clips[0].cameras) if args.views == "all" else tuple(args.views.split(","))
+    names = tuple(clips[0].cameras) if (args.views or "all") == "all" else tuple(args.views.split(","))
     if not names:
         raise UserError(f"{args.source} has no cameras")
-    size = int(height), int(width)
-    views = FrameViews(cameras=names, image_size=size, tolerance_s=args.tolerance, image_rule=args.image_rule)
+    tolerance_s = 0.06 if args.tolerance is None else args.tolerance
+    views = FrameViews(cameras=names, image_size=size, tolerance_s=tolerance_s, image_rule=args.image_rule)
     counts = write_views(clips, views, args.out, _options(args))
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
     sys.stdout.write(f"{args.out}: {shown} frames with {', '.join(names)}\n")
+    return 0
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    from cosmos_lidar.errors import UserError
+
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
+        raise UserError(f"--image-size {text}: expected two multiples of 8, such as 704x1280")
+    return int(height), int(width)
+
+
+def _prepare_multiview(args: argparse.Namespace) -> int:
+    from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.shards.captions import read_captions
+    from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
+
+    options = MultiviewOptions(
+        views=args.views or "all",
+        fps=args.fps,
+        image_size=_image_size(args.image_size) if args.image_size else None,
+        format=args.frames_as,
+        tolerance_s=args.tolerance,
+        frames_per_sample=args.frames_per_sample or 0,
+        captions=read_captions(args.captions, args.prompt),
+    )
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
+    records = write_multiview(clips, args.out, options, _options(args), args.jobs)
+    _write_totals(records, "samples", args.out)
     return 0
 
 
@@ -148,15 +204,20 @@ def _prepare_videos(args: argparse.Namespace) -> int:
         from cosmos_lidar.clips import open_clips
 
         sources = camera_videos(open_clips(args.source, format=args.format, sensor=args.sensor, columns=args.columns))
-    records = prepare_videos(sources, args.out, _options(args))
+    records = prepare_videos(sources, args.out, _options(args), args.jobs)
+    _write_totals(records, "videos", args.out)
+    return 0
+
+
+def _write_totals(records: list[ShardRecord], unit: str, out: Path) -> None:
     for split in dict.fromkeys(record.split for record in records):
         mine = [record for record in records if record.split == split]
         frames, size = sum(record.frames for record in mine), sum(record.bytes for record in mine)
-        videos = sum(record.samples for record in mine)
-        sys.stdout.write(f"{split}: {videos} videos, {frames} frames, {len(mine)} shards, {size / 1e6:.1f} MB\n")
-    bad = len(sources) - sum(record.samples for record in records)
-    sys.stdout.write(f"{bad} videos skipped (see {args.out / 'report.json'})\n" if bad else "no video skipped\n")
-    return 0
+        count = sum(record.samples for record in mine)
+        sys.stdout.write(f"{split}: {count} {unit}, {frames} frames, {len(mine)} shards, {size / 1e6:.1f} MB\n")
+    bad = len(json.loads((out / "report.json").read_text())["left_out"])
+    what = unit.removesuffix("s")
+    sys.stdout.write(f"{bad} {unit} skipped (see {out / 'report.json'})\n" if bad else f"no {what} skipped\n")
 
 
 def _options(args: argparse.Namespace) -> PrepareOptions:
@@ -166,7 +227,7 @@ def _options(args: argparse.Namespace) -> PrepareOptions:
         split=args.split,
         split_lists=args.split_list,
         drive_pattern=args.drive_pattern,
-        frames_per_sample=args.frames_per_sample,
+        frames_per_sample=10 if args.frames_per_sample is None else args.frames_per_sample,
         samples_per_shard=args.samples_per_shard,
         seed=args.seed,
         bad_budget=args.bad_budget,

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -116,7 +116,22 @@ def split_clips(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, lis
     """Return the clip ids of each split: as listed, else whole drives by share; raises as :func:`make_plan`."""
     _check_options(options)
     _check_clips(clips)
-    return _listed_splits(clips, options) if options.split_lists else _dealt_splits(clips, options)
+    return split_ids({clip.clip_id: len(clip) for clip in clips}, options)
+
+
+def split_ids(frames: Mapping[str, int], options: PrepareOptions) -> dict[str, list[str]]:
+    """Return the clip ids of each split: as listed, else whole drives by share.
+
+    Args:
+        frames: clip id -> its frames; clips without any belong to no drive.
+        options: shares or lists, pattern of the drives, seed.
+
+    Raises:
+        DataError: a list that names clips that are not there, or a pattern that is not found.
+        UserError: options that make no sense, or fewer drives than splits.
+    """
+    _check_options(options)
+    return _listed_splits(frames, options) if options.split_lists else _dealt_splits(frames, options)
 
 
 def _check_options(options: PrepareOptions) -> None:
@@ -150,26 +165,26 @@ def _check_clips(clips: Sequence[Clip]) -> None:
         raise DataError("no clip holds a frame", file=clips[0].source, wanted="at least one frame")
 
 
-def _drives(clips: Sequence[Clip], pattern: str) -> dict[str, list[str]]:
+def _drives(frames: Mapping[str, int], pattern: str) -> dict[str, list[str]]:
     """Return drive -> clip ids; clips without a frame belong to no drive."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UserError(f"--drive-pattern {pattern!r} is not a regular expression: {error}") from error
     drives: dict[str, list[str]] = defaultdict(list)
-    for clip in clips:
-        match = compiled.search(clip.clip_id)
+    for clip_id, count in frames.items():
+        match = compiled.search(clip_id)
         if match is None:
             wanted = "a pattern that is found in every clip id"
-            raise DataError(f"--drive-pattern {pattern!r} is not found", clip=clip.clip_id, wanted=wanted)
-        if len(clip):
-            drives[match[0]].append(clip.clip_id)
+            raise DataError(f"--drive-pattern {pattern!r} is not found", clip=clip_id, wanted=wanted)
+        if count:
+            drives[match[0]].append(clip_id)
     return drives
 
 
-def _dealt_splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
-    drives = _drives(clips, options.drive_pattern)
-    place = {clip.clip_id: number for number, clip in enumerate(clips)}
+def _dealt_splits(frames: Mapping[str, int], options: PrepareOptions) -> dict[str, list[str]]:
+    drives = _drives(frames, options.drive_pattern)
+    place = {clip_id: number for number, clip_id in enumerate(frames)}
     return {
         split: sorted((clip_id for drive in mine for clip_id in drives[drive]), key=place.__getitem__)
         for split, mine in deal_drives(drives, options).items()
@@ -206,21 +221,20 @@ def share_out(drives: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
-def _listed_splits(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
-    known = {clip.clip_id: clip for clip in clips}
+def _listed_splits(frames: Mapping[str, int], options: PrepareOptions) -> dict[str, list[str]]:
     taken: dict[str, str] = {}
     splits: dict[str, list[str]] = {}
     for split, path in zip(SPLITS, options.split_lists, strict=False):
         splits[split] = []
         for clip_id in _read_list(path):
-            if clip_id not in known:
+            if clip_id not in frames:
                 raise DataError("clip is listed but was not found", file=path, clip=clip_id, wanted="ids of the source")
             if clip_id in taken:
                 problem = f"clip is listed twice ({taken[clip_id]}, {split})"
                 raise DataError(problem, file=path, clip=clip_id, wanted="every clip in one split")
             taken[clip_id] = split
             splits[split].append(clip_id)
-        if not any(len(known[clip_id]) for clip_id in splits[split]):
+        if not any(frames[clip_id] for clip_id in splits[split]):
             raise DataError(f"split {split} is empty", file=path, wanted="at least one clip that holds a frame")
     return splits
 

@@ -10,8 +10,8 @@ import hashlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,21 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.source_state import files_state
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.errors import DataError, UserError, problem_of
-from cosmos_lidar.files import file_sha256, parse_json, read_text, remove_partial, visible_files
-from cosmos_lidar.folder_lock import alone_in
-from cosmos_lidar.log import logger
-from cosmos_lidar.progress import Meter
+from cosmos_lidar.files import file_sha256, parse_json, read_text, visible_files
 from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
-from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
-from cosmos_lidar.shards.manifest import ENERGON, index_with_energon
+from cosmos_lidar.shards.files import ShardRecord, write_text
+from cosmos_lidar.shards.journaled import Item, Kind, shard_list, shard_plan, write_journaled
+from cosmos_lidar.shards.manifest import ENERGON
 from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
-from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
+from cosmos_lidar.shards.sweeps import PackedRun
 from cosmos_lidar.tars import open_tar
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 VIDEOS = "videos.json"
 SAMPLE_TYPE = "video"
-_JOURNAL = "videos.journal.jsonl"
-_REPORT = "report.json"
+_KIND = Kind("video", SAMPLE_TYPE, "videos.journal.jsonl", VIDEOS)
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,9 @@ def _files_of(stream: CameraStream) -> tuple[Path, ...]:
     return (read.path,) if isinstance(read, VideoFile) else tuple(getattr(read, "files", ()))
 
 
-def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: PrepareOptions) -> list[ShardRecord]:
+def prepare_videos(
+    sources: Sequence[VideoSource], folder: Path, options: PrepareOptions, jobs: int = 1
+) -> list[ShardRecord]:
     """Write videos as shards and index them for Energon.
 
     Every video is decoded, so that training can read it from any start; those that fail are skipped, listed in
@@ -119,6 +117,7 @@ def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: Prepar
         sources: what to write.
         folder: output; empty or absent, or one in which the same call was interrupted.
         options: fractions of the splits, samples per shard, seed, budget.
+        jobs: processes.
 
     Returns:
         The shards, as ``folder/videos.json`` lists them.
@@ -128,35 +127,8 @@ def prepare_videos(sources: Sequence[VideoSource], folder: Path, options: Prepar
         UserError: fewer drives than splits, or another run at work in the folder.
     """
     plan = _plan(sources, options)
-    if folder.exists() and not (folder / _JOURNAL).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder):
-        return _write_folder(sources, plan, folder, options)
-
-
-def _write_folder(
-    sources: Sequence[VideoSource], plan: Mapping[str, list[VideoSource]], folder: Path, options: PrepareOptions
-) -> list[ShardRecord]:
-    journal = Journal(folder / _JOURNAL, _fingerprint(sources, options))
-    remove_partial(folder)
-    states = {name: files_state(file for source in shard for file in source.files) for name, shard in plan.items()}
-    drop_changed(folder, journal, states, VIDEOS)
-    with Meter("prepare", "videos", len(sources)) as meter:
-        for name, shard in plan.items():
-            if name not in journal.finished:
-                journal.add(replace(_write_shard(folder / name, shard, meter), sources=states[name]))
-            else:
-                meter.advance(len(shard))
-            _keep_to_budget(journal, options.bad_budget * len(sources), folder)
-    records = [record for record in journal.finished.values() if record.samples]
-    _write_report(folder, list(journal.finished.values()))
-    if not records:
-        raise DataError("no video of the source can be used", file=folder / _REPORT, wanted="readable videos")
-    index_with_energon(folder, [record.name for record in records], sample_type=SAMPLE_TYPE)
-    document = {"shards": [{"name": r.name, "bytes": r.bytes, "sha256": r.sha256, "samples": r.samples,
-                            "frames": r.frames} for r in records]}  # fmt: skip
-    write_text(folder / VIDEOS, json.dumps(document, indent=1) + "\n")
+    records = write_journaled(plan, folder, _KIND, _fingerprint(sources, options), options.bad_budget, jobs)
+    write_text(folder / VIDEOS, json.dumps({"shards": shard_list(records)}, indent=1) + "\n")
     return records
 
 
@@ -187,26 +159,9 @@ def check_videos(folder: Path) -> Iterator[tuple[str, str, str]]:
         yield "", "", str(error)
 
 
-def _write_shard(path: Path, sources: Sequence[VideoSource], meter: Meter) -> ShardRecord:
-    bad: list[BadFrame] = []
-    frames: dict[str, int] = {}
-
-    def samples() -> Iterator[PackedRun]:
-        for source in sources:
-            try:
-                content, facts = _examine(source)
-            except Exception as error:  # one odd video ends no work on the others
-                logger.warning("skipped video %s: %s", source.path, problem_of(error))
-                bad.append(BadFrame(source.key, "", problem_of(error)))
-            else:
-                frames[source.key] = facts["frames"]
-                yield PackedRun(source.key, {"json": json.dumps(facts).encode(), "mp4": content}, facts["frames"], 0)
-            meter.advance(1)
-
-    ready = list(samples())  # a shard is small enough to know its content before its file is opened
-    size, digest = write_tar(path, ready) if ready else (0, "")
-    split = path.name.rpartition("-")[0]
-    return ShardRecord(path.name, split, size, digest, len(ready), sum(frames.values()), frames, bad_frames=bad)
+def _pack(source: VideoSource) -> PackedRun:
+    content, facts = _examine(source)
+    return PackedRun(source.key, {"json": json.dumps(facts).encode(), "mp4": content}, facts["frames"], 0)
 
 
 def _examine(source: VideoSource) -> tuple[bytes, dict[str, Any]]:
@@ -241,31 +196,14 @@ def _read_stream(stream: CameraStream) -> bytes:
         return path.read_bytes()
 
 
-def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, list[VideoSource]]:
+def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, list[Item]]:
     """Return shard name -> videos; drives are assigned to splits by the hash of their name."""
-    drives: dict[str, list[VideoSource]] = defaultdict(list)
+    drives: dict[str, list[Item]] = defaultdict(list)
     for source in sources:
-        drives[source.drive].append(source)
-    plan: dict[str, list[VideoSource]] = {}
-    step = options.samples_per_shard
-    for split, names in deal_drives(drives, options).items():
-        mine = [source for drive in names for source in drives[drive]]
-        groups = [mine[first : first + step] for first in range(0, len(mine), step)]
-        plan |= {f"{split}-{number:06d}.tar": group for number, group in enumerate(groups)}
-    return plan
-
-
-def _keep_to_budget(journal: Journal, allowed: float, folder: Path) -> None:
-    bad = [bad for record in journal.finished.values() for bad in record.bad_frames]
-    if len(bad) > allowed:
-        _write_report(folder, list(journal.finished.values()))
-        wanted = "at most --bad-budget of them; see report.json"
-        raise DataError(f"{len(bad)} videos cannot be used; the last: {bad[-1].problem}", file=folder, wanted=wanted)
-
-
-def _write_report(folder: Path, records: Sequence[ShardRecord]) -> None:
-    left_out = [{"video": bad.clip, "problem": bad.problem} for record in records for bad in record.bad_frames]
-    write_text(folder / _REPORT, json.dumps({"left_out": left_out}, indent=1) + "\n")
+        drives[source.drive].append(Item(source.key, source.path, partial(_pack, source), source.files))
+    splits = deal_drives(drives, options)
+    mine = {split: [item for drive in names for item in drives[drive]] for split, names in splits.items()}
+    return shard_plan(mine, options.samples_per_shard)
 
 
 def _key(name: str) -> str:

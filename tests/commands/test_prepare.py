@@ -54,3 +54,18 @@ def test_command_line_names_what_is_wrong(release: Path, tmp_path: Path, capsys:
     assert main(["prepare", str(image), out + "3"]) == 2
     assert "scan.bin" in capsys.readouterr().err
     assert not Path(out + "2").exists()
+
+
+def test_clips_of_several_cameras(test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "multiview"
+    command = ["prepare", str(test_data / "ddad_dgp"), str(out), "--task", "multiview", "--split", "1,0,0"]
+    options = ["--views", "CAMERA_05,CAMERA_01", "--image-size", "48x80", "--prompt", "A street."]
+    assert main([*command, *options]) == 0
+    assert "train: 1 samples, 3 frames, 1 shards" in capsys.readouterr().out
+    document = json.loads((out / "multiview.json").read_text())
+    assert document["views"] == [{"name": "CAMERA_05", "view_id": 5}, {"name": "CAMERA_01", "view_id": 0}]
+    assert main(["check", str(out)]) == 0
+    assert main([*command, "--videos"]) == 2
+    assert "--task multiview excludes --videos" in capsys.readouterr().err
+    assert main([*command, "--image-size", "50x80"]) == 2
+    assert "expected two multiples of 8" in capsys.readouterr().err

@@ -17,8 +17,10 @@ from megatron.energon.cli.main import main as energon
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.shards.check_index import check_indexed
+from energon_tasks.captions import SlotTexts
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.latents import LatentsTaskEncoder
+from energon_tasks.multiview import MultiviewTaskEncoder, ViewWindow
 from energon_tasks.skips import SkipReport
 from energon_tasks.sweeps import LidarTaskEncoder
 from energon_tasks.videos import VideoTaskEncoder, Window
@@ -58,6 +60,9 @@ def encoder(kind: str, folder: Path) -> Any:
         return VideoTaskEncoder(Window(frames=2, size=16), False, 0, report)
     if kind == "views":
         return ViewsTaskEncoder(read_views_facts(resolve(folder, "val")), 8, 0, False, report)
+    if kind == "multiview":
+        texts = SlotTexts("none", (2, 4))
+        return MultiviewTaskEncoder(ViewWindow(frames=2, size=(16, 24)), texts, False, 0, report)
     return LatentsTaskEncoder(0, False, report)
 
 

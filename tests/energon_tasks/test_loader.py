@@ -54,7 +54,14 @@ def test_stops_soon_after_a_resume(folders: Path, workers: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "blend"), [("latents", "blend.yaml"), ("sweeps", "blend.yaml"), ("videos", "a"), ("views", "blend.yaml")]
+    ("kind", "blend"),
+    [
+        ("latents", "blend.yaml"),
+        ("sweeps", "blend.yaml"),
+        ("videos", "a"),
+        ("views", "blend.yaml"),
+        ("multiview", "blend.yaml"),
+    ],
 )
 def test_many_stops_of_every_loader(folders: Path, kind: str, blend: str) -> None:
     check_stops(folders, kind, blend, 2, [[3, 1, 0, 1, 3, 1]])

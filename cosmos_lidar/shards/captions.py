@@ -1,0 +1,139 @@
+"""Captions of clips of several cameras: one for all, files, or a file with a line for each view; prefix sentences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.clips.view_ids import FRONT
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import parse_json, read_text
+from cosmos_lidar.shards.multiview import CAPTION
+
+# What a caption of each view begins with where every view has one, by view id.
+_LOOKS = {
+    0: "straight ahead",
+    1: "ahead and to the right",
+    2: "to the right",
+    3: "backward",
+    4: "to the left",
+    5: "ahead and to the left",
+    6: "far ahead through a narrow lens",
+}
+
+
+def prefix_sentences(views: Mapping[str, int]) -> dict[str, str]:
+    """Return a sentence about each camera: where it looks.
+
+    Args:
+        views: camera -> view id.
+    """
+    looks = {name: _LOOKS.get(number, f"along direction {number} of the vehicle") for name, number in views.items()}
+    return {name: f"A camera on a car looks {look}." for name, look in looks.items()}
+
+
+@dataclass(frozen=True)
+class ClipCaptions:
+    """Captions by clip and camera.
+
+    Attributes:
+        everywhere: caption of the front view of every clip; None for none.
+        by_clip: clip id -> its caption (of the front view), or camera -> caption.
+        folder: with files ``CAMERA/CLIP.txt``, as the published layout has them, or ``CLIP.txt`` for the front view.
+        prefixes: camera -> sentence, instead of the usual ones.
+    """
+
+    everywhere: str | None = None
+    by_clip: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    folder: Path | None = None
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, clip_id: str, camera: str, view_id: int) -> str | None:
+        """Return the caption of a camera, or None where it has none.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        found = self._given(clip_id, camera, view_id)
+        return self.everywhere if found is None and view_id == FRONT else found
+
+    def _given(self, clip_id: str, camera: str, view_id: int) -> str | None:
+        given = self.by_clip.get(clip_id)
+        if isinstance(given, str):
+            return given if view_id == FRONT else None
+        if given is not None:
+            return given.get(camera)
+        if self.folder is None:
+            return None
+        own = self.folder / camera / f"{clip_id}{CAPTION}"
+        files = [own, self.folder / f"{clip_id}{CAPTION}"] if view_id == FRONT else [own]
+        path = next((file for file in files if file.is_file()), None)
+        return None if path is None else _text_of(path)
+
+    def prefixes_of(self, views: Mapping[str, int]) -> dict[str, str]:
+        """Return the prefix sentence of each camera."""
+        return prefix_sentences(views) | {name: text for name, text in self.prefixes.items() if name in views}
+
+    def fingerprint(self) -> str:
+        """Return digits that change with what is given; files in the folder are not read."""
+        given = [self.everywhere, str(self.folder), {name: self.by_clip[name] for name in sorted(self.by_clip)}]
+        return hashlib.sha256(json.dumps(given, default=dict).encode()).hexdigest()[:16]
+
+
+def read_captions(path: Path | None, prompt: str | None = None) -> ClipCaptions:
+    """Return the captions in a folder, or in a JSON file.
+
+    Args:
+        path: a folder of ``CAMERA/CLIP.txt`` or ``CLIP.txt``; or a ``.json`` file that maps clip ids to captions, or
+            to captions by camera; None for none.
+        prompt: caption of all clips that have none.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path is None or path.is_dir():
+        return ClipCaptions(prompt, folder=path)
+    wanted = "a folder of CAMERA/CLIP.txt, or a .json file: {clip: caption} or {clip: {camera: caption}}"
+    try:
+        document = parse_json(read_text(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"captions cannot be read: {error}", file=path, wanted=wanted) from error
+    if not isinstance(document, dict) or not all(_is_caption(entry) for entry in document.values()):
+        raise DataError("no captions by clip", file=path, wanted=wanted)
+    return ClipCaptions(prompt, document)
+
+
+def _is_caption(entry: Any) -> bool:
+    return isinstance(entry, str) or (isinstance(entry, dict) and all(isinstance(text, str) for text in entry.values()))
+
+
+def read_prompts(path: Path, views: Sequence[str]) -> list[str]:
+    """Return the lines of a prompt file: one for each view, in their order; empty lines at the end are left out.
+
+    Args:
+        path: UTF-8 text.
+        views: names of the cameras.
+
+    Raises:
+        DataError: it cannot be read.
+        UserError: more or fewer lines than views.
+    """
+    lines = _text_of(path).splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if len(lines) != len(views):
+        raise UserError(
+            f"{path}: {len(lines)} lines for {len(views)} views: expected one line for each of {', '.join(views)}"
+        )
+    return [line.strip() for line in lines]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_text(path).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"not a readable text: {error}", file=path, wanted="UTF-8 text") from error

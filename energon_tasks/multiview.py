@@ -1,0 +1,459 @@
+"""Task encoder for multi-view video diffusion: windows of frames of several cameras, with captions.
+
+:mod:`cosmos_lidar.shards.multiview` has the parts of a sample. A window is the same instants of every camera; only
+its frames are decoded, from the key frame before it, and none where the latents of all views are in a cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from megatron.energon import (
+    DefaultTaskEncoder,
+    Sample,
+    SkipSample,
+    basic_sample_keys,
+    edataclass,
+    stateless,
+)
+from torch import Tensor
+
+from cosmos_lidar.arrays import read_npy
+from cosmos_lidar.clips.fit_images import Fit, Lens, fit_frames, fit_lens
+from cosmos_lidar.clips.rig import lens_of_entry
+from cosmos_lidar.clips.video import VideoFile
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import file_sha256
+from cosmos_lidar.shards.multiview import (
+    META,
+    POSES,
+    SAMPLE_TYPE,
+    Frames,
+    MultiviewFacts,
+    MultiviewMeta,
+    open_frames,
+    read_meta,
+    read_multiview_facts,
+)
+from cosmos_lidar.shards.sources import DataPath, Sources, resolve
+from energon_tasks.batches import DeviceBatch
+from energon_tasks.captions import Captions, SlotTexts
+from energon_tasks.cookers import TypedCooker
+from energon_tasks.latents import noise_seed
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.skips import SkipReport
+from energon_tasks.splits import open_split
+
+FindLatent = Callable[[str], Tensor | None]
+_CONTENT_VERSION = 1  # of what `content` identifies: increment when the same files give other pixels
+
+
+@dataclass(frozen=True)
+class ViewWindow:
+    """What is taken of each sample.
+
+    Attributes:
+        frames: of each view; published: 29, which a causal tokenizer of 4 frames a latent makes 8 latents of.
+        size: (height, width) of the images; published: (704, 1280) at 720p, (480, 848) at 480p.
+        views: cameras by name or view id, in the order of the sample; empty: all, in the order of the shards.
+            Published for Waymo: (4, 5, 0, 1, 2).
+        stride: every n-th frame is taken; the frame rate of the batch falls with it.
+        start_step: windows begin at multiples of this: fewer windows, so fewer latents in a cache.
+        fit: ``stretch`` scales to ``size`` whatever the aspect, as published; ``cover`` keeps it and cuts the middle.
+    """
+
+    frames: int = 29
+    size: tuple[int, int] = (704, 1280)
+    views: tuple[str | int, ...] = ()
+    stride: int = 1
+    start_step: int = 1
+    fit: Fit = "stretch"
+
+    def __post_init__(self) -> None:
+        """Refuse windows that cannot be."""
+        if min(self.frames, self.stride, self.start_step, *self.size) < 1:
+            raise UserError(f"{self}: frames, size, stride and start_step must be at least 1")
+        if len(set(self.views)) != len(self.views):
+            raise UserError(f"views {self.views}: each once")
+        if self.fit not in get_args(Fit):
+            raise UserError(f"fit {self.fit!r}: valid: {', '.join(get_args(Fit))}")
+
+    @property
+    def span(self) -> int:
+        """Frames of a sample that one window reaches over."""
+        return (self.frames - 1) * self.stride + 1
+
+
+@edataclass
+class MultiviewSample(Sample):
+    """A sample as it lies in the shard: parts still encoded, ``root`` the folder of the files that it names."""
+
+    parts: dict[str, bytes]
+    meta: MultiviewMeta
+    root: Path | None
+
+
+@edataclass
+class MultiviewClip(Sample):
+    """One window of a sample; fields as those of :class:`MultiviewBatch`, without the batch axis."""
+
+    frames: Tensor | None
+    latents: Tensor | None
+    text: Tensor
+    view_ids: Tensor
+    fps: float
+    times_s: Tensor
+    poses: Tensor | None
+    mounts: Tensor | None
+    lenses: list[Lens | None]
+    content: list[str]
+    captions: list[str]
+    cameras: list[str]
+    clip_id: str
+    start: int
+    noise_seed: int
+
+
+@edataclass
+class MultiviewBatch(DeviceBatch):
+    """A batch of clips of V cameras, T frames each; views are in the order of ``ViewWindow.views``.
+
+    Attributes:
+        frames: of each sample, (V, 3, T, H, W) uint8 RGB; None where its latents are there, unless pixels are asked
+            for always. ``frames[i].transpose(0, 1).flatten(1, 2)`` is the published (3, V T, H, W), one view after the
+            other.
+        latents: of each sample, (V, C, t, h, w) float32 from a cache, of this window and size; None where the latent of
+            one of its views is not there.
+        text: (B, V L, D) float32: embedding of view ``i`` in rows ``i L`` to ``(i + 1) L``, zeros behind its tokens.
+            With captions on the front view, all other slots are zero.
+        view_ids: (B, V) int64, row of each view in the view table; repeat it over the latent frames of a view.
+        fps: (B,) float32, frames per second of the window, after the stride.
+        padding_mask: (B, 1, H, W) float32, 1 where there is no image; zeros, as images fill their size.
+        times_s: (B, V, T) float64, when each image was taken, seconds after the window's first instant.
+        poses: (B, V, T, 4, 4) float64, camera axes (x right, y down, z forward) to world; None where not known.
+        mounts: (B, V, 4, 4) float64, camera axes to vehicle axes; None where not known.
+        lenses: of each sample and view, for images of this size; None where not known.
+        content: of each sample and view, a SHA-256 of the encoded video, frames, size and fit: key of cached latents.
+        captions: of each sample and view, the text of its slot; empty for slots of zeros.
+        cameras: of each sample, the names of its views.
+        clip_ids: clip of each sample.
+        starts: number of the first frame of each window in its sample.
+        noise_seeds: a seed for each sample, as those of :class:`~energon_tasks.latents.LatentBatch`.
+    """
+
+    frames: list[Tensor | None]
+    latents: list[Tensor | None]
+    text: Tensor
+    view_ids: Tensor
+    fps: Tensor
+    padding_mask: Tensor
+    times_s: Tensor
+    poses: Tensor | None
+    mounts: Tensor | None
+    lenses: list[list[Lens | None]]
+    content: list[list[str]]
+    captions: list[list[str]]
+    cameras: list[list[str]]
+    clip_ids: list[str]
+    starts: list[int]
+    noise_seeds: list[int]
+
+
+class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, MultiviewBatch, MultiviewBatch]):
+    """Cuts a window out of each sample: from a random start in training, else from the middle.
+
+    Args:
+        window: what to cut.
+        texts: embeds captions: the slots of the views.
+        fresh: another window each time a sample is read (training).
+        seed: of windows and noise.
+        report: counts samples read and skipped.
+        roots: of folders whose samples name files: folder of shards -> folder of the files.
+        find_latent: ``content`` of a view -> its latent (C, t, h, w), or None.
+        always_pixels: decode frames although all latents are there.
+    """
+
+    decoder = None  # the default one decodes whole videos, and executes pickles
+
+    def __init__(
+        self,
+        window: ViewWindow,
+        texts: SlotTexts,
+        fresh: bool,
+        seed: int,
+        report: SkipReport,
+        roots: dict[Path, Path | None] | None = None,
+        find_latent: FindLatent | None = None,
+        always_pixels: bool = False,
+    ) -> None:
+        super().__init__()
+        self.window, self.texts, self.fresh, self.seed, self.report = window, texts, fresh, seed, report
+        self.roots, self.find_latent, self.always_pixels = roots or {}, find_latent, always_pixels
+        self.cookers = [TypedCooker(self.cook, SAMPLE_TYPE)]
+
+    @stateless
+    def cook(self, crude: dict) -> MultiviewSample:
+        """Take the parts of a sample out of what Energon read; nothing is decoded before the shuffle buffer."""
+        self.report.count_seen()
+        if META not in crude:
+            raise DataError("part missing", key=META, wanted="shards of `cosmos-lidar prepare --task multiview`")
+        parts = {name: part for name, part in crude.items() if isinstance(part, bytes) and not name.startswith("__")}
+        root = self.roots.get(Path(str(crude["__sources__"][0].dataset_path)))
+        return MultiviewSample(**basic_sample_keys(crude), parts=parts, meta=read_meta(parts[META]), root=root)
+
+    @stateless
+    def encode_sample(self, sample: MultiviewSample) -> MultiviewClip:
+        """Choose a window, embed its captions, decode its frames or find their latents."""
+        meta, window = sample.meta, self.window
+        if meta.frames < window.span:
+            self.report.count_short()
+            raise SkipSample
+        places = [meta.place(view) for view in window.views or meta.cameras]
+        chosen = self._start(sample) + window.stride * np.arange(window.frames)
+        streams = [_Stream(sample, place, chosen, window) for place in places]
+        for stream in streams:
+            stream.check_length()
+        content = [stream.content() for stream in streams]
+        latents = self._latents(content)
+        frames = _decode(streams) if latents is None or self.always_pixels else None
+        text, captions = self.texts.of_sample(sample.parts, meta, places, sample.root, _folder_of(sample))
+        return MultiviewClip.derive_from(
+            sample,
+            frames=frames,
+            latents=latents,
+            text=text,
+            view_ids=torch.tensor([meta.view_ids[place] for place in places]),
+            fps=meta.fps / window.stride,
+            times_s=_times_s(meta, places, chosen),
+            poses=_poses(sample.parts, places, chosen),
+            mounts=_mounts(meta, places),
+            lenses=[_lens(meta, place, window) for place in places],
+            content=content,
+            captions=captions,
+            cameras=[meta.cameras[place] for place in places],
+            clip_id=meta.clip_id,
+            start=int(chosen[0]),
+            noise_seed=noise_seed(sample, self.seed, self.fresh),
+        )
+
+    @stateless
+    def batch(self, samples: list[MultiviewClip]) -> MultiviewBatch:
+        """Stack windows."""
+        height, width = self.window.size
+        return MultiviewBatch.from_samples(
+            samples,
+            frames=[sample.frames for sample in samples],
+            latents=[sample.latents for sample in samples],
+            text=torch.stack([sample.text for sample in samples]),
+            view_ids=torch.stack([sample.view_ids for sample in samples]),
+            fps=torch.tensor([sample.fps for sample in samples], dtype=torch.float32),
+            padding_mask=torch.zeros(len(samples), 1, height, width),
+            times_s=torch.stack([sample.times_s for sample in samples]),
+            poses=_stack_known([sample.poses for sample in samples]),
+            mounts=_stack_known([sample.mounts for sample in samples]),
+            lenses=[sample.lenses for sample in samples],
+            content=[sample.content for sample in samples],
+            captions=[sample.captions for sample in samples],
+            cameras=[sample.cameras for sample in samples],
+            clip_ids=[sample.clip_id for sample in samples],
+            starts=[sample.start for sample in samples],
+            noise_seeds=[sample.noise_seed for sample in samples],
+        )
+
+    def _start(self, sample: MultiviewSample) -> int:
+        """Return the first frame, seeded by the place in the stream of samples; of the middle window in validation."""
+        step = self.window.start_step
+        starts = (sample.meta.frames - self.window.span) // step + 1
+        if not self.fresh:
+            return (starts - 1) // 2 * step
+        digest = hashlib.sha256(f"{self.seed}:{sample.__key__}:{sample.__restore_key__!r}".encode()).digest()
+        return int(np.random.default_rng(int.from_bytes(digest[:16], "little")).integers(starts)) * step
+
+    def _latents(self, content: Sequence[str]) -> Tensor | None:
+        """Return (V, C, t, h, w) where the latents of all views are known."""
+        if self.find_latent is None:
+            return None
+        found = []
+        for key in content:
+            latent = self.find_latent(key)
+            if latent is None:
+                return None
+            found.append(latent.float())
+        return torch.stack(found)
+
+
+class _Stream:
+    """The chosen frames of one camera of a sample."""
+
+    def __init__(self, sample: MultiviewSample, place: int, chosen: np.ndarray, window: ViewWindow) -> None:
+        self.meta, self.chosen, self.window = sample.meta, chosen, window
+        self.name = sample.meta.cameras[place]
+        self.parts = {part: data for part, data in sample.parts.items() if part.startswith(f"{self.name}.")}
+        self.file: Path | None = None
+        if sample.meta.files:
+            if sample.root is None:
+                raise DataError("it names files, and its folder no root", clip=self.meta.clip_id, key=META,
+                                wanted="multiview.json beside the shards")  # fmt: skip
+            self.file = sample.root / sample.meta.files[place].video
+        self.reader: VideoFile | Frames = (
+            open_frames(self.parts, self.meta, self.name)
+            if self.file is None
+            else VideoFile(self.file, self.meta.clip_id)
+        )
+
+    def check_length(self) -> None:
+        """Raise DataError where the camera has another number of frames than the sample."""
+        if len(self.reader) != self.meta.frames:
+            where = self.file or f"{self.name}.mp4"
+            wanted = f"{self.meta.frames}, as the other cameras"
+            raise DataError(f"{len(self.reader)} frames", file=self.file, clip=self.meta.clip_id, key=str(where),
+                            wanted=wanted)  # fmt: skip
+
+    def content(self) -> str:
+        """Return a SHA-256 of everything that the pixels depend on."""
+        encoded = _digest_of(self.parts, self.name) if self.file is None else _digest_of_file(self.file)
+        window = self.window
+        what = f"{_CONTENT_VERSION} {encoded} {self.chosen.tolist()} {window.size} {window.fit}"
+        return hashlib.sha256(what.encode()).hexdigest()
+
+    def decode(self) -> Tensor:
+        """Return (3, T, H, W) uint8."""
+        return fit_frames(
+            np.stack([self.reader(int(number)) for number in self.chosen]), self.window.size, self.window.fit
+        )
+
+
+def _decode(streams: Sequence[_Stream]) -> Tensor:
+    return torch.stack([stream.decode() for stream in streams])
+
+
+def _digest_of(parts: dict[str, bytes], name: str) -> str:
+    digest = hashlib.sha256()
+    for part in sorted(part for part in parts if part.endswith((".mp4", ".jpg"))):
+        digest.update(part.removeprefix(name).encode() + hashlib.sha256(parts[part]).digest())
+    return digest.hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror}", file=path, wanted="the video that the index names"
+        ) from error
+    return _digest_of_state(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_state(path: Path, size: int, mtime_ns: int) -> str:
+    return hashlib.sha256(b".mp4" + bytes.fromhex(file_sha256(path))).hexdigest()
+
+
+def _lens(meta: MultiviewMeta, place: int, window: ViewWindow) -> Lens | None:
+    entry = meta.lenses[place] if meta.lenses else None
+    if entry is None:
+        return None
+    return fit_lens(lens_of_entry(entry, meta.cameras[place], Path(META)), window.size, window.fit)
+
+
+def _times_s(meta: MultiviewMeta, places: Sequence[int], chosen: np.ndarray) -> Tensor:
+    """Return (V, T) float64; by the frame rate where no times were recorded."""
+    if not meta.times_us:
+        step_s = 1.0 / meta.fps if meta.fps else 0.0
+        return torch.from_numpy((chosen - chosen[0]) * step_s).expand(len(places), -1).clone()
+    times = np.array([meta.times_us[place] for place in places], np.int64)[:, chosen]
+    first = meta.clock_us[chosen[0]] if meta.clock_us else int(times[:, 0].min())
+    return torch.from_numpy((times - first) / 1e6)
+
+
+def _poses(parts: dict[str, bytes], places: Sequence[int], chosen: np.ndarray) -> Tensor | None:
+    if POSES not in parts:
+        return None
+    poses = read_npy(parts[POSES])
+    if poses.ndim != 4 or poses.shape[2:] != (4, 4) or poses.dtype.kind != "f":
+        raise DataError(f"{poses.dtype} of shape {poses.shape}", key=POSES, wanted="(views, frames, 4, 4) floats")
+    if poses.shape[0] <= max(places) or poses.shape[1] <= chosen[-1]:
+        raise DataError(f"shape {poses.shape}", key=POSES, wanted="a pose of every view and frame")
+    return torch.from_numpy(poses[list(places)][:, chosen].astype(np.float64))
+
+
+def _mounts(meta: MultiviewMeta, places: Sequence[int]) -> Tensor | None:
+    mounts = [meta.mounts[place] if meta.mounts else None for place in places]
+    if any(mount is None for mount in mounts):
+        return None
+    return torch.tensor(mounts, dtype=torch.float64)
+
+
+def _stack_known(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Stack what all samples have; None where one has none."""
+    known = [part for part in parts if part is not None]
+    return torch.stack(known) if len(known) == len(parts) else None
+
+
+def _folder_of(sample: Sample) -> Path | None:
+    return Path(str(sample.__sources__[0].dataset_path)) if sample.__sources__ else None
+
+
+def multiview_loader(
+    path: DataPath,
+    split: str,
+    *,
+    window: ViewWindow,
+    training: bool,
+    captions: Captions = "front",
+    text_shape: tuple[int, int] = (512, 1024),
+    seed: int = 0,
+    shuffle_buffer: int = 8,
+    find_latent: FindLatent | None = None,
+    always_pixels: bool = False,
+    **options: Any,
+) -> CheckedLoader:
+    """Open a split of clips of several cameras as an Energon loader of :class:`MultiviewBatch`, savable and exact.
+
+    Args:
+        path: folder of `cosmos-lidar prepare --task multiview`, several, or a metadataset YAML.
+        split: such as ``train``.
+        window: frames, image size, views.
+        training: shuffled and endless, random windows; otherwise in order, once, the middle window of each sample.
+        captions: which slots of the text hold what, see :class:`~energon_tasks.captions.SlotTexts`.
+        text_shape: (L, D): rows of each view's slot, width of the text embeddings.
+        seed: of order, windows and noise.
+        shuffle_buffer: encoded samples to draw from in training.
+        find_latent: looks for the latent of a view by its ``content``; called in the worker processes.
+        always_pixels: hand over frames although all latents are there.
+        **options: of :func:`~energon_tasks.splits.open_split`.
+
+    Raises:
+        DataError: not an indexed folder of such shards, or the split is empty.
+        UserError: views that are not there, no front view for captions on it, or no sample is long enough.
+    """
+    sources = resolve(path, split)
+    facts = read_multiview_facts(sources, window.views)
+    _check_length(sources, facts, window)
+    texts = SlotTexts(captions, text_shape, {folder: found.prefixes for folder, found in facts.items()})
+    for folder, found in facts.items():
+        texts.check_views(folder, found, window.views)
+
+    def make_encoder(report: SkipReport) -> MultiviewTaskEncoder:
+        roots = {folder: found.root for folder, found in facts.items()}
+        return MultiviewTaskEncoder(window, texts, training, seed, report, roots, find_latent, always_pixels)
+
+    options |= {"shuffle_buffer": shuffle_buffer}
+    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
+
+
+def _check_length(sources: Sources, facts: dict[Path, MultiviewFacts], window: ViewWindow) -> None:
+    """Refuse windows that no sample is long enough for: Energon would look for one for ever."""
+    longest = max(found.longest for found in facts.values())
+    if window.span > longest:
+        raise UserError(
+            f"{window.frames} frames with stride {window.stride} need samples of {window.span} frames, and those in "
+            f"{sources.text} have at most {longest}: prepare longer ones, at a higher --fps or from longer clips"
+        )
