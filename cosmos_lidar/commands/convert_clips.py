@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lidar_argument(parser)
     parser.add_argument("--clip", action="append", metavar="ID", help="only this clip (repeatable)")
     parser.add_argument("--frames", type=_span, metavar="[A:]B", help="frames A … B-1 of each clip (A: 0)")
+    parser.add_argument("--caption", default="", metavar="TEXT", help="text about the clips, for layouts with captions")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--resume", action="store_true", help="resume in DST, or fail if nothing was converted there")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     clips = _chosen(args, errors)
     if args.to == _SHARDS:
         return _prepare(args, clips, errors)
-    result = convert_clips(clips, args.out, args.to, WriteOptions(), args.workers, args.resume, errors)
+    options = WriteOptions(caption=args.caption)
+    result = convert_clips(clips, args.out, args.to, options, args.workers, args.resume, errors)
     if args.json:
         sys.stdout.write(json.dumps({"layout": args.to, **result.to_json()}) + "\n")
     else:
@@ -111,7 +113,12 @@ def _prepare(args: argparse.Namespace, clips: list[Clip], errors: dict[str, str]
     manifest = prepare_shards(clips, args.out, options, args.workers, args.resume)
     bad = {f"{one.clip} {one.frame}": one.problem for shard in manifest.shards for one in shard.bad_frames}
     frames = sum(shard.frames for shard in manifest.shards)
-    report = {"layout": _SHARDS, "frames": frames, "shards": len(manifest.shards), "errors": {**errors, **bad}}
+    report: dict[str, Any] = {
+        "layout": _SHARDS,
+        "frames": frames,
+        "shards": len(manifest.shards),
+        "errors": {**errors, **bad},
+    }
     text = f"{frames} frames in {len(manifest.shards)} shards of split train; `prepare` has splits and budgets\n"
     text += "".join(f"error: {name}: {problem}\n" for name, problem in report["errors"].items())
     sys.stdout.write(json.dumps(report) + "\n" if args.json else text)

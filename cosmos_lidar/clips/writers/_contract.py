@@ -20,6 +20,7 @@ VALUES = {
     "instance": "instance number of each return",
     "time_us": "time of each return",
     "ring": "number of the laser of each return",
+    "elongation": "elongation of the echo of each return",
     "returns": "second returns",
     "sensor": "beams of the lidar",
     "frame_ids": "the dataset's names of frames",

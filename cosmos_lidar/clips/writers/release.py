@@ -6,10 +6,9 @@ written that are nearest in their pixel, moved to where the lidar saw them where
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
 from cosmos_lidar.clips.writers._staged import Staged
+from cosmos_lidar.clips.writers._tar_members import add_npy, add_npz
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.ftheta import FThetaCamera
@@ -205,20 +205,20 @@ def _write_sweeps(staged: Staged, place: str, lidar: _Lidar, progress: Progress)
             layers = _dense(lidar, index)
             range_m = layers.pop("range_m")
             rows, columns = np.nonzero(range_m)
-            _add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows.astype(np.uint8))
-            _add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns.astype(np.uint16))
-            _add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[rows, columns], clip, stem))
+            add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows.astype(np.uint8))
+            add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns.astype(np.uint16))
+            add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[rows, columns], clip, stem))
             if "intensity" in layers:
                 intensity = layers["intensity"][rows, columns]
                 if intensity.max(initial=0) > _LARGEST_HALF:
                     lidar.losses.add("intensity", f"values above {_LARGEST_HALF} become {_LARGEST_HALF}")
                     intensity = np.minimum(intensity, _LARGEST_HALF)
-                _add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity.astype(np.float16))
+                add_npz(lidar_tar, f"{stem}.lidar_intensity.npz", intensity.astype(np.float16))
             for name, part in BESIDE.items():
                 if name in layers:
                     labels_tar = labels_tar or tarfile.open(staged.file(f"{place}labels/{clip.clip_id}.tar"), "w")
                     values = layers[name][rows, columns].astype(RETURN_VALUES[name])
-                    _add_npz(labels_tar, f"{stem}.{part}.npz", values)
+                    add_npz(labels_tar, f"{stem}.{part}.npz", values)
             progress(1)
     finally:
         lidar_tar.close()
@@ -285,7 +285,7 @@ def _write_cameras(staged: Staged, clip: Clip, plan: _ImagePlan) -> None:
         if arrays:
             with tarfile.open(staged.file(f"{folder}/{clip.clip_id}.tar"), "w") as tar:
                 for name, array in arrays:
-                    _add_npy(tar, f"{clip.clip_id}.{name}.npy", array)
+                    add_npy(tar, f"{clip.clip_id}.{name}.npy", array)
 
 
 def _rate_hz(times_us: np.ndarray) -> float:
@@ -313,21 +313,3 @@ def _write_metadata(file: Path, stream: LidarStream, frame_ids: list[str]) -> No
         arrays["lidar_name"] = np.array(stream.name)
     with file.open("wb") as out:
         np.savez(out, **arrays)
-
-
-def _add_npy(tar: tarfile.TarFile, name: str, array: np.ndarray) -> None:
-    _add(tar, name, lambda file: np.save(file, np.asarray(array, np.float64)))
-
-
-def _add_npz(tar: tarfile.TarFile, name: str, array: np.ndarray) -> None:
-    _add(tar, name, lambda file: np.savez_compressed(file, array))
-
-
-def _add(tar: tarfile.TarFile, name: str, save: Callable[[io.BytesIO], None]) -> None:
-    """Add a member without times or owners, so that the same clip gives the same bytes."""
-    buffer = io.BytesIO()
-    save(buffer)
-    info = tarfile.TarInfo(name)
-    info.size = buffer.tell()
-    buffer.seek(0)
-    tar.addfile(info, buffer)

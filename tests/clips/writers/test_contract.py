@@ -11,6 +11,7 @@ import pytest
 
 from cosmos_lidar.clips import Clip
 from cosmos_lidar.clips.convert import find_writers, frames_of
+from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.writers._contract import VALUES, Losses, WriteOptions
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.extras import _installed
@@ -118,6 +119,13 @@ def test_values_that_are_not_known_are_refused() -> None:
         Losses(clip, frozenset(("colors",)))
     with pytest.raises(ValueError, match="no value colors"):
         Losses(clip, frozenset()).add("colors", "all")
+
+
+def test_every_value_of_sweeps_has_a_name(drive) -> None:
+    sweep, layout = drive.lidar.read(0), Losses(drive, frozenset())
+    values = {name: np.zeros(sweep.range_m.shape, dtype) for name, dtype in RETURN_VALUES.items()}
+    layout.see(replace(sweep, second_return=sweep, **values))
+    assert {*RETURN_VALUES, "returns", "range_image"} <= layout.found.keys()
 
 
 def test_losses_of_a_clip_without_values() -> None:
