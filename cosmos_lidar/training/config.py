@@ -63,7 +63,10 @@ class OptimConfig:
     weight_decay: float = setting(0.01, "decoupled weight decay")
     decay_biases: bool = setting(True, "decay biases too; the published NeMo recipe leaves them out")
     warmup_steps: int = setting(0, "step n trains with lr * min(1, (n + 1) / warmup_steps); 0 for none")
+    warmup_from: float = setting(0.0, "above 0: share of lr at step 0; warm-up is then linear from it to warmup_steps")
     decay_until: int = setting(0, "step at which a cosine brings the learning rate to 0; 0 keeps it (published)")
+    decay: Literal["cosine", "linear"] = setting("cosine", "shape of the decay; linear begins after warm-up")
+    decay_to: float = setting(0.0, "share of lr that is left at decay_until, and afterwards")
     clip_norm: float = setting(1.0, "largest total gradient norm; 0 leaves gradients as they are")
 
 
@@ -269,6 +272,8 @@ def check_run(run: AnyConfig) -> None:
             "trainer.hang_timeout_s": (trainer.hang_timeout_s, 0),
             "trainer.long_timeout_s": (trainer.long_timeout_s, 0),
             "optim.lr": (optim.lr, 0),
+            "optim.warmup_from": (optim.warmup_from, 0),
+            "optim.decay_to": (optim.decay_to, 0),
             "optim.clip_norm": (optim.clip_norm, 0),
             "guard.spike_window": (run.guard.spike_window, 4),
             "guard.most_skips": (run.guard.most_skips, 1),
