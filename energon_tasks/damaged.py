@@ -18,6 +18,7 @@ from cosmos_lidar.errors import DataError, problem_of
 from cosmos_lidar.tars import BROKEN_TAR
 
 _DAMAGED = "damaged"  # part of a sample that holds what is wrong
+_WANTED = "a complete tar and its index (`cosmos-lidar check`)"
 _read = ITarReader.__getitem__
 
 
@@ -33,7 +34,7 @@ def _read_or_mark(self: ITarReader, index: int) -> FilteredSample | None:
             __shard__=shard,
             __restore_key__=("Webdataset", index),
             __sources__=(source,),
-            **{_DAMAGED: problem_of(error)},
+            **damage(f"damaged: {problem_of(error)}", _WANTED),
         )
 
 
@@ -44,8 +45,18 @@ def _shard_of(reader: ITarReader, index: int) -> str:
         return "a shard whose index cannot be read"
 
 
+def damage(problem: str, wanted: str | None) -> dict[str, Any]:
+    """Return the parts of a crude sample that its cooker refuses with this error."""
+    return {_DAMAGED: (problem, wanted)}
+
+
+def is_damaged(sample: Any) -> bool:
+    """Return whether a crude sample stands for one that Energon's reader could not read."""
+    return _DAMAGED in sample
+
+
 def refuse_damaged(cook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a cooker's function that refuses samples whose shard or index is damaged.
+    """Return a cooker's function that refuses samples marked with :func:`damage`.
 
     Raises:
         DataError: by the function; it names the shard and the number of the sample in the split.
@@ -53,11 +64,9 @@ def refuse_damaged(cook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @functools.wraps(cook)
     def cook_whole(sample: Any) -> Any:
-        if _DAMAGED in sample:
-            raise DataError(
-                f"damaged: {sample[_DAMAGED]}", file=sample["__shard__"], key=sample["__key__"],
-                wanted="a complete tar and its index (`cosmos-lidar check`)",
-            )  # fmt: skip
+        if is_damaged(sample):
+            problem, wanted = sample[_DAMAGED]
+            raise DataError(problem, file=sample["__shard__"], key=sample["__key__"], wanted=wanted)
         return cook(sample)
 
     return cook_whole

@@ -113,7 +113,9 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
         )
 
 
-def latents_loader(path: DataPath, split: str, *, training: bool, seed: int = 0, **options: Any) -> CheckedLoader:
+def latents_loader(
+    path: DataPath, split: str, *, training: bool, seed: int = 0, trust_sample_loaders: bool = False, **options: Any
+) -> CheckedLoader:
     """Open a split of latents as an Energon loader of :class:`LatentBatch`, whose state can be saved.
 
     Args:
@@ -121,13 +123,14 @@ def latents_loader(path: DataPath, split: str, *, training: bool, seed: int = 0,
         split: such as ``train``.
         training: shuffled and endless; otherwise in order, once, the same each time.
         seed: of order and noise.
+        trust_sample_loaders: run the Python functions that a ``dataset.yaml`` names.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
         DataError: not an indexed folder of shards of latents.
         UserError: folders whose latents differ in shape, or were made by other tokenizers.
     """
-    sources = resolve(path, split)
+    sources = resolve(path, split, trust_sample_loaders)
     read_latents_facts(sources)
 
     def make_encoder(report: SkipReport) -> LatentsTaskEncoder:

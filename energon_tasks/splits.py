@@ -29,6 +29,7 @@ from cosmos_lidar.shards.sources import Part, Sources, describe
 from cosmos_lidar.tars import DataTarInfo
 from energon_tasks.loader import CheckedLoader
 from energon_tasks.skips import SkipReport
+from energon_tasks.user_loaders import UserLoadedWebdataset
 
 _MODES = {
     "none": DatasetBlendMode.NONE,
@@ -167,7 +168,15 @@ def _load(
     if training:
         options["max_samples_per_sequence"] = _SLICE
     folder = EPath(str(part.folder))
+    loader = part.yaml.loader
     if part.yaml.sample_class == CRUDE:
+        if loader is not None:
+            return LoadedDataset(dataset=UserLoadedWebdataset(folder, loader, **options))
         return LoadedDataset(dataset=CrudeWebdataset(folder, **options))
-    options |= {"sample_type": ImageSample, "field_map": dict(part.yaml.field_map)}
+    options["sample_type"] = ImageSample
+    if loader is not None:
+        return LoadedDataset(
+            dataset=StandardWebdatasetFactory(folder, sample_loader=loader, part_filter=loader.reads, **options)
+        )
+    options["field_map"] = dict(part.yaml.field_map)
     return LoadedDataset(dataset=StandardWebdatasetFactory(folder, **options))

@@ -237,6 +237,7 @@ def lidar_loader(
     temporal: bool = False,
     format: RangeMapFormat | None = None,
     shuffle_runs: int | None = None,
+    trust_sample_loaders: bool = False,
     **options: Any,
 ) -> CheckedLoader:
     """Open a split of shards of sweeps as an Energon loader of :class:`LidarBatch`, whose state can be saved.
@@ -253,6 +254,7 @@ def lidar_loader(
         temporal: batches (B, 3, T, H, W).
         format: how to make images, instead of as in the sensor file.
         shuffle_runs: earlier name of ``shuffle_buffer``.
+        trust_sample_loaders: run the Python functions that a ``dataset.yaml`` names.
         **options: ``frame_step``, ``flip`` and ``seed`` of the encoder; the others of
             :func:`~energon_tasks.splits.open_split`. Only training images are flipped.
 
@@ -260,7 +262,7 @@ def lidar_loader(
         DataError: not a folder of shards, shards missing or cut, or the split is empty.
         UserError: options that do not fit the data, or folders whose images differ.
     """
-    sources = resolve(path, split)
+    sources = resolve(path, split, trust_sample_loaders)
     training = split == "train" if training is None else training
     facts = read_sweep_facts(sources, format, any_width=crop_width > 0)
     mode = frame_mode or ("all" if not training else "sequential" if temporal else "random")

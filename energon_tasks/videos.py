@@ -215,6 +215,7 @@ def video_loader(
     seed: int = 0,
     shuffle_buffer: int = 64,
     bad_sample_budget: float = 0.01,
+    trust_sample_loaders: bool = False,
     **options: Any,
 ) -> CheckedLoader:
     """Open a split of videos as an Energon loader of :class:`VideoBatch`, whose state can be saved.
@@ -227,13 +228,14 @@ def video_loader(
         seed: of order and places.
         shuffle_buffer: encoded videos to draw from in training.
         bad_sample_budget: share of videos that may be unusable, or too short, before the run stops.
+        trust_sample_loaders: run the Python functions that a ``dataset.yaml`` names.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
         DataError: not an indexed folder of shards, or the split is empty.
         UserError: fewer videos than readers.
     """
-    sources = resolve(path, split).expect(SAMPLE_TYPE, typed=[IMAGES])
+    sources = resolve(path, split, trust_sample_loaders).expect(SAMPLE_TYPE, typed=[IMAGES])
 
     def make_encoder(report: SkipReport) -> VideoTaskEncoder:
         return VideoTaskEncoder(window, training, seed, report)

@@ -137,6 +137,7 @@ def views_loader(
     training: bool,
     seed: int = 0,
     sensor: Sensor | None = None,
+    trust_sample_loaders: bool = False,
     **options: Any,
 ) -> CheckedLoader:
     """Open a split of frames as an Energon loader of :class:`ViewsBatch`, whose state can be saved.
@@ -149,13 +150,14 @@ def views_loader(
         training: shuffled and endless; otherwise in order, once, the same each time.
         seed: of order and noise.
         sensor: the lidar, where a folder has no ``sensor.yaml``.
+        trust_sample_loaders: run the Python functions that a ``dataset.yaml`` names.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
         DataError: not an indexed folder of shards of frames.
         UserError: folders whose cameras, image sizes or sensors differ, or no sensor is known.
     """
-    sources = resolve(path, split)
+    sources = resolve(path, split, trust_sample_loaders)
     facts = read_views_facts(sources, sensor)
 
     def make_encoder(report: SkipReport) -> ViewsTaskEncoder:

@@ -24,11 +24,20 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "cosmos_lidar/metrics/video_features.py",  # one file of known SHA-256
         "benchmarks/revisions/observed.py",  # exports that the benchmark has just made
     ),
+    "importlib.util.spec_from_file_location": (
+        "cosmos_lidar/shards/sample_loader.py",  # what the user trusts, by an option
+        "cosmos_lidar/_checkout.py",  # recipes of a checkout
+        "recipes/registry.py",  # the recipe file that the command line names
+    ),
+    "runpy.run_path": ("benchmarks/revisions/warm_python.py",),  # the command that the benchmark was given
     "eval": (),
     "exec": ("benchmarks/revisions/warm_python.py",),  # the command that the benchmark was given
 }
 MODULES = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
-NAMES = ("torch.jit.load", "pickle._Unpickler", "pickle.load", "pickle.loads", "pickle.Unpickler", "os.system")
+NAMES = (
+    "torch.jit.load", "pickle._Unpickler", "pickle.load", "pickle.loads", "pickle.Unpickler", "os.system",
+    "importlib.util.spec_from_file_location", "runpy.run_path",
+)  # fmt: skip
 LOADERS = ("load", "load_all", "unsafe_load", "full_load", "Loader", "UnsafeLoader", "FullLoader")
 
 
@@ -123,6 +132,8 @@ def test_the_list_of_owners_is_true() -> None:
         ("import numpy as np\nnp.load(x, allow_pickle=True)", "np.load(allow_pickle=…)"),
         ("import subprocess\nsubprocess.run(x, shell=True)", "subprocess with shell=True"),
         ("import os\nos.system(x)", "os.system"),
+        ("from importlib.util import spec_from_file_location as s\ns(x, y)", "importlib.util.spec_from_file_location"),
+        ("from runpy import run_path\nrun_path(x)", "runpy.run_path"),
         ("tar.extractall(x)", "unpacking of a tar"),
     ],
 )

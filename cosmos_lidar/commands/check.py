@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "folder of shards, several (a,b), or an Energon metadataset YAML, as data.path takes them"
     parser.add_argument("shards", metavar="SHARDS", help=text)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    text = "accept sample loaders (Python code) that a dataset.yaml names, with a warning; for folders that you trust"
+    parser.add_argument("--trust-sample-loaders", action="store_true", help=text)
     text = "instead, show folder, shard, byte offsets, clip and frames of the sample with this key (batch.__key__)"
     parser.add_argument("--trace", metavar="KEY", help=text)
 
@@ -35,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     folders = folders_of(args.shards)
     if args.trace is not None:
         return _trace(folders, args.trace, args.json)
-    found = {str(folder): _check_folder(folder) for folder in folders}
-    together = _check_mix(args.shards) if len(folders) > 1 else []
+    found = {str(folder): _check_folder(folder, args.trust_sample_loaders) for folder in folders}
+    together = _check_mix(args.shards, args.trust_sample_loaders) if len(folders) > 1 else []
     if args.json:
         rows: Any = [{"folder": folder, **document} for folder, (document, _) in found.items()]
         document = rows[0] if len(rows) == 1 else {"folders": rows, "problems": together}
@@ -77,13 +79,13 @@ def _trace(folders: list[Path], key: str, as_json: bool) -> int:
     return 0
 
 
-def _check_mix(text: str) -> list[str]:
+def _check_mix(text: str, trust: bool) -> list[str]:
     from cosmos_lidar.shards.check_mix import check_mix  # needs torch
 
-    return check_mix(text)
+    return check_mix(text, trust)
 
 
-def _check_folder(folder: Path) -> tuple[dict[str, Any], str]:
+def _check_folder(folder: Path, trust: bool) -> tuple[dict[str, Any], str]:
     """Return what was found in one folder, as a document and as text."""
     from cosmos_lidar.shards.check import check_shards
     from cosmos_lidar.shards.check_index import check_indexed
@@ -95,7 +97,7 @@ def _check_folder(folder: Path) -> tuple[dict[str, Any], str]:
         lines = [f"{row['problem']} [shard {row['shard']}, key {row['key']}]\n" for row in wrong]
         return {"problems": wrong}, "".join(lines) + f"{folder}: {len(wrong) or 'no'} problem(s)\n"
     indexed = (folder / ENERGON).is_dir() and not (folder / MANIFEST).is_file() and not is_unfinished(folder)
-    result = check_indexed(folder) if indexed else check_shards(folder)
+    result = check_indexed(folder, trust) if indexed else check_shards(folder)
     return asdict(result), _as_text(result)
 
 

@@ -22,17 +22,21 @@ _VIDEOS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
 _BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, RecursionError, struct.error, zipfile.BadZipFile)
 
 
-def check_indexed(folder: Path) -> CheckResult:
+def check_indexed(folder: Path, trust: bool = False) -> CheckResult:
     """Check a folder that only Energon describes: latents, frames, or what `energon prepare` indexed.
 
     Without a manifest there are no checksums: what decodes counts as whole.
+
+    Args:
+        folder: of shards.
+        trust: accept sample loaders, which are not run: what the tars hold is checked.
 
     Raises:
         DataError: there is no index.
     """
     index, result = read_energon_index(folder), CheckResult()
     try:
-        describe_samples(folder / ENERGON / "dataset.yaml")
+        describe_samples(folder / ENERGON / "dataset.yaml", trust)
     except DataError as error:
         result.problems.append(Problem(str(error)))
     with Meter("check", "samples", sum(map(len, index.samples.values()))) as meter:

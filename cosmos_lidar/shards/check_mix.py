@@ -20,8 +20,12 @@ _READERS: dict[str, Callable[[Sources], object]] = {
 }
 
 
-def check_mix(path: DataPath) -> list[str]:
+def check_mix(path: DataPath, trust: bool = False) -> list[str]:
     """Return why the folders of ``data.path`` cannot be read together: one text for each split, none where all fit.
+
+    Args:
+        path: as ``data.path``.
+        trust: run sample loaders of the folders.
 
     Raises:
         DataError: a metadataset that is not accepted.
@@ -30,7 +34,7 @@ def check_mix(path: DataPath) -> list[str]:
     problems = []
     for split in _splits(path):
         try:
-            sources = resolve(path, split)
+            sources = resolve(path, split, trust)
             kinds = {part.sample_type or part.yaml.sample_class for part in sources.parts}
             if len(kinds) > 1:
                 problems.append(f"split {split}: samples of several types: {', '.join(sorted(kinds))}")

@@ -1,7 +1,8 @@
 """Energon's ``dataset.yaml`` and metadataset YAML files, read safely: what names Python code is refused.
 
 Energon itself imports the modules and calls the functions that such files name. Here they are parsed without it; only
-what describes data is taken, and anything else ends with an error that names file, key and value.
+what describes data is taken, and anything else ends with an error that names file, key and value. Sample loaders are
+taken where the caller trusts them, and imported by no function of this module.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import yaml
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import parse_yaml, read_text
+from cosmos_lidar.shards.sample_loader import KEYS, TRUST, SampleLoader, parse_loader, warn_of
 
 MODULE = "megatron.energon"
 CRUDE, IMAGES = "CrudeWebdataset", "ImageSample"
@@ -31,42 +33,65 @@ class DatasetYaml:
         sample_class: ``CrudeWebdataset`` (parts as they lie in the tar) or ``ImageSample``.
         subflavors: of all samples; ``sample_type`` among them names the loader.
         field_map: field of an ``ImageSample`` -> part that holds it.
+        loader: functions of the user that make samples of the parts, where they are trusted.
     """
 
     sample_class: str = CRUDE
     subflavors: Mapping[str, Any] = field(default_factory=dict)
     field_map: Mapping[str, str] = field(default_factory=dict)
+    loader: SampleLoader | None = None
 
 
-def read_dataset_yaml(path: Path) -> DatasetYaml:
-    """Read the ``dataset.yaml`` of a folder of shards.
+def read_dataset_yaml(path: Path, trust: bool = False) -> DatasetYaml:
+    """Read the ``dataset.yaml`` of a folder of shards; nothing that it names is imported.
+
+    Args:
+        path: of the file.
+        trust: accept ``sample_loader`` and ``part_filter``, which name Python code, with a warning.
 
     Raises:
         DataError: the file is missing, is not YAML, or holds a key or value that does not only describe data.
     """
     document = read_mapping(path)
+    loader = _read_loader(path, document) if trust else None
     if document.get("__class__") == CRUDE:
         check_keys(path, "", document, ("__module__", "__class__", "subflavors"))
         check_class(path, "", document, (CRUDE,))
-        return DatasetYaml(CRUDE, read_subflavors(path, "subflavors", document.get("subflavors")))
+        return DatasetYaml(CRUDE, read_subflavors(path, "subflavors", document.get("subflavors")), loader=loader)
     check_keys(path, "", document, ("__module__", "__class__", "subflavors", "sample_type", "field_map"))
     if "__class__" in document or "__module__" in document:
         check_class(path, "", document, (CRUDE, *_TYPED))
     if document.get("__class__") != "ImageWebdataset":
         _check_sample_type(path, document.get("sample_type"))
     fields = document.get("field_map")
+    if loader is not None and fields is None:
+        return DatasetYaml(IMAGES, read_subflavors(path, "subflavors", document.get("subflavors")), loader=loader)
     if not isinstance(fields, dict) or not all(isinstance(part, str) for part in (*fields, *fields.values())):
         raise refused(path, "field_map", fields, "a mapping such as image: mp4")
     return DatasetYaml(IMAGES, read_subflavors(path, "subflavors", document.get("subflavors")), dict(fields))
 
 
-def describe_samples(path: Path) -> DatasetYaml:
+def describe_samples(path: Path, trust: bool = False) -> DatasetYaml:
     """Read the ``dataset.yaml`` of a folder; samples are crude where ``energon prepare`` was run without one.
 
     Raises:
         DataError: as :func:`read_dataset_yaml`; a file of another name must be there.
     """
-    return DatasetYaml() if path.name == "dataset.yaml" and not path.exists() else read_dataset_yaml(path)
+    return DatasetYaml() if path.name == "dataset.yaml" and not path.exists() else read_dataset_yaml(path, trust)
+
+
+def _read_loader(path: Path, document: dict[str, Any]) -> SampleLoader | None:
+    """Take the functions of a sample loader out of the document, with a warning that names them."""
+    load, part_filter = (document.pop(key, None) for key in KEYS)
+    if load is None and part_filter is None:
+        return None
+    if load is None:
+        raise refused(path, "part_filter", part_filter, "a sample_loader with it")
+    if document.get("field_map") is not None:
+        raise refused(path, "field_map", document["field_map"], "sample_loader or field_map, not both")
+    loader = parse_loader(path, load, part_filter)
+    warn_of(loader)
+    return loader
 
 
 def _check_sample_type(path: Path, sample_type: Any) -> None:
@@ -142,7 +167,8 @@ def refused(path: Path, key: str, value: object, valid: str) -> DataError:
     shown = f"{value!r}"
     shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
     text = "missing" if value is None else f"{key}: {shown} is not accepted"
-    return DataError(text, file=path, key=key, wanted=f"valid: {valid} (files that name Python code are not opened)")
+    wanted = f"valid: {valid} (files that name Python code are not opened)"
+    return DataError(text, file=path, key=key, wanted=f"{wanted}; {TRUST}" if key in KEYS else wanted)
 
 
 def _items(value: object) -> list[object]:

@@ -11,6 +11,7 @@ from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor, load_sensor
+from cosmos_lidar.shards.check import read_samples
 from cosmos_lidar.shards.energon_index import shards_of
 from cosmos_lidar.shards.manifest import MANIFEST, read_manifest
 from cosmos_lidar.shards.sources import Part, Sources
@@ -105,7 +106,7 @@ def agree(facts: Iterable[tuple[Path, Mapping[str, Any]]], what: str) -> None:
 
 
 def first_sample(part: Part) -> dict[str, bytes]:
-    """Return the parts of the first sample of a folder's split.
+    """Return the parts of the first sample of a folder's split, as a cooker gets them.
 
     Raises:
         DataError: the shard is missing or cannot be read.
@@ -124,7 +125,7 @@ def first_sample(part: Part) -> dict[str, bytes]:
                 found[name] = tar.read(member)
     except BROKEN_TAR as error:
         raise DataError(f"cannot be read: {error}", file=path, wanted="an intact shard") from error
-    return found
+    return part.loaded(first[2] if first else "", found)
 
 
 def _from_manifest(part: Part) -> tuple[list[_Kind], int]:
@@ -143,7 +144,7 @@ def _from_manifest(part: Part) -> tuple[list[_Kind], int]:
 def _from_samples(part: Part) -> tuple[list[_Kind], int]:
     """Return the sensors that the first shard of a folder without manifest names."""
     name = shards_of(part.folder, part.reference.split, part.reference.split_config)[0]
-    metas = list(_read_metas(part.folder / name))
+    metas = list(_read_metas(part.folder / name) if part.yaml.loader is None else _load_metas(part, name))
     if not metas:
         raise DataError("no samples of range maps", file=part.folder / name, key=META, wanted="shards of sweeps")
     kinds = {}
@@ -165,6 +166,14 @@ def _read_metas(shard: Path) -> Iterator[SampleMeta]:
     for name in tar.members:
         if name.endswith(f".{META}"):
             yield read_meta(tar.read(name))
+
+
+def _load_metas(part: Part, shard: str) -> Iterator[SampleMeta]:
+    """Yield what the user's sample loader makes of the samples of a shard."""
+    for place, parts in read_samples(part.folder / shard):
+        made = part.loaded(place.key, parts)
+        if META in made:
+            yield read_meta(made[META])
 
 
 def _sensor_of(folder: Path, meta: SampleMeta) -> Sensor | None:

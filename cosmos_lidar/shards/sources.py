@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
@@ -60,6 +61,17 @@ class Part:
     def sample_type(self) -> str | None:
         """Name of the loader that reads the samples, or None where it is not recorded."""
         return {**self.yaml.subflavors, **self.reference.subflavors}.get("sample_type")
+
+    def loaded(self, key: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parts of a sample as a cooker gets them: as in the tar, or made of those by the user's loader.
+
+        Raises:
+            DataError: the user's loader fails.
+        """
+        loader = self.yaml.loader
+        if loader is None:
+            return dict(parts)
+        return loader({"__key__": key, **{part: content for part, content in parts.items() if loader.reads(part)}})
 
     @property
     def ours(self) -> bool:
@@ -115,12 +127,13 @@ class Sources:
         return self
 
 
-def resolve(path: DataPath, split: str) -> Sources:
-    """Return the folders that ``data.path`` names, checked: they are there, indexed, and name no Python code.
+def resolve(path: DataPath, split: str, trust: bool = False) -> Sources:
+    """Return the folders that ``data.path`` names, checked: they are there, indexed, and name no code.
 
     Args:
         path: the text, one path, or a list of paths.
         split: such as ``train``.
+        trust: accept sample loaders, Python code of the folders; see :mod:`cosmos_lidar.shards.sample_loader`.
 
     Raises:
         DataError: a folder is missing, not indexed, or without that split; a YAML file that is not accepted.
@@ -139,7 +152,7 @@ def resolve(path: DataPath, split: str) -> Sources:
             raise UserError(f"{entry} blends by {inner}, data.path={text} by {blend}: use one of them in all files")
         scale = (weight or 0.0) / total if weighted else 1.0
         references += [replace(one, amount=one.amount * scale) for one in found]
-    parts = tuple(_open_part(one) for one in references)
+    parts = tuple(_open_part(one, trust) for one in references)
     return Sources(text, split, blend, parts)
 
 
@@ -209,10 +222,10 @@ def _references(entry: Path, split: str) -> tuple[Blend, list[Reference]]:
     return "none", [Reference(entry, split)]
 
 
-def _open_part(reference: Reference) -> Part:
+def _open_part(reference: Reference, trust: bool) -> Part:
     folder = reference.path
     _expect_index(folder, reference)
-    yaml = describe_samples(folder / ENERGON / reference.dataset_config)
+    yaml = describe_samples(folder / ENERGON / reference.dataset_config, trust)
     _warn_of_mixed_splits(folder, reference)
     part = Part(folder, reference, yaml, count_samples(folder, reference.split, reference.split_config))
     first, stop = part.bounds

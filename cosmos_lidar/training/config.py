@@ -38,6 +38,7 @@ def setting(default: Any, text: str, on_resume: str | None = None) -> Any:
     return field(default=default, metadata=metadata)
 
 
+TRUST_HELP = "run the sample_loader and part_filter (Python) that a dataset.yaml names; for folders that you trust"
 Fused = Literal["auto", "torch", "triton"]
 
 

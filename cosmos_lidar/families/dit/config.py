@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.config import EFFECTIVE, START, EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import EFFECTIVE, START, TRUST_HELP, EmaConfig, TrainConfig, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 
@@ -61,6 +61,7 @@ class DitDataConfig:
     latent_shape: list[int] = setting([16, 4, 64, 112], "channels, views x time, height, width of each latent")
     text_shape: list[int] = setting([], "tokens (of all views), width of the text embedding; empty for none")
     bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run", EFFECTIVE)
+    trust_sample_loaders: bool = setting(False, TRUST_HELP, EFFECTIVE)
 
 
 @dataclass

@@ -20,7 +20,7 @@ def latents_facts(data: DitDataConfig) -> tuple[LatentsFacts, Path]:
         DataError: they are not on this machine, or cannot be read.
         UserError: folders whose latents differ.
     """
-    sources = resolve(data.path, data.train_split)
+    sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
     found = read_latents_facts(sources)
     documents = [folder / LATENTS for folder in sources.folders if (folder / LATENTS).is_file()]
     return found, (documents or sources.folders)[0]

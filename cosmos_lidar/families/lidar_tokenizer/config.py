@@ -12,7 +12,7 @@ from typing import ClassVar
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.training.config import EFFECTIVE, START, EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import EFFECTIVE, START, TRUST_HELP, EmaConfig, TrainConfig, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 COMPRESSION = 8  # heights and widths of images are multiples of it
@@ -72,6 +72,7 @@ class DataConfig:
     workers: int = setting(4, "data loader workers per rank; 0 loads in the training process", EFFECTIVE)
     shuffle_runs: int = setting(16, "shuffle buffer, samples")
     bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run", EFFECTIVE)
+    trust_sample_loaders: bool = setting(False, TRUST_HELP, EFFECTIVE)
 
 
 @dataclass
@@ -91,7 +92,7 @@ class LidarTokenizerTrainConfig(TrainConfig[ModelConfig, DataConfig]):
         from cosmos_lidar.shards.facts import read_sweep_facts
         from cosmos_lidar.shards.sources import resolve
 
-        sources = resolve(data.path, data.train_split)
+        sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
         columns = read_sweep_facts(sources, any_width=True).merged_columns
         return {"data.crop_columns": DataFact(columns // COMPRESSION * COMPRESSION, sources.folders[0], at_most=True)}
 

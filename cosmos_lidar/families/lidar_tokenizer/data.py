@@ -51,7 +51,12 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
     path = data.path or synthetic_shards(*made)
     facts, val_facts = (_read_facts(path, split, data) for split in (data.train_split, data.val_split))
     _check_sizes(data.crop_columns, facts)
-    ranks: dict[str, Any] = {"rank": share.rank, "world_size": share.world}
+    common: dict[str, Any] = {
+        "rank": share.rank,
+        "world_size": share.world,
+        "bad_sample_budget": data.bad_sample_budget,
+        "trust_sample_loaders": data.trust_sample_loaders,
+    }
     width = data.crop_columns or _whole_size(facts)[1]
     check_width(width, run.parallel.context, COMPRESSION)
     train = lidar_loader(
@@ -63,9 +68,8 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
         **_frames(data, "sequential", data.frames_per_clip),
         num_workers=data.workers,
         shuffle_buffer=data.shuffle_runs,
-        bad_sample_budget=data.bad_sample_budget,
         seed=share.seed,
-        **ranks,
+        **common,
     )
     val = lidar_loader(
         path,
@@ -75,9 +79,8 @@ def make_data(run: LidarTokenizerTrainConfig, folder: Path, share: DataShare) ->
         **_frames(data, "sequential_from_zero", 1),
         crop_width=_whole_size(val_facts)[1],
         limit=trainer.val_batches or None,
-        bad_sample_budget=data.bad_sample_budget,
         seed=trainer.seed,
-        **ranks,
+        **common,
     )
     return TokenizerData(train, val, facts.format, (facts.height, width))
 
@@ -133,7 +136,7 @@ def synthetic_shards(folder: Path, drives: int, seed: int, frames: int = 2) -> P
 
 def _read_facts(path: str | Path, split: str, data: DataConfig) -> SweepFacts:
     """Return what the range maps of a split have in common; their widths may differ where they are cropped."""
-    return read_sweep_facts(resolve(path, split), any_width=data.crop_columns > 0)
+    return read_sweep_facts(resolve(path, split, data.trust_sample_loaders), any_width=data.crop_columns > 0)
 
 
 def _whole_size(facts: SweepFacts) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def canvas_of_frames(run: LidarGenTrainConfig) -> dict[str, DataFact]:
     from cosmos_lidar.shards.sources import resolve
     from cosmos_lidar.shards.views import VIEWS, read_views_facts
 
-    sources = resolve(run.data.path, run.data.train_split)
+    sources = resolve(run.data.path, run.data.train_split, run.data.trust_sample_loaders)
     found = read_views_facts(sources)
     lidar, image = (from_pretrained(path).config for path in (run.data.tokenizers.lidar, run.data.tokenizers.image))
     views = FrameViews(

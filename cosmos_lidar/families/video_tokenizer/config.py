@@ -13,7 +13,16 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.losses.schedule import Weight
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
-from cosmos_lidar.training.config import EFFECTIVE, FIXED, START, EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import (
+    EFFECTIVE,
+    FIXED,
+    START,
+    TRUST_HELP,
+    EmaConfig,
+    TrainConfig,
+    refuse_below,
+    setting,
+)
 
 # Keys of published recipes -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
@@ -120,6 +129,7 @@ class VideoDataConfig:
     workers: int = setting(8, "data loader workers per rank; 0 loads in the training process", EFFECTIVE)
     shuffle: int = setting(64, "shuffle buffer, encoded videos")
     bad_sample_budget: float = setting(0.01, "ratio of unusable videos that stops the run", EFFECTIVE)
+    trust_sample_loaders: bool = setting(False, TRUST_HELP, EFFECTIVE)
 
 
 @dataclass

@@ -41,7 +41,8 @@ def make_job(run: VideoTokenizerTrainConfig, folder: Path, share: DataShare) -> 
     path = data.path or _synthetic(run, folder / "synthetic")
     window = Window(data.frames, data.size, data.resize, data.stride, data.fps)
     common: dict[str, Any] = {"window": window, "rank": share.rank, "world_size": share.world,
-              "bad_sample_budget": data.bad_sample_budget}  # fmt: skip
+              "bad_sample_budget": data.bad_sample_budget,
+              "trust_sample_loaders": data.trust_sample_loaders}  # fmt: skip
     train = video_loader(
         path, data.train_split, training=True, batch_size=data.batch_size, num_workers=data.workers,
         shuffle_buffer=data.shuffle, seed=share.seed, **common,

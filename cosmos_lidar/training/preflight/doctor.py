@@ -173,14 +173,18 @@ def _data(run: Any) -> Iterator[Finding]:
     if not path:
         yield Finding("data", True, "synthetic, made at the start")
         return
+    trust = getattr(run.data, "trust_sample_loaders", False)
     try:
-        splits = [resolve(path, split) for split in (run.data.train_split, run.data.val_split)]
+        splits = [resolve(path, split, trust) for split in (run.data.train_split, run.data.val_split)]
     except UserError as error:
         yield Finding("data", False, f"data.path={path}: {error}")
         return
     folders = dict.fromkeys(folder for split in splits for folder in split.folders)
     size = sum(tar.stat().st_size for folder in folders for tar in folder.glob("*.tar"))
     lines = "; ".join(line for split in splits for line in describe(split))
+    loaders = dict.fromkeys(part.yaml.loader for split in splits for part in split.parts if part.yaml.loader)
+    for function in (one for loader in loaders for one in loader.functions):
+        yield Finding("data", None, f"data.trust_sample_loaders=true: the run executes {function} for its samples")
     yield Finding("data", True, f"{lines}; {size / 1e9:.2f} GB; `cosmos-lidar check {path}` reads them")
 
 
