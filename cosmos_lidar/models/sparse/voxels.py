@@ -73,6 +73,7 @@ def mean_voxels(
     extent: Sequence[float],
     most_points: int = MOST_POINTS,
     most_voxels: int = MOST_VOXELS,
+    published_pretraining: bool = False,
 ) -> Voxels:
     """Return voxels of a box as SECOND takes them: floor((p - low) / size), with the mean of their first points.
 
@@ -85,6 +86,8 @@ def mean_voxels(
         extent: the box x, y, z low, then x, y, z high, meters; points on its border are outside.
         most_points: that are averaged.
         most_voxels: later voxels are left out.
+        published_pretraining: features as ALSO's pre-training computed them, which are no means but run over the
+            voxels, see :func:`running_features`; to reproduce its numbers.
 
     Raises:
         DataError: no point in the box.
@@ -102,11 +105,28 @@ def mean_voxels(
     chosen, rows = inside[kept], of_point[kept]
     numbers = torch.bincount(rows, minlength=count)
     total = feats.new_zeros(count, feats.shape[1]).index_add_(0, rows, feats[chosen])
+    means = running_features(total, numbers, most_points) if published_pretraining else total / numbers[:, None]
     voxel_of_point = of_point.new_full((len(points),), -1)
     voxel_of_point[inside] = torch.where(of_point < count, of_point, -1)
-    return Voxels(
-        cells[first_of_each(of_point, int(of_point.max()) + 1)[:count]], total / numbers[:, None], voxel_of_point
-    )
+    return Voxels(cells[first_of_each(of_point, int(of_point.max()) + 1)[:count]], means, voxel_of_point)
+
+
+def running_features(sums: Tensor, counts: Tensor, most_points: int = MOST_POINTS) -> Tensor:
+    """Return (V, C) the voxel features that ALSO's pre-training of SECOND was given by spconv and a division too many.
+
+    fill_v = (fill_(v-1) + sum_v) / n_v, feature_v = (sum_v + (most_points - n_v) fill_v) / n_v, in the order of voxels.
+
+    Args:
+        sums: (V, C) of the points of each voxel.
+        counts: (V,) n, from 1 to ``most_points``.
+        most_points: slots of a voxel.
+    """
+    numbers = counts[:, None].to(sums.dtype)
+    fills = sums.cpu().numpy().copy()  # the loop has no parallel form that rounds alike
+    divisors = numbers.cpu().numpy()
+    for row in range(len(fills)):
+        fills[row] = (fills[row] + (fills[row - 1] if row else 0)) / divisors[row]
+    return (sums + (most_points - numbers) * torch.from_numpy(fills).to(sums.device)) / numbers
 
 
 def batch_voxels(clouds: Sequence[Voxels]) -> VoxelBatch:

@@ -6,7 +6,7 @@ import torch
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.sparse.voxels import batch_voxels, first_of_each, mean_voxels, rounded_voxels
-from tests.models.sparse.published import VECTORS
+from tests.models.sparse.published import FOLDER, VECTORS
 
 KITTI = ((0.05, 0.05, 0.1), (0.0, -40.0, -3.0, 70.4, 40.0, 1.0))
 
@@ -94,3 +94,16 @@ def test_all_points_in_one_voxel() -> None:
 
 def test_the_first_of_each_group() -> None:
     assert first_of_each(torch.tensor([2, 0, 2, 1, 0]), 3).tolist() == [1, 3, 0]
+
+
+def test_published_features_that_run_over_the_voxels() -> None:
+    v = np.load(FOLDER / "occupancy.npz")
+    points, coords = torch.from_numpy(v["K_p2v_points"]), torch.from_numpy(v["K_p2v_coords_zyx"]).flip(1).long()
+    size, extent = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 4.0, 4.0, 4.0)
+    voxels = mean_voxels(points[:, :3], points, size, extent, published_pretraining=True)
+    assert torch.equal(voxels.coords, coords)
+    assert torch.bincount(voxels.voxel_of_point).tolist() == v["K_p2v_n"].tolist()
+    wanted = torch.from_numpy(v["K_p2v_ref_feature"])
+    torch.testing.assert_close(voxels.feats, wanted, rtol=1e-5, atol=1e-5)
+    means = mean_voxels(points[:, :3], points, size, extent).feats
+    assert not torch.allclose(means, wanted, rtol=0.1)
