@@ -14,9 +14,29 @@ def add_flag(parser: argparse.ArgumentParser, name: str, *more: str, **options: 
     parser.add_argument(*spellings, dest=name, **options)
 
 
+PUBLISHED = "published"  # --split by the published split of the recordings' own format
+
+
 def split_shares(text: str) -> tuple[float, ...]:
     """Return the shares of train, val and test in the value of ``--split``, such as ``0.9,0.1,0``."""
     return tuple(float(share) for share in text.split(","))
+
+
+def split_or_name(text: str) -> tuple[float, ...] | str:
+    """Return the shares of ``--split``, or the name of a published split: a dataset, or ``published``.
+
+    Raises:
+        ArgumentTypeError: neither.
+    """
+    from cosmos_lidar.clips.splits import split_names
+
+    if text == PUBLISHED or text in split_names():
+        return text
+    try:
+        return split_shares(text)
+    except ValueError as error:
+        known = ", ".join((PUBLISHED, *split_names()))
+        raise argparse.ArgumentTypeError(f"invalid {text!r}: expected ratios, such as 0.9,0.1,0, or {known}") from error
 
 
 def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:

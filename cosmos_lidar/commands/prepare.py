@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares
+from cosmos_lidar.commands._arguments import PUBLISHED, add_image_rule, add_lidar_argument, split_or_name
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -30,8 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
     add_lidar_argument(parser)
     parser.add_argument(
-        "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
-        help="ratios of drives for train, val and test (default 0.9,0.1,0); every ratio above 0 gets a drive",
+        "--split", type=split_or_name, default=(0.9, 0.1, 0.0), metavar="A,B,C|NAME",
+        help="ratios of drives for train, val and test (default 0.9,0.1,0), where every ratio above 0 gets a drive; or "
+        "the published split of a dataset (av2, nuscenes, nuscenes_mini, waymo, …; `published`: the recordings' own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--skip-unlisted", action="store_true",
+        help="leave out, and count, clips that are in no list of the published split, instead of refusing them",
     )  # fmt: skip
     parser.add_argument(
         "--split-list", type=_paths, default=(), metavar="TRAIN.lst,VAL.lst[,TEST.lst]",
@@ -40,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drive-pattern", default="^.*$", metavar="REGEX",
         help="clips whose ids have the same match are one drive and share a split (default: every clip is a drive)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--whole-drives", action="store_true",
+        help="end shards where drives end: splitting the shards again, by whole tars, divides no drive",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
     parser.add_argument(
@@ -113,8 +122,8 @@ def run(args: argparse.Namespace) -> int:
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     if args.part:
         return _prepare_part(clips, args)
-    manifest = prepare_shards(clips, args.out, _options(args), args.jobs, args.resume)
-    sys.stdout.write(_summary(manifest, args.out))
+    manifest = prepare_shards(clips, args.out, _options(args, clips), args.jobs, args.resume)
+    sys.stdout.write(_summary(manifest, args.out, sum(len(clip) > 0 for clip in clips)))
     return 0
 
 
@@ -137,7 +146,7 @@ def _prepare_part(clips: list[Clip], args: argparse.Namespace) -> int:
     if args.resume:
         raise UserError("--part resumes by itself: leave out --resume")
     part = Part.parse(args.part)
-    records = prepare_part(clips, args.out, part, _options(args), args.jobs)
+    records = prepare_part(clips, args.out, part, _options(args, clips), args.jobs)
     frames, size = sum(record.frames for record in records), sum(record.bytes for record in records)
     bad = sum(len(record.bad_frames) for record in records)
     text = f"part {part.number} of {part.count}: {len(records)} shards, {frames} frames, {size / 1e6:.1f} MB"
@@ -160,7 +169,7 @@ def _prepare_views(args: argparse.Namespace) -> int:
         raise UserError(f"{args.source} has no cameras")
     tolerance_s = 0.06 if args.tolerance is None else args.tolerance
     views = FrameViews(cameras=names, image_size=size, tolerance_s=tolerance_s, image_rule=args.image_rule)
-    counts = write_views(clips, views, args.out, _options(args))
+    counts = write_views(clips, views, args.out, _options(args, clips))
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
     sys.stdout.write(f"{args.out}: {shown} frames with {', '.join(names)}\n")
     return 0
@@ -190,7 +199,7 @@ def _prepare_multiview(args: argparse.Namespace) -> int:
         captions=read_captions(args.captions, args.prompt),
     )
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
-    records = write_multiview(clips, args.out, options, _options(args), args.jobs)
+    records = write_multiview(clips, args.out, options, _options(args, clips), args.jobs)
     _write_totals(records, "samples", args.out)
     return 0
 
@@ -198,13 +207,15 @@ def _prepare_multiview(args: argparse.Namespace) -> int:
 def _prepare_videos(args: argparse.Namespace) -> int:
     from cosmos_lidar.shards.videos import camera_videos, find_videos, holds_only_videos, prepare_videos
 
+    clips: list[Clip] = []
     if holds_only_videos(args.source):
         sources = find_videos(args.source)
     else:
         from cosmos_lidar.clips import open_clips
 
-        sources = camera_videos(open_clips(args.source, format=args.format, sensor=args.sensor, columns=args.columns))
-    records = prepare_videos(sources, args.out, _options(args), args.jobs)
+        clips = open_clips(args.source, format=args.format, sensor=args.sensor, columns=args.columns)
+        sources = camera_videos(clips)
+    records = prepare_videos(sources, args.out, _options(args, clips), args.jobs)
     _write_totals(records, "videos", args.out)
     return 0
 
@@ -220,12 +231,14 @@ def _write_totals(records: list[ShardRecord], unit: str, out: Path) -> None:
     sys.stdout.write(f"{bad} {unit} skipped (see {out / 'report.json'})\n" if bad else f"no {what} skipped\n")
 
 
-def _options(args: argparse.Namespace) -> PrepareOptions:
+def _options(args: argparse.Namespace, clips: list[Clip]) -> PrepareOptions:
     from cosmos_lidar.shards.plan import PrepareOptions
 
     return PrepareOptions(
-        split=args.split,
+        **({"published": _published(args, clips)} if isinstance(args.split, str) else {"split": args.split}),
         split_lists=args.split_list,
+        skip_unlisted=args.skip_unlisted,
+        whole_drives=args.whole_drives,
         drive_pattern=args.drive_pattern,
         frames_per_sample=10 if args.frames_per_sample is None else args.frames_per_sample,
         samples_per_shard=args.samples_per_shard,
@@ -234,12 +247,30 @@ def _options(args: argparse.Namespace) -> PrepareOptions:
     )
 
 
-def _summary(manifest: Manifest, out: Path) -> str:
+def _published(args: argparse.Namespace, clips: list[Clip]) -> str:
+    """Return the name of the published split that is asked for."""
+    from cosmos_lidar.clips.splits import split_names
+    from cosmos_lidar.errors import UserError
+
+    name = str(args.split)
+    if name != PUBLISHED:
+        return name
+    formats = sorted({clip.format for clip in clips})
+    if len(formats) != 1 or formats[0] not in split_names():
+        found = f"recordings of format {', '.join(formats)}" if formats else "videos"
+        raise UserError(f"--split published: {found} have no published split; known are {', '.join(split_names())}")
+    return formats[0]
+
+
+def _summary(manifest: Manifest, out: Path, recorded: int) -> str:
     lines = []
     for split, clips in manifest.splits.items():
         shards = manifest.of_split(split)
         frames, size = sum(shard.frames for shard in shards), sum(shard.bytes for shard in shards)
         lines.append(f"{split}: {len(clips)} clips, {frames} frames, {len(shards)} shards, {size / 1e6:.1f} MB")
+    left_out = recorded - sum(len(clips) for clips in manifest.splits.values())
+    if left_out:
+        lines.append(f"{left_out} clips are in no list and left out")
     bad = sum(len(shard.bad_frames) for shard in manifest.shards)
     lines.append(f"{bad} frames skipped (see {out / 'report.json'})" if bad else "no frame skipped")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
@@ -16,7 +16,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.manifest import index_with_energon
-from cosmos_lidar.shards.plan import Plan, PrepareOptions, make_plan
+from cosmos_lidar.shards.plan import Plan, PrepareOptions, drives_of, fill_shards, make_plan
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 
 META = "meta.json"
@@ -127,12 +127,14 @@ def _fingerprint(plan: Plan, format: FrameFormat) -> str:
 
 def _plan_shards(clips: Sequence[Clip], plan: Plan, format: FrameFormat, options: PrepareOptions) -> Iterator[_Shard]:
     by_id = {clip.clip_id: clip for clip in clips}
+    drive_of = drives_of({clip.clip_id: len(clip) for clip in clips}, options)
     for split, names in plan.splits.items():
         ways = format.mirrored(split)
-        frames = [(by_id[name], index) for name in names for index in range(0, len(by_id[name]), format.every)]
+        frames = [(drive_of.get(name, ""), (by_id[name], index))
+                  for name in names for index in range(0, len(by_id[name]), format.every)]  # fmt: skip
         step = max(options.samples_per_shard // len(ways), 1)
-        for number, first in enumerate(range(0, len(frames), step)):
-            yield _Shard(f"{split}-{number:06d}.tar", split, tuple(frames[first : first + step]), ways)
+        for number, some in enumerate(fill_shards(frames, replace(options, samples_per_shard=step))):
+            yield _Shard(f"{split}-{number:06d}.tar", split, tuple(some), ways)
 
 
 def _state_of(shard: _Shard, format: FrameFormat) -> str:

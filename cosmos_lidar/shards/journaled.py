@@ -23,6 +23,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.manifest import index_with_energon
+from cosmos_lidar.shards.plan import PrepareOptions, fill_shards
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
 from cosmos_lidar.workers import end_with_parent
 
@@ -184,12 +185,12 @@ def _write_report(folder: Path, records: Sequence[ShardRecord], kind: Kind) -> N
     write_text(folder / REPORT, json.dumps({"left_out": left_out}, indent=1) + "\n")
 
 
-def shard_plan(splits: Mapping[str, Sequence[Item]], samples_per_shard: int) -> dict[str, list[Item]]:
-    """Return name of each shard -> its items, for the items of each split."""
+def shard_plan(splits: Mapping[str, Sequence[tuple[str, Item]]], options: PrepareOptions) -> dict[str, list[Item]]:
+    """Return name of each shard -> its items, for the items of each split, each with its drive."""
     return {
-        f"{split}-{number:06d}.tar": list(items[first : first + samples_per_shard])
+        f"{split}-{number:06d}.tar": mine
         for split, items in splits.items()
-        for number, first in enumerate(range(0, len(items), samples_per_shard))
+        for number, mine in enumerate(fill_shards(items, options))
     }
 
 

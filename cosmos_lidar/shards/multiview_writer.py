@@ -38,7 +38,7 @@ from cosmos_lidar.shards.multiview import (
     image_part,
     write_meta,
 )
-from cosmos_lidar.shards.plan import PrepareOptions, split_ids
+from cosmos_lidar.shards.plan import PrepareOptions, drives_of, split_ids
 from cosmos_lidar.shards.sweeps import PackedRun
 
 Format = Literal["mp4", "jpg"]
@@ -106,9 +106,12 @@ def write_multiview(
     names = {clip.clip_id: _items(clip, views, options) for clip in clips}
     if len(names) != len(clips):
         raise DataError("two clips of one id", file=clips[0].source, wanted="unique clip ids")
-    splits = split_ids({name: len(items) for name, items in names.items()}, prepare)
-    items = {split: [item for name in mine for item in names[name]] for split, mine in splits.items()}
-    plan = shard_plan(items, prepare.samples_per_shard)
+    counts = {name: len(items) for name, items in names.items()}
+    splits = split_ids(counts, prepare, {clip.clip_id: clip.source for clip in clips})
+    drives = drives_of(counts, prepare)
+    items = {split: [(drives.get(name, ""), item) for name in mine for item in names[name]]
+             for split, mine in splits.items()}  # fmt: skip
+    plan = shard_plan(items, prepare)
     records = write_journaled(plan, folder, KIND, _fingerprint(clips, options, prepare), prepare.bad_budget, jobs)
     write_document(folder, views, records, splits, options.fps, options.captions)
     return records
@@ -309,6 +312,6 @@ def _files_of(camera: CameraStream) -> tuple[Path, ...]:
 
 def _fingerprint(clips: Sequence[Clip], options: MultiviewOptions, prepare: PrepareOptions) -> str:
     asked = {key: value for key, value in asdict(options).items() if key != "captions"}
-    shares = {key: value for key, value in asdict(prepare).items() if key not in ("bad_budget", "frames_per_sample")}
+    shares = {key: value for key, value in prepare.content().items() if key != "frames_per_sample"}
     content = [asked, shares, options.captions.fingerprint(), [(clip.clip_id, clip.format) for clip in clips]]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

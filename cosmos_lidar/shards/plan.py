@@ -8,14 +8,18 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.range_codec import MAX_STEPS
+from cosmos_lidar.clips.splits import SPLITS, open_published
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.log import logger
 
-SPLITS = ("train", "val", "test")
+_Item = TypeVar("_Item")
+_LATER = ("published", "skip_unlisted", "whole_drives")  # options that fingerprints of stored shards predate
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,10 @@ class PrepareOptions:
     Attributes:
         split: fractions of the clips for train, val and test.
         split_lists: files of clip ids, one per split in the same order; replaces ``split``.
+        published: name of a published split (:func:`cosmos_lidar.clips.splits.split_names`); replaces ``split``.
+        skip_unlisted: leave out clips that are in no list of the published split, instead of refusing them.
+        whole_drives: a shard ends where a drive ends, so that no drive is in two shards: whoever splits the shards
+            again, by whole tars, divides no drive. Shards of long drives are larger than ``samples_per_shard``.
         drive_pattern: regular expression found in clip ids; clips with the same match are one drive, never divided.
         frames_per_sample: most consecutive frames in one Energon sample; samples of a clip are nearly equal.
         samples_per_shard: samples in one tar.
@@ -39,6 +47,15 @@ class PrepareOptions:
     samples_per_shard: int = 64
     seed: int = 0
     bad_budget: float = 0.001
+    published: str = ""
+    skip_unlisted: bool = False
+    whole_drives: bool = False
+
+    def content(self) -> dict[str, Any]:
+        """Return the options that determine content, for fingerprints; later ones where they are not the default."""
+        found = {key: value for key, value in asdict(self).items() if key != "bad_budget"}
+        usual = {field.name: field.default for field in fields(self)}
+        return {key: value for key, value in found.items() if key not in _LATER or value != usual[key]}
 
 
 @dataclass(frozen=True)
@@ -83,11 +100,13 @@ class Plan:
         shards: in the order of writing.
         splits: split name -> clip ids.
         fingerprint: changes with the clips, their frames, their sensors and every option that changes the content.
+        left_out: clip ids with frames that are in no list.
     """
 
     shards: tuple[ShardPlan, ...]
     splits: dict[str, list[str]]
     fingerprint: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -104,34 +123,54 @@ def make_plan(clips: Sequence[Clip], options: PrepareOptions) -> Plan:
     """
     splits = split_clips(clips, options)
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
+    drive_of = drives_of({clip.clip_id: len(clip) for clip in clips}, options)
     shards = [
         shard
         for split, clip_ids in splits.items()
-        for shard in _plan_shards(split, [(numbers[clip_id], clips[numbers[clip_id]]) for clip_id in clip_ids], options)
-    ]
-    return Plan(tuple(shards), splits, _fingerprint(clips, options))
+        for shard in _plan_shards(split, [(numbers[clip_id], clips[numbers[clip_id]]) for clip_id in clip_ids],
+                                  drive_of, options)
+    ]  # fmt: skip
+    taken = {clip_id for clip_ids in splits.values() for clip_id in clip_ids}
+    left_out = tuple(clip_id for clip_id in drive_of if clip_id not in taken)
+    return Plan(tuple(shards), splits, _fingerprint(clips, options), left_out)
 
 
 def split_clips(clips: Sequence[Clip], options: PrepareOptions) -> dict[str, list[str]]:
-    """Return the clip ids of each split: as listed, else whole drives by share; raises as :func:`make_plan`."""
+    """Return the clip ids of each split: as published or listed, else whole drives by share; raises as make_plan."""
     _check_options(options)
     _check_clips(clips)
-    return split_ids({clip.clip_id: len(clip) for clip in clips}, options)
+    frames = {clip.clip_id: len(clip) for clip in clips}
+    return split_ids(frames, options, {clip.clip_id: clip.source for clip in clips})
 
 
-def split_ids(frames: Mapping[str, int], options: PrepareOptions) -> dict[str, list[str]]:
-    """Return the clip ids of each split: as listed, else whole drives by share.
+def split_ids(frames: Mapping[str, int], options: PrepareOptions, sources: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Return the clip ids of each split: as published or listed, else whole drives by share.
 
     Args:
         frames: clip id -> its frames; clips without any belong to no drive.
-        options: shares or lists, pattern of the drives, seed.
+        options: shares, lists or a published split, pattern of the drives, seed.
+        sources: clip id -> its files, whose folders name the published split of some datasets.
 
     Raises:
-        DataError: a list that names clips that are not there, or a pattern that is not found.
+        DataError: a list that names clips that are not there or divides a drive, clips that are in no published list,
+            or a pattern that is not found.
         UserError: options that make no sense, or fewer drives than splits.
     """
     _check_options(options)
-    return _listed_splits(frames, options) if options.split_lists else _dealt_splits(frames, options)
+    if not (options.published or options.split_lists):
+        return _dealt_splits(frames, options)
+    if options.published:
+        splits = _published_splits(frames, options, sources)
+    else:
+        splits = _listed_splits(frames, options)
+    drives = _drives(frames, options.drive_pattern)
+    _refuse_divided(splits, drives)
+    taken = {clip_id for clip_ids in splits.values() for clip_id in clip_ids}
+    left_out = [clip_id for clip_ids in drives.values() for clip_id in clip_ids if clip_id not in taken]
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        logger.warning("%d clips are in no list and left out: %s%s", len(left_out), ", ".join(left_out[:3]), more)
+    return splits
 
 
 def _check_options(options: PrepareOptions) -> None:
@@ -143,6 +182,10 @@ def _check_options(options: PrepareOptions) -> None:
         raise UserError(f"--split {options.split}: up to three shares ({', '.join(SPLITS)}), none negative, not all 0")
     if len(options.split_lists) > len(SPLITS):
         raise UserError(f"--split-list: up to three files, for {', '.join(SPLITS)}")
+    if options.published and options.split_lists:
+        raise UserError(f"--split {options.published} excludes --split-list: each names the clips of every split")
+    if options.skip_unlisted and not options.published:
+        raise UserError("--skip-unlisted is for published splits, such as --split nuscenes")
 
 
 def _check_clips(clips: Sequence[Clip]) -> None:
@@ -163,6 +206,11 @@ def _check_clips(clips: Sequence[Clip]) -> None:
             raise DataError(problem, file=clip.source, clip=clip.clip_id, key="max_range_m", wanted=wanted)
     if not any(len(clip) for clip in clips):
         raise DataError("no clip holds a frame", file=clips[0].source, wanted="at least one frame")
+
+
+def drives_of(frames: Mapping[str, int], options: PrepareOptions) -> dict[str, str]:
+    """Return clip id -> drive of the clips that hold a frame; arguments and errors as of :func:`split_ids`."""
+    return {clip_id: drive for drive, ids in _drives(frames, options.drive_pattern).items() for clip_id in ids}
 
 
 def _drives(frames: Mapping[str, int], pattern: str) -> dict[str, list[str]]:
@@ -221,12 +269,36 @@ def share_out(drives: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
+def _published_splits(
+    frames: Mapping[str, int], options: PrepareOptions, sources: Mapping[str, Path]
+) -> dict[str, list[str]]:
+    published = open_published(options.published)
+    found = {clip_id: published.of(clip_id, sources[clip_id]) for clip_id, count in frames.items() if count}
+    unlisted = [clip_id for clip_id, split in found.items() if split is None]
+    if unlisted and (not options.skip_unlisted or len(unlisted) == len(found)):
+        problem = f"{len(unlisted)} of {len(found)} clips are in no split of {options.published}"
+        kind = "folders " + ", ".join(published.folders) if published.folders else f"{len(published.names)} names"
+        wanted = f"one of its {kind}; --skip-unlisted leaves out clips that are in none"
+        raise DataError(problem, file=sources[unlisted[0]], clip=unlisted[0], wanted=wanted)
+    return {split: mine for split in SPLITS if (mine := [name for name, of in found.items() if of == split])}
+
+
+def _refuse_divided(splits: Mapping[str, Sequence[str]], drives: Mapping[str, Sequence[str]]) -> None:
+    """Refuse lists that put clips of one drive into two splits."""
+    split_of = {clip_id: split for split, clip_ids in splits.items() for clip_id in clip_ids}
+    for drive, clip_ids in drives.items():
+        found = [split for split in splits if any(split_of.get(clip_id) == split for clip_id in clip_ids)]
+        if len(found) > 1:
+            wanted = "lists that keep the clips of a drive, as --drive-pattern has it, together"
+            raise DataError(f"drive {drive} is in {' and '.join(found)}", clip=clip_ids[0], wanted=wanted)
+
+
 def _listed_splits(frames: Mapping[str, int], options: PrepareOptions) -> dict[str, list[str]]:
     taken: dict[str, str] = {}
     splits: dict[str, list[str]] = {}
     for split, path in zip(SPLITS, options.split_lists, strict=False):
         splits[split] = []
-        for clip_id in _read_list(path):
+        for clip_id in read_list(path):
             if clip_id not in frames:
                 raise DataError("clip is listed but was not found", file=path, clip=clip_id, wanted="ids of the source")
             if clip_id in taken:
@@ -239,7 +311,7 @@ def _listed_splits(frames: Mapping[str, int], options: PrepareOptions) -> dict[s
     return splits
 
 
-def _read_list(path: Path) -> list[str]:
+def read_list(path: Path) -> list[str]:
     """Return the clip ids of a list file: one per line, without what follows the first dot, empty lines ignored."""
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -248,11 +320,34 @@ def _read_list(path: Path) -> list[str]:
     return [line.strip().split(".")[0] for line in text.splitlines() if line.strip()]
 
 
-def _plan_shards(split: str, clips: Sequence[tuple[int, Clip]], options: PrepareOptions) -> list[ShardPlan]:
-    runs = [run for number, clip in clips for run in _cut(number, clip, options.frames_per_sample)]
+def _plan_shards(
+    split: str, clips: Sequence[tuple[int, Clip]], drive_of: Mapping[str, str], options: PrepareOptions
+) -> list[ShardPlan]:
+    spans = [(drive_of.get(clip.clip_id, ""), span) for number, clip in clips
+             for span in _cut(number, clip, options.frames_per_sample)]  # fmt: skip
+    groups = fill_shards(spans, options)
+    return [ShardPlan(f"{split}-{number:06d}.tar", split, tuple(group)) for number, group in enumerate(groups)]
+
+
+def fill_shards(samples: Sequence[tuple[str, _Item]], options: PrepareOptions) -> list[list[_Item]]:
+    """Return the samples of each shard, in their order; with ``options.whole_drives`` no drive is in two of them.
+
+    Args:
+        samples: drive and sample.
+        options: samples per shard, and whether shards end with drives.
+    """
     step = options.samples_per_shard
-    groups = [tuple(runs[start : start + step]) for start in range(0, len(runs), step)]
-    return [ShardPlan(f"{split}-{number:06d}.tar", split, group) for number, group in enumerate(groups)]
+    if not options.whole_drives:
+        return [[one for _, one in samples[start : start + step]] for start in range(0, len(samples), step)]
+    drives: dict[str, list[_Item]] = defaultdict(list)
+    for drive, one in samples:
+        drives[drive].append(one)
+    shards: list[list[_Item]] = []
+    for mine in drives.values():
+        if not shards or len(shards[-1]) + len(mine) > step:
+            shards.append([])
+        shards[-1] += mine
+    return shards
 
 
 def _cut(number: int, clip: Clip, longest: int) -> list[FrameSpan]:
@@ -264,7 +359,7 @@ def _cut(number: int, clip: Clip, longest: int) -> list[FrameSpan]:
 
 
 def _fingerprint(clips: Sequence[Clip], options: PrepareOptions) -> str:
-    content = {key: value for key, value in asdict(options).items() if key not in ("bad_budget", "split_lists")}
-    content["lists"] = [_read_list(path) for path in options.split_lists]
+    content = {key: value for key, value in options.content().items() if key != "split_lists"}
+    content["lists"] = [read_list(path) for path in options.split_lists]
     content["clips"] = [(clip.clip_id, clip.format, clip.sensor.fingerprint(), clip.frame_ids) for clip in clips]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -160,10 +160,10 @@ def _write_folder(clips: Sequence[Clip], folder: Path, options: PrepareOptions, 
     _write_missing(plan, journal, work, jobs)
     records = [journal.finished[shard.name] for shard in plan.shards]
     if not work.counters.holds():  # of parts that kept the budget each
-        _write_report(folder, records)
+        _write_report(folder, records, left_out=plan.left_out)
         raise _budget_error(work, [bad for record in records for bad in record.bad_frames], plan.frames)
     _refuse_empty_splits(plan, records, folder)
-    _write_report(folder, records)
+    _write_report(folder, records, left_out=plan.left_out)
     manifest = Manifest(
         fingerprint=plan.fingerprint,
         splits=plan.splits,
@@ -329,7 +329,9 @@ def _refuse_empty_splits(plan: Plan, records: Sequence[ShardRecord], folder: Pat
             raise DataError(f"split {split} is empty: none of its frames could be read", file=folder, wanted=wanted)
 
 
-def _write_report(folder: Path, records: Sequence[ShardRecord], more_bad: Sequence[BadFrame] = ()) -> None:
+def _write_report(
+    folder: Path, records: Sequence[ShardRecord], more_bad: Sequence[BadFrame] = (), left_out: Sequence[str] = ()
+) -> None:
     bad_frames = [bad for record in records for bad in record.bad_frames] + list(more_bad)
     report = {
         "frames": sum(record.frames for record in records),
@@ -338,5 +340,6 @@ def _write_report(folder: Path, records: Sequence[ShardRecord], more_bad: Sequen
         "bytes": sum(record.bytes for record in records),
         "returns_beyond_max_range": sum(record.beyond_max_range for record in records),
         "bad_frames": [asdict(bad) for bad in bad_frames],
+        **({"clips_in_no_list": list(left_out)} if left_out else {}),
     }
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")

@@ -26,7 +26,7 @@ from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.journaled import Item, Kind, shard_list, shard_plan, write_journaled
 from cosmos_lidar.shards.manifest import ENERGON
-from cosmos_lidar.shards.plan import PrepareOptions, deal_drives
+from cosmos_lidar.shards.plan import PrepareOptions, deal_drives, read_list, split_ids
 from cosmos_lidar.shards.sweeps import PackedRun
 from cosmos_lidar.tars import open_tar
 
@@ -201,9 +201,16 @@ def _plan(sources: Sequence[VideoSource], options: PrepareOptions) -> dict[str, 
     drives: dict[str, list[Item]] = defaultdict(list)
     for source in sources:
         drives[source.drive].append(Item(source.key, source.path, partial(_pack, source), source.files))
-    splits = deal_drives(drives, options)
-    mine = {split: [item for drive in names for item in drives[drive]] for split, names in splits.items()}
-    return shard_plan(mine, options.samples_per_shard)
+    mine = {split: [(drive, item) for drive in names for item in drives[drive]]
+            for split, names in _splits(drives, options).items()}  # fmt: skip
+    return shard_plan(mine, options)
+
+
+def _splits(drives: Mapping[str, Sequence[Item]], options: PrepareOptions) -> dict[str, list[str]]:
+    if not (options.published or options.split_lists):
+        return deal_drives(drives, options)
+    counts = {drive: len(items) for drive, items in drives.items()}
+    return split_ids(counts, options, {drive: items[0].path for drive, items in drives.items()})
 
 
 def _key(name: str) -> str:
@@ -219,5 +226,7 @@ def _refuse_doubles(sources: Sequence[VideoSource]) -> None:
 
 
 def _fingerprint(sources: Sequence[VideoSource], options: PrepareOptions) -> str:
-    content = [options.split, options.samples_per_shard, options.seed, [source.key for source in sources]]
+    content: list[Any] = [options.split, options.samples_per_shard, options.seed, [source.key for source in sources]]
+    if options.published or options.split_lists or options.whole_drives:
+        content.append({**options.content(), "split_lists": [read_list(path) for path in options.split_lists]})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

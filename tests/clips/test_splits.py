@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cosmos_lidar.clips import find_readers
-from cosmos_lidar.clips.splits import published_split, published_splits
+from cosmos_lidar.clips.splits import open_published, published_split, published_splits, split_names
 from cosmos_lidar.errors import UserError
 
 SIZES = {  # as the datasets state them
@@ -70,3 +72,37 @@ def test_unknown_splits_name_the_known_ones():
 
 def test_datasets_are_names_of_readers():
     assert set(published_splits()) <= set(find_readers())
+
+
+def test_names_of_whole_splits():
+    assert split_names() == (
+        "av2", "kitti360", "nuscenes", "nuscenes_mini", "once", "semantickitti", "semanticposs", "waymo", "waymo_v2",
+    )  # fmt: skip
+    assert {name.removesuffix("_mini") for name in split_names()} <= set(find_readers())
+    with pytest.raises(UserError, match="no published split 'nuscene': known are av2.*nearest is nuscenes"):
+        open_published("nuscene")
+
+
+def test_a_name_finds_its_split():
+    full, mini = open_published("nuscenes"), open_published("nuscenes_mini")
+    assert len(full.names) == 1000
+    assert len(mini.names) == 10
+    here = Path("samples")
+    assert (full.of("scene-0103", here), mini.of("scene-0103", here)) == ("val", "val")
+    assert (full.of("scene-0553", here), mini.of("scene-0553", here)) == ("val", "train")
+    assert full.of("scene-9999", Path("train/scene-9999")) is None
+
+
+@pytest.mark.parametrize("name", ["waymo", "waymo_v2"])
+def test_waymo_keeps_its_splits_as_folders(name, tmp_path):
+    published = open_published(name)
+    files = {
+        "training/segment-1.tfrecord": "train",
+        "validation/segment-2.tfrecord": "val",
+        "testing/a/segment-3.tfrecord": "test",
+        "domain_adaptation/validation/segment-4.tfrecord": "val",
+        "training/old/validation/segment-5.tfrecord": "val",
+        "training": "train",  # of v2 the folder of components
+        "segments/segment-6.tfrecord": None,
+    }
+    assert {file: published.of("segment", tmp_path / file) for file in files} == files

@@ -13,6 +13,7 @@ pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.journaled import Item, Kind, shard_plan, write_journaled
+from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.sweeps import PackedRun
 
 KIND = Kind("thing", "things", "things.journal.jsonl", "things.json")
@@ -30,7 +31,10 @@ def write(
     folder: Path, calls: Path, kind: Kind = KIND, state: str = "", wrap: Callable = lambda f: f, **options: object
 ):
     items = [Item(f"thing{n}", Path(str(n)), wrap(partial(pack, n, calls)), state=state) for n in range(7)]
-    plan = shard_plan({"train": items[:5], "val": items[5:]}, 2)
+    plan = shard_plan(
+        {"train": [("", item) for item in items[:5]], "val": [("", item) for item in items[5:]]},
+        PrepareOptions(samples_per_shard=2),
+    )
     return write_journaled(plan, folder, kind, "plan", **{"bad_budget": 0.5} | options)
 
 

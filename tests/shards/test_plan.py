@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors.sensor import uniform_sensor
-from cosmos_lidar.shards.plan import PrepareOptions, make_plan
+from cosmos_lidar.shards.plan import PrepareOptions, fill_shards, make_plan
 from tests.shards.conftest import tiny_clip
 
 
@@ -109,6 +110,94 @@ def test_lists_decide_the_split(tmp_path: Path) -> None:
         make_plan(many(5), PrepareOptions(split_lists=(train, val)))
     with pytest.raises(DataError, match=r"absent\.lst"):
         make_plan(many(5), PrepareOptions(split_lists=(tmp_path / "absent.lst",)))
+
+
+def scenes(*names: str) -> list[Clip]:
+    return [tiny_clip(name, 3) for name in names]
+
+
+def test_a_published_split_decides() -> None:
+    clips = scenes("scene-0103", "scene-0001", "scene-0553", "scene-0077")
+    plan = make_plan(clips, PrepareOptions(published="nuscenes"))
+    assert plan.splits == {"train": ["scene-0001"], "val": ["scene-0103", "scene-0553"], "test": ["scene-0077"]}
+    assert plan.left_out == ()
+    mini = make_plan(clips[:1] + clips[2:3], PrepareOptions(published="nuscenes_mini"))
+    assert mini.splits == {"train": ["scene-0553"], "val": ["scene-0103"]}
+    assert mini.fingerprint != make_plan(clips[:1] + clips[2:3], PrepareOptions(published="nuscenes")).fingerprint
+    assert make_plan(clips[1:2], PrepareOptions(published="nuscenes")).splits == {"train": ["scene-0001"]}
+
+
+def test_clips_in_no_published_list_are_refused_by_name_or_left_out_and_counted(caplog) -> None:
+    clips = [*scenes("scene-0103", "scene-9998", "scene-9999", "scene-0001"), tiny_clip("empty", 0)]
+    with pytest.raises(DataError, match="2 of 4 clips are in no split of nuscenes.*clip scene-9998.*--skip-unlisted"):
+        make_plan(clips, PrepareOptions(published="nuscenes"))
+    plan = make_plan(clips, PrepareOptions(published="nuscenes", skip_unlisted=True))
+    assert plan.splits == {"train": ["scene-0001"], "val": ["scene-0103"]}
+    assert plan.left_out == ("scene-9998", "scene-9999")
+    assert "2 clips are in no list and left out: scene-9998, scene-9999" in caplog.text
+    with pytest.raises(DataError, match="2 of 2 clips are in no split"):
+        make_plan(scenes("a", "b"), PrepareOptions(published="nuscenes", skip_unlisted=True))
+
+
+def test_folders_decide_the_split_of_waymo(tmp_path: Path) -> None:
+    clips = [
+        replace(tiny_clip(f"segment-{number}", 2), source=tmp_path / folder / f"segment-{number}.tfrecord")
+        for number, folder in enumerate(("validation", "training", "training"))
+    ]
+    plan = make_plan(clips, PrepareOptions(published="waymo"))
+    assert plan.splits == {"train": ["segment-1", "segment-2"], "val": ["segment-0"]}
+    elsewhere = replace(clips[0], source=tmp_path / "segments" / "segment-0.tfrecord")
+    with pytest.raises(DataError, match="1 of 1 clips are in no split of waymo.*folders training, validation, testing"):
+        make_plan([elsewhere], PrepareOptions(published="waymo"))
+
+
+def test_impossible_published_splits(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no published split 'nuscene'"):
+        make_plan(many(1), PrepareOptions(published="nuscene"))
+    with pytest.raises(UserError, match="--split nuscenes excludes --split-list"):
+        make_plan(many(1), PrepareOptions(published="nuscenes", split_lists=(tmp_path / "a.lst",)))
+    with pytest.raises(UserError, match="--skip-unlisted is for published splits"):
+        make_plan(many(1), PrepareOptions(skip_unlisted=True))
+
+
+def test_lists_that_divide_a_drive_are_refused(tmp_path: Path) -> None:
+    clips = [tiny_clip(f"drive{drive}_{part}", 2) for drive in range(2) for part in range(2)]
+    lists = tmp_path / "train.lst", tmp_path / "val.lst"
+    lists[0].write_text("drive0_0\ndrive0_1\n")
+    lists[1].write_text("drive1_0\n")
+    options = PrepareOptions(split_lists=lists, drive_pattern=r"^drive\d+")
+    assert make_plan(clips, options).left_out == ("drive1_1",)
+    lists[0].write_text("drive0_0\ndrive1_1\n")
+    with pytest.raises(DataError, match="drive drive1 is in train and val.*clip drive1_0.*--drive-pattern"):
+        make_plan(clips, options)
+    one_drive = PrepareOptions(published="nuscenes", drive_pattern="^scene-0")
+    with pytest.raises(DataError, match="drive scene-0 is in train and val"):
+        make_plan(scenes("scene-0103", "scene-0001"), one_drive)
+
+
+def test_shards_that_end_with_drives_hold_whole_ones() -> None:
+    clips = [tiny_clip(f"drive{drive}_{part}", 2 + 11 * (drive == 2)) for drive in range(5) for part in range(2)]
+    options = PrepareOptions(
+        split=(1,), drive_pattern=r"^drive\d+", frames_per_sample=2, samples_per_shard=5, whole_drives=True
+    )
+    shards = make_plan(clips, options).shards
+    drives = [{clips[run.clip].clip_id[:6] for run in shard.runs} for shard in shards]
+    assert sum(len(one) for one in drives) == 5
+    assert set.union(*drives) == {f"drive{number}" for number in range(5)}
+    assert sorted(len(shard.runs) for shard in shards)[-1] == 14  # the drive of 26 frames
+    assert sum(shard.frames for shard in shards) == 2 * (4 * 2 + 13)
+    mixed = make_plan(clips, replace(options, whole_drives=False)).shards
+    assert max(len(shard.runs) for shard in mixed) == 5
+    assert fill_shards([("a", 1), ("b", 2), ("a", 3)], PrepareOptions(samples_per_shard=2, whole_drives=True)) == [
+        [1, 3],
+        [2],
+    ]
+
+
+def test_fingerprints_of_stored_shards_stay() -> None:
+    """Folders that were begun before an option existed resume."""
+    assert make_plan(many(3), PrepareOptions()).fingerprint == "717d853f2c96fab4"
+    assert make_plan(many(3), PrepareOptions(whole_drives=True)).fingerprint != "717d853f2c96fab4"
 
 
 @pytest.mark.parametrize("name", ["a.b", "a/b", "a b", ""])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from megatron.energon.flavors import BaseWebdatasetFactory
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips.clip import Clip, Sweep
@@ -19,6 +20,7 @@ from cosmos_lidar.clips.range_codec import decode_intensities, decode_labels, de
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards import files
 from cosmos_lidar.shards.check import check_shards
+from cosmos_lidar.shards.energon_index import shards_of
 from cosmos_lidar.shards.manifest import Manifest, read_manifest
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
@@ -335,6 +337,24 @@ def test_plain_energon_prepare_works_on_the_folder(clips: list[Clip], tmp_path: 
     energon_prepare(tmp_path, "--force-overwrite", "--split-ratio", "1,1,0", "--sample-type", "CrudeWebdataset")
     problems = [problem.problem for problem in check_shards(tmp_path).problems]
     assert any("split.yaml" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_energons_own_split_divides_no_drive_where_shards_end_with_drives(tmp_path: Path, whole: bool) -> None:
+    drives = [tiny_clip(f"drive{drive}_{part}", 5) for drive in range(6) for part in range(2)]
+    options = PrepareOptions(
+        split=(1,), drive_pattern=r"^drive\d+", frames_per_sample=2, samples_per_shard=8, whole_drives=whole
+    )
+    prepare_shards(drives, tmp_path, options)
+    ratio = [("train", 2.0), ("val", 1.0), ("test", 1.0)]
+    names = sorted(tar.name for tar in tmp_path.glob("*.tar"))
+    BaseWebdatasetFactory.prepare_dataset(tmp_path, names, split_parts_ratio=ratio, workers=1)
+    seen = {
+        split: {name.split("_")[0] for shard in shards_of(tmp_path, split) for name in read_tar(tmp_path / shard)}
+        for split in ("train", "val", "test")
+    }
+    assert (sum(len(names) for names in seen.values()) == 6) == whole
+    assert set.union(*seen.values()) == {f"drive{number}" for number in range(6)}
 
 
 def test_manifest_of_another_kind(tmp_path: Path) -> None:

@@ -1,22 +1,27 @@
 """Published train, validation and test splits: names of drives, one text file ``DATASET_SPLIT.txt`` each.
 
 A file holds one name per line, those that :attr:`~cosmos_lidar.clips.clip.Clip.clip_id` has; lines that start with
-``#`` say where the list is from. Adding a split is adding a file. Waymo and DDAD keep their splits as folders or
-lists beside the recordings.
+``#`` say where the list is from. Adding a split is adding a file. Datasets that keep their split as folders, as Waymo
+does, have a file ``DATASET.folders`` instead: a name of a folder and a split per line. DDAD keeps its splits as lists
+beside the recordings.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from cosmos_lidar.errors import UserError, nearest
+
+SPLITS = ("train", "val", "test")
 
 
 def published_splits() -> dict[str, tuple[str, ...]]:
     """Return dataset -> names of its splits."""
     found: dict[str, tuple[str, ...]] = {}
-    for entry in sorted(one.name for one in resources.files(__package__).iterdir() if one.name.endswith(".txt")):
-        dataset, _, split = entry.removesuffix(".txt").partition("_")
+    for entry in _files(".txt"):
+        dataset, _, split = entry.partition("_")
         found[dataset] = (*found.get(dataset, ()), split)
     return found
 
@@ -37,6 +42,68 @@ def published_split(dataset: str, split: str) -> tuple[str, ...]:
         raise UserError(f"no published split of {dataset!r}: known are {', '.join(known)}, the nearest is {near}")
     if split not in known[dataset]:
         raise UserError(f"no split {split!r} of {dataset}: known are {', '.join(known[dataset])}")
-    text = (resources.files(__package__) / f"{dataset}_{split}.txt").read_text(encoding="utf-8")
+    return tuple(_lines(f"{dataset}_{split}.txt"))
+
+
+@dataclass(frozen=True)
+class PublishedSplit:
+    """The split of a dataset into train, val and test, as it was published.
+
+    Attributes:
+        name: of the split.
+        names: clip id -> train, val or test.
+        folders: name of a folder -> train, val or test.
+    """
+
+    name: str
+    names: dict[str, str]
+    folders: dict[str, str]
+
+    def of(self, clip_id: str, source: Path) -> str | None:
+        """Return the split of a clip, by its id or by the nearest folder above its files; None where it is in none."""
+        if not self.folders:
+            return self.names.get(clip_id)
+        place = source.resolve()
+        return next((self.folders[name] for name in (place.name, *(one.name for one in place.parents))
+                     if name in self.folders), None)  # fmt: skip
+
+
+def split_names() -> tuple[str, ...]:
+    """Return the names that :func:`open_published` takes: datasets, and ``DATASET_VARIANT`` such as nuscenes_mini."""
+    ends = [f"_{split}" for split in SPLITS]
+    listed = {entry.removesuffix(end) for entry in _files(".txt") for end in ends if entry.endswith(end)}
+    return tuple(sorted(listed | set(_files(".folders"))))
+
+
+def open_published(name: str) -> PublishedSplit:
+    """Return a published split by its name.
+
+    Args:
+        name: a dataset, or ``nuscenes_mini``.
+
+    Raises:
+        UserError: no such split; the message has those that there are.
+    """
+    if name not in split_names():
+        near = nearest(name, split_names())
+        known = ", ".join(split_names())
+        raise UserError(f"no published split {name!r}: known are {known}, the nearest is {near}")
+    if name in _files(".folders"):
+        folders = dict(line.split() for line in _lines(f"{name}.folders"))
+        return PublishedSplit(name, {}, folders)
+    names: dict[str, str] = {}
+    for split in SPLITS:
+        if f"{name}_{split}" in _files(".txt"):
+            names |= dict.fromkeys(_lines(f"{name}_{split}.txt"), split)
+    return PublishedSplit(name, names, {})
+
+
+def _files(suffix: str) -> list[str]:
+    entries = (entry.name for entry in resources.files(__package__).iterdir())
+    return sorted(name.removesuffix(suffix) for name in entries if name.endswith(suffix))
+
+
+def _lines(name: str) -> list[str]:
+    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
     lines = (line.strip() for line in text.splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))
+    return [line for line in lines if line and not line.startswith("#")]
