@@ -42,6 +42,7 @@ from cosmos_lidar.shards.multiview import (
     read_meta,
     read_multiview_facts,
 )
+from cosmos_lidar.shards.multiview_folder import with_indices
 from cosmos_lidar.shards.sources import DataPath, Sources, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.captions import Captions, SlotTexts
@@ -418,7 +419,8 @@ def multiview_loader(
     """Open a split of clips of several cameras as an Energon loader of :class:`MultiviewBatch`, savable and exact.
 
     Args:
-        path: folder of `cosmos-lidar prepare --task multiview`, several, or a metadataset YAML.
+        path: folder of `cosmos-lidar prepare --task multiview`, or of the published guide (``videos``, ``t5_xxl``,
+            which is indexed first), several, or a metadataset YAML.
         split: such as ``train``.
         window: frames, image size, views.
         training: shuffled and endless, random windows; otherwise in order, once, the middle window of each sample.
@@ -434,7 +436,7 @@ def multiview_loader(
         DataError: not an indexed folder of such shards, or the split is empty.
         UserError: views that are not there, no front view for captions on it, or no sample is long enough.
     """
-    sources = resolve(path, split)
+    sources = resolve(with_indices(path, options.get("bad_sample_budget", 0.001)), split)
     facts = read_multiview_facts(sources, window.views)
     _check_length(sources, facts, window)
     texts = SlotTexts(captions, text_shape, {folder: found.prefixes for folder, found in facts.items()})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
     from cosmos_lidar.shards.files import ShardRecord
     from cosmos_lidar.shards.manifest import Manifest
+    from cosmos_lidar.shards.multiview_writer import MultiviewOptions
     from cosmos_lidar.shards.plan import PrepareOptions
 
 GROUP = "data"
@@ -87,6 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--captions", type=Path, metavar="PATH",
         help="multiview: folder of CAMERA/CLIP.txt or CLIP.txt, or a .json file {clip: caption}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--text", type=Path, metavar="DIR",
+        help="multiview: folder of CAMERA/CLIP.safetensors, .pkl or .pickle, embeddings of the captions",
     )  # fmt: skip
     parser.add_argument("--prompt", metavar="TEXT", help="multiview: caption of all clips that have none")
     add_image_rule(parser, "--views: ")
@@ -197,11 +202,31 @@ def _prepare_multiview(args: argparse.Namespace) -> int:
         tolerance_s=args.tolerance,
         frames_per_sample=args.frames_per_sample or 0,
         captions=read_captions(args.captions, args.prompt),
+        embeddings=args.text,
     )
+    options = _with_published_texts(options, args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     records = write_multiview(clips, args.out, options, _options(args, clips), args.jobs)
     _write_totals(records, "samples", args.out)
     return 0
+
+
+def _with_published_texts(options: MultiviewOptions, args: argparse.Namespace) -> MultiviewOptions:
+    """Return options with captions and embeddings of a source of published layout, where none are given."""
+    from dataclasses import replace
+
+    from cosmos_lidar.clips.multiview_folder import CAPTIONS, EMBEDDINGS, find_multiview_folder
+    from cosmos_lidar.shards.captions import read_captions
+    from cosmos_lidar.shards.multiview_folder import embedded_prefixes
+
+    folder = find_multiview_folder(args.source)
+    if folder is None:
+        return options
+    if args.captions is None and (folder.root / CAPTIONS).is_dir():
+        options = replace(options, captions=read_captions(folder.root / CAPTIONS, args.prompt))
+    if args.text is None and (folder.root / EMBEDDINGS).is_dir():
+        options = replace(options, embeddings=folder.root / EMBEDDINGS)
+    return replace(options, prefixes=embedded_prefixes(folder) or {})
 
 
 def _prepare_videos(args: argparse.Namespace) -> int:

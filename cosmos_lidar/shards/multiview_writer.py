@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,6 +30,7 @@ from cosmos_lidar.shards.latents import array_bytes
 from cosmos_lidar.shards.multiview import (
     CAPTION,
     DOCUMENT,
+    EMBEDDING,
     META,
     POSES,
     SAMPLE_TYPE,
@@ -40,9 +41,11 @@ from cosmos_lidar.shards.multiview import (
 )
 from cosmos_lidar.shards.plan import PrepareOptions, drives_of, split_ids
 from cosmos_lidar.shards.sweeps import PackedRun
+from cosmos_lidar.shards.text_files import PREFIXES, find_embedding, read_embedding, write_embeddings
 
 Format = Literal["mp4", "jpg"]
 KIND = Kind("clip", SAMPLE_TYPE, "multiview.journal.jsonl", DOCUMENT)
+_ASKED = ("views", "fps", "image_size", "format", "tolerance_s", "frames_per_sample", "embeddings")
 _KEY_EVERY = 16  # frames: a window of 29 anywhere decodes 8 more on average
 _QUALITY = 95
 _LARGEST_VIDEO = 1 << 32
@@ -60,6 +63,8 @@ class MultiviewOptions:
         tolerance_s: how far an image may be from its instant; None: three quarters of its camera's period.
         frames_per_sample: most frames in one sample; 0: as many as there are without a gap.
         captions: of the clips.
+        embeddings: folder of ``CAMERA/CLIP`` with the ending of an embedding's file; None for none.
+        prefixes: camera -> embedding of a sentence about it (rows, width), for captions of every view.
     """
 
     views: str = "all"
@@ -69,6 +74,8 @@ class MultiviewOptions:
     tolerance_s: float | None = None
     frames_per_sample: int = 0
     captions: ClipCaptions = field(default_factory=ClipCaptions)
+    embeddings: Path | None = None
+    prefixes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -113,6 +120,9 @@ def write_multiview(
              for split, mine in splits.items()}  # fmt: skip
     plan = shard_plan(items, prepare)
     records = write_journaled(plan, folder, KIND, _fingerprint(clips, options, prepare), prepare.bad_budget, jobs)
+    known = {name: rows for name, rows in options.prefixes.items() if name in views}
+    if known:
+        write_embeddings(folder / PREFIXES, known, {"source": "published"})
     write_document(folder, views, records, splits, options.fps, options.captions)
     return records
 
@@ -218,6 +228,11 @@ def _pack(
         caption = options.captions.of(clip.clip_id, camera.name, views[camera.name])
         if caption is not None:
             parts[camera.name + CAPTION] = caption.encode()
+        embedding = (
+            None if options.embeddings is None else find_embedding(options.embeddings / camera.name / clip.clip_id)
+        )
+        if embedding is not None:
+            parts[camera.name + EMBEDDING] = array_bytes(read_embedding(embedding))
     poses = _poses(cameras, run)
     if poses is not None:
         parts[POSES] = array_bytes(poses)
@@ -311,7 +326,7 @@ def _files_of(camera: CameraStream) -> tuple[Path, ...]:
 
 
 def _fingerprint(clips: Sequence[Clip], options: MultiviewOptions, prepare: PrepareOptions) -> str:
-    asked = {key: value for key, value in asdict(options).items() if key != "captions"}
+    asked = {key: getattr(options, key) for key in _ASKED}
     shares = {key: value for key, value in prepare.content().items() if key != "frames_per_sample"}
     content = [asked, shares, options.captions.fingerprint(), [(clip.clip_id, clip.format) for clip in clips]]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

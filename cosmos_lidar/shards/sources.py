@@ -176,6 +176,17 @@ def entries_of(path: DataPath) -> list[Path]:
     return [entry for _, entry in _entries(path)[1]]
 
 
+def with_entries(path: DataPath, replaced: Mapping[Path, Path]) -> DataPath:
+    """Return ``data.path`` with other folders in the place of some; weights stay.
+
+    Args:
+        path: the text, one path, or a list of paths.
+        replaced: entry, as :func:`entries_of` returns it -> folder.
+    """
+    pairs = [(weight, replaced.get(entry, entry)) for weight, entry in _entries(path)[1]]
+    return [item for weight, entry in pairs for item in ([] if weight is None else [f"{weight:g}"]) + [str(entry)]]
+
+
 def _entries(path: DataPath) -> tuple[str, list[tuple[float | None, Path]]]:
     """Return the text, and the paths in it with their weights."""
     if isinstance(path, (str, Path)):

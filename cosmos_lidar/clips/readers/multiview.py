@@ -1,0 +1,59 @@
+"""Folders of the published multi-view post-training guide: clips of several cameras, a video for each, without a lidar.
+
+There are no times in it: frames are at the rate of the container, counted from 0, and the cameras of a clip are taken
+for one clock. Captions and text embeddings are read where clips are prepared for training, not here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.multiview_folder import MultiviewFolder, clip_id_of, find_multiview_folder, is_published
+from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.recognition import Strength
+from cosmos_lidar.clips.video import VideoFile
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.sensor import Sensor
+
+DESCRIPTION = "Multi-view post-training: folders of videos by camera, as the published Waymo guide makes them"
+EXAMPLE_LAYOUT = """
+videos/pinhole_front/10023947602400723454_1120_000_1140_000.mp4
+videos/pinhole_front_left/10023947602400723454_1120_000_1140_000.mp4, …
+metas/pinhole_front/10023947602400723454_1120_000_1140_000.txt                                (optional)
+
+videos/left/CLIP.mp4, videos/right/CLIP.mp4          any names of cameras (generic)
+"""
+ASSUMED = "folders of videos are cameras of one vehicle, and files of one name are one clip"
+_NOTE = "no times are recorded: frames are at the rate of the videos, all cameras on one clock"
+
+
+def recognise(path: Path) -> Strength:
+    """Return EXACT where there are videos of cameras with the published names, or captions beside them."""
+    folder = find_multiview_folder(path)
+    if folder is None:
+        return Strength.NONE
+    return Strength.EXACT if is_published(folder) else Strength.GENERIC
+
+
+def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | None = None) -> list[Clip]:
+    """Return one clip for each name of the videos.
+
+    Raises:
+        DataError: a camera without videos, a clip that a camera lacks, or cameras of different lengths.
+    """
+    folder = find_multiview_folder(path)
+    if folder is None:
+        raise DataError("no videos in it", file=path, wanted="videos/CAMERA/CLIP.mp4")
+    folder.check_cameras()
+    return open_each((partial(_open, folder, clip) for clip in folder.clips), on_error)
+
+
+def _open(folder: MultiviewFolder, clip: str) -> Clip:
+    frames, fps = folder.facts(clip)
+    times_us = np.rint(np.arange(frames) * (1e6 / fps)).astype(np.int64)
+    cameras = {name: CameraStream(name, times_us, VideoFile(folder.video(name, clip), clip)) for name in folder.cameras}
+    return Clip(clip_id_of(clip), folder.root, "multiview", {}, cameras, (_NOTE,))
