@@ -414,6 +414,7 @@ def multiview_loader(
     shuffle_buffer: int = 8,
     find_latent: FindLatent | None = None,
     always_pixels: bool = False,
+    trust_sample_loaders: bool = False,
     **options: Any,
 ) -> CheckedLoader:
     """Open a split of clips of several cameras as an Energon loader of :class:`MultiviewBatch`, savable and exact.
@@ -430,13 +431,14 @@ def multiview_loader(
         shuffle_buffer: encoded samples to draw from in training.
         find_latent: looks for the latent of a view by its ``content``; called in the worker processes.
         always_pixels: hand over frames although all latents are there.
+        trust_sample_loaders: run the Python functions that a ``dataset.yaml`` names.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
         DataError: not an indexed folder of such shards, or the split is empty.
         UserError: views that are not there, no front view for captions on it, or no sample is long enough.
     """
-    sources = resolve(with_indices(path, options.get("bad_sample_budget", 0.001)), split)
+    sources = resolve(with_indices(path, options.get("bad_sample_budget", 0.001)), split, trust_sample_loaders)
     facts = read_multiview_facts(sources, window.views)
     _check_length(sources, facts, window)
     texts = SlotTexts(captions, text_shape, {folder: found.prefixes for folder, found in facts.items()})
