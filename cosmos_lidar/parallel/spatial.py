@@ -1,8 +1,9 @@
 """One image or clip shared by several ranks: each holds an equal slice of the columns.
 
-The convolutional tokenizers are changed from outside, in place; parameters keep their names. What reaches beyond a
-slice talks to the others: convolutions take a column from their neighbors, norms share their sums, attention over all
-positions gathers keys and values. Latents and reconstructions are those of one rank, up to rounding.
+The convolutional tokenizers are changed from outside, in place; parameters keep their names. Layers with a hook get it
+set: ``halo`` of convolutions, ``gather`` of attention; layers that are ``pixelwise`` need nothing; others are patched.
+What reaches beyond a slice talks to the others: convolutions take a column from their neighbors, norms share their sums,
+attention over all positions gathers keys and values. Latents and reconstructions are those of one rank, up to rounding.
 
 Gradients: let every rank compute a loss. The parameter gradients, *summed* over the ranks, are those of the sum
 of these losses. So losses that are means over a slice, or the same loss of the joined image on each rank, want the
@@ -84,6 +85,8 @@ def _rules(network: nn.Module, group: dist.ProcessGroup) -> dict[nn.Module, Call
     rules: dict[nn.Module, Callable] = {}
     covered: set[nn.Module] = set()
     for name, module in network.named_modules():
+        if _set_hook(module, group) or getattr(module, "pixelwise", False):
+            continue
         if isinstance(module, Downsample):
             rules[module] = partial(_downsample, module, group)
             covered.add(module.conv)
@@ -102,6 +105,25 @@ def _rules(network: nn.Module, group: dist.ProcessGroup) -> dict[nn.Module, Call
         elif next(module.parameters(recurse=False), None) is not None and module not in covered:
             raise UserError(f"parallel.context: no rule for layer {name} ({type(module).__name__}): parallel.context=1")
     return rules
+
+
+def _set_hook(module: nn.Module, group: dist.ProcessGroup) -> bool:
+    """Set the hook of a layer that has one."""
+    if hasattr(module, "halo"):
+        module.halo = partial(_halo, group)
+    elif hasattr(module, "gather"):
+        module.gather = partial(_gather, group)
+    else:
+        return False
+    return True
+
+
+def _halo(group: dist.ProcessGroup, x: Tensor, left: int, right: int) -> Tensor:
+    return _with_neighbors(x, group, left, right)
+
+
+def _gather(group: dist.ProcessGroup, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    return _gathered(keys, values, group)
 
 
 def _checked(module: Conv, name: str) -> Conv:

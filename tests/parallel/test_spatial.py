@@ -10,7 +10,7 @@ from tests.parallel.ranks import results_of_ranks
 @pytest.mark.parametrize("processes", [2, 4])
 def test_tokenizer_on_slices_of_the_width_is_that_of_one_process(processes: int) -> None:
     results = results_of_ranks(processes, "spatial_worker.py")
-    assert len(results) == 6
+    assert len(results) == 7
     for name, differences in results.items():
         limit = 1e-12 if "float64" in name or name == "DV8x16x16" else 1e-5
         for quantity in ("latent", "reconstruction", "gradients"):

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cosmos_lidar.models.tokenizer import build_tokenizer
+from cosmos_lidar.models.wan_vae import build_vae
+from cosmos_lidar.models.wan_vae.memory import StreamMemory
 from cosmos_lidar.parallel.spatial import join_slices, split_width, take_slice
 
 IMAGE = {"channels": 32, "channels_mult": [1, 2], "num_res_blocks": 1, "resolution": 64}
@@ -26,7 +28,28 @@ CASES = {
     "CV8x8x8": (VIDEO, (1, 3, 9, 16, 64), torch.float32),
     "CV8x8x8 float64": (VIDEO, (1, 3, 9, 16, 64), torch.float64),
     "DV8x16x16": (VIDEO, (1, 3, 9, 16, 128), torch.float64),
+    "wan2_1 float64": ({}, (1, 3, 9, 16, 64), torch.float64),
 }
+
+
+class WholeVideoVAE(nn.Module):
+    """The Wan2.1 VAE on whole videos, with gradients, with attention that is not zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vae = build_vae("wan2_1", dim=4)
+        for half in (self.vae.encoder, self.vae.decoder):
+            nn.init.normal_(half.middle[1].proj.weight)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.vae.moments(x, StreamMemory(keep=False)).chunk(2, dim=1)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.vae.images(z, StreamMemory(keep=False))
+
+
+def build(name: str, shape: dict) -> nn.Module:
+    return WholeVideoVAE() if name == "wan2_1" else build_tokenizer(name, **shape)
 
 
 def run(network: nn.Module, x: Tensor, share: object, joined: object) -> dict[str, Tensor]:
@@ -50,7 +73,7 @@ def main() -> None:
     results = {}
     for case, (shape, size, dtype) in CASES.items():
         torch.manual_seed(0)
-        network = build_tokenizer(case.split()[0], **shape).to(dtype)
+        network = build(case.split()[0], shape).to(dtype)
         x = torch.randn(size, dtype=dtype)
         split = copy.deepcopy(network)
         split_width(split, group)

@@ -2,7 +2,8 @@
 
 Layers that look back in time are handed a :class:`~.memory.StreamMemory`. Layers that look sideways have a hook
 ``halo``, and attention over all positions of a frame has a hook ``gather``: None on one device, set by
-``cosmos_lidar.parallel`` where each rank holds a slice of the columns.
+``cosmos_lidar.parallel`` where each rank holds a slice of the columns. Layers that take each pixel by itself are
+``pixelwise``.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class ChannelNorm(nn.Module):
         channels: of the input.
         axes: of the input behind the channels; of the gain, too, in published files.
     """
+
+    pixelwise = True
 
     def __init__(self, channels: int, axes: int) -> None:
         super().__init__()
