@@ -2,8 +2,9 @@
 
 The convolutional tokenizers are changed from outside, in place; parameters keep their names. Layers with a hook get it
 set: ``halo`` of convolutions, ``gather`` of attention; layers that are ``pixelwise`` need nothing; others are patched.
-What reaches beyond a slice talks to the others: convolutions take a column from their neighbors, norms share their sums,
-attention over all positions gathers keys and values. Latents and reconstructions are those of one rank, up to rounding.
+What reaches beyond a slice talks to the others: convolutions take a column from their neighbors, norms share their
+sums, attention over all positions gathers keys and values. Latents and reconstructions are those of one rank, up to
+rounding.
 
 Gradients: let every rank compute a loss. The parameter gradients, *summed* over the ranks, are those of the sum
 of these losses. So losses that are means over a slice, or the same loss of the joined image on each rank, want the

@@ -143,3 +143,16 @@ def test_stragglers_prints_a_ratio():
     done = torchrun(2, FOLDER / "stragglers.py", "1", env={"STEPS": "6"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("step time with the search for slow ranks over that without: median ")
+
+
+def test_wan_vae_small():
+    lines = run("wan_vae.py", "--dim", "4", "--sizes", "5x32x32", "--modes", "whole", "4", "tile", "--tile", "16",
+                "--views", "2", "--batch", "2", "--device", "cpu", "--seams").splitlines()  # fmt: skip
+    assert lines[0].startswith("Wan2.1 VAE, width 4, ")
+    rows = [line for line in lines if line.startswith("| 5 x 32 x 32 | float32 | 2 of 2 |")]
+    assert [row.split("|")[4].strip() for row in rows] == ["whole", "4", "tile"]
+    assert rows[0].split("|")[9].strip() == "1.00 / 1.00"
+    assert {row.count("|") for row in rows} == {11}
+    seams = [line.split("|")[4:7] for line in lines if line.startswith("| 5 x 32 x 32 | float32 | 16 |")]
+    assert [int(overlap) for overlap, _, _ in seams] == [0, 0, 8]
+    assert all(float(error) > 0 and float(psnr) > 0 for _, error, psnr in seams)

@@ -1,0 +1,216 @@
+"""Speed and memory of the Wan2.1 video VAE: windows against whole videos, views, tiles, and the error of seams.
+
+    python benchmarks/wan_vae.py --device cuda --dtypes float32 bfloat16 --modes 4 16 tile --seams
+    OMP_NUM_THREADS=1 python benchmarks/wan_vae.py
+
+A mode is the window in frames (decoding takes a quarter of it in latent frames), ``whole`` for one pass over the
+video, or ``tile`` for windows of 4 in tiles. Frames/s count frames of all views. Memory is what is needed above the
+weights, by all views that are computed at once: the peak of the CUDA allocator, or of the resident memory of the
+process (Linux only). The last two columns compare with ``whole`` of the same size and type. Every row is measured in a
+fresh process.
+
+Weights are random unless ``--checkpoint`` names a file: speed does not depend on them, the error of seams does.
+
+The second table (``--seams``) compares tiles with whole images: the root mean square of the difference, of latents in
+units of their standard deviation, of frames as PSNR, for overlaps of an eighth, a quarter and a half of a tile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+# the benchmark beside this one
+from tokenizer import machine, median_seconds, peak_mib, start_counting_memory
+from torch import Tensor
+
+from cosmos_lidar.models.plan import count_parameters
+from cosmos_lidar.models.wan_vae import WanVAE, build_vae, load_vae
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    checkpoint: str
+    dim: int
+    views: int
+    batch: int
+    frames: int
+    height: int
+    width: int
+    device: str
+    dtype: str
+    mode: str
+    tile: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Frames per second and peak MiB above the weights."""
+
+    encode: float
+    decode: float
+    encode_mib: float
+    decode_mib: float
+
+
+def make_vae(case: Case) -> WanVAE:
+    """Return the network of a case; random weights keep the size of what they are given, attention included."""
+    dtype = getattr(torch, case.dtype)
+    if case.checkpoint:
+        return load_vae(case.checkpoint, dtype=dtype).to(case.device)
+    generator = torch.Generator().manual_seed(0)
+    vae = build_vae("wan2_1", dim=case.dim)
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            if parameter.shape[1:].numel() > 1:
+                parameter.uniform_(-1, 1, generator=generator).mul_(math.sqrt(3 / parameter.shape[1:].numel()))
+    return vae.to(case.device, dtype).eval().requires_grad_(False)
+
+
+def make_video(case: Case) -> Tensor:
+    """Return smooth shapes that move: (views, 3, T, H, W) in [-1, 1]."""
+    sizes = (case.frames, case.height, case.width)
+    t, y, x = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) for size in sizes), indexing="ij")
+    views = []
+    for view in range(case.views):
+        waves = [
+            torch.sin(0.05 * (c + 1) * x + 0.07 * y + 0.4 * t + view) * torch.cos(0.11 * y - 0.2 * c) for c in range(3)
+        ]
+        views.append(torch.stack(waves) + 0.3 * torch.sign(torch.sin(0.03 * (x + 3 * t)) * torch.sin(0.05 * y)))
+    return torch.stack(views).clamp(-1, 1)
+
+
+def options(case: Case) -> tuple[dict[str, int | None], dict[str, int | None]]:
+    """Return the options of encode and of decode."""
+    window = {"whole": None, "tile": 4}.get(case.mode) if case.mode in ("whole", "tile") else int(case.mode)
+    latents = None if window is None else window // 4
+    shared = {"batch": case.batch, "tile": case.tile if case.mode == "tile" else None}
+    return {"window": window, **shared}, {"window": latents, **shared}
+
+
+def measure(case: Case, repeats: int) -> Measured:
+    """Time a case."""
+    device, vae, video = torch.device(case.device), make_vae(case), make_video(case)
+    video = video.to(device, getattr(torch, case.dtype))
+    encoding, decoding = options(case)
+    count = case.views * case.frames
+    encode, encode_mib, z = rate(lambda: vae.encode(video, **encoding), device, count, repeats)
+    decode, decode_mib, _ = rate(lambda: vae.decode(z, **decoding), device, count, repeats)
+    return Measured(encode, decode, encode_mib, decode_mib)
+
+
+def rate(work: Callable[[], Tensor], device: torch.device, frames: int, repeats: int) -> tuple[float, float, Tensor]:
+    """Return frames per second, the peak in MiB above what was in use, and the result; the first call warms up.
+
+    Without ``repeats`` the first call is timed.
+    """
+    before, started = start_counting_memory(device), time.perf_counter()
+    result = work()
+    peak, first_s = peak_mib(device) - before, time.perf_counter() - started
+    return frames / (median_seconds(work, device, repeats) if repeats else first_s), peak, result
+
+
+def seams(case: Case, share: int) -> tuple[float, float]:
+    """Return the error of latents in standard deviations, and the PSNR of frames in dB, of tiles that overlap.
+
+    Args:
+        case: size, and side of the tiles.
+        share: the overlap is the tile's side divided by it.
+    """
+    vae, video = make_vae(case), make_video(case).to(case.device, getattr(torch, case.dtype))
+    z, overlap = vae.encode(video), case.tile // share // 8 * 8
+    tiled = vae.encode(video, tile=case.tile, overlap=overlap)
+    images, joined = vae.decode(z), vae.decode(z, tile=case.tile, overlap=overlap)
+    error = float((tiled.float() - z.float()).square().mean().sqrt() / z.float().std())
+    span = float(images.float().max() - images.float().min())  # 2 of trained weights
+    mse = float((joined.float() - images.float()).square().mean())
+    return error, 10 * math.log10(span**2 / max(mse, 1e-12))
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options; sizes are small where there is no GPU."""
+    cuda = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--checkpoint", default="", help="tokenizer.pth; random weights without")
+    add("--dim", type=int, default=96, help="width of random weights")
+    add("--device", default="cuda" if cuda else "cpu")
+    add("--sizes", nargs="+", default=["29x480x848", "29x704x1280"] if cuda else ["17x64x96"], metavar="TxHxW")
+    add("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16"])
+    add("--modes", nargs="+", default=["whole", "4", "16"], help="windows in frames, whole, tile")
+    add("--views", type=int, default=1)
+    add("--batch", nargs="+", type=int, default=[1], help="views that are computed at once")
+    add("--tile", type=int, default=256 if cuda else 64, help="side of the tiles in pixels")
+    add("--repeats", type=int, default=3 if cuda else 0, help="calls that are timed; 0: the first one")
+    add("--seams", action="store_true", help="compare tiles with whole images")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Measure and print."""
+    args, out = parse(), sys.stdout.write
+    with torch.device("meta"):
+        count = count_parameters(build_vae("wan2_1", dim=args.dim))
+    out(f"Wan2.1 VAE, width {args.dim}, {count:,} parameters; {machine(args.device)}; {time.strftime('%Y-%m-%d')}\n\n")
+    network = (args.checkpoint, args.dim, args.views)
+    cases = [
+        Case(*network, batch, *map(int, size.split("x")), args.device, dtype, mode, args.tile)
+        for size in args.sizes for dtype in args.dtypes for batch in args.batch for mode in args.modes
+    ]  # fmt: skip
+    print_speed(cases, args.repeats)
+    if args.seams:
+        print_seams([case for case in cases if case.mode == cases[0].mode and case.batch == cases[0].batch])
+
+
+def print_speed(cases: list[Case], repeats: int) -> None:
+    """Print the first table."""
+    out = sys.stdout.write
+    out("| T x H x W | type | views at once | mode | encode frames/s | decode frames/s | encode MiB | decode MiB ")
+    out("| time of whole | memory of whole |\n" + "|---" * 10 + "|\n")
+    whole: Measured | None = None
+    for case in cases:
+        with multiprocessing.get_context("spawn").Pool(1) as fresh:  # its own peak memory
+            found = fresh.apply(measure, (case, repeats))
+        whole = found if case.mode == "whole" else whole
+        ratios = ("", "") if whole is None else compared(found, whole)
+        size = f"{case.frames} x {case.height} x {case.width}"
+        numbers = (f"{found.encode:.3g}", f"{found.decode:.3g}", f"{found.encode_mib:.0f}", f"{found.decode_mib:.0f}")
+        cells = (size, case.dtype, f"{case.batch} of {case.views}", case.mode, *numbers, *ratios)
+        out("| " + " | ".join(cells) + " |\n")
+        sys.stdout.flush()
+
+
+def compared(found: Measured, whole: Measured) -> tuple[str, str]:
+    """Return time and memory relative to those of the whole video, encoding / decoding."""
+    memory = (f"{a / max(b, 1e-9):.2f}" for a, b in zip(_memory(found), _memory(whole), strict=True))
+    return f"{whole.encode / found.encode:.2f} / {whole.decode / found.decode:.2f}", " / ".join(memory)
+
+
+def _memory(measured: Measured) -> tuple[float, float]:
+    return measured.encode_mib, measured.decode_mib
+
+
+def print_seams(cases: list[Case]) -> None:
+    """Print the second table."""
+    out = sys.stdout.write
+    out("\n| T x H x W | type | tile | overlap | latents, error / std | frames, PSNR dB |\n" + "|---" * 6 + "|\n")
+    for case in cases:
+        for share in (8, 4, 2):
+            error, psnr = seams(case, share)
+            size = f"{case.frames} x {case.height} x {case.width}"
+            overlap = case.tile // share // 8 * 8
+            out(f"| {size} | {case.dtype} | {case.tile} | {overlap} | {error:.4f} | {psnr:.1f} |\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
