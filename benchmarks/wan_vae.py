@@ -13,6 +13,9 @@ Weights are random unless ``--checkpoint`` names a file: speed does not depend o
 
 The second table (``--seams``) compares tiles with whole images: the root mean square of the difference, of latents in
 units of their standard deviation, of frames as PSNR, for overlaps of an eighth, a quarter and a half of a tile.
+
+``--predict`` prints the peak of the tensors alive instead, counted on shapes alone: nothing is computed, no memory is
+taken, and the workspaces of libraries are left out.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ import torch
 # the benchmark beside this one
 from tokenizer import machine, median_seconds, peak_mib, start_counting_memory
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.wan_vae import WanVAE, build_vae, load_vae
+from cosmos_lidar.training.measure.memory import PeakMemory
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,24 @@ def rate(work: Callable[[], Tensor], device: torch.device, frames: int, repeats:
     return frames / (median_seconds(work, device, repeats) if repeats else first_s), peak, result
 
 
+def predicted(case: Case) -> tuple[float, float]:
+    """Return the peaks in GiB above weights and input of encoding and of decoding, counted on fake tensors."""
+    torch.set_default_dtype(getattr(torch, case.dtype))
+    try:
+        with FakeTensorMode():
+            vae = build_vae("wan2_1", dim=case.dim)
+            video = torch.empty(case.views, 3, case.frames, case.height, case.width)
+            latents = torch.empty(case.views, *vae.config.latent_shape(*video.shape[2:]))
+            encoding, decoding = options(case)
+            with PeakMemory() as encode:
+                vae.encode(video, **encoding)
+            with PeakMemory() as decode:
+                vae.decode(latents, **decoding)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return encode.peak / 2**30, decode.peak / 2**30
+
+
 def seams(case: Case, share: int) -> tuple[float, float]:
     """Return the error of latents in standard deviations, and the PSNR of frames in dB, of tiles that overlap.
 
@@ -152,6 +175,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--tile", type=int, default=256 if cuda else 64, help="side of the tiles in pixels")
     add("--repeats", type=int, default=3 if cuda else 0, help="calls that are timed; 0: the first one")
     add("--seams", action="store_true", help="compare tiles with whole images")
+    add("--predict", action="store_true", help="count memory on shapes alone")
     return parser.parse_args(arguments)
 
 
@@ -166,9 +190,24 @@ def main() -> None:
         Case(*network, batch, *map(int, size.split("x")), args.device, dtype, mode, args.tile)
         for size in args.sizes for dtype in args.dtypes for batch in args.batch for mode in args.modes
     ]  # fmt: skip
+    if args.predict:
+        print_prediction(cases)
+        return
     print_speed(cases, args.repeats)
     if args.seams:
         print_seams([case for case in cases if case.mode == cases[0].mode and case.batch == cases[0].batch])
+
+
+def print_prediction(cases: list[Case]) -> None:
+    """Print the memory of each case."""
+    sys.stdout.write("| T x H x W | type | views at once | mode | encode GiB | decode GiB |\n" + "|---" * 6 + "|\n")
+    for case in cases:
+        encode, decode = predicted(case)
+        size, mode = f"{case.frames} x {case.height} x {case.width}", case.mode
+        mode = f"tile {case.tile}" if mode == "tile" else mode
+        views = f"{case.batch} of {case.views}"
+        sys.stdout.write(f"| {size} | {case.dtype} | {views} | {mode} | {encode:.2f} | {decode:.2f} |\n")
+        sys.stdout.flush()
 
 
 def print_speed(cases: list[Case], repeats: int) -> None:

@@ -153,6 +153,11 @@ def test_wan_vae_small():
     assert [row.split("|")[4].strip() for row in rows] == ["whole", "4", "tile"]
     assert rows[0].split("|")[9].strip() == "1.00 / 1.00"
     assert {row.count("|") for row in rows} == {11}
+    predicted = run("wan_vae.py", "--predict", "--sizes", "5x704x1280", "--modes", "4", "whole").splitlines()[-2:]
+    for row in predicted:
+        encode, decode = (float(cell) for cell in row.split("|")[5:7])
+        assert encode > 4 * 4 * 96 * 704 * 1280 / 2**30  # the largest activation of four frames
+        assert decode > 4 * 4 * 192 * 704 * 1280 / 2**30
     seams = [line.split("|")[4:7] for line in lines if line.startswith("| 5 x 32 x 32 | float32 | 16 |")]
     assert [int(overlap) for overlap, _, _ in seams] == [0, 0, 8]
     assert all(float(error) > 0 and float(psnr) > 0 for _, error, psnr in seams)

@@ -32,8 +32,14 @@ class CausalConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor, memory: StreamMemory) -> Tensor:  # type: ignore[override]
         """Map (B, inputs, T, H, W) to (B, outputs, T, H, W)."""
-        if self.past:
-            x = memory.extend(self, x, self.past)
+        return self.convolve(self.extend(x, memory))
+
+    def extend(self, x: Tensor, memory: StreamMemory) -> Tensor:
+        """Prepend the frames before."""
+        return memory.extend(self, x, self.past) if self.past else x
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Convolve frames that were extended."""
         if self.halo is None or not self.reach:
             return super().forward(x)
         return F.conv3d(self.halo(x, self.reach, self.reach), self.weight, self.bias, padding=(0, self.reach, 0))
@@ -74,16 +80,21 @@ class ChannelNorm(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels, *[1] * axes))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, …) to the same shape: x / |x| · sqrt(C) · gamma."""
+    def forward(self, x: Tensor, activate: bool = False, inplace: bool = False) -> Tensor:
+        """Map (B, C, …) to the same shape: x / |x| · sqrt(C) · gamma.
+
+        Args:
+            x: the input.
+            activate: apply x · sigmoid(x) afterwards.
+            inplace: overwrite the input where no gradient is wanted: these are the largest tensors of the network.
+        """
         gain = self.gamma * self.gamma.shape[0] ** 0.5
-        x = F.normalize(x, dim=1, eps=_SMALLEST)
-        return x * gain if torch.is_grad_enabled() else x.mul_(gain)
-
-
-def swish(x: Tensor) -> Tensor:
-    """Return x · sigmoid(x), in place where no gradient is wanted: these are the largest tensors of the network."""
-    return F.silu(x, inplace=not torch.is_grad_enabled())
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(_SMALLEST)
+        if torch.is_grad_enabled():
+            x = x / length * gain
+            return F.silu(x) if activate else x
+        x = (x.div_(length) if inplace else x / length).mul_(gain)
+        return F.silu(x, inplace=True) if activate else x
 
 
 class ResBlock(nn.Module):
@@ -98,8 +109,10 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, memory: StreamMemory) -> Tensor:
         """Map (B, inputs, T, H, W) to (B, outputs, T, H, W)."""
         layers = self.residual
-        h = layers["2"](swish(layers["0"](x)), memory)
-        h = layers["6"](swish(layers["3"](h)), memory)
+        h = layers["2"].extend(layers["0"](x, activate=True), memory)
+        h = layers["2"].convolve(h)  # in two calls: what was extended is freed before the convolution
+        h = layers["6"].extend(layers["3"](h, activate=True, inplace=True), memory)
+        h = layers["6"].convolve(h)
         return h.add_(x if self.shortcut is None else self.shortcut(x, memory))
 
 

@@ -12,7 +12,6 @@ from cosmos_lidar.models.wan_vae.layers import (
     FrameAttention,
     ResBlock,
     Upsample,
-    swish,
 )
 from cosmos_lidar.models.wan_vae.memory import StreamMemory
 
@@ -85,4 +84,5 @@ def _head(width: int, outputs: int) -> nn.ModuleDict:
 
 
 def _finish(head: nn.ModuleDict, x: Tensor, memory: StreamMemory) -> Tensor:
-    return head["2"](swish(head["0"](x)), memory)
+    x = head["2"].extend(head["0"](x, activate=True, inplace=True), memory)
+    return head["2"].convolve(x)
