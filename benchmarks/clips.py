@@ -7,11 +7,12 @@ of the dataset (``benchmarks/recordings/NAME.py``); one without such a file read
 the table marks. With ``--data``, or COSMOS_LIDAR_TEST_DATA, the folders of real recordings there are read as well.
 Writers write sweeps of 128 x 3600 that are in memory, without and with a camera of 1280 x 720.
 
-Rates are of one process, the best of some rounds; files are in the page cache. The decoder does its part of the same
-work in turn with the reader, on bytes in memory: zlib, Draco, JPEG, Arrow and so on, or reading the file where there is
-nothing to decode; that of a writer is writing as many bytes. ``x`` is the time of the reader over the decoder's. MB/s
-are of what is returned, or of the files that are written. Memory is the peak of the process during the second read
-above what it had before, returned arrays included, and the ratio to these arrays (of a writer: to one sweep and image).
+Rates are of CPU time of one process, the best of some rounds; files are in the page cache. The decoder does its part
+of the same work in turn with the reader, on bytes in memory: zlib, Draco, JPEG, Arrow and so on, or reading the file
+where there is nothing to decode; that of a writer is writing as many bytes. ``x`` is the time of the reader over the
+decoder's. MB/s are of what is returned, or of the files that are written. Memory is the peak of the process during the
+third read above what it had before, returned arrays included, and the ratio to these arrays (of a writer: to one sweep
+and image); it counts pages, so that sweeps below a megabyte look larger than they are.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ import importlib
 import importlib.util
 import json
 import math
+import multiprocessing
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -114,48 +117,70 @@ def returns_of(found: Any) -> int:
 def best_of(works: tuple[Callable[[], object], ...], seconds: float) -> list[float]:
     """Return the shortest time of each of some works, which take turns for so many seconds, 3 rounds at least."""
     best = [math.inf] * len(works)
-    started = time.perf_counter()
+    started = time.process_time()
     for number in count():
-        if number > 2 and time.perf_counter() - started > seconds:
+        if number > 2 and time.process_time() - started > seconds:
             return best
         for place, work in enumerate(works):
-            before = time.perf_counter()
+            before = time.process_time()
             work()
-            best[place] = min(best[place], time.perf_counter() - before)
+            best[place] = min(best[place], time.process_time() - before)
     return best
 
 
-def peak_bytes(first: Callable[[], object], second: Callable[[], object]) -> int:
-    """Return how far the memory of a process rises during ``second``, after ``first`` has filled its caches.
+class MemoryMeter:
+    """Measures how far the memory of a process rises, each time in a new process.
 
-    Both run in a child process whose freed arrays go back to the system, so that each array counts once, as it is.
+    Those processes come from one that is started before anything large is in memory, and in which the C library gives
+    arrays back to the system when they are freed: each array counts once, as it is.
     """
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(read_end)
-            os.write(write_end, str(_peak_here(first, second)).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    with open(read_end, encoding="ascii") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    if not answer:
-        raise SystemExit("the process whose memory is measured has failed")
-    return int(answer)
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("fork")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process.start()
+
+    def peak_bytes(self, first: Callable[[], object], second: Callable[[], object]) -> int:
+        """Return the peak during ``second``, after ``first`` has filled the caches; both can be pickled.
+
+        Raises:
+            SystemExit: one of them failed.
+        """
+        self._pipe.send((first, second))
+        peak = self._pipe.recv()
+        if peak is None:
+            raise SystemExit(f"the process failed in which the memory of {second} is measured")
+        return peak
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.send(None)
+        self._process.join()
+
+
+def _serve(pipe: Connection) -> None:
+    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 16)
+    while works := pipe.recv():
+        child = os.fork()
+        if child == 0:
+            try:
+                pipe.send(_peak_here(*works))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if os.waitpid(child, 0)[1]:
+            pipe.send(None)
 
 
 def _peak_here(first: Callable[[], object], second: Callable[[], object]) -> int:
-    library = ctypes.CDLL(None)
-    library.mallopt(_MMAP_THRESHOLD, 1 << 16)
+    first()
     if "pyarrow" in sys.modules:
         arrow = sys.modules["pyarrow"]
         arrow.set_memory_pool(arrow.system_memory_pool())
     first()
     gc.collect()
-    library.malloc_trim(0)
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status("VmRSS")
     kept = second()  # still there when the peak is read
@@ -190,7 +215,7 @@ def recording_of(name: str, root: Path, street: Street) -> tuple[list[Clip], Mod
     return open_clips(tests.write_sample(root), format=name), None
 
 
-def reader_rows(name: str, street: Street, seconds: float) -> Iterator[Row]:
+def reader_rows(name: str, street: Street, seconds: float, meter: MemoryMeter) -> Iterator[Row]:
     """Yield the measurements of a reader on a synthetic street."""
     with tempfile.TemporaryDirectory() as folder:
         clips, module = recording_of(name, Path(folder), street)
@@ -201,16 +226,16 @@ def reader_rows(name: str, street: Street, seconds: float) -> Iterator[Row]:
                 what = f"{read.what}, small sample" if module is None else read.what
                 if what not in seen:  # two clips of one recording are alike
                     seen.add(what)
-                    yield read_row(name, read._replace(what=what), seconds)
+                    yield read_row(name, read._replace(what=what), seconds, meter)
 
 
-def real_rows(data: Path, seconds: float) -> Iterator[Row]:
+def real_rows(data: Path, seconds: float, meter: MemoryMeter) -> Iterator[Row]:
     """Yield the measurements of the main lidar and the first camera of each real recording below a folder."""
     for folder in sorted(path for path in data.iterdir() if path.is_dir()):
         try:
             clips = open_clips(folder)
             for read in [*_first(clips, "lidars"), *_first(clips, "cameras")]:
-                yield read_row(f"{folder.name} ({clips[0].format})", read, seconds)
+                yield read_row(f"{folder.name} ({clips[0].format})", read, seconds, meter)
         except (DataError, UserError) as error:
             logger.info("%s is left out: %s", folder.name, error)
 
@@ -229,7 +254,7 @@ def _first(clips: list[Clip], kind: str) -> list[Read]:
     return [Read(camera.name, camera.read, len(contents), lambda index: decode_jpeg(contents[index]), "JPEG")]
 
 
-def read_row(name: str, read: Read, seconds: float) -> Row:
+def read_row(name: str, read: Read, seconds: float, meter: MemoryMeter) -> Row:
     """Measure one thing that a reader reads."""
     found = [read.read(index) for index in range(read.frames)]
     points = round(np.mean([returns_of(one) for one in found]))
@@ -239,7 +264,7 @@ def read_row(name: str, read: Read, seconds: float) -> Row:
     works = (lambda: _drain(read.read, everything), lambda: _drain(read.floor, everything))
     took, floor = best_of(works, seconds)
     last = read.frames - 1
-    peak = peak_bytes(lambda: read.read(0), lambda: read.read(last))
+    peak = meter.peak_bytes(partial(read.read, 0), partial(read.read, last))
     rate = read.frames / took
     return Row(name, read.what, points, megabytes, rate, rate * megabytes, read.decoder, took / floor,
                peak / 1e6, peak / 1e6 / megabytes)  # fmt: skip
@@ -277,18 +302,27 @@ def clip_to_write(street: Street, cameras: bool) -> Clip:
     return replace(clip.with_lidar(read=Kept(street.sweeps(sensor))), clip_id="street", cameras=kept)
 
 
-def writer_rows(name: str, street: Street, seconds: float) -> Iterator[Row]:
+def writer_rows(name: str, street: Street, seconds: float, meter: MemoryMeter) -> Iterator[Row]:
     """Yield the measurements of a writer: of a lidar, and of a lidar with a camera where it holds images."""
     writer = find_writers()[name]
     for cameras in (False, True) if "images" in writer.HOLDS else (False,):
         clip = clip_to_write(street, cameras)
         try:
-            yield write_row(name, writer, clip, seconds)
+            yield write_row(name, clip, seconds, meter)
         except DataError as error:
             logger.info("%s of %s: %s", name, "a camera" if cameras else "a lidar alone", error)
 
 
-def write_row(name: str, writer: ModuleType, clip: Clip, seconds: float) -> Row:
+def write_one(name: str, clip: Clip, place: Path) -> None:
+    """Write a clip to a folder, once more where it is there already."""
+    writer = find_writers()[name]
+    place.mkdir(exist_ok=True)
+    if hasattr(writer, "begin"):
+        writer.begin([clip], place)
+    writer.write_clip(clip, place, WriteOptions(caption="A street."), lambda frames: None)
+
+
+def write_row(name: str, clip: Clip, seconds: float, meter: MemoryMeter) -> Row:
     """Measure a writer on a clip.
 
     Raises:
@@ -299,15 +333,8 @@ def write_row(name: str, writer: ModuleType, clip: Clip, seconds: float) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         root, numbers = Path(folder), count()
 
-        def write() -> Path:
-            place = root / f"{next(numbers)}"
-            place.mkdir()
-            if hasattr(writer, "begin"):
-                writer.begin([clip], place)
-            writer.write_clip(clip, place, WriteOptions(caption="A street."), lambda frames: None)
-            return place
-
-        contents = [file.read_bytes() for file in sorted(write().rglob("*")) if file.is_file()]
+        write_one(name, clip, root / "first")
+        contents = [file.read_bytes() for file in sorted((root / "first").rglob("*")) if file.is_file()]
 
         def write_bytes() -> None:
             place = root / f"{next(numbers)}"
@@ -315,9 +342,10 @@ def write_row(name: str, writer: ModuleType, clip: Clip, seconds: float) -> Row:
             for number, content in enumerate(contents):
                 (place / str(number)).write_bytes(content)
 
-        took, floor = best_of((write, write_bytes), seconds)
-        peak = peak_bytes(write, write)
-        shutil.rmtree(root, ignore_errors=True)
+        works = (lambda: write_one(name, clip, root / f"{next(numbers)}"), write_bytes)
+        took, floor = best_of(works, seconds)
+        write = partial(write_one, name, clip)
+        peak = meter.peak_bytes(partial(write, root / "again"), partial(write, root / "measured"))
     written = sum(map(len, contents)) / 1e6
     what = " + ".join(["lidar", *(f"camera {one.read(0).shape[1]}" for one in clip.cameras.values())])
     return Row(name, what, returns_of(sweep), size / 1e6, len(clip) / took, written / took, "file", took / floor,
@@ -327,12 +355,12 @@ def write_row(name: str, writer: ModuleType, clip: Clip, seconds: float) -> Row:
 # --- tables
 
 
-def measured(names: list[str], rows: Callable[..., Iterator[Row]], street: Street, seconds: float) -> list[Row]:
+def measured(names: list[str], rows: Callable[..., Iterator[Row]], *given: Any) -> list[Row]:
     """Return the rows of some readers or writers; those whose extra is not installed are named and left out."""
     found: list[Row] = []
     for name in names:
         try:
-            found += rows(name, street, seconds)
+            found += rows(name, *given)
         except (ModuleNotFoundError, UserError) as error:
             logger.warning("%s is not measured: %s", name, error)
     return found
@@ -372,14 +400,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     args = parser.parse_args()
     logger.setLevel("ERROR")
-    street = Street(args.frames, SMALL if args.small else 1.0)
-    readers = measured(
-        sorted(find_readers()) if args.formats is None else args.formats, reader_rows, street, args.seconds
-    )
-    writers = measured(
-        sorted(find_writers()) if args.layouts is None else args.layouts, writer_rows, street, args.seconds
-    )
-    real = list(real_rows(Path(args.data), args.seconds)) if args.data else []
+    meter, street = MemoryMeter(), Street(args.frames, SMALL if args.small else 1.0)
+    given = (street, args.seconds, meter)
+    readers = measured(sorted(find_readers()) if args.formats is None else args.formats, reader_rows, *given)
+    writers = measured(sorted(find_writers()) if args.layouts is None else args.layouts, writer_rows, *given)
+    real = list(real_rows(Path(args.data), args.seconds, meter)) if args.data else []
+    meter.close()
     if args.json:
         document = {"readers": readers, "writers": writers, "recordings": real}
         found = {name: [vars(row) for row in rows] for name, rows in document.items()}

@@ -48,20 +48,22 @@ def _spreads(values: np.ndarray, expected: int, most: int) -> dict[int, float]:
 
 def _spread(values: np.ndarray, width: int, most: int) -> float:
     """Return the mean difference between two numbers of a column, large numbers compressed, over all columns."""
-    numbers = np.sort(_table(values, width, most), axis=0)
-    count = len(numbers)
+    numbers = np.sort(_columns(values, width, most), axis=1)
+    count = numbers.shape[1]
     weights = 2 * np.arange(1, count + 1) - count - 1
-    return float((weights[:, None] * numbers).sum(0).mean() * 2 / (count * (count - 1)))
+    return float((numbers @ weights).mean() * 2 / (count * (count - 1)))
 
 
-def _table(values: np.ndarray, width: int, most: int) -> np.ndarray:
+def _columns(values: np.ndarray, width: int, most: int) -> np.ndarray:
+    """Return (width, M) float64, the inverse hyperbolic sine of at most ``most`` rows, column by column."""
     rows = values[: len(values) // width * width].reshape(-1, width)
     if len(rows) > most:
         rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
-    with np.errstate(invalid="ignore"):
-        return np.arcsinh(np.nan_to_num(rows.astype(np.float64), posinf=0.0, neginf=0.0))
+    found = np.ascontiguousarray(rows.T, np.float64)
+    size = np.abs(np.nan_to_num(found, posinf=0.0, neginf=0.0))
+    return np.copysign(np.log(size + np.sqrt(size * size + 1.0)), found)  # half the time of np.arcsinh
 
 
 def _has_no_place(values: np.ndarray, width: int, expected: int) -> bool:
     """Return whether the second point in a row of ``width`` numbers lacks a coordinate below zero: it is no point."""
-    return bool((_table(values, width, _LOOKED_AT)[:, expected : expected + 2] >= 0).all())
+    return bool((_columns(values, width, _LOOKED_AT)[expected : expected + 2] >= 0).all())

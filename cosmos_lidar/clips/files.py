@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from cosmos_lidar.bounds import expect_plain_file, read_file
+from cosmos_lidar.bounds import expect_plain_file, expect_size
+from cosmos_lidar.clips.blocks import BLOCK, blocks, move_points, select
 from cosmos_lidar.clips.columns import likely_columns
 from cosmos_lidar.clips.images import image_size, read_image
 from cosmos_lidar.clips.sweep import Sweep
@@ -71,21 +74,34 @@ def refuse_image(path: Path, clip: str | None = None) -> None:
         )
 
 
+class FloatPoints(NamedTuple):
+    """What a headerless file of points holds.
+
+    Attributes:
+        points: (M, 3) float32 meters.
+        values: column -> (M,) float32, those that were asked for.
+        kept: (N,) bool, which rows of the file the points are.
+    """
+
+    points: np.ndarray
+    values: dict[int, np.ndarray]
+    kept: np.ndarray
+
+
 def read_float_points(
-    path: Path, columns: int, clip: str | None = None, *, stated: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points of a headerless little-endian float32 file, and which of its rows they are.
+    path: Path, columns: int, more: Iterable[int] = (), clip: str | None = None, *, stated: bool = False
+) -> FloatPoints:
+    """Return the points of a headerless little-endian float32 file.
 
     Rows whose x, y or z is NaN or infinite, or all three 0, are pulses without return (organized clouds) and left out.
+    Files are read in blocks: no more than the result is in memory.
 
     Args:
         path: the file.
         columns: numbers per point; columns 0 to 2 are x, y, z in meters.
+        more: further columns that are wanted.
         clip: for messages.
         stated: the user states ``columns``: files that look like other numbers per point are read.
-
-    Returns:
-        points (N, columns) float32, and kept (M,) bool of the rows of the file.
 
     Raises:
         DataError: an image, no byte in it, a size that is no whole number of points, other columns, finite coordinates
@@ -94,24 +110,63 @@ def read_float_points(
     try:
         expect_plain_file(path, clip)
         refuse_image(path, clip)
-        raw = read_file(path, "a file of points", clip=clip)
+        count = _count_rows(path, columns, clip, stated)
+        with path.open("rb", buffering=0) as file:
+            return _read_rows(file, path, columns, count, tuple(more), clip)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path, clip=clip) from error
-    problem = size_problem(len(raw), columns)
-    values = np.frombuffer(raw[: len(raw) // 4 * 4], "<f4").astype(np.float32, copy=False)
-    found = columns if stated or not raw or len(raw) % 4 else likely_columns(values, columns)
-    if found != columns and len(values) % found == 0:
-        raise DataError(
-            f"looks like {found} float32 per point, not {columns}", file=path, clip=clip,
-            wanted=f"--columns {found} where that is right, --columns {columns} where it is not",
-        )  # fmt: skip
+
+
+def _count_rows(path: Path, columns: int, clip: str | None, stated: bool) -> int:
+    """Return the rows of a file that has the size and the look of one of so many numbers per point."""
+    size = path.stat().st_size
+    expect_size(size, "a file of points", file=path, clip=clip)
+    if size and size % 4 == 0 and not stated:
+        values = np.fromfile(path, "<f4")
+        found = likely_columns(values, columns)
+        if found != columns and len(values) % found == 0:
+            raise DataError(
+                f"looks like {found} float32 per point, not {columns}", file=path, clip=clip,
+                wanted=f"--columns {found} where that is right, --columns {columns} where it is not",
+            )  # fmt: skip
+    problem = size_problem(size, columns)
     if problem:
         wanted = f"a multiple of {4 * columns} ({columns} float32 per point): a complete copy of the file"
         raise DataError(problem, file=path, clip=clip, wanted=wanted)
-    points = values.reshape(-1, columns)
-    refuse_far(points, path, clip)
-    kept = has_return(points)
-    return (points if kept.all() else points[kept]), kept
+    return size // (4 * columns)
+
+
+def _read_rows(
+    file: FileIO, path: Path, columns: int, count: int, more: tuple[int, ...], clip: str | None
+) -> FloatPoints:
+    points, kept, filled = np.empty((count, 3), np.float32), np.ones(count, bool), 0
+    values = {column: np.empty(count, np.float32) for column in more}
+    buffer = np.empty((min(count, BLOCK), columns), "<f4")
+    for part in blocks(count):
+        rows = buffer[: part.stop - part.start]
+        if file.readinto(rows.data.cast("B")) != rows.nbytes:
+            raise DataError("it has become shorter", file=path, clip=clip, wanted="a complete copy of the file")
+        good = _near(rows)
+        if not good.all():
+            refuse_far(rows, path, clip, part.start)
+            good = kept[part] = has_return(rows)
+            rows = rows[good]
+        place = slice(filled, filled + len(rows))
+        for axis in range(3):  # column by column: five times as fast as by rows
+            points[place, axis] = rows[:, axis]
+        for column, found in values.items():
+            found[place] = rows[:, column]
+        filled = place.stop
+    return FloatPoints(points[:filled], {column: found[:filled] for column, found in values.items()}, kept)
+
+
+def _near(rows: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: which rows have coordinates that nothing is wrong with, |x| + |y| + |z| in (0, 100 km)."""
+    total = np.abs(rows[:, 0])
+    with np.errstate(invalid="ignore"):
+        for axis in (1, 2):
+            total += np.abs(rows[:, axis])
+    return (total > 0) & (total < _FARTHEST_M)  # not so for NaN
 
 
 def has_return(points: np.ndarray) -> np.ndarray:
@@ -127,8 +182,15 @@ def size_problem(size: int, columns: int) -> str | None:
     return f"{size} bytes are no whole number of points" if size % (4 * columns) else None
 
 
-def refuse_far(points: np.ndarray, path: Path, clip: str | None) -> None:
-    """Raise a DataError where a finite coordinate (columns 0 to 2) is beyond 100 km: the file holds something else."""
+def refuse_far(points: np.ndarray, path: Path, clip: str | None, first: int = 0) -> None:
+    """Raise a DataError where a finite coordinate (columns 0 to 2) is beyond 100 km: the file holds something else.
+
+    Args:
+        points: (N, 3) or more columns.
+        path: for the message.
+        clip: for the message.
+        first: number of the first of the points.
+    """
     with np.errstate(invalid="ignore"):
         if not len(points) or np.abs(points[:, :3]).max() < _FARTHEST_M:  # not so with NaN in them
             return
@@ -140,7 +202,7 @@ def refuse_far(points: np.ndarray, path: Path, clip: str | None) -> None:
             f"{int(wrong.sum())} of {len(points)} points have impossible coordinates, the first is {found}",
             file=path,
             clip=clip,
-            key=f"point {row}",
+            key=f"point {first + row}",
             wanted=f"{points.dtype}, {points.shape[1]} per point, meters",
         )
 
@@ -151,7 +213,7 @@ def read_class_labels(path: Path, dtype: str, count: int, clip: str | None = Non
     Raises:
         DataError: the number of labels is not the number of points.
     """
-    return (_entries(path, dtype, count, clip) & 0xFFFF).astype(np.uint16)
+    return _entries(path, dtype, count, clip).astype(np.uint16)  # the low bits
 
 
 def read_labels_and_instances(path: Path, count: int, clip: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +223,7 @@ def read_labels_and_instances(path: Path, count: int, clip: str | None = None) -
         DataError: the number of labels is not the number of points.
     """
     entries = _entries(path, "<u4", count, clip)
-    return (entries & 0xFFFF).astype(np.uint16), entries >> 16
+    return entries.astype(np.uint16), np.right_shift(entries, 16, out=entries)
 
 
 def _entries(path: Path, dtype: str, count: int, clip: str | None) -> np.ndarray:
@@ -170,7 +232,7 @@ def _entries(path: Path, dtype: str, count: int, clip: str | None) -> np.ndarray
         raise DataError(
             f"{found} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{size * count} bytes"
         )
-    return np.fromfile(path, dtype, count).astype(np.uint32)
+    return np.fromfile(path, dtype, count).astype(np.uint32, copy=False)
 
 
 @runtime_checkable
@@ -227,21 +289,25 @@ class PointSweeps:
         """Return sweep ``index``, and which rows of its file are points, (M,) bool: the others are without return."""
         if index in (unusable := dict(self.unusable)):
             raise DataError(unusable[index], file=self.files[index], clip=self.clip_id)
-        values, kept = read_float_points(self.files[index], self.columns, self.clip_id, stated=self.columns_stated)
-        points = values[:, :3].copy()  # the file's bytes are read-only
+        ring_column = self.ring_column if self.ring_column is not None and self.ring_column < self.columns else None
+        more = {column for column in (3, ring_column) if column is not None and column < self.columns}
+        points, values, kept = read_float_points(
+            self.files[index], self.columns, more, self.clip_id, stated=self.columns_stated
+        )
         if self.sensor_R_file is not None:
-            points = points @ self.sensor_R_file.T.astype(np.float32)
+            move_points(points, self.sensor_R_file.astype(np.float32))
         if self.reference_SE3_points is not None:
             move = self.reference_SE3_points[index]
-            points = (points @ move[:3, :3].T + move[:3, 3]).astype(np.float32)
-        ring = None
-        if self.ring_column is not None and self.ring_column < self.columns:
-            ring = _rings(values[:, self.ring_column])
+            move_points(points, move[:3, :3], move[:3, 3])
+        ring = (
+            None
+            if ring_column is None
+            else _rings(values[ring_column] if ring_column == 3 else values.pop(ring_column))
+        )
         labels, instance = self._labels(index, kept)
-        intensity = values[:, 3].copy() if self.columns > 3 else None
         without = int(len(kept) - len(points))
         sweep = Sweep(
-            points=points, intensity=intensity, labels=labels, instance=instance, ring=ring, without_return=without
+            points=points, intensity=values.get(3), labels=labels, instance=instance, ring=ring, without_return=without
         )
         return sweep, kept
 
@@ -251,8 +317,8 @@ class PointSweeps:
             return None, None
         if self.label_dtype == "<u4":
             labels, instance = read_labels_and_instances(file, len(kept), self.clip_id)
-            return labels[kept], instance[kept]
-        return read_class_labels(file, self.label_dtype, len(kept), self.clip_id)[kept], None
+            return select(labels, kept), select(instance, kept)
+        return select(read_class_labels(file, self.label_dtype, len(kept), self.clip_id), kept), None
 
     def with_columns(self, columns: int) -> PointSweeps:
         """Return what reads files of so many numbers per point, without a look at whether they are."""
@@ -273,8 +339,9 @@ class PointSweeps:
 
 def _rings(values: np.ndarray) -> np.ndarray | None:
     """Return (N,) uint16 numbers of lasers; None where the column holds something else, as converted files may."""
-    known = np.isfinite(values) & (values >= 0) & (values < 1 << 16) & (values == np.floor(values))
-    return values.astype(np.uint16) if known.all() else None
+    with np.errstate(invalid="ignore"):
+        rings = values.astype(np.uint16)
+    return rings if (rings == values).all() else None  # not so of NaN, fractions, and what 16 bits do not hold
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _WANTED = "a complete jpg or png"
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION = 0x0112
+_STRIP = 32  # rows
 
 
 def read_image(
@@ -37,7 +38,8 @@ def read_image(
     where = source if isinstance(source, Path) else file
     try:
         with open_image(source) as image:
-            return to_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # without this option an upright image is copied
+            return to_rgb(image)
     except DataError as error:
         raise error.at(file=where, clip=clip, key=key) from error
     except OSError as error:
@@ -76,4 +78,14 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(gray[..., None], 3, axis=-1)
     if image.mode == "F":
         raise DataError("floating-point pixels: which value is white is not known", wanted="8 or 16 bits per channel")
-    return np.array(image.convert("RGB"))
+    return _pixels(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Return (H, W, 3) uint8 of an image in mode RGB; Pillow's own conversion makes three copies of it."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cosmos_lidar.clips.blocks import BLOCK
 from cosmos_lidar.clips.files import clean_id, read_class_labels, read_float_points, read_labels_and_instances
 from cosmos_lidar.errors import DataError
 
@@ -8,11 +9,23 @@ from cosmos_lidar.errors import DataError
 def test_points_are_read_by_the_number_of_columns(tmp_path):
     points = np.arange(12, dtype="<f4").reshape(3, 4)
     points.tofile(tmp_path / "a.bin")
-    read, kept = read_float_points(tmp_path / "a.bin", 4)
-    np.testing.assert_array_equal(read, points)
+    read, values, kept = read_float_points(tmp_path / "a.bin", 4, [3])
+    np.testing.assert_array_equal(read, points[:, :3])
+    np.testing.assert_array_equal(values[3], points[:, 3])
     assert kept.all()
     with pytest.raises(DataError, match="48 bytes are no whole number of points"):
         read_float_points(tmp_path / "a.bin", 5)
+
+
+def test_rows_without_return_are_left_out_of_every_block(tmp_path):
+    points = np.random.default_rng(0).uniform(1, 9, (2 * BLOCK + 9, 4)).astype("<f4")
+    none = np.arange(len(points)) % 5 == 0
+    points[none, :3] = np.array([[0, 0, 0], [np.nan, 1, 1], [1, np.inf, 1]])[np.arange(none.sum()) % 3]
+    points.tofile(tmp_path / "a.bin")
+    read, values, kept = read_float_points(tmp_path / "a.bin", 4, [3])
+    np.testing.assert_array_equal(kept, ~none)
+    np.testing.assert_array_equal(read, points[~none, :3])
+    np.testing.assert_array_equal(values[3], points[~none, 3])
 
 
 def test_impossible_coordinates_name_the_first_point(tmp_path):

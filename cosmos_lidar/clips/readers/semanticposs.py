@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.bounds import read_file
+from cosmos_lidar.clips.blocks import select
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.files import PointSweeps
 from cosmos_lidar.clips.readers._each import OnError, open_each
@@ -96,11 +97,12 @@ class TaggedSweeps:
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
             raise DataError(problem, file=file, clip=self.points.clip_id, wanted=wanted) from error
-        seen = np.flatnonzero(tag)
-        if len(tag) != _ROWS * _COLUMNS or (tag > 1).any() or len(seen) != len(kept):
-            problem = f"{len(tag)} bytes, {len(seen)} of them not 0, for {len(kept)} points"
+        seen = np.count_nonzero(tag)
+        if len(tag) != _ROWS * _COLUMNS or tag.max() > 1 or seen != len(kept):
+            problem = f"{len(tag)} bytes, {seen} of them not 0, for {len(kept)} points"
             raise DataError(problem, file=file, clip=self.points.clip_id, wanted=wanted)
-        return replace(sweep, ring=(seen // _COLUMNS).astype(np.uint16)[kept])
+        in_row = np.count_nonzero(tag.reshape(_ROWS, _COLUMNS), axis=1)
+        return replace(sweep, ring=select(np.repeat(np.arange(_ROWS, dtype=np.uint16), in_row), kept))
 
     def with_columns(self, columns: int) -> TaggedSweeps:
         """Return what reads point files of so many numbers per point."""
