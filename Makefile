@@ -24,7 +24,7 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml constraints.txt
 		|| { echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,trackers,viz,datasets,dev,docs]'
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,trackers,text,viz,datasets,dev,docs]'
 	@touch $@
 
 demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti

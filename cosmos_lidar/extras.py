@@ -28,6 +28,7 @@ EXTRAS = {
     "rosbags": "ros",
     "sqlalchemy": "trackers",
     "tensorboard": "train",
+    "transformers": "text",
     "wandb": "trackers",
 }
 TRAINING = ("lightning", "megatron.energon", "nemo")  # what every training run imports

@@ -12,6 +12,7 @@ from torch import Tensor
 from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.shards.captions import join_prefix
 from cosmos_lidar.shards.multiview import CAPTION, EMBEDDING, MultiviewFacts, MultiviewMeta
 from cosmos_lidar.shards.text_files import PREFIXES, TEXTS, TextStore, read_embedding, read_npy_embedding, text_key
 
@@ -169,8 +170,3 @@ class _Finder:
             return torch.from_numpy(read_npy_embedding(self.parts[name + EMBEDDING], name + EMBEDDING)).float()
         found = None if text is None else self.texts.get(text_key(text))
         return None if found is None else found.float()
-
-
-def join_prefix(prefix: str, caption: str) -> str:
-    """Return a prefix sentence and a caption as one text."""
-    return " ".join(part for part in (prefix.strip(), caption.strip()) if part)

@@ -45,6 +45,7 @@ TESTED_BY: dict[str, str] = {
     "cosmos_lidar/shards/check_index.py": "tests/shards/test_check.py",
     "cosmos_lidar/shards/clips.py": "tests/commands/test_evaluate.py",
     "cosmos_lidar/shards/energon_index.py": "tests/shards/test_prepare.py",
+    "cosmos_lidar/shards/embed_captions.py": "tests/commands/test_embed_captions.py",
     "cosmos_lidar/shards/files.py": "tests/shards/test_prepare.py",
     "cosmos_lidar/shards/latents.py": "tests/energon_tasks/test_latents.py",
     "cosmos_lidar/shards/sweeps.py": "tests/shards/test_prepare.py",

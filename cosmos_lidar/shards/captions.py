@@ -36,6 +36,11 @@ def prefix_sentences(views: Mapping[str, int]) -> dict[str, str]:
     return {name: f"A camera on a car looks {look}." for name, look in looks.items()}
 
 
+def join_prefix(prefix: str, caption: str) -> str:
+    """Return a prefix sentence and a caption as one text."""
+    return " ".join(part for part in (prefix.strip(), caption.strip()) if part)
+
+
 @dataclass(frozen=True)
 class ClipCaptions:
     """Captions by clip and camera.

@@ -15,7 +15,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards.latents import array_bytes
 from cosmos_lidar.shards.multiview import CameraFiles, MultiviewMeta
 from cosmos_lidar.shards.text_files import text_key, write_embeddings
-from energon_tasks.captions import SlotTexts, join_prefix
+from energon_tasks.captions import SlotTexts
 
 META = MultiviewMeta(clip_id="a", cameras=["left", "front", "right"], view_ids=[5, 0, 1], frames=3, fps=10.0)
 WIDTH = 4
@@ -107,4 +107,3 @@ def test_what_is_missing_is_named(captions: str, parts: dict[str, bytes], messag
 def test_options_that_cannot_be():
     with pytest.raises(UserError, match="text_shape"):
         SlotTexts("front", (0, 4))
-    assert join_prefix("", " rain ") == "rain"

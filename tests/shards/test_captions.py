@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.shards.captions import ClipCaptions, prefix_sentences, read_captions, read_prompts
+from cosmos_lidar.shards.captions import ClipCaptions, join_prefix, prefix_sentences, read_captions, read_prompts
 
 
 def test_a_folder_has_captions_by_camera_or_of_the_front(tmp_path: Path):
@@ -55,3 +55,5 @@ def test_prefix_sentences_tell_directions_apart():
     assert "straight ahead" in found["camera0"]
     given = ClipCaptions(prefixes={"camera0": "Ahead.", "other": "x"})
     assert given.prefixes_of({"camera0": 0, "camera1": 1}) == {"camera0": "Ahead.", "camera1": found["camera1"]}
+    assert join_prefix("", " rain ") == "rain"
+    assert join_prefix("Ahead. ", "rain") == "Ahead. rain"
