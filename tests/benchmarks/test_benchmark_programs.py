@@ -20,6 +20,12 @@ def run(program: str, *options: str) -> str:
     return done.stdout
 
 
+def test_reliability():
+    lines = run("reliability.py", "300", "1").splitlines()
+    assert [line.partition(":")[2] for line in lines[:4]] == [" 0 of 300 sound losses refused, 0.0e+00"] * 4
+    assert lines[4] == "owners among 8 runs that begin at once: 1 in 1 rounds"
+
+
 def test_range_maps_as_json():
     """The program itself fails where its two ways of projecting differ."""
     result = json.loads(run("range_maps.py", "--sensors", "nuscenes_hdl32e", "--repeats", "1", "--json"))

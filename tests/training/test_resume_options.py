@@ -63,7 +63,7 @@ def test_every_option_of_every_family(family: str, tmp_path: Path) -> None:
     assert "trainer.accumulate" in trainer
     data = {key for key, kind in found.items() if key.startswith("data.") and kind != NEW_DATA}
     assert data <= {"data.val_split", "data.val_batch_size", "data.workers", "data.bad_sample_budget",
-                    "data.tokenizers.cache"}  # fmt: skip
+                    "data.tokenizers.cache", "data.trust_sample_loaders"}  # fmt: skip
     assert {found[key] for key in data} == {EFFECTIVE}
     assert {key for key, kind in found.items() if kind == START} <= {"model.checkpoint", "model.jit_ckpt_pth"}
     effective = [key for key, kind in found.items() if key.startswith("model.") and kind == EFFECTIVE]
