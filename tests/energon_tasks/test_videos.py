@@ -18,7 +18,7 @@ pytest.importorskip("megatron.energon")
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards.plan import PrepareOptions
-from cosmos_lidar.shards.videos import check_videos, find_videos, prepare_videos
+from cosmos_lidar.shards.videos import find_videos, prepare_videos
 from energon_tasks.videos import Window, choose_frames, crop, video_loader
 from tests.waiting import PATIENCE_S
 
@@ -203,29 +203,6 @@ def test_crops_of_any_size(shape: tuple[int, int]) -> None:
     slope = (middle[0, 0, 0, -1] - middle[0, 0, 0, 0]).item() / 31
     scale = min(1.0, min(shape) / 32)
     assert slope == pytest.approx(255 / (shape[1] - 1) * scale, rel=0.08)
-
-
-def test_preparing_goes_on_names_what_is_broken_and_can_be_checked(videos: Path, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    (source / "deep").mkdir(parents=True)
-    for number in range(4):
-        (source / f"{number}.mp4").write_bytes((videos / f"{number}.mp4").read_bytes())
-    (source / "deep" / "bad.MP4").write_bytes(b"nothing")
-    options = PrepareOptions(split=(0.6, 0.4), samples_per_shard=2, bad_budget=0.5)
-    records = prepare_videos(find_videos(source), tmp_path / "out", options)
-    assert sum(record.samples for record in records) == 4
-    assert "deep__bad" in (tmp_path / "out" / "report.json").read_text()
-    assert prepare_videos(find_videos(source), tmp_path / "out", options) == records
-    assert not list(check_videos(tmp_path / "out"))
-    shard = tmp_path / "out" / records[0].name
-    shard.write_bytes(shard.read_bytes()[:-100] + b"x" * 100)
-    assert [problem[0] for problem in check_videos(tmp_path / "out")] == [records[0].name]
-    with pytest.raises(DataError, match="1 videos cannot be used"):
-        prepare_videos(find_videos(source), tmp_path / "strict", PrepareOptions(split=(0.6, 0.4), bad_budget=0.01))
-    with pytest.raises(DataError, match="shards of other clips or other options"):
-        prepare_videos(find_videos(videos), tmp_path / "out", options)
-    with pytest.raises(DataError, match="no videos in it"):
-        find_videos(tmp_path / "out" / ".nv-meta")
 
 
 def test_real_driving_video(test_data: Path, tmp_path: Path) -> None:
