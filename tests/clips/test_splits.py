@@ -12,6 +12,8 @@ SIZES = {  # as the datasets state them
     ("nuscenes", "train"): 700,
     ("nuscenes", "val"): 150,
     ("nuscenes", "test"): 150,
+    ("nuscenes", "parametrizing"): 600,
+    ("nuscenes", "verifying"): 100,
     ("nuscenes", "mini_train"): 8,
     ("nuscenes", "mini_val"): 2,
     ("av2", "train"): 700,
@@ -41,9 +43,15 @@ def test_sizes_are_those_that_the_datasets_state():
 
 @pytest.mark.parametrize("dataset", published_splits())
 def test_no_drive_is_in_two_splits(dataset):
-    splits = [split for split in published_splits()[dataset] if not split.startswith("mini")]
+    parts = ("mini_train", "mini_val", "parametrizing", "verifying")  # of other splits
+    splits = [split for split in published_splits()[dataset] if split not in parts]
     names = [name for split in splits for name in published_split(dataset, split)]
     assert len(names) == len(set(names))
+
+
+def test_parts_of_the_train_scenes():
+    parts = {name for split in ("parametrizing", "verifying") for name in published_split("nuscenes", split)}
+    assert parts == set(published_split("nuscenes", "train"))
 
 
 def test_mini_scenes_are_those_of_the_full_set():
@@ -65,7 +73,8 @@ def test_unknown_splits_name_the_known_ones():
     with pytest.raises(UserError, match="no published split of 'nuscene'.*nearest is nuscenes"):
         published_split("nuscene", "val")
     with pytest.raises(
-        UserError, match="no split 'valid' of nuscenes: known are mini_train, mini_val, test, train, val"
+        UserError,
+        match="no split .valid. of nuscenes: known are mini_train, mini_val, parametrizing, test, .*verifying",
     ):
         published_split("nuscenes", "valid")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.sparse.gather_gemm import sparse_conv
-from cosmos_lidar.models.sparse.kernel_map import Step, Triple
+from cosmos_lidar.models.sparse.kernel_map import KernelMap, Step, Triple
 from cosmos_lidar.models.sparse.tensor import SparseTensor
 
 Layout = Literal["torchsparse", "spconv"]
@@ -93,18 +93,26 @@ class SparseConv3d(nn.Module):
         """
         if x.feats.shape[1] != self.in_channels:
             raise UserError(f"{x.feats.shape[1]} channels: expected {self.in_channels}")
-        level, x_fastest = x.level, self.layout == "spconv" or self.volume % 2 == 1
-        if self.submanifold and self.volume == 1:
-            return self._made(x, x.feats @ self.parts[0].to(x.feats.dtype), level)
-        if self.submanifold:
-            pairs = x.maps.submanifold(level, self.step.kernel, x_fastest)
-        elif self.inverse:
-            pairs = x.maps.inverse(level, self.step.kernel, self.step.stride, x_fastest)
-            level = level[:-1]
-        else:
-            pairs = x.maps.strided(level, self.step, x_fastest)
-            level = (*level, self.step)
+        pairs = self.pairs(x)
+        if pairs is None:
+            return self._made(x, x.feats @ self.parts[0].to(x.feats.dtype), x.level)
+        level = x.level if self.submanifold else x.level[:-1] if self.inverse else (*x.level, self.step)
         return self._made(x, sparse_conv(x.feats, self.parts, pairs), level)
+
+    def pairs(self, x: SparseTensor) -> KernelMap | None:
+        """Return the kernel map at the voxels of ``x``; None for a kernel of 1, which is a product of matrices.
+
+        Raises:
+            UserError: an inverse convolution at sites of another one.
+        """
+        x_fastest = self.layout == "spconv" or self.volume % 2 == 1
+        if self.submanifold and self.volume == 1:
+            return None
+        if self.submanifold:
+            return x.maps.submanifold(x.level, self.step.kernel, x_fastest)
+        if self.inverse:
+            return x.maps.inverse(x.level, self.step.kernel, self.step.stride, x_fastest)
+        return x.maps.strided(x.level, self.step, x_fastest)
 
     def _made(self, x: SparseTensor, feats: Tensor, level: tuple[Step, ...]) -> SparseTensor:
         return x.with_feats(feats if self.bias is None else feats + self.bias, level)

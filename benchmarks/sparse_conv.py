@@ -1,0 +1,216 @@
+"""Time and memory of a sparse backbone on whole sweeps: maps, forward, backward, beside the bound of its GEMMs.
+
+    python benchmarks/sparse_conv.py nuscenes=path/to/nuscenes@0.1 kitti=path/to/kitti@0.05
+    python benchmarks/sparse_conv.py --backbone minkunet18 --repeats 1 --small
+
+One sweep of each dataset (default: a synthetic street), in voxels of the size after ``@`` in meters, is a batch.
+``maps`` is the time to build all kernel maps; ``forward`` and ``backward`` (gradients of all weights) use maps that are
+there, as training does from the second convolution of a stride on. ``GEMM`` are the same matrix products on rows that
+lie ready: what is above it is gathering, summing, norms and ReLU. Times are the shortest of the repeats; ``CPU s`` is
+the processor time of all threads, which other programs on the machine hardly change. ``peak`` is the memory above that
+before the network was built, of a training step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cosmos_lidar.clips.open import open_clips
+from cosmos_lidar.models.plan import count_parameters
+from cosmos_lidar.models.sparse import SparseConv3d, SparseTensor, build_backbone
+from cosmos_lidar.models.sparse.voxels import batch_voxels, rounded_voxels
+from cosmos_lidar.sensors import load_sensor
+from cosmos_lidar.synth import synthesize_drive
+
+COLUMNS = (
+    "threads", "maps s", "forward s", "CPU s", "GEMM s", "backward s", "CPU s", "GEMM s",
+    "inference s", "peak GB", "GFLOP",
+)  # fmt: skip
+
+
+def read_points(dataset: str) -> tuple[np.ndarray, float]:
+    """Return points (N, 3) of the first sweep of ``FORMAT=PATH@SIZE`` or ``synthetic@SIZE``, and the voxel size."""
+    name, _, size = dataset.partition("@")
+    format, _, path = name.partition("=")
+    if format == "synthetic":
+        clip = synthesize_drive(seed=0, sensor=load_sensor("kitti_hdl64e"), frames=1)
+    else:
+        clip = open_clips(Path(path), format=format)[0]
+    return clip.points(0), float(size or 0.1)
+
+
+def read_batch(datasets: list[str], most: int, device: str) -> SparseTensor:
+    """Return the voxels of one sweep of each dataset, with one random feature."""
+    clouds = []
+    for dataset in datasets:
+        points, size = read_points(dataset)
+        points = torch.from_numpy(np.ascontiguousarray(points[:most], np.float32))
+        clouds.append(rounded_voxels(points, torch.rand(len(points), 1), size))
+    tensor = batch_voxels(clouds).tensor
+    return SparseTensor(tensor.coords.to(device), tensor.feats.to(device), clouds=tensor.clouds)
+
+
+class Clock:
+    """Shortest wall and processor times of a function."""
+
+    def __init__(self, repeats: int, device: str) -> None:
+        self.repeats, self.device = repeats, device
+
+    def __call__(self, run: Callable[[], object]) -> tuple[float, float]:
+        """Return seconds and processor seconds of a call."""
+        times = [self._once(run) for _ in range(self.repeats)]
+        return min(wall for wall, _ in times), min(cpu for _, cpu in times)
+
+    def _once(self, run: Callable[[], object]) -> tuple[float, float]:
+        self._wait()
+        wall, cpu = time.perf_counter(), time.process_time()
+        run()
+        self._wait()
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+
+class Products:
+    """The matrix products of all sparse convolutions of a network: rows, input and output channels."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.sizes: list[tuple[int, int, int]] = []
+        self.hooks = [
+            module.register_forward_hook(self._note) for module in network.modules() if isinstance(module, SparseConv3d)
+        ]
+
+    def _note(self, conv: SparseConv3d, inputs: tuple[SparseTensor], output: SparseTensor) -> None:
+        pairs = conv.pairs(inputs[0])
+        counts = [len(output.feats)] if pairs is None else [count for count in pairs.counts if count]
+        if pairs is not None and pairs.center is not None:
+            counts.append(pairs.source_count)
+        self.sizes += [(count, conv.in_channels, conv.out_channels) for count in counts]
+
+    def stop(self) -> None:
+        """Note no more of them."""
+        for hook in self.hooks:
+            hook.remove()
+
+    @property
+    def flops(self) -> int:
+        """Of a forward pass, a multiply-add counted as two."""
+        return sum(2 * rows * i * o for rows, i, o in self.sizes)
+
+    def run(self, device: str, backward: bool) -> None:
+        """Multiply matrices of these sizes: those of the forward pass, or the two of each of the backward pass."""
+        for rows, i, o in self.sizes:
+            x, w, y = _part(rows, i, device), _part(i, o, device), _part(rows, o, device)
+            if backward:
+                y @ w.t()
+                x.t() @ y
+            else:
+                x @ w
+
+
+_PARTS: dict[tuple[int, str], Tensor] = {}
+
+
+def _part(rows: int, columns: int, device: str) -> Tensor:
+    key = (columns, device)
+    if key not in _PARTS or len(_PARTS[key]) < rows:
+        _PARTS[key] = torch.rand(rows, columns, device=device)
+    return _PARTS[key][:rows]
+
+
+def measure(args: argparse.Namespace, threads: int) -> list[str]:
+    """Return the cells of a row of the table."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    batch, clock = read_batch(args.datasets, args.most_points, args.device), Clock(args.repeats, args.device)
+    before = memory_bytes(args.device, restart=True)
+    network = build_backbone(args.backbone, 1, 128).to(args.device)
+
+    def fresh() -> SparseTensor:
+        return SparseTensor(batch.coords, batch.feats, clouds=batch.clouds)
+
+    out = network(batch)
+    factors = torch.randn_like(out)
+    out.backward(factors)
+    del out
+    peak = memory_bytes(args.device) - before
+    products = Products(network)
+    network(batch)
+    products.stop()
+    with_maps = clock(lambda: network(fresh()))
+    forward = clock(lambda: network(batch))
+    held: list[Tensor] = []
+
+    def step() -> None:
+        held[:] = [network(batch)]
+
+    backward_times = []
+    for _ in range(args.repeats):
+        step()
+        backward_times.append(Clock(1, args.device)(lambda: held.pop().backward(factors)))
+    backward = tuple(min(times) for times in zip(*backward_times, strict=True))
+    network.eval()
+    with torch.no_grad():
+        inference = clock(lambda: network(batch))
+        gemms = [clock(lambda backward=backward: products.run(args.device, backward)) for backward in (False, True)]
+    cells = [f"{with_maps[0] - forward[0]:.2f}"]
+    for (wall, cpu), (bound, _) in zip((forward, backward), gemms, strict=True):
+        cells += [f"{wall:.2f}", f"{cpu:.2f}", f"{bound:.2f}"]
+    return [str(threads), *cells, f"{inference[0]:.2f}", f"{peak / 1e9:.2f}", f"{products.flops / 1e9:.1f}"]
+
+
+def memory_bytes(device: str, restart: bool = False) -> int:
+    """Return the peak of the memory so far.
+
+    Args:
+        device: whose memory.
+        restart: count from now on.
+    """
+    if device == "cuda":
+        if restart:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated()
+    if restart:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="*", default=["synthetic@0.1"], help="synthetic, or FORMAT=PATH, and @METERS")
+    parser.add_argument("--backbone", default="minkunet34")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="on the CPU")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--small", action="store_true", help="3,000 points of each sweep")
+    args = parser.parse_args()
+    args.most_points = 3000 if args.small else 1 << 30
+    batch = read_batch(args.datasets, args.most_points, "cpu")
+    parameters = count_parameters(build_backbone(args.backbone, 1, 128)) / 1e6
+    lines = [
+        f"{args.backbone}, {parameters:.1f} M parameters, {len(batch.feats)} voxels of {batch.clouds} sweeps, float32, "
+        f"{args.device}; torch {torch.__version__}, {platform.machine()}, best of {args.repeats}",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    lines += [f"| {' | '.join(measure(args, threads))} |" for threads in args.threads]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
