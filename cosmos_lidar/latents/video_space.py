@@ -77,8 +77,9 @@ class VideoLatentSpace:
         Raises:
             DataError: another shape, or a number of frames other than 4 k + 1 without ``encoding.trim``.
         """
-        if videos.ndim != 5 or not len(videos) or (hashes is not None and len(hashes) != len(videos)):
-            raise DataError(f"videos of shape {tuple(videos.shape)}", wanted="(V, 3, T, H, W), and as many hashes")
+        self.check(videos)
+        if hashes is not None and len(hashes) != len(videos):
+            raise DataError(f"{len(hashes)} hashes of {len(videos)} views", wanted="one of each view")
         videos = self._trimmed(videos)
         if self.cache is None:
             found = self._encode(videos, range(len(videos)))
@@ -105,6 +106,19 @@ class VideoLatentSpace:
         with self._precision():
             made = [self.vae.decode(part, batch=len(part), **options).float().cpu() for part in parts]
         return torch.cat(made)
+
+    def check(self, videos: Tensor) -> None:
+        """Validate the shape of the videos of a clip.
+
+        Raises:
+            DataError: not (V, 3, T, H, W), H and W multiples of 8, uint8 or floating-point; frames that fill no latent,
+                without ``encoding.trim``.
+        """
+        if videos.ndim != 5 or not len(videos):
+            raise DataError(f"videos of shape {tuple(videos.shape)}", wanted="(V, 3, T, H, W)")
+        self.vae.check_video(videos[:1, :, :1].float() if videos.dtype == torch.uint8 else videos[:1])
+        if not self.encoding.trim:
+            usable_frames(videos.shape[2], self.vae.config.temporal_compression)
 
     def _trimmed(self, videos: Tensor) -> Tensor:
         frames = usable_frames(videos.shape[2], self.vae.config.temporal_compression, self.encoding.trim)

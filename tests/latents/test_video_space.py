@@ -118,7 +118,7 @@ def test_hashes_that_are_known_are_used(tmp_path: Path):
     one.encode(clip(2))
     one.encode(torch.zeros_like(clip(2)), hashes=[view_hash(view) for view in clip(2)])
     assert one.encoded == []
-    with pytest.raises(DataError, match="as many hashes"):
+    with pytest.raises(DataError, match="1 hashes of 2 views.*one of each view"):
         one.encode(clip(2), hashes=["a"])
 
 
@@ -156,6 +156,9 @@ def test_shapes_that_do_not_fit(tmp_path: Path):
     plain = VideoLatentSpace(build_vae(dim=2))
     with pytest.raises(DataError, match=r"\(V, 3, T, H, W\)"):
         plain.encode(clip()[0])
+    for wrong in (clip()[:0], clip()[..., :20], clip()[:, :2], clip().int()):
+        with pytest.raises(DataError, match=r"\(V, 3, T, H, W\)|\(B, 3, T, H, W\)|floating-point"):
+            plain.encode(wrong)
     with pytest.raises(DataError, match=r"latents of shape \(16, 5, 2, 2\).*\(16, 2 t, h, w\), of 2 views"):
         plain.decode(torch.zeros(16, 5, 2, 2), views=2)
 
