@@ -1,7 +1,9 @@
 """NCore camera models (json): lenses of NVIDIA NCore and PhysicalAI-Autonomous-Vehicles, f-theta and pinhole.
 
 Principal points of f-theta models count from the center of the first pixel, as ours do; those of pinhole models from
-its corner, and half a pixel is taken off. Distortion by a windshield (``external_distortion_parameters``) is left out.
+its corner, and half a pixel is taken off. Of OpenCV's distortion, k1 k2 k3 (``radial_coeffs``) and p1 p2 are modeled;
+k4 k5 k6 (its rational model) and thin prisms are not. Distortion by a windshield (``external_distortion_parameters``)
+is left out.
 """
 
 from __future__ import annotations
@@ -16,11 +18,10 @@ from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 _POLYNOMIALS = {"PIXELDIST_TO_ANGLE": "pixeldist_to_angle_poly", "ANGLE_TO_PIXELDIST": "angle_to_pixeldist_poly"}
 _PINHOLES = ("opencv-pinhole", "ideal-pinhole", "pinhole")
-_DISTORTIONS = ("radial_coeffs", "tangential_coeffs", "thin_prism_coeffs")
 
 
 def lens_of_model(kind: str, parameters: Any) -> FThetaCamera | PinholeCamera | None:
-    """Return the lens of an NCore camera model; None for models that are neither f-theta nor free of distortion.
+    """Return the lens of an NCore camera model; None for fisheyes, rational models and thin prisms.
 
     Args:
         kind: ``camera_model_type``, such as ``ftheta`` or ``opencv-pinhole``.
@@ -37,10 +38,17 @@ def lens_of_model(kind: str, parameters: Any) -> FThetaCamera | PinholeCamera | 
     cx, cy = _floats(parameters, "principal_point", 2, 2)
     if kind == "ftheta":
         return _ftheta(parameters, cx, cy, width, height)
-    if any(any(_floats(parameters, key, 1, 6)) for key in _DISTORTIONS if key in parameters):
+    radial, tangential, prism = (
+        _floats(parameters, key, 1, most) if key in parameters else ()
+        for key, most in (("radial_coeffs", 6), ("tangential_coeffs", 2), ("thin_prism_coeffs", 4))
+    )
+    if any(radial[3:]) or any(prism):
         return None
     fx, fy = _floats(parameters, "focal_length", 2, 2)
-    return PinholeCamera(fx, fy, cx - 0.5, cy - 0.5, width, height)
+    k1, k2, k3 = (*radial[:3], 0.0, 0.0, 0.0)[:3]
+    p1, p2 = (*tangential, 0.0, 0.0)[:2]
+    distortion = (k1, k2, p1, p2, k3)
+    return PinholeCamera(fx, fy, cx - 0.5, cy - 0.5, width, height, distortion if any(distortion) else ())
 
 
 def windshield_note(name: str, parameters: Any) -> str | None:

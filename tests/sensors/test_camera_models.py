@@ -37,9 +37,49 @@ def test_pinholes_count_from_the_corner_of_the_first_pixel():
         assert uv[0] == pytest.approx([31.5 + 5, 23.5 + 8])
 
 
+DISTORTED = {**PINHOLE, "radial_coeffs": [-0.31, 0.12, -0.021, 0, 0, 0], "tangential_coeffs": [0.0012, -0.0007]}
+
+
+def test_distortion_is_that_of_opencv():
+    lens = lens_of_model("opencv-pinhole", DISTORTED)
+    (k1, k2, k3), (p1, p2) = DISTORTED["radial_coeffs"][:3], DISTORTED["tangential_coeffs"]
+    assert lens.distortion == (k1, k2, p1, p2, k3)
+    x, y = 0.35, -0.28
+    r2 = x * x + y * y
+    gain = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    u = 50 * (x * gain + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)) + 31.5
+    v = 40 * (y * gain + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y) + 23.5
+    uv, _ = lens.project(np.array([[3 * x, 3 * y, 3.0]]))
+    assert uv[0] == pytest.approx([u, v], abs=1e-9)
+    back = lens.unproject(uv)[0]
+    assert back / back[2] == pytest.approx([x, y, 1.0], abs=1e-9)
+
+
+def test_distortion_is_that_of_ncore():
+    """Its own camera model, which counts pixels from the corner of the image."""
+    camera = pytest.importorskip("ncore.sensors", reason="extra ncore is not installed")
+    data = pytest.importorskip("ncore.data", reason="extra ncore is not installed")
+    numbers = {key: np.array(DISTORTED[key], np.float32) for key in DISTORTED if key != "resolution"}
+    model = camera.OpenCVPinholeCameraModel(
+        data.OpenCVPinholeCameraModelParameters(
+            resolution=np.array(DISTORTED["resolution"], np.uint64), shutter_type=data.ShutterType.GLOBAL,
+            external_distortion_parameters=None, **numbers,
+        ),
+        device="cpu",
+    )  # fmt: skip
+    rays = np.array([[0.2, 0.1, 1.0], [-0.4, 0.3, 1.0], [0.0, -0.35, 1.0]], np.float32)
+    theirs = model.camera_rays_to_image_points(rays).image_points.numpy()
+    ours, _ = lens_of_model("opencv-pinhole", DISTORTED).project(rays.astype(np.float64))
+    assert np.abs(ours + 0.5 - theirs).max() < 1e-4
+
+
 def test_other_models_are_none():
     assert lens_of_model("opencv-fisheye", {}) is None
-    assert lens_of_model("opencv-pinhole", {**PINHOLE, "radial_coeffs": [0.1, 0, 0, 0, 0, 0]}) is None
+    assert lens_of_model("opencv-pinhole", {**PINHOLE, "radial_coeffs": [0.1, 0, 0, 0.2, 0, 0]}) is None
+    assert lens_of_model("opencv-pinhole", {**PINHOLE, "thin_prism_coeffs": [0, 0, 0.01, 0]}) is None
+    with pytest.raises(DataError) as caught:
+        lens_of_model("opencv-pinhole", {**PINHOLE, "tangential_coeffs": [0, 0, 1]})
+    assert caught.value.key == "tangential_coeffs"
 
 
 def test_windshields_are_noted():

@@ -11,6 +11,7 @@ from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.checks._listing import find_checks
 from cosmos_lidar.clips.health import check_clip
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.sensors.pinhole import PinholeCamera
 from tests.clips.readers.test_contract import COMPARING
 
 pytest.importorskip("rosbags")
@@ -152,13 +153,21 @@ def test_images_that_are_not_read_are_noted(tmp_path):
     assert list(clip.cameras) == ["cam_image_raw"]
 
 
-def test_lenses_with_distortion_or_without_calibration_are_noted(tmp_path):
+def test_lenses_with_distortion_or_without_calibration(tmp_path):
     types = Types(True)
     records = [one for one in drive(types) if "camera_info" not in one[0]]
-    info = types.camera_info(START_NS, 32, 24, (0.1, 0.0, 0.0, 0.0, 0.0))
+    info = types.camera_info(START_NS, 32, 24, (-0.2, 0.03, 0.001, -0.002, 0.0))
     bent = [*records, ("/cam/camera_info", "sensor_msgs/msg/CameraInfo", START_NS, info)]
     (clip,) = open_clips(write_bag(tmp_path / "bent", bent, types, "ros1"))
-    assert any("distortion (plumb_bob), which is not modeled" in note for note in clip.notes)
+    assert clip.cameras["cam_image_raw"].model == PinholeCamera(
+        50, 60, 16, 12, 32, 24, (-0.2, 0.03, 0.001, -0.002, 0.0)
+    )
+    assert not any("lens" in note for note in clip.notes)
+    info.distortion_model = "equidistant"
+    fisheye = [*records, ("/cam/camera_info", "sensor_msgs/msg/CameraInfo", START_NS, info)]
+    (clip,) = open_clips(write_bag(tmp_path / "fisheye", fisheye, types, "ros1"))
+    assert clip.cameras["cam_image_raw"].model is None
+    assert any("'equidistant' with 5 coefficients is not modeled (/cam/camera_info)" in note for note in clip.notes)
     (clip,) = open_clips(write_bag(tmp_path / "none", records, types, "ros1"))
     assert any("no calibration, /cam/camera_info is not there" in note for note in clip.notes)
     assert clip.cameras["cam_image_raw"].model is None

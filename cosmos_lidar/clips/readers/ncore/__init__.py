@@ -6,7 +6,7 @@ read by :mod:`cosmos_lidar.clips.zarr_store` instead, which knows plain arrays a
 Axes of a lidar are those of its model (x forward, y left, z up). Rays are where the lidar looked at their own times,
 which ``time_us`` has; with a model and one return per ray, sweeps are range images by ``model_element``. Intensity is 0
 to 1. Poses come from the graph of coordinate frames, up to ``world``; ``rig`` is the vehicle. The stamp of an image is
-the middle between its start and its end. Lenses are f-theta, or pinhole without distortion.
+the middle between its start and its end. Lenses are f-theta, or pinhole with OpenCV's five coefficients.
 
 Not read: radars, cuboids, masks, labels of images, native point clouds, distortion by a windshield.
 """
@@ -203,7 +203,7 @@ def _lens(sequence: Sequence, name: str, places: _Places) -> FThetaCamera | Pinh
         key = f"{path} {error.key or ''}".strip()
         raise store.broken(error.problem, key, error.wanted or "a lens") from error
     if lens is None:
-        places.notes[f"{name}: no lens, as {kind!r:.40} with distortion is not read"] = None
+        places.notes[f"{name}: no lens, as {kind!r:.40} with this distortion is not modeled"] = None
     note = windshield_note(name, parameters)
     if note is not None:
         places.notes[note] = None

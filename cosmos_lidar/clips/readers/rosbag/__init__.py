@@ -5,13 +5,13 @@ with the CameraInfo of the same namespace. Frames have the axes of REP 103: x fo
 right, y down, z forward. The fields of clouds are those of :mod:`cosmos_lidar.clips.point_fields`.
 
 A time is that of the header, and counts as the start of the sweep; where a header has none, times are those of the
-recording. Poses are those of the frame of the topic against the root of the tree of transforms, in which odometry
-stands where no transform does. Where ``base_link`` or ``base_footprint`` is above a sensor and does not move against
-it, it is the vehicle. Opening walks over the files once, and reads the heads of messages only, but for compressed
-chunks, which are unpacked for that.
+recording. Lenses are those of :mod:`~cosmos_lidar.clips.readers.rosbag.lenses`. Poses are those of the frame of the
+topic against the root of the tree of transforms, in which odometry stands where no transform does. Where ``base_link``
+or ``base_footprint`` is above a sensor and does not move against it, it is the vehicle. Opening walks over the files
+once, and reads the heads of messages only, but for compressed chunks, which are unpacked for that.
 
 Not read: other messages (IMU, radar, Livox' own clouds, packets), bags that are compressed file by file or message by
-message, encryption, Bayer patterns, depth images, distortion of lenses.
+message, encryption, Bayer patterns, depth images, lenses of the rational and the fisheye model.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.rosbag.bag import Bag, find_bags, open_bag
 from cosmos_lidar.clips.readers.rosbag.frames import Frames, build_frames, frame_name
+from cosmos_lidar.clips.readers.rosbag.lenses import is_rectified, lens_of
 from cosmos_lidar.clips.readers.rosbag.messages import (
     CAMERA_INFO,
     CLOUD,
@@ -185,16 +186,11 @@ def _lenses(bag: Bag, images: list[Stream], notes: list[str]) -> dict[str, Pinho
             notes.append(f"{topic}: no calibration, {name} is not there")
             continue
         message = first[name]
-        matrix, distortion = (
-            np.asarray(getattr(message, key, getattr(message, key.upper(), ()))).ravel() for key in ("k", "d")
-        )
-        if len(matrix) != 9 or not np.isfinite(matrix).all() or not (matrix[0] > 0 and matrix[4] > 0 and message.width):
-            notes.append(f"{topic}: no calibration, the matrix of {name} is empty")
-            continue
-        if np.any(distortion):
-            notes.append(f"{topic}: the lens has distortion ({message.distortion_model}), which is not modeled")
-        fx, fy, cx, cy = (float(matrix[place]) for place in (0, 4, 2, 5))
-        lenses[topic] = PinholeCamera(fx, fy, cx, cy, int(message.width), int(message.height))
+        lens, problem = lens_of(message, is_rectified(topic))
+        if problem is not None:
+            notes.append(f"{topic}: {problem} ({name})")
+        if lens is not None:
+            lenses[topic] = lens
     return lenses
 
 
