@@ -110,7 +110,7 @@ def _calibrations(top_rows: int) -> tuple[dict[int, LaserCalibration], dict[int,
     return lasers, cameras
 
 
-def _sensor(calibration: LaserCalibration, rows: int, columns: int) -> Sensor:
+def laser_sensor(calibration: LaserCalibration, rows: int, columns: int) -> Sensor:
     """Columns by the published formula, in axes of the laser: its ratios are (W - c - 0.5) / W."""
     correction = np.arctan2(calibration.ego_SE3_laser[1, 0], calibration.ego_SE3_laser[0, 0])
     rising = calibration.inclinations
@@ -127,7 +127,7 @@ def _roll_pitch_yaw(poses: np.ndarray) -> np.ndarray:
 
 
 def _laser(drive: Drive, number: int, calibration: LaserCalibration, index: int, shape: tuple[int, int]) -> Laser:
-    sensor, period = _sensor(calibration, *shape), PERIOD_US / 1e6
+    sensor, period = laser_sensor(calibration, *shape), PERIOD_US / 1e6
     moments = (index, index + 1) if number == 1 else (index + 0.5, index + 0.5)
     ends = np.stack([drive.scene.world_SE3_vehicle(m * period) @ calibration.ego_SE3_laser for m in moments])
     bodies = drive.scene.at((index + 0.5) * period)
@@ -177,7 +177,7 @@ def record_drive(
 ) -> Recording:
     """Return a drive of a car that moves and turns; (rows, columns) of TOP and of the other lidars."""
     lasers, cameras = _calibrations(top[0])
-    drive = Drive(seed, _sensor(lasers[1], *top), frames, None)
+    drive = Drive(seed, laser_sensor(lasers[1], *top), frames, None)
     made = []
     for index in range(frames):
         made.append(Frame(
