@@ -20,24 +20,13 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from cosmos_lidar.clips.clip import Clip, one_lidar_clip
+from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.files import PointSweeps, clean_id, natural_key
 from cosmos_lidar.clips.point_formats import origin_of, point_formats
 from cosmos_lidar.clips.readers._each import OnError, open_each
-from cosmos_lidar.clips.readers.folder.facts import FACTS, LidarFacts, read_facts
+from cosmos_lidar.clips.readers.folder.beside import SENSOR_FILE, read_beside
 from cosmos_lidar.clips.readers.folder.sweeps import CloudFiles
-from cosmos_lidar.clips.readers.folder.track import (
-    POSES,
-    TIMES,
-    Track,
-    at_sweeps,
-    read_more_stamps,
-    read_stamps,
-    read_track,
-    stamps_of_names,
-)
+from cosmos_lidar.clips.readers.folder.track import POSES
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import visible, visible_files
@@ -52,7 +41,7 @@ FOLDER/000000.bin, FOLDER/sensor.yaml                         or any of the othe
 FOLDER/timestamps.csv, FOLDER/poses.csv, FOLDER/lidar.json    (optional)
 """
 ASSUMED = "meters, x forward, y left, z up in axes of the lidar, not motion-compensated; stamps are starts of sweeps"
-_SENSOR, _BINARY, _DEFAULT_SENSOR = "sensor.yaml", ".bin", "uniform64"
+_BINARY, _DEFAULT_SENSOR = ".bin", "uniform64"
 
 
 def recognise(path: Path) -> Strength:
@@ -60,7 +49,7 @@ def recognise(path: Path) -> Strength:
     folders = [path.parent] if path.is_file() else _folders(path)[:8]
     if not folders or (path.is_file() and not _is_cloud(path)):
         return Strength.NONE
-    if any((folder / _SENSOR).is_file() for folder in folders):
+    if any((folder / SENSOR_FILE).is_file() for folder in folders):
         return Strength.EXACT
     if path.is_file():
         return Strength.NONE if path.suffix == _BINARY else Strength.GENERIC
@@ -100,7 +89,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _sensor_file(folder: Path) -> Path | None:
-    return next((place for place in (folder / _SENSOR, folder.parent / _SENSOR) if place.is_file()), None)
+    return next((place for place in (folder / SENSOR_FILE, folder.parent / SENSOR_FILE) if place.is_file()), None)
 
 
 def _open(folder: Path, files: list[Path] | None, sensor: Sensor | None) -> Clip:
@@ -114,72 +103,13 @@ def _open(folder: Path, files: list[Path] | None, sensor: Sensor | None) -> Clip
     if sensor is None:
         sensor = load_sensor(beside or _DEFAULT_SENSOR)
         notes += [] if beside else [f"beams are not known: those of {_DEFAULT_SENSOR}"]
-    places = [[place for one in names if (place := folder / one).is_file()] for names in (TIMES, POSES)]
-    times_file, poses_file = (None if alone or not place else place[0] for place in places)
-    track = read_track(poses_file, name) if poses_file else None
-    starts, how = _starts(clouds, times_file, track, sensor, name)
-    times = _sweep_times(starts, sensor, times_file or folder, name)
-    facts = LidarFacts() if alone else read_facts(folder / FACTS, name)
-    reference = None
-    if times_file is not None:
-        times = _with_ends(times, times_file, name)
-        reference = read_more_stamps(times_file, "reference_us", name)
-    poses = at_sweeps(track, times, poses_file, name) if track and poses_file else None
-    notes += [how] if poses is not None else [how, "no poses"]
+    there = read_beside(folder, clouds, sensor, name, alone)
     if kind == _BINARY:
         read: PointSweeps | CloudFiles = PointSweeps(name, clouds)
     else:
         origin = origin_of(clouds[0], name)
-        read = CloudFiles(name, clouds, times, origin)
+        read = CloudFiles(name, clouds, there.timestamps_us, origin)
         if origin is not None:
             notes.append(f"coordinates of a map, less {', '.join(f'{value:.0f}' for value in origin)}")
-    frames = tuple(file.stem for file in clouds)
-    source = clouds[0] if alone else folder
-    clip = one_lidar_clip(
-        name, sensor, frames, times, read, source, "folder", poses, facts.motion_compensated, notes=tuple(notes),
-        name=facts.name, ego_SE3_lidar=facts.ego_SE3_lidar,
-    )  # fmt: skip
-    return clip if reference is None or not facts.motion_compensated else clip.with_lidar(reference_us=reference)
-
-
-def _with_ends(times: np.ndarray, file: Path, clip: str) -> np.ndarray:
-    """Return the times of sweeps with the ends that a file of stamps has, if it has any."""
-    ends = read_more_stamps(file, "end_us", clip)
-    if ends is None:
-        return times
-    back = np.flatnonzero(ends <= times[:, 0])
-    if len(back):
-        key = f"row {back[0] + 1}"
-        raise DataError("a sweep that ends before it starts", file=file, clip=clip, key=key, wanted="end_us after it")
-    return np.stack([times[:, 0], ends], axis=1)
-
-
-def _starts(
-    clouds: tuple[Path, ...], times_file: Path | None, track: Track | None, sensor: Sensor, clip: str
-) -> tuple[np.ndarray, str]:
-    """Return (N,) microseconds of the starts of sweeps, and a note of where they come from."""
-    if times_file is not None:
-        starts, unit = read_stamps(times_file, len(clouds), clip)
-        return starts, f"times of {times_file.name}: {unit}"
-    names = [file.stem for file in clouds]
-    of_names = stamps_of_names(names)
-    if of_names is not None:
-        return of_names[0], f"times of the names of files: {of_names[1]}"
-    if track is not None and track.times_us is not None and len(track.times_us) == len(clouds):
-        return track.times_us, "times of the poses"
-    spin_us = 1e6 / sensor.spin_hz
-    numbers = [int(name) for name in names if name.isdecimal() and len(name) < 10]
-    if len(numbers) == len(names) and len(set(numbers)) == len(numbers):
-        return np.round(np.array(numbers) * spin_us).astype(np.int64), "no times: frame numbers at the sensor's rate"
-    return np.round(np.arange(len(names)) * spin_us).astype(np.int64), "no times: the sensor's rate"
-
-
-def _sweep_times(starts: np.ndarray, sensor: Sensor, file: Path, clip: str) -> np.ndarray:
-    """Return (N, 2) start and end of sweeps."""
-    steps = np.diff(starts)
-    back = np.flatnonzero(steps <= 0)
-    if len(back):
-        problem = f"time goes from {starts[back[0]]} to {starts[back[0] + 1]} us"
-        raise DataError(problem, file=file, clip=clip, key=f"row {back[0] + 2}", wanted="increasing times")
-    length = min([1e6 / sensor.spin_hz, *([float(np.median(steps))] if len(steps) else [])])
-    return np.stack([starts, starts + max(1, round(length))], axis=1)
+    return Clip(name, clouds[0] if alone else folder, "folder", {there.name: there.lidar(sensor, clouds, read)},
+                notes=(*notes, *there.notes))  # fmt: skip
