@@ -14,6 +14,7 @@ import sys
 import tarfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cosmos_lidar.arrays import read_npy, read_npz
+from cosmos_lidar.clips.exr import read_exr, write_exr
 from cosmos_lidar.clips.range_codec import decode_ranges, encode_ranges
 from cosmos_lidar.clips.readers.nuscenes.infos import read_infos
 from cosmos_lidar.clips.tar_index import TarIndex
@@ -76,6 +78,9 @@ def examples(folder: Path) -> dict[str, Callable[[Path], object]]:
     (folder / "shards" / ".nv-meta" / "split.yaml").write_text(
         "split_parts:\n  train: ['train-{0..9}.tar']\nexclude: []\n"
     )
+    exr = {"a.exr": read_exr} if find_spec("OpenEXR") else {}
+    if exr:
+        write_exr(folder / "a.exr", {"Y": array, "label": array.astype(np.uint32)})
     (folder / "a.meta.json").write_text('{"version": 1, "tool": "", "clip_id": "a", "sensor_file": "s.yaml"}')
     return {
         "a.npz": read_npz,
@@ -93,6 +98,7 @@ def examples(folder: Path) -> dict[str, Callable[[Path], object]]:
         "a.jpg": image,
         "a.mp4": lambda path: VideoFile(path)(0),
         "a.tar": tar_of_arrays,
+        **exr,
         "dataset.yaml": read_dataset_yaml,
         "shards/.nv-meta/split.yaml": lambda path: split_names(path.parents[1]),
         "a.meta.json": lambda path: read_meta(path.read_bytes()),

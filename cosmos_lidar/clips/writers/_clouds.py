@@ -67,7 +67,7 @@ def write_clouds(
         DataError: the clip has no lidar or cannot be read, or the folder cannot be written.
     """
     lidar, losses = clip.lidar, Losses(clip, HOLDS)
-    names, empty = _names(lidar, losses), 0
+    names, empty = file_names(lidar, losses), 0
     with Staged(folder, clip.clip_id) as staged:
         place = staged.folder(clip.clip_id)
         for index, name in enumerate(names):
@@ -80,16 +80,24 @@ def write_clouds(
             progress(1)
         if empty:
             losses.add("points", "sweeps without a return are files of 0 points, which the reader refuses as damaged")
-        (place / "timestamps.csv").write_text(_times(lidar), encoding="utf-8")
-        if lidar.world_SE3_lidar is not None:
-            (place / "poses.csv").write_text(_poses(lidar.timestamps_us, lidar.world_SE3_lidar), encoding="utf-8")
-        (place / "sensor.yaml").write_text(lidar.sensor.to_yaml(), encoding="utf-8")
-        (place / "lidar.json").write_text(_facts(lidar), encoding="utf-8")
+        write_beside(place, lidar)
         files = staged.files
     return Written(len(lidar), files, losses.found)
 
 
-def _names(lidar: LidarStream, losses: Losses) -> list[str]:
+def write_beside(place: Path, lidar: LidarStream) -> None:
+    """Write stamps, poses, beams and facts of a lidar into the folder of its sweeps.
+
+    Layouts of range maps, whose points are where the lidar saw them, give it without motion compensation.
+    """
+    (place / "timestamps.csv").write_text(_times(lidar), encoding="utf-8")
+    if lidar.world_SE3_lidar is not None:
+        (place / "poses.csv").write_text(pose_table(lidar.timestamps_us, lidar.world_SE3_lidar), encoding="utf-8")
+    (place / "sensor.yaml").write_text(lidar.sensor.to_yaml(), encoding="utf-8")
+    (place / "lidar.json").write_text(_facts(lidar), encoding="utf-8")
+
+
+def file_names(lidar: LidarStream, losses: Losses) -> list[str]:
     """Return the names of files: frame ids where they are names in their own order, else numbers."""
     names = list(lidar.frame_ids)
     plain = all(re.fullmatch(r"[A-Za-z0-9][\w-]*", name) for name in names)
@@ -107,11 +115,13 @@ def _times(lidar: LidarStream) -> str:
     return "".join(f"{','.join(map(str, row))}\n" for row in (tuple(columns), *rows))
 
 
-def _poses(times_us: np.ndarray, world_SE3_lidar: np.ndarray) -> str:
-    """Return rows of poses at all starts and ends; where one is both, that of the start."""
-    starts_first = np.concatenate([times_us[:, 0], times_us[:, 1]])
-    times, first = np.unique(starts_first, return_index=True)
-    poses = np.concatenate([world_SE3_lidar[:, 0], world_SE3_lidar[:, 1]])[first]
+def pose_table(times_us: np.ndarray, world_SE3_body: np.ndarray) -> str:
+    """Return rows ``timestamp_us tx ty tz qx qy qz qw`` of poses (N, …, 4, 4) at times (N, …), by time.
+
+    Of starts and ends of sweeps, (N, 2), that are one time, the pose of the start counts.
+    """
+    times, first = np.unique(times_us.T.ravel(), return_index=True)
+    poses = np.moveaxis(world_SE3_body.reshape(*times_us.shape, 4, 4), times_us.ndim - 1, 0).reshape(-1, 4, 4)[first]
     quaternions = quaternion_of(poses[:, :3, :3])[:, [1, 2, 3, 0]]
     rows = ["timestamp_us,tx,ty,tz,qx,qy,qz,qw"]
     for time, place, turn in zip(times.tolist(), poses[:, :3, 3].tolist(), quaternions.tolist(), strict=True):

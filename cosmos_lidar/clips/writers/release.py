@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.cut import cut_frames
 from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.readers.release.sweeps import BESIDE
-from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
+from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
+from cosmos_lidar.clips.writers._range_maps import as_range_image
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.clips.writers._tar_members import add_npy, add_npz
 from cosmos_lidar.errors import DataError, UserError
@@ -239,31 +240,11 @@ def _half(ranges: np.ndarray, clip: Clip, stem: str) -> np.ndarray:
     return np.maximum(ranges.astype(np.float16), np.finfo(np.float16).smallest_subnormal)
 
 
-def _without_rows(sweep: Sweep) -> Sweep:
-    """Return a range image without rings that are its rows, as those of the published layout are."""
-    if sweep.range_m is None or sweep.ring is None:
-        return sweep
-    rows, seen = np.arange(len(sweep.range_m))[:, None], sweep.range_m > 0
-    return replace(sweep, ring=None) if ((sweep.ring == rows) | ~seen).all() else sweep
-
-
 def _dense(lidar: _Lidar, index: int) -> dict[str, np.ndarray]:
     """Return the range map of a sweep and what it holds of :data:`RETURN_VALUES`, all (rows, columns)."""
-    stream = lidar.stream
-    sweep = lidar.losses.see(_without_rows(stream.read(index)))
-    held = {name: getattr(sweep, name) for name in RETURN_VALUES if getattr(sweep, name) is not None}
-    if sweep.range_m is not None:
-        return {"range_m": sweep.range_m, **held}
-    projection = stream.project(sweep, index)
-    chosen = np.asarray(projection.point_index)
-    seen = chosen >= 0
-
-    def pick(values: np.ndarray) -> np.ndarray:
-        dense = np.zeros(stream.sensor.shape, values.dtype)
-        dense[seen] = values[chosen[seen]]
-        return dense
-
-    return {"range_m": np.asarray(projection.range_m), **{name: pick(values) for name, values in held.items()}}
+    sweep = as_range_image(lidar.stream, index, lidar.losses)
+    held = {name: getattr(sweep, name) for name in ("range_m", *RETURN_VALUES)}
+    return {name: values for name, values in held.items() if values is not None}
 
 
 def _write_cameras(staged: Staged, clip: Clip, plan: _ImagePlan) -> None:
