@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,7 +16,8 @@ from torch import Tensor
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.parallel.exchange import exchange_shares, gather_tensors
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (q, k, v) -> values of q; what follows is passed on to the attention of one rank, which then has all keys
+Attend = Callable[..., Tensor]
 
 
 class SequenceSplit:
@@ -54,11 +56,26 @@ class SequenceSplit:
 
     def join(self, views: int, tokens: Tensor, frames: int = 1) -> Tensor:
         """Return (B, L, C), L tokens in their order, from each rank's (B, L / n, C)."""
+        return self.in_order(views, torch.cat(gather_tensors(tokens, self.group), dim=1), frames)
+
+    def in_order(self, views: int, tokens: Tensor, frames: int = 1) -> Tensor:
+        """Return (B, L, …) in the order of the tokens, of the shares of all ranks one after the other."""
         groups, space = self._parts(frames)
-        shares = torch.stack(gather_tensors(tokens, self.group))
-        parts = shares.unflatten(0, (groups, space)).unflatten(3, (views, frames // groups, -1))
-        # (groups, space, B, views, frames, tokens, C) -> (B, views, groups, frames, space, tokens, C)
-        return parts.permute(2, 3, 0, 4, 1, 5, 6).flatten(1, 5)
+        parts = tokens.unflatten(1, (groups, space, views, frames // groups, -1))
+        return parts.movedim((3, 1, 4, 2), (1, 2, 3, 4)).flatten(1, 5)
+
+    def by_rank(self, views: int, tokens: Tensor, frames: int = 1) -> Tensor:
+        """Undo :meth:`in_order`."""
+        groups, space = self._parts(frames)
+        per_frame = tokens.shape[1] // (views * frames)
+        parts = tokens.unflatten(1, (views, groups, frames // groups, space, per_frame // space))
+        return parts.movedim((2, 4, 1, 3), (1, 2, 3, 4)).flatten(1, 5)
+
+    def own_frames(self, frames: int) -> tuple[int, int]:
+        """Return the number of this rank's frames of a view, and the first of them."""
+        groups, space = self._parts(frames)
+        own = frames // groups
+        return own, self.group.rank() // space * own
 
     def _parts(self, frames: int) -> tuple[int, int]:
         """Number of groups with frames of their own, and of ranks in each."""
@@ -95,9 +112,9 @@ def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
     arXiv 2309.14509).
     """
 
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attention(q: Tensor, k: Tensor, v: Tensor, *more: Any) -> Tensor:
         q, k, v = exchange_shares(torch.stack([q, k, v]), group, 3, 2)
-        return exchange_shares(attend(q, k, v)[None], group, 2, 3)[0]
+        return exchange_shares(attend(q, k, v, *more)[None], group, 2, 3)[0]
 
     return attention
 
@@ -105,9 +122,9 @@ def ulysses(attend: Attend, group: dist.ProcessGroup) -> Attend:
 def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
     """Return attention in which each rank has the queries of its own tokens and all keys and values; any head count."""
 
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attention(q: Tensor, k: Tensor, v: Tensor, *more: Any) -> Tensor:
         k, v = torch.cat(gather_tensors(torch.stack([k, v]), group), dim=2)
-        return attend(q, k, v)
+        return attend(q, k, v, *more)
 
     return attention
 

@@ -21,6 +21,19 @@ TWO = {
     "flow, context 2 over space": {"flow_frames": 3, "context": 2},
     "flow, context 2 over space by gathering": {"flow_frames": 1, "context": 2, "attention": "gather"},
     "flow, context 2 recomputed": {"flow_frames": 2, "context": 2, "recompute": "selective"},
+    "same view or frame, context 2 over time": {"flow_frames": 2, "scope": "same_view_or_frame", "context": 2},
+    "same view or frame, over space by gathering": {
+        "flow_frames": 3,
+        "scope": "same_view_or_frame",
+        "context": 2,
+        "attention": "gather",
+    },
+    "same view or frame, over time by gathering": {
+        "flow_frames": 2,
+        "scope": "same_view_or_frame",
+        "context": 2,
+        "attention": "gather",
+    },
     "recomputed": {"data_shard": 2, "recompute": "full"},
     "recomputed but for attention": {"context": 2, "recompute": "selective"},
 }
@@ -31,6 +44,7 @@ FOUR = {
     "shard 2 x context 2": {"data_shard": 2, "context": 2},
     "context 4": {"context": 4},
     "flow, context 4 over time and space": {"flow_frames": 2, "context": 4},
+    "same view or frame, context 4": {"flow_frames": 2, "scope": "same_view_or_frame", "context": 4},
     "flow, context 4 over space": {"flow_frames": 3, "context": 4},
     "flow, tensor 2 x context 2": {"flow_frames": 2, "tensor": 2, "context": 2},
 }

@@ -33,11 +33,12 @@ TARGETS = {
 SIZES = ("data_replicate", "data_shard", "context", "tensor")
 
 
-def make_network(along_rays: bool = False, flow_frames: int = 0) -> nn.Module:
+def make_network(along_rays: bool = False, flow_frames: int = 0, scope: str = "all_views") -> nn.Module:
     """With ``flow_frames`` a network of Predict2 whose views have that many frames, with a time of its own each."""
     torch.manual_seed(0)
     if flow_frames:
-        return _stirred(build_dit("predict2_2b_multiview", state_t=flow_frames, in_channels=4, out_channels=4, **FLOW))
+        own = {"state_t": flow_frames, "attention_scope": scope, "in_channels": 4, "out_channels": 4}
+        return _stirred(build_dit("predict2_2b_multiview", **FLOW | own))
     own = {"ray_channels": RAY_CHANNELS, "cross_attention": False, "view_condition_dim": 0} if along_rays else {}
     shape = {"model_channels": 64, "num_heads": 4, "num_blocks": 2, "adaln_lora_dim": 8, "crossattn_emb_channels": 24}
     network = build_dit("faditv2_debug", in_channels=4, out_channels=4, n_views=VIEWS, n_views_emb=VIEWS, **shape | own)
@@ -116,10 +117,11 @@ def main() -> None:
     known = {}
     results = {}
     for name, options in json.loads(sys.argv[1]).items():
-        network_kind = options.pop("rays", False), options.pop("flow_frames", 0)
-        kind = *network_kind, lora = *network_kind, options.pop("lora", False)
+        batch_kind = options.pop("rays", False), options.pop("flow_frames", 0)
+        scope, lora = options.pop("scope", "all_views"), options.pop("lora", False)
+        kind = *batch_kind, scope, lora
         if kind not in known:
-            reference, batch = make_network(*network_kind), make_batch(*network_kind)
+            reference, batch = make_network(*batch_kind, scope), make_batch(*batch_kind)
             reference = add_updates(reference) if lora else reference
             wanted = train(copy.deepcopy(reference), batch, steps=2) if rank == 0 else None  # only the first compares
             known[kind] = reference, batch, wanted

@@ -47,14 +47,27 @@ class NormedAttention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads, self.head_dim = heads, channels // heads
-        self.attend = kernels.attention
+        self.attend: Callable[..., Tensor] = kernels.attention
 
     def layers(self) -> AttentionLayers:
         """Return the layers, as they are now: others exchange them, for low-rank updates or FP8."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, context: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Attend from x (B, L, C) to context (B, M, D), or to itself; rotary = (cos, sin), each (L, D) or (B, L, D)."""
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        within: Callable[..., Tensor] | None = None,
+    ) -> Tensor:
+        """Attend from x (B, L, C) to context (B, M, D), or to itself.
+
+        Args:
+            x: tokens.
+            context: what they attend to; themselves when None.
+            rotary: (cos, sin), each (L, D) or (B, L, D).
+            within: attention among a part of the tokens, passed on to ``attend``; all of them when None.
+        """
         layers = self.layers()
         context = x if context is None else context
         q, k, v = (
@@ -62,7 +75,8 @@ class NormedAttention(nn.Module):
             for layer, source in ((layers.to_q, x), (layers.to_k, context), (layers.to_v, context))
         )
         q, k = _positioned(layers.q_norm, q, rotary), _positioned(layers.k_norm, k, rotary)
-        return layers.to_out(self.attend(q, k, v).flatten(2))
+        out = self.attend(q, k, v) if within is None else self.attend(q, k, v, within)
+        return layers.to_out(out.flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))

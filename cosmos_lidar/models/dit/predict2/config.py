@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from cosmos_lidar.errors import UserError
+
+Scope = Literal["all_views", "same_view_or_frame"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Predict2Config:
         rope_enable_fps_modulation: temporal positions are multiplied by base_fps / fps. The published multi-view
             network does so, whatever its configuration file says; the single-view ones do not.
         compat: compute rotary angles in bfloat16, as the published programs do: up to 0.2 rad off at 720p.
+        attention_scope: ``all_views`` (published): all tokens attend to all; ``same_view_or_frame``: to their own view
+            and to the same instant of the others, another function at a third of the cost.
         condition_mask: one input channel marks the conditioning latents.
         concat_padding_mask: one input channel marks padding.
         concat_view_embedding: a learned embedding of the camera is stacked onto the input.
@@ -63,6 +67,7 @@ class Predict2Config:
     rope_t_extrapolation_ratio: float = 1.0
     rope_enable_fps_modulation: bool = False
     compat: bool = False
+    attention_scope: Scope = "all_views"
     condition_mask: bool = True
     concat_padding_mask: bool = True
     concat_view_embedding: bool = False
@@ -72,6 +77,9 @@ class Predict2Config:
 
     def __post_init__(self) -> None:
         """Refuse widths that heads, or the three axes of rotary positions, do not divide."""
+        scopes = get_args(Scope)
+        if self.attention_scope not in scopes:
+            raise UserError(f"attention_scope {self.attention_scope!r}; valid: {', '.join(scopes)}")
         if self.model_channels % self.num_heads:
             raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
         if self.head_dim % 2 or self.head_dim < 12:

@@ -18,6 +18,7 @@ from cosmos_lidar.models.dit.layers import (
     residual,
 )
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
+from cosmos_lidar.models.dit.predict2.scope import Within, attend
 
 
 class Attention(NormedAttention):
@@ -29,6 +30,7 @@ class Attention(NormedAttention):
         self.k_proj, self.k_norm = _linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS)
         self.v_proj = _linear(context_channels, query_channels)
         self.output_proj = _linear(query_channels, query_channels)
+        self.attend = attend
 
     def layers(self) -> AttentionLayers:
         """Return the layers."""
@@ -50,7 +52,14 @@ class Block(nn.Module):
         self.adaln_modulation_mlp = Modulation(width, rank, 3)
 
     def forward(
-        self, x: Tensor, emb: Tensor, lora: Tensor, text: Tensor | None, rotary: tuple[Tensor, Tensor], views: int
+        self,
+        x: Tensor,
+        emb: Tensor,
+        lora: Tensor,
+        text: Tensor | None,
+        rotary: tuple[Tensor, Tensor],
+        views: int,
+        within: Within | None = None,
     ) -> Tensor:
         """Return the updated tokens.
 
@@ -61,11 +70,13 @@ class Block(nn.Module):
             text: (B, views * M, D) text embedding, view-major; None leaves cross-attention out, exact for zeros.
             rotary: (cos, sin), each (L, head_dim), or (B, L, head_dim) where every sample has its own.
             views: number of views; each attends to its own text.
+            within: self-attention among a part of the tokens; among all of them when None.
         """
-        x = residual(x, self.adaln_modulation_self_attn(emb) + lora, partial(self.self_attn, rotary=rotary))
+        attend_to_all = partial(self.self_attn, rotary=rotary, within=within)
+        x = residual(x, self.adaln_modulation_self_attn(emb) + lora, attend_to_all)
         if text is not None:
-            attend = partial(attend_per_view, self.cross_attn, text=text, views=views)
-            x = residual(x, self.adaln_modulation_cross_attn(emb) + lora, attend)
+            attend_to_text = partial(attend_per_view, self.cross_attn, text=text, views=views)
+            x = residual(x, self.adaln_modulation_cross_attn(emb) + lora, attend_to_text)
         return residual(x, self.adaln_modulation_mlp(emb) + lora, self.mlp)
 
 

@@ -15,6 +15,7 @@ from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_c
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
 from cosmos_lidar.models.dit.predict2.layers import Block, FinalLayer
 from cosmos_lidar.models.dit.predict2.positions import view_angles
+from cosmos_lidar.models.dit.predict2.scope import SameViewOrFrame
 from cosmos_lidar.models.plan import ParallelPlan
 
 _ATTENTIONS = ("self_attn", "cross_attn")
@@ -92,8 +93,9 @@ class Predict2DiT(nn.Module):
                 sinusoids = self.sequence.split_frames(views, sinusoids)
         tokens = patch(patches)
         lora, emb = self.t_embedder[1](sinusoids), self.t_embedding_norm(sinusoids)
+        within = self._within(views, grid[0])
         for block in self.blocks:
-            tokens = block(tokens, emb, lora, text, rotary, views)
+            tokens = block(tokens, emb, lora, text, rotary, views, within)
         patches = self.final_layer(tokens, emb, lora)
         if self.sequence is not None:
             patches = self.sequence.join(views, patches, grid[0])
@@ -117,6 +119,12 @@ class Predict2DiT(nn.Module):
             context="sequence",
             casts_inputs=False,
         )
+
+    def _within(self, views: int, frames: int) -> SameViewOrFrame | None:
+        """Return which tokens attend to each other; None where all do."""
+        if self.config.attention_scope == "all_views" or views == 1 or frames == 1:
+            return None
+        return SameViewOrFrame(views, frames, self.sequence)
 
     def _grid(self, x: Tensor) -> tuple[int, tuple[int, int, int]]:
         """Views, and (frames per view, rows, columns) of tokens."""
