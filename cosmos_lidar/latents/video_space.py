@@ -120,6 +120,10 @@ class VideoLatentSpace:
         if not self.encoding.trim:
             usable_frames(videos.shape[2], self.vae.config.temporal_compression)
 
+    def finder(self) -> StoredViews | None:
+        """Return what looks for the latents of a view in the cache, without the VAE; None without a cache."""
+        return None if self.cache is None else StoredViews(self.cache, self._weights, self._settings)
+
     def _trimmed(self, videos: Tensor) -> Tensor:
         frames = usable_frames(videos.shape[2], self.vae.config.temporal_compression, self.encoding.trim)
         self.trimmed_frames += (videos.shape[2] - frames) * len(videos)
@@ -150,6 +154,26 @@ class VideoLatentSpace:
 
     def _precision(self) -> Any:
         return full_precision(next(self.vae.parameters()).device, self.encoding.tf32)
+
+
+@dataclass(frozen=True)
+class StoredViews:
+    """Looks for latents of views in a cache by the hash of their content: (16, t, h, w), or None. It can be pickled.
+
+    Attributes:
+        cache: of the latents.
+        weights: hash of the VAE's weights.
+        settings: what else latents depend on.
+    """
+
+    cache: LatentCache
+    weights: str
+    settings: Mapping[str, Any]
+
+    def __call__(self, content: str) -> Tensor | None:
+        """Return the latents of a view, or None."""
+        entry = self.cache.get(latent_key(content, self.weights, **self.settings))
+        return None if entry is None else entry[_LATENTS]
 
 
 def open_video_space(

@@ -22,6 +22,7 @@ GUIDES = (
     "autoencode",
     "video_tokenizer",
     "lidargen",
+    "multiview",
     "training",
     "launch",
     "performance",

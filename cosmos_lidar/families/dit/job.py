@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.dit.config import DitTrainConfig
+from cosmos_lidar.families.dit.config import DitTrainConfig, LoraConfig
 from cosmos_lidar.families.dit.export import export_weights
 from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.families.export import export_trained
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.deferred import build_deferred
-from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.models.dit import DiT, build_dit
 from cosmos_lidar.models.dit.lora import add_lora
 from cosmos_lidar.models.dit.weights import open_dit_weights
 from cosmos_lidar.parallel.made_once import made_once
@@ -30,13 +30,23 @@ from cosmos_lidar.training.engine import DataShare, Job
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
 
+class NetworkSettings(Protocol):
+    """What :func:`open_shape` needs to know of ``model``."""
+
+    name: str
+    checkpoint: str
+    lora: LoraConfig
+
+
 __all__ = [
     "export_weights",
     "load_job",
     "make_dry_model",
     "make_job",
     "make_network",
+    "open_shape",
     "synthetic_latents",
+    "write_waves",
 ]
 
 
@@ -89,14 +99,31 @@ def open_network(run: DitTrainConfig) -> tuple[nn.Module, Sequence[WeightSource]
         DataError: the file holds the weights of another network.
         UserError: text of another width than the network takes.
     """
-    stored = run.model.checkpoint
+    return open_shape(run.model, run.model.shape(), run.data.text_shape)
+
+
+def open_shape(
+    model: NetworkSettings, shape: Mapping[str, Any], text_shape: list[int]
+) -> tuple[DiT, Sequence[WeightSource]]:
+    """Return a network of a named shape on the meta device, with its adapters, and where its weights come from.
+
+    Args:
+        model: name, weights to start from, low-rank updates.
+        shape: what differs from the named shape.
+        text_shape: (tokens, width) of text embeddings; empty for none.
+
+    Raises:
+        DataError: the file holds the weights of another network.
+        UserError: text of another width than the network takes.
+    """
+    stored = model.checkpoint
     # billions of random numbers are not drawn where they would not be used
-    network, weights = build_deferred(lambda: build_dit(run.model.name, **run.model.shape()), draw=not stored)
-    width = network.config.crossattn_emb_channels
-    if run.data.text_shape and run.data.text_shape[1] != width:
-        raise UserError(f"data.text_shape={run.data.text_shape}: {run.model.name} takes embeddings of width {width}")
+    network, weights = build_deferred(lambda: build_dit(model.name, **shape), draw=not stored)
+    width = getattr(network.config, "crossattn_proj_in_channels", 0) or network.config.crossattn_emb_channels
+    if text_shape and text_shape[1] != width:
+        raise UserError(f"data.text_shape={text_shape}: {model.name} takes embeddings of width {width}")
     sources: list[WeightSource] = [open_dit_weights(network, Path(stored))] if stored else [*weights]
-    lora = run.model.lora
+    lora = model.lora
     if lora.rank:
         updates = partial(add_lora, network, lora.rank, lora.alpha, lora.targets, lora.modules_to_save)
         sources += build_deferred(updates)[1]
@@ -105,29 +132,44 @@ def open_network(run: DitTrainConfig) -> tuple[nn.Module, Sequence[WeightSource]
 
 def synthetic_latents(folder: Path, run: DitTrainConfig) -> Path:
     """Return a folder of shards of synthetic latents: smooth waves, different in each clip; rank 0 makes it."""
+    return write_waves(folder, run.synthetic_clips, run.data.latent_shape, run.data.text_shape, run.trainer.seed)
+
+
+def write_waves(folder: Path, clips: int, latent_shape: list[int], text_shape: list[int], seed: int) -> Path:
+    """Return a folder of shards of latents that are plane waves, and of text embeddings; rank 0 makes it.
+
+    Args:
+        folder: for the shards.
+        clips: number of them, for training and validation together.
+        latent_shape: (C, T, H, W).
+        text_shape: (tokens, width); empty for none.
+        seed: of the waves.
+    """
     from cosmos_lidar.shards.manifest import index_with_energon
 
     def make() -> None:
-        logger.info("making %d synthetic latents in %s", run.synthetic_clips, folder)
+        logger.info("making %d synthetic latents in %s", clips, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        validated = max(run.synthetic_clips // _VAL_SHARE, 1)
-        names = [_write_shard(folder, "train", range(validated, run.synthetic_clips), run)]
-        names.append(_write_shard(folder, "val", range(validated), run))
+        validated = max(clips // _VAL_SHARE, 1)
+        write = partial(_write_shard, folder, latent_shape=latent_shape, text_shape=text_shape, seed=seed)
+        names = [write("train", range(validated, clips)), write("val", range(validated))]
         index_with_energon(folder, names, sample_type=SAMPLE_TYPE)
 
     return made_once(folder, folder / ".nv-meta" / "dataset.yaml", make)
 
 
-def _write_shard(folder: Path, split: str, clips: range, run: DitTrainConfig) -> str:
+def _write_shard(
+    folder: Path, split: str, clips: range, latent_shape: list[int], text_shape: list[int], seed: int
+) -> str:
     import webdataset
 
     name = f"{split}-000000.tar"
     with webdataset.TarWriter(str(folder / name), mtime=0) as tar:
         for clip in clips:
-            rng = np.random.default_rng([run.trainer.seed, clip])
-            parts = {LATENT: array_bytes(_waves(rng, run.data.latent_shape))}
-            if run.data.text_shape:
-                parts[TEXT] = array_bytes(rng.standard_normal(run.data.text_shape).astype(np.float32))
+            rng = np.random.default_rng([seed, clip])
+            parts = {LATENT: array_bytes(_waves(rng, latent_shape))}
+            if text_shape:
+                parts[TEXT] = array_bytes(rng.standard_normal(text_shape).astype(np.float32))
             meta = json.dumps({"clip_id": f"synthetic_{clip:06d}"}).encode()
             tar.write({"__key__": f"{clip:06d}", META: meta, **parts})
     return name

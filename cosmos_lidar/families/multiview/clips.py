@@ -1,0 +1,60 @@
+"""Clips of several views as the network takes them, from batches of latents or of encoded videos."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.families.multiview.config import MultiviewDataConfig
+
+
+class ViewClips(NamedTuple):
+    """A batch of clips.
+
+    Attributes:
+        latents: (B, C, V * T, H, W) float32, one view after the other.
+        text: (B, V * M, D), or None.
+        view_indices: (B, V * T) rows of the view table.
+        fps: frames per second of each clip.
+        padding_mask: (B, 1, rows, columns) of the images, or None.
+        noise_seeds: of each clip.
+    """
+
+    latents: Tensor
+    text: Tensor | None
+    view_indices: Tensor
+    fps: list[float]
+    padding_mask: Tensor | None
+    noise_seeds: list[int]
+
+
+def view_clips(batch: Any, data: MultiviewDataConfig) -> ViewClips:
+    """Return the clips of a batch of latents, or of videos whose latents are there.
+
+    Args:
+        batch: of ``energon_tasks.latents``, whose views are those of ``data``, or of ``energon_tasks.multiview``.
+        data: options of the run.
+
+    Raises:
+        DataError: latents of another shape.
+    """
+    latents = batch.latents
+    if isinstance(latents, list):  # of each sample, (V, C, T, H, W)
+        latents = torch.stack([sample.transpose(0, 1).flatten(1, 2) for sample in latents])
+    if list(latents.shape[1:]) != data.clip_shape:
+        wanted = f"{data.clip_shape}: {data.views} views (data.view_ids) of data.latent_shape={data.latent_shape}"
+        raise DataError(f"latents of shape {list(latents.shape[1:])}", wanted=wanted)
+    ids, rates = getattr(batch, "view_ids", None), getattr(batch, "fps", None)
+    if ids is None:
+        ids = torch.tensor([data.view_ids] * len(latents), device=latents.device)
+    return ViewClips(
+        latents,
+        batch.text,
+        ids.repeat_interleave(data.state_t, dim=1),
+        [data.fps] * len(latents) if rates is None else rates.tolist(),
+        getattr(batch, "padding_mask", None),
+        batch.noise_seeds,
+    )

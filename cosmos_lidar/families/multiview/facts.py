@@ -1,0 +1,38 @@
+"""Options of multi-view video diffusion that its data determines: the shape of the latents, and of the text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.shards.latents import LATENTS, read_latents_facts
+from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.training.data_facts import DataFact
+
+if TYPE_CHECKING:
+    from cosmos_lidar.families.multiview.config import MultiviewDataConfig
+
+
+def latents_of_views(data: MultiviewDataConfig) -> dict[str, DataFact]:
+    """Return ``data.latent_shape`` and ``data.text_shape`` of the latents in ``data.path``, for the views that are set.
+
+    Raises:
+        DataError: they are not on this machine, or cannot be read.
+        UserError: folders whose latents differ, or frames or text that the views do not divide.
+    """
+    sources = resolve(data.path, data.train_split)
+    found = read_latents_facts(sources)
+    documents = [folder / LATENTS for folder in sources.folders if (folder / LATENTS).is_file()]
+    where = (documents or sources.folders)[0]
+    if found.latent is None:
+        return {}
+    channels, frames, height, width = found.latent
+    rows, *text_width = found.text or (0,)
+    if frames % data.views or rows % data.views:
+        raise UserError(
+            f"data.view_ids={data.view_ids}: {data.views} views do not divide the {frames} latent frames and {rows} "
+            f"rows of text of the clips in {where}"
+        )
+    shapes = {"data.latent_shape": [channels, frames // data.views, height, width]}
+    shapes["data.text_shape"] = [rows // data.views, *text_width] if rows else []
+    return {key: DataFact(shape, where) for key, shape in shapes.items()}

@@ -1,0 +1,127 @@
+"""Multi-view video diffusion as a NeMo model: rectified flow, generated from the first frames of every view."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lidar.diffusion.conditional_flow import (
+    Condition,
+    ConditionalFlow,
+    draw_count,
+    draw_level,
+    first_frames,
+    interpolate,
+)
+from cosmos_lidar.diffusion.objective import flow_time
+from cosmos_lidar.families.multiview.clips import ViewClips, view_clips
+from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
+from cosmos_lidar.families.multiview.online_encoder import WindowLatents
+from cosmos_lidar.training.batches import ExampleBatch
+from cosmos_lidar.training.model import TrainedModel
+
+
+class Drawn(NamedTuple):
+    """What is random in a training sample, from its own seed: the same on whatever rank has it.
+
+    Attributes:
+        sigma: (1,) noise level.
+        count: conditioning latent frames of each view.
+        text: whether the text is kept.
+        noise: unit-variance noise, shaped as the latents.
+    """
+
+    sigma: Tensor
+    count: int
+    text: bool
+    noise: Tensor
+
+
+class MultiviewModel(TrainedModel):
+    """Train ``network`` to predict the velocity from noise to the latents of all views.
+
+    Args:
+        run: the resolved configuration.
+        network: (x, timesteps, text, condition_mask, fps, padding_mask, view_indices) -> velocity.
+        folder: of the run.
+        encode: (batch of videos, device) -> the batch with latents; None where latents come in.
+    """
+
+    columns = ("loss", "velocity_error")
+    val_columns = ("val/loss", "val/velocity_error")
+
+    def __init__(
+        self, run: MultiviewTrainConfig, network: nn.Module, folder: Path, encode: WindowLatents | None = None
+    ) -> None:
+        super().__init__(run, network, folder)
+        self.encode = encode
+
+    @cached_property
+    def flow(self) -> ConditionalFlow:
+        """The network with its objective."""
+        return ConditionalFlow(self.network, self.compute_dtype, self.run.model.compat)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch to the device; of videos, their latents."""
+        if self.encode is not None and not isinstance(batch, list):
+            batch = self.encode(batch, device)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def inputs(self, batch: Any) -> dict[str, Any]:
+        """Return noisy latents, times, text and cameras of a batch, as the network takes them."""
+        clips = view_clips(batch, self.run.data)
+        sigma, noise, given = self._drawn(clips)
+        t = flow_time(sigma)
+        return self.flow.inputs(interpolate(clips.latents, noise, t), t, given)
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """Return ``velocity_error``, the mean squared error over all frames, and ``loss``, loss_scale times it.
+
+        Conditioning frames count as exact, as published.
+        """
+        clips = view_clips(batch, self.run.data)
+        sigma, noise, given = self._drawn(clips)
+        error = self.flow.velocity_loss(clips.latents, noise, sigma, given).mean()
+        return {"loss": self.run.model.loss_scale * error, "velocity_error": error}
+
+    def example_batch(self, count: int) -> ExampleBatch:
+        """Return ``count`` clips of latents of zeros, with text if the run has any."""
+        data = self.run.data
+        text = torch.zeros(count, *data.clip_text_shape) if data.text_shape else None
+        return ExampleBatch(count, latents=torch.zeros(count, *data.clip_shape), text=text, noise_seeds=[0] * count)
+
+    def items_per_sample(self) -> int:
+        """Return the tokens of one clip."""
+        _, frames, height, width = self.run.data.clip_shape
+        config = self.network.config
+        return frames // config.patch_temporal * (height // config.patch_spatial) * (width // config.patch_spatial)
+
+    def _drawn(self, clips: ViewClips) -> tuple[Tensor, Tensor, Condition]:
+        """Return noise levels (B,), noise, and the condition of a batch."""
+        data = self.run.data
+        draws = [self._draw(seed, clips.latents.shape[1:]) for seed in clips.noise_seeds]
+        mask = first_frames([draw.count for draw in draws], data.views, data.state_t, clips.latents.device)
+        inputs: dict[str, Any] = {"text": None, "fps": clips.fps, "view_indices": clips.view_indices}
+        if clips.text is not None:
+            kept = torch.tensor([draw.text for draw in draws], device=clips.text.device)
+            inputs["text"] = (clips.text * kept[:, None, None]).to(self.compute_dtype)
+        if clips.padding_mask is not None:
+            inputs["padding_mask"] = clips.padding_mask
+        sigma, noise = (torch.cat([d.sigma for d in draws]), torch.stack([d.noise for d in draws]))
+        return sigma, noise, Condition(clips.latents, mask, inputs)
+
+    def _draw(self, seed: int, shape: torch.Size) -> Drawn:
+        noise, condition = self.run.model.noise, self.run.model.condition
+        generator = torch.Generator().manual_seed(seed)
+        scale = math.sqrt(self.run.data.state_t) if noise.scale_by_frames else 1.0
+        sigma = draw_level(generator, noise.mean, noise.std, scale, noise.high_ratio, noise.high)
+        count = draw_count(condition.frames, condition.weights, generator)
+        text = bool(torch.rand(1, generator=generator) >= condition.text_dropout)
+        on_device = torch.Generator(self.device).manual_seed(seed + 1)
+        drawn = torch.randn(shape, generator=on_device, device=self.device)
+        return Drawn(sigma.to(self.device), count, text, drawn)
