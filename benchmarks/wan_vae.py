@@ -7,7 +7,7 @@ A mode is the window in frames (decoding takes a quarter of it in latent frames)
 video, or ``tile`` for windows of 4 in tiles. Frames/s count frames of all views. Memory is what is needed above the
 weights, by all views that are computed at once: the peak of the CUDA allocator, or of the resident memory of the
 process (Linux only). The last two columns compare with ``whole`` of the same size and type. Every row is measured in a
-fresh process.
+fresh process; on the CPU with one thread in processor time, so that other programs of a shared machine do not count.
 
 Weights are random unless ``--checkpoint`` names a file: speed does not depend on them, the error of seams does.
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 import torch
 
 # the benchmark beside this one
-from tokenizer import machine, median_seconds, peak_mib, start_counting_memory
+from tokenizer import machine, peak_mib, start_counting_memory, synchronize
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -118,10 +119,15 @@ def rate(work: Callable[[], Tensor], device: torch.device, frames: int, repeats:
 
     Without ``repeats`` the first call is timed.
     """
-    before, started = start_counting_memory(device), time.perf_counter()
-    result = work()
-    peak, first_s = peak_mib(device) - before, time.perf_counter() - started
-    return frames / (median_seconds(work, device, repeats) if repeats else first_s), peak, result
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    before, seconds = start_counting_memory(device), []
+    for _ in range(1 + repeats):
+        synchronize(device)
+        started = clock()
+        result = work()
+        synchronize(device)
+        seconds.append(clock() - started)
+    return frames / statistics.median(seconds[1:] or seconds), peak_mib(device) - before, result
 
 
 def predicted(case: Case) -> tuple[float, float]:
