@@ -23,6 +23,7 @@ GUIDES = (
     "video_tokenizer",
     "lidargen",
     "multiview",
+    "also",
     "training",
     "launch",
     "performance",

@@ -10,6 +10,7 @@ import torch
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.launch.printed import text_of
+from cosmos_lidar.models.sparse import build_backbone
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_safetensors
 from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import uniform_sensor
@@ -81,6 +82,9 @@ def _make_tokenizers(folder: Path) -> None:
     (folder / "nvidia").mkdir()
     (folder / "nvidia" / "Cosmos-1.0-Tokenizer-CV8x8x8").symlink_to(folder / "CV8x8x8")
     export_safetensors(network, folder / "video.safetensors")
+    second = build_backbone("second", in_channels=4, out_channels=0).state_dict()
+    for name in ("pretrained_backbone_also_kitti3d_second_epoch_499.ckpt", "FILE"):
+        torch.save(second, folder / name)
     for name in ("lidar", "image"):
         torch.save((torch.zeros(16), torch.ones(16)), folder / f"{name}_mean_std.pt")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from cosmos_lidar.models.sparse.kernel_map import KernelMap, Step, Triple
 from cosmos_lidar.models.sparse.tensor import SparseTensor
 
 Layout = Literal["torchsparse", "spconv"]
+Convolution = Callable[[Tensor, Tensor, KernelMap], Tensor]  # features, weight (K, Cin, Cout), pairs
 
 
 class SparseConv3d(nn.Module):
@@ -60,6 +62,7 @@ class SparseConv3d(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels, self.inverse, self.layout = in_channels, out_channels, inverse, layout
         self.step = Step(_triple(kernel_size), _triple(stride), _triple(padding))
+        self.compute: Convolution = sparse_conv  # spconv_backend.use_backend chooses another one
         self.submanifold = self.step.stride == (1, 1, 1) and not inverse
         _check(self.step, self.submanifold, layout)
         x, y, z = self.step.kernel
@@ -97,7 +100,7 @@ class SparseConv3d(nn.Module):
         if pairs is None:
             return self._made(x, x.feats @ self.parts[0].to(x.feats.dtype), x.level)
         level = x.level if self.submanifold else x.level[:-1] if self.inverse else (*x.level, self.step)
-        return self._made(x, sparse_conv(x.feats, self.parts, pairs), level)
+        return self._made(x, self.compute(x.feats, self.parts, pairs), level)
 
     def pairs(self, x: SparseTensor) -> KernelMap | None:
         """Return the kernel map at the voxels of ``x``; None for a kernel of 1, which is a product of matrices.
