@@ -355,27 +355,26 @@ def write_row(name: str, clip: Clip, seconds: float, meter: MemoryMeter) -> Row:
 # --- tables
 
 
-def measured(names: list[str], rows: Callable[..., Iterator[Row]], *given: Any) -> list[Row]:
-    """Return the rows of some readers or writers; those whose extra is not installed are named and left out."""
-    found: list[Row] = []
+def measured(names: list[str], rows: Callable[..., Iterator[Row]], *given: Any) -> Iterator[Row]:
+    """Yield the rows of some readers or writers; those whose extra is not installed are named and left out."""
     for name in names:
         try:
-            found += rows(name, *given)
+            yield from rows(name, *given)
         except (ModuleNotFoundError, UserError) as error:
-            logger.warning("%s is not measured: %s", name, error)
-    return found
+            logger.error("%s is not measured: %s", name, error)
 
 
-def table(title: str, rows: list[Row]) -> list[str]:
-    """Return lines of Markdown."""
-    lines = ["", f"| {title} | {' | '.join(HEADINGS)} |", "|---" * (1 + len(HEADINGS)) + "|"]
+def print_table(title: str, rows: Iterator[Row]) -> None:
+    """Print Markdown, each row when it is measured."""
+    lines = [f"\n| {title} | {' | '.join(HEADINGS)} |", "|---" * (1 + len(HEADINGS)) + "|"]
     for row in rows:
         cells = (row.name, row.what, f"{row.points:,}" if row.points else "", f"{row.megabytes:.1f}",
-                 f"{row.frames_per_s:.1f}", f"{row.megabytes_per_s:.0f}", row.decoder,
-                 f"{row.ratio:.2f}" if row.decoder else "", f"{row.peak_megabytes:.1f}",
-                 f"{row.peak_ratio:.2f}")  # fmt: skip
+                 f"{row.frames_per_s:.1f}", f"{row.megabytes_per_s:.0f}", row.decoder, f"{row.ratio:.2f}",
+                 f"{row.peak_megabytes:.1f}", f"{row.peak_ratio:.2f}")  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        lines.clear()
 
 
 def machine() -> str:
@@ -402,19 +401,19 @@ def main() -> int:
     logger.setLevel("ERROR")
     meter, street = MemoryMeter(), Street(args.frames, SMALL if args.small else 1.0)
     given = (street, args.seconds, meter)
-    readers = measured(sorted(find_readers()) if args.formats is None else args.formats, reader_rows, *given)
-    writers = measured(sorted(find_writers()) if args.layouts is None else args.layouts, writer_rows, *given)
-    real = list(real_rows(Path(args.data), args.seconds, meter)) if args.data else []
-    meter.close()
+    tables = {
+        "reader": measured(sorted(find_readers()) if args.formats is None else args.formats, reader_rows, *given),
+        "writer": measured(sorted(find_writers()) if args.layouts is None else args.layouts, writer_rows, *given),
+        "recording": real_rows(Path(args.data), args.seconds, meter) if args.data else iter(()),
+    }
     if args.json:
-        document = {"readers": readers, "writers": writers, "recordings": real}
-        found = {name: [vars(row) for row in rows] for name, rows in document.items()}
+        found = {f"{title}s": [vars(row) for row in rows] for title, rows in tables.items()}
         sys.stdout.write(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
-        return 0
-    lines = [f"{machine()}; {time.strftime('%Y-%m-%d')}"]
-    for title, rows in (("reader", readers), ("writer", writers), ("recording", real)):
-        lines += table(title, rows) if rows else []
-    sys.stdout.write("\n".join(lines) + "\n")
+    else:
+        sys.stdout.write(f"{machine()}; {time.strftime('%Y-%m-%d')}\n")
+        for title, rows in tables.items():
+            print_table(title, rows)
+    meter.close()
     return 0
 
 

@@ -24,7 +24,7 @@ _IMAGES = {
     b"GIF8": "GIF image",
     b"BM": "BMP image",
 }
-_FARTHEST_M = 1e5
+FARTHEST_M = 1e5
 
 
 def files_of(read: object) -> tuple[Path, ...]:
@@ -166,13 +166,21 @@ def _near(rows: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         for axis in (1, 2):
             total += np.abs(rows[:, axis])
-    return (total > 0) & (total < _FARTHEST_M)  # not so for NaN
+    return (total > 0) & (total < FARTHEST_M)  # not so for NaN
 
 
 def has_return(points: np.ndarray) -> np.ndarray:
     """Return (M,) bool: which x, y, z (the first columns) are finite and not all 0, as no return's are."""
-    x, y, z = points[:, 0], points[:, 1], points[:, 2]  # column by column: five times as fast as by rows
-    return np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & ((x != 0) | (y != 0) | (z != 0))
+    return with_return(points[:, 0], points[:, 1], points[:, 2])  # column by column: five times as fast as by rows
+
+
+def with_return(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return (M,) bool: which coordinates are finite and not all 0."""
+    kept = (x != 0) | (y != 0) | (z != 0)
+    for axis in (x, y, z):
+        if axis.dtype.kind == "f":
+            kept &= np.isfinite(axis)
+    return kept
 
 
 def size_problem(size: int, columns: int) -> str | None:
@@ -192,9 +200,9 @@ def refuse_far(points: np.ndarray, path: Path, clip: str | None, first: int = 0)
         first: number of the first of the points.
     """
     with np.errstate(invalid="ignore"):
-        if not len(points) or np.abs(points[:, :3]).max() < _FARTHEST_M:  # not so with NaN in them
+        if not len(points) or np.abs(points[:, :3]).max() < FARTHEST_M:  # not so with NaN in them
             return
-        wrong = (np.isfinite(points[:, :3]) & ~(np.abs(points[:, :3]) < _FARTHEST_M)).any(1)
+        wrong = (np.isfinite(points[:, :3]) & ~(np.abs(points[:, :3]) < FARTHEST_M)).any(1)
     if wrong.any():
         row = int(np.argmax(wrong))
         found = " ".join(f"{value:g}" for value in points[row, :3])

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.clips.files import has_return, refuse_far
+from cosmos_lidar.clips.blocks import blocks, select
+from cosmos_lidar.clips.files import FARTHEST_M, refuse_far, with_return
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
 
@@ -86,16 +87,14 @@ def to_sweep(
     if len({len(values) for values in fields.columns.values()}) > 1:
         found = ", ".join(f"{name} {len(values)}" for name, values in fields.columns.items())
         raise DataError(f"lengths {found}", file=file, clip=clip, key=key or "fields", wanted="one value per point")
-    points, kept = _points(single, origin_m)
-    if file is not None:
-        refuse_far(points, file, clip)
+    kept = with_return(*(single[axis] for axis in "xyz"))
+    points = _points(single, kept, origin_m, file, clip)
     held: dict[str, Any] = {name: find(single, kept) for name, find in _FINDERS.items()}
     if held["ring"] is None and fields.shape is not None and min(fields.shape) > 1:
-        held["ring"] = _rows(fields.shape)[kept]
+        held["ring"] = select(_rows(fields.shape), kept)
     if held["labels"] is not None:
         _unpack_labels(held)
     time_us = _times(single, kept, times_us)
-    points = points.astype(np.float32, copy=False)
     return Sweep(points=points, time_us=time_us, without_return=int((~kept).sum()), **held)
 
 
@@ -110,14 +109,20 @@ def _plain(name: str) -> str:
     return name.lower().removeprefix("scalar_")
 
 
-def _points(columns: dict[str, np.ndarray], origin_m: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return (M, 3) points with a return, and which of the rows they are, (N,) bool."""
-    axes = [columns[axis] for axis in "xyz"]
-    precise = origin_m is not None or any(axis.dtype.itemsize > 4 for axis in axes)
-    points = np.stack([axis.astype(np.float64 if precise else np.float32, copy=False) for axis in axes], axis=1)
-    kept = has_return(points)
-    points = points if kept.all() else points[kept]
-    return (points if origin_m is None else points - origin_m), kept
+def _points(
+    columns: dict[str, np.ndarray], kept: np.ndarray, origin_m: np.ndarray | None, file: Path | None, clip: str | None
+) -> np.ndarray:
+    """Return (M, 3) float32 points; those of a file are refused beyond 100 km."""
+    points = np.empty((int(np.count_nonzero(kept)), 3), np.float32)
+    for place, axis in enumerate("xyz"):
+        values = select(columns[axis], kept)
+        if origin_m is not None:
+            values = values.astype(np.float64) - origin_m[place]
+        if file is not None and len(values) and not -FARTHEST_M < values.min() <= values.max() < FARTHEST_M:
+            every = [columns[axis][kept].astype(np.float64) for axis in "xyz"]
+            refuse_far(np.stack(every, 1) - (0.0 if origin_m is None else origin_m), file, clip)
+        points[:, place] = values
+    return points
 
 
 def _found(columns: dict[str, np.ndarray], role: str) -> np.ndarray | None:
@@ -126,7 +131,7 @@ def _found(columns: dict[str, np.ndarray], role: str) -> np.ndarray | None:
 
 def _intensity(columns: dict[str, np.ndarray], kept: np.ndarray) -> np.ndarray | None:
     values = _found(columns, "intensity")
-    return None if values is None else values[kept].astype(np.float32)
+    return None if values is None else np.array(select(values, kept), np.float32)
 
 
 def _whole(role: str, dtype: type, lowest: int = 0) -> Any:
@@ -135,10 +140,11 @@ def _whole(role: str, dtype: type, lowest: int = 0) -> Any:
         values = _found(columns, role)
         if values is None:
             return None
-        values = values[kept]
+        values = select(values, kept)
         with np.errstate(invalid="ignore"):
-            good = np.isfinite(values) & (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values))
-        return np.maximum(values, lowest).astype(dtype) if good.all() else None
+            found: np.ndarray = values.astype(dtype)
+        same = (found == values).all()  # not so of NaN, fractions, and what the type does not hold
+        return np.maximum(found, lowest) if same else None
 
     return find
 
@@ -166,20 +172,29 @@ def _times(columns: dict[str, np.ndarray], kept: np.ndarray, times_us: np.ndarra
     if not found or not kept.any():
         return None
     match, values = found[0]
-    values = values[kept]
-    if not np.isfinite(values).all():
+    values = select(values, kept)
+    first, last = values.min(), values.max()
+    if not np.isfinite(first) or not np.isfinite(last):
         return None
-    first = values.min()
-    after = values.astype(np.float64) - float(first) if values.dtype.kind == "f" else (values - first).astype(float)
-    scale = _UNITS_US[match[1]] if match[1] else unit_of(float(after.max()))
+    span = _after(last, first)
+    scale = _UNITS_US[match[1]] if match[1] else unit_of(float(span))
     if scale is None:
         return None
     start_us = float(first) * scale
     if abs(start_us) > _DAY_US:
         start_us = _since_1970(first, scale) - float(times_us[0])
         start_us = start_us if abs(start_us) < _AGREES_US else 0.0
-    time_us = np.round(after * scale + start_us)
-    return time_us.astype(np.int32) if np.abs(time_us).max() < _HOUR_US / 2 else None
+    if max(abs(start_us), abs(span * scale + start_us)) >= _HOUR_US / 2:
+        return None
+    time_us = np.empty(len(values), np.int32)
+    for part in blocks(len(values)):
+        time_us[part] = np.round(_after(values[part], first) * scale + start_us)
+    return time_us
+
+
+def _after(values: Any, first: np.generic) -> Any:
+    """Return float64 differences; of integers without the loss that float64 has for large ones."""
+    return values.astype(np.float64) - float(first) if first.dtype.kind == "f" else (values - first).astype(np.float64)
 
 
 def unit_of(span: float) -> float | None:

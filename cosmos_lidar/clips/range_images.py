@@ -19,7 +19,7 @@ def range_image_of_elements(
     Args:
         points: (N, 3) float32 meters.
         distance: (N,) float32, their ranges, above 0.
-        pixel: (N,) int64, row * columns + column of each.
+        pixel: (N,) integers, row * columns + column of each.
         shape: rows and columns.
         values: (N,) of the points, by their names in the sweep.
     """

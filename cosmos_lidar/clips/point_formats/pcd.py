@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +50,8 @@ def read(path: Path, clip: str | None = None) -> PointFields:
         header = _header(content)
         size = header.points * header.dtype.itemsize * (_TEXT_SIZE if header.data == "ascii" else 1)
         expect_size(size, f"{header.points} points", file=path, clip=clip, key="POINTS")
-        columns = _READERS[header.data](content[header.size :], header)
+        body = content[header.size :] if header.data == "ascii" else memoryview(content)[header.size :]  # no copy
+        columns = _READERS[header.data](body, header)
     except _BrokenError as error:
         raise DataError(str(error), file=path, clip=clip, key=error.key, wanted=_WANTED) from error
     shape = header.shape if min(header.shape) > 1 else None
@@ -113,7 +116,7 @@ def _dtype(found: dict[str, list[str]]) -> np.dtype:
     return np.dtype(fields)
 
 
-def _read_binary(content: bytes, header: _Header) -> dict[str, np.ndarray]:
+def _read_binary(content: bytes | memoryview, header: _Header) -> dict[str, np.ndarray]:
     needed = header.points * header.dtype.itemsize
     if len(content) < needed:
         raise _BrokenError(f"{len(content)} of {needed} bytes of {header.points} points", "DATA")
@@ -121,7 +124,7 @@ def _read_binary(content: bytes, header: _Header) -> dict[str, np.ndarray]:
     return {name: table[name] for name in header.dtype.names or ()}
 
 
-def _read_compressed(content: bytes, header: _Header) -> dict[str, np.ndarray]:
+def _read_compressed(content: memoryview, header: _Header) -> dict[str, np.ndarray]:
     """Return the fields, which are stored one after the other, packed together by LZF."""
     needed = header.points * header.dtype.itemsize
     if not needed:
@@ -134,7 +137,7 @@ def _read_compressed(content: bytes, header: _Header) -> dict[str, np.ndarray]:
     if len(content) < 8 + packed:
         raise _BrokenError(f"{len(content) - 8} of {packed} packed bytes", "DATA")
     try:
-        values = decompress(content[8 : 8 + packed], size)
+        values = decompress(bytes(content[8 : 8 + packed]), size)
     except ValueError as error:
         raise _BrokenError(f"LZF does not unpack it: {error}", "DATA") from error
     columns, at = {}, 0
@@ -175,4 +178,8 @@ def _numbers(words: list[bytes], dtype: np.dtype, name: str) -> np.ndarray:
         raise _BrokenError(f"no {dtype.name}: {error!s:.80}", f"field {name}") from error
 
 
-_READERS = {"ascii": _read_ascii, "binary": _read_binary, "binary_compressed": _read_compressed}
+_READERS: dict[str, Callable[[Any, _Header], dict[str, np.ndarray]]] = {
+    "ascii": _read_ascii,
+    "binary": _read_binary,
+    "binary_compressed": _read_compressed,
+}

@@ -57,7 +57,8 @@ def read(path: Path, clip: str | None = None) -> PointFields:
             found = max(0, len(content) - start)
             raise _BrokenError(f"{found} of {needed} bytes of {vertex.count} vertices", "element vertex")
         table = np.frombuffer(content, dtype, vertex.count, start)
-        return PointFields({name: table[name].astype(dtype[name].newbyteorder("=")) for name in dtype.names or ()})
+        native = {name: dtype[name].newbyteorder("=") for name in dtype.names or ()}
+        return PointFields({name: table[name].astype(kind, copy=False) for name, kind in native.items()})
     except _BrokenError as error:
         raise DataError(str(error), file=path, clip=clip, key=error.key, wanted=_WANTED) from error
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.arrays import read_npz
+from cosmos_lidar.clips.blocks import select
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
 from cosmos_lidar.clips.finding import Finding
@@ -147,11 +148,14 @@ class _Clouds:
         if not len(values):
             raise DataError("no point in it", file=path, clip=self.clip_id, wanted=f"(N, {len(self.format)}) values")
         kept = has_return(values)
-        without, values = int(len(kept) - kept.sum()), values[kept]
-        points = values[:, :3].astype(np.float64) - [0.0, 0.0, self.height_m]
+        values = select(values, kept)
+        without = len(kept) - len(values)
+        points = np.empty((len(values), 3), np.float32)
+        for axis, height_m in enumerate((0.0, 0.0, self.height_m)):
+            points[:, axis] = values[:, axis] - height_m
         columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
         read: dict[str, Any] = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
-        return Sweep(points=points.astype(np.float32), without_return=without, **read)
+        return Sweep(points=points, without_return=without, **read)
 
 
 @dataclass(frozen=True)

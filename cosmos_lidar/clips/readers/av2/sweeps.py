@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import move_points
 from cosmos_lidar.clips.feather import read_feather
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
@@ -70,22 +71,24 @@ class HalfSweeps:
             found = f"{laser.min()} to {laser.max()}"
             raise DataError(found, file=file, clip=self.clip_id, key="laser_number", wanted="numbers from 0 to 63")
         first, last = self.unit.lasers
-        own = np.flatnonzero((laser >= first) & (laser <= last))
-        if not len(own):
+        own = (laser >= first) & (laser <= last)
+        if not own.any():
             problem = f"no point of {self.unit.name} among {len(laser)}"
             wanted = f"points of lasers {first} to {last}"
             raise DataError(problem, file=file, clip=self.clip_id, key="laser_number", wanted=wanted)
-        xyz = np.stack([columns[axis][own].astype(np.float32) for axis in "xyz"], -1)
-        kept = np.isfinite(xyz).all(1)
-        if not kept.all():
-            xyz, own = xyz[kept], own[kept]
-        move = self.lidar_SE3_ego[index]
-        points = xyz @ move[:3, :3].T.astype(np.float32) + move[:3, 3].astype(np.float32)
-        offset_us = np.round(columns["offset_ns"][own].astype(np.float64) / 1000.0) - self.unit.starts_us
+        count = int(np.count_nonzero(own))
+        for axis in "xyz":
+            own &= np.isfinite(columns[axis])
+        points = np.empty((int(np.count_nonzero(own)), 3), np.float32)
+        for place, axis in enumerate("xyz"):
+            points[:, place] = columns[axis][own]
+        move = self.lidar_SE3_ego[index].astype(np.float32)
+        move_points(points, move[:3, :3], move[:3, 3])
+        offset_us = np.round(columns["offset_ns"][own] / 1000.0) - self.unit.starts_us
         return Sweep(
             points=points,
             intensity=columns["intensity"][own].astype(np.float32),
             time_us=offset_us.astype(np.int32),
             ring=laser[own].astype(np.uint16),
-            without_return=int(np.count_nonzero(~kept)),
+            without_return=count - len(points),
         )

@@ -71,7 +71,7 @@ class RaySweeps:
         values: dict[str, Any] = {"intensity": intensity[own], "time_us": after[ray].astype(np.int32)}
         points = direction[ray] * distance[own][:, None]
         if element is not None and self.shape is not None:
-            pixel = self._pixels(store, element[ray].astype(np.int64), f"{rays}/model_element")
+            pixel = self._pixels(store, element[ray], f"{rays}/model_element")
             image = _image(points, distance[own], pixel, number, self.shape, values)
             if image is not None:
                 return image
@@ -87,7 +87,7 @@ class RaySweeps:
         if row.max() >= rows or column.max() >= columns:
             found = f"element ({row.max()}, {column.max()})"
             raise store.broken(found, key, f"those of a model of {(rows, columns)}")
-        return row * columns + column
+        return row.astype(np.int32) * np.int32(columns) + column
 
     def _array(self, store: ZarrStore, path: str, kind: str, shape: tuple[int | None, ...]) -> np.ndarray:
         there = store.shape(path)

@@ -57,12 +57,14 @@ class DracoSweeps:
         element = values.pop("element", None)
         if element is None:
             return Sweep(points=points, without_return=without, **values)
-        row, column = element[:, 0].astype(np.int64), element[:, 1].astype(np.int64)
+        row, column = element.T
         if self.shape is not None:
             if row.max() >= self.shape[0] or column.max() >= self.shape[1]:
                 found = f"element ({row.max()}, {column.max()})"
                 raise self._broken(found, "model_element", index, f"those of a model of {self.shape}")
-            image = range_image_of_elements(points, distance, row * self.shape[1] + column, self.shape, values)
+            image = range_image_of_elements(
+                points, distance, row * np.int32(self.shape[1]) + column, self.shape, values
+            )
             if image is not None:
                 return Sweep(**image, without_return=without)
         return Sweep(points=points, ring=row.astype(np.uint16), without_return=without, **values)

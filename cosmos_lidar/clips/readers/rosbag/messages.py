@@ -81,7 +81,7 @@ def cloud_fields(message: Any) -> PointFields:
     columns = {}
     for name in dtype.names or ():
         values = table[name]
-        values = values.astype(values.dtype.newbyteorder("="))
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
         columns[name] = values.reshape(height * width, *values.shape[2:])
     return PointFields(columns, (height, width) if min(height, width) > 1 else None)
 
