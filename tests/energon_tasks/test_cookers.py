@@ -10,9 +10,7 @@ import pytest
 
 pytest.importorskip("megatron.energon")
 
-from click.testing import CliRunner, Result
 from megatron.energon import WorkerConfig, get_savable_loader, get_val_dataset
-from megatron.energon.cli.main import main as energon
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
@@ -25,6 +23,7 @@ from energon_tasks.skips import SkipReport
 from energon_tasks.sweeps import LidarTaskEncoder
 from energon_tasks.videos import VideoTaskEncoder, Window
 from energon_tasks.views import ViewsTaskEncoder, read_views_facts, resolve
+from tests.energon_tasks.energon_commands import energon_command, energon_prepare
 from tests.energon_tasks.mixes import KINDS, SENSOR, open_loader, signature, take, write
 
 KEPT = ("--split-parts", "train:train-.*", "--split-parts", "val:val-.*")
@@ -38,15 +37,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def command(name: str, folder: Path, *words: str) -> Result:
-    return CliRunner().invoke(energon, [name, str(folder), *words])
-
-
 def prepared_again(folder: Path, to: Path, *words: str) -> Path:
     """A copy of a folder whose index is made again by `energon prepare`."""
     shutil.copytree(folder, to, ignore=shutil.ignore_patterns(".nv-meta", "*.idx"))
-    done = command("prepare", to, "--non-interactive", "--num-workers", "1", "--no-progress", *words)
-    assert done.exit_code == 0, done.output
+    energon_prepare(to, *words)
     return to
 
 
@@ -121,6 +115,6 @@ def test_samples_of_another_type_are_not_cooked(folders: Path) -> None:
 )
 def test_what_energons_commands_cannot_do_with_crude_samples(folders: Path, name: str, said: str) -> None:
     """None gets past CrudeWebdataset in Energon 7.4.1; docs/data.md says so, and changes when one does."""
-    done = command(name, folders / "latents")
+    done = energon_command(name, folders / "latents")
     assert done.exit_code != 0
     assert said in f"{done.output} {done.exception!r}"

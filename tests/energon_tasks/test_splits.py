@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,10 @@ from cosmos_lidar.errors import DataError, UserError  # noqa: E402
 from cosmos_lidar.log import logger  # noqa: E402
 from cosmos_lidar.sensors.sensor import uniform_sensor  # noqa: E402
 from cosmos_lidar.shards.sources import resolve  # noqa: E402
+from tests.energon_tasks.energon_commands import energon_prepare  # noqa: E402
 from tests.energon_tasks.mixes import KINDS, open_loader, signature, take, write  # noqa: E402
 from tests.shards.energon_folders import metadataset  # noqa: E402
+from tests.workers.client import python  # noqa: E402
 
 SPLITS = {
     "weights": "  {split}:\n    blend: [{{path: a, weight: 3}}, {{path: b, weight: 1}}]\n",
@@ -169,8 +169,8 @@ os._exit(0)  # an endless loader takes 5 s per worker to be torn down
 
 @pytest.mark.slow
 def test_a_resumed_blend_of_two_workers(folders: Path) -> None:
-    command = [sys.executable, "-c", RESUME, str(folders)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], check=True, timeout=600)
+    done = python("-c", RESUME, folders, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 8
     for name, (whole, resumed) in found.items():
@@ -208,12 +208,8 @@ def test_a_folder_that_plain_energon_prepared(folders: Path, kind: str, tmp_path
     """The tars alone, without a manifest of ours, and no sample_type in what Energon writes."""
     for tar in (folders / kind / "a").glob("*.tar"):
         shutil.copy(tar, tmp_path / tar.name)
-    parts = ["train:train-.*", "val:val-.*"]
-    command = [sys.executable, "-m", "megatron.energon.cli.main", "prepare", str(tmp_path), "--non-interactive",
-               *(word for part in parts for word in ("--split-parts", part)), "--num-workers", "1", "--sample-type",
-               "CrudeWebdataset", "--no-progress"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout
+    parts = ("--split-parts", "train:train-.*", "--split-parts", "val:val-.*")
+    energon_prepare(tmp_path, *parts, "--sample-type", "CrudeWebdataset")
     assert "sample_type" not in (tmp_path / ".nv-meta" / "dataset.yaml").read_text()
     if kind == "views":
         with pytest.raises(UserError, match=r"neither views\.json nor sensor\.yaml"):

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from cosmos_lidar.shards.manifest import index_with_energon, read_manifest, writ
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 from tests.energon_tasks.conftest import SENSOR, tiny_clip, tiny_map
+from tests.workers.client import python
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("megatron.energon")
@@ -225,13 +225,14 @@ os._exit(0)  # an endless loader takes 5 s per worker to be torn down
 """
 
 
-def run_script(script: str, *arguments: object) -> subprocess.Popen:
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+def run_script(script: str, *arguments: object) -> Any:
+    done = python("-c", script, *arguments, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_resumed_endless_loader_of_two_workers(shards: Path) -> None:
-    expected, resumed, seen = json.loads(run_script(RESUME, shards).communicate()[0].splitlines()[-1])
+    expected, resumed, seen = run_script(RESUME, shards)
     assert resumed == expected
     assert len({json.dumps(batch) for batch in expected}) == 9
     assert seen >= 10
@@ -252,8 +253,7 @@ print(json.dumps([*frames, drawn]))
 
 
 def test_two_ranks_share_the_frames(shards: Path) -> None:
-    runs = [run_script(RANK, shards, rank) for rank in range(2)]
-    first, second = (json.loads(run.communicate()[0].splitlines()[-1]) for run in runs)
+    first, second = (run_script(RANK, shards, rank) for rank in range(2))
     for mine, theirs, total in zip(first[:2], second[:2], (80, 20), strict=True):
         assert mine
         assert theirs

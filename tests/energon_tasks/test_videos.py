@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +18,11 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.videos import find_videos, prepare_videos
 from energon_tasks.videos import Window, choose_frames, crop, video_loader
-from tests.waiting import PATIENCE_S
+from tests.energon_tasks.energon_commands import energon_prepare
 
 FRAMES, WINDOW = 24, Window(frames=5, size=32)
+# As in the published guide, answers given on the command line.
+GUIDE = ("--split-ratio", "50,50,0", "--sample-type", "ImageSample", "--field-map", '{"image": "mp4"}')
 
 
 def images(number: int, frames: int = FRAMES, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -57,15 +57,6 @@ def tar_of(folder: Path, name: str, files: dict[str, bytes]) -> None:
             info = tarfile.TarInfo(file)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-
-
-def energon_prepare(folder: Path) -> None:
-    """As in the published guide, answers given on the command line."""
-    command = [sys.executable, "-m", "megatron.energon.cli.main", "prepare", str(folder), "--non-interactive",
-               "--split-ratio", "50,50,0", "--num-workers", "1", "--sample-type", "ImageSample", "--field-map",
-               '{"image": "mp4"}']  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout
 
 
 def loader(path: Path, split: str = "train", **options: object):
@@ -132,7 +123,7 @@ def test_the_guides_own_layout_with_a_plain_energon_prepare(videos: Path, tmp_pa
     for shard in range(2):
         files = {f"{n}.mp4": (videos / f"{n}.mp4").read_bytes() for n in range(4 * shard, 4 * shard + 4)}
         tar_of(tmp_path, f"{shard:06d}.tar", files)
-    energon_prepare(tmp_path)
+    energon_prepare(tmp_path, *GUIDE)
     batches = [batch for _, batch in zip(range(6), loader(tmp_path), strict=False)]
     for batch in batches:
         video, frames = numbers(batch)
@@ -150,7 +141,7 @@ def test_what_cannot_be_used_is_counted_and_named(videos: Path, tmp_path: Path) 
     (tmp_path / "set").mkdir()
     tar_of(tmp_path / "set", "000000.tar", files)
     tar_of(tmp_path / "set", "000001.tar", {"other.mp4": good})
-    energon_prepare(tmp_path / "set")
+    energon_prepare(tmp_path / "set", *GUIDE)
     split = "train" if "000000" in (tmp_path / "set/.nv-meta/split.yaml").read_text().split("val")[0] else "val"
     reader = loader(tmp_path / "set", split, training=False, bad_sample_budget=1.0)
     assert [batch.clip_ids for batch in reader] == [["good"]]

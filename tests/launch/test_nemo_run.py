@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("nemo_run")
 
 from cosmos_lidar.launch import nemo_run
+from tests.launch.programs import run_program
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,10 +21,7 @@ RECIPE = ["recipes/lidar_tokenizer.py", "recipe=debug", "log.name=two words", "o
 
 
 def launch(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "launch.nemo_run", *arguments]
-    outside = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
-    env = outside | {"NEMORUN_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "250"} | env
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    return run_program(home, "launch.nemo_run", *arguments, COLUMNS="250", **env)
 
 
 def without_places(text: str, home: Path) -> str:
@@ -108,7 +106,7 @@ def test_recipes_of_the_repository_are_found_from_everywhere(tmp_path: Path, mon
     assert nemo_run._package(["recipes/dit.py"])[1] == ["recipes/dit.py"]
 
 
-@pytest.mark.parametrize(("steps", "status"), [("2", 0), ("none", 1)])
+@pytest.mark.parametrize(("steps", "status"), [pytest.param("2", 0, marks=pytest.mark.slow), ("none", 1)])
 def test_local_runs_the_recipe_and_tells_how_it_ended(tmp_path: Path, steps: str, status: int):
     pytest.importorskip("nemo")
     small = ["recipe=debug", f"trainer.max_steps={steps}", "trainer.export=false", "log.name=two words"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,16 +11,13 @@ import yaml
 
 pytest.importorskip("nemo_run")
 
-from tests.waiting import PATIENCE_S
+from tests.launch.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def cli(home: Path, *arguments: str) -> subprocess.CompletedProcess:
-    outside = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
-    env = outside | {"NEMORUN_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "launch.nemo_run_cli", *arguments, "--yes"]
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    return run_program(home, "launch.nemo_run_cli", *arguments, "--yes", PYTHONPATH=str(ROOT))
 
 
 def test_a_factory_takes_options_of_every_depth(tmp_path: Path):

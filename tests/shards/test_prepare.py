@@ -25,6 +25,7 @@ from cosmos_lidar.shards.manifest import Manifest, read_manifest
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 from cosmos_lidar.shards.sweeps import INTENSITY, LABELS, META, RANGES, read_meta
+from tests.energon_tasks.energon_commands import energon_prepare
 from tests.shards.conftest import SENSOR, tiny_clip, tiny_sweep
 from tests.waiting import wait_until
 
@@ -312,13 +313,6 @@ def release(tmp_path: Path, clips: list[Clip]) -> Path:
     return tmp_path / "release"
 
 
-def energon_prepare(folder: Path, *options: str) -> str:
-    command = [str(Path(sys.executable).with_name("energon")), "prepare", str(folder), "--non-interactive", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_truncated_recording_is_named(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tar = sorted((release / "lidar").glob("*.tar"))[0]
     tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
@@ -332,7 +326,7 @@ def test_truncated_recording_is_named(release: Path, tmp_path: Path, capsys: pyt
 def test_plain_energon_prepare_works_on_the_folder(clips: list[Clip], tmp_path: Path) -> None:
     prepare_shards(clips, tmp_path, OPTIONS)
     patterns = [f"--split-parts={split}:{split}-.*" for split in ("train", "val", "test")]
-    energon_prepare(tmp_path, "--force-overwrite", "--sample-type", "CrudeWebdataset", "--num-workers", "1", *patterns)
+    energon_prepare(tmp_path, "--force-overwrite", "--sample-type", "CrudeWebdataset", *patterns)
     assert not check_shards(tmp_path).problems
     energon_prepare(tmp_path, "--force-overwrite", "--split-ratio", "1,1,0", "--sample-type", "CrudeWebdataset")
     problems = [problem.problem for problem in check_shards(tmp_path).problems]

@@ -26,17 +26,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def python(
-    *program: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = PATIENCE_S
+    *program: object,
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = PATIENCE_S,
+    modules: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python PROGRAM …``.
 
     Args:
         program: ``FILE …``, ``-m MODULE …`` or ``-c CODE …``.
-        env: variables beside those of this process.
+        env: variables beside those of this process; None takes one away.
         cwd: folder to run in; this process's by default.
         timeout_s: after which it is killed.
+        modules: that are imported already, beside those of every program; programs with others have another server.
     """
-    return _start(0, program, env, cwd, timeout_s)
+    return _start(0, program, env, cwd, timeout_s, modules)
 
 
 def torchrun(
@@ -51,29 +56,35 @@ def torchrun(
 
 
 def _start(
-    ranks: int, program: tuple[object, ...], env: Mapping[str, str] | None, cwd: Path | None, timeout_s: float
+    ranks: int,
+    program: tuple[object, ...],
+    env: Mapping[str, str | None] | None,
+    cwd: Path | None,
+    timeout_s: float,
+    modules: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in program]
     folder = Path(tempfile.mkdtemp(prefix="program-"))
     try:
+        variables = dict(os.environ) | {"OMP_NUM_THREADS": "1"} | dict(env or {})
         request = {
             "ranks": ranks,
             "program": words,
-            "environment": dict(os.environ) | {"OMP_NUM_THREADS": "1"} | dict(env or {}),
+            "environment": {name: value for name, value in variables.items() if value is not None},
             "folder": str(cwd or Path.cwd()),
             "out": str(folder / "out"),
             "err": str(folder / "err"),
         }
-        status = _ask(request, timeout_s, words)
+        status = _ask(request, timeout_s, words, modules)
         texts = [_text(folder, name, max(ranks, 1)) for name in ("out", "err")]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return subprocess.CompletedProcess(words, status, *texts)
 
 
-def _ask(request: dict, timeout_s: float, words: list[str]) -> int:
+def _ask(request: dict, timeout_s: float, words: list[str], modules: tuple[str, ...]) -> int:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(_server())
+        connection.connect(_server(modules))
         connection.settimeout(timeout_s)
         stream = connection.makefile("rw")
         stream.write(json.dumps(request) + "\n")
@@ -94,12 +105,12 @@ def _text(folder: Path, name: str, count: int) -> str:
     return "".join(file.read_text(errors="replace") for file in files if file.exists())
 
 
-@lru_cache(maxsize=1)
-def _server() -> str:
-    """Start the server of this test process, once, and return its socket."""
+@lru_cache
+def _server(modules: tuple[str, ...]) -> str:
+    """Start the server of this test process, once for each set of modules, and return its socket."""
     folder = tempfile.mkdtemp(prefix="forks-", dir="/tmp")  # short: the path of a socket is limited
     path = f"{folder}/socket"
-    command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), path]
+    command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), path, *modules]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

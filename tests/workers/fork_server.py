@@ -1,9 +1,9 @@
 """A process with torch, NeMo and Energon imported that forks Python programs: each start costs no imports.
 
-``fork_server.py SOCKET`` listens on a Unix socket. A request is a line of JSON (see ``tests.workers.client``); the
-reply is a line with the process group of the programs, and a line with how they ended. ``ranks`` 0 is one plain
-program; else that many start with the environment of torchrun, whose rules hold: the key-value store lives in a process
-of its own, and when one rank fails the others are ended and the exit status is 1.
+``fork_server.py SOCKET [MODULE …]`` imports further modules, and listens on a Unix socket. A request is a line of JSON
+(see ``tests.workers.client``); the reply is a line with the process group of the programs, and a line with how they
+ended. ``ranks`` 0 is one plain program; else that many start with the environment of torchrun, whose rules hold: the
+key-value store lives in a process of its own, and when one rank fails the others are ended and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _check_threads() -> None:
 def main() -> None:
     """Import what costs seconds, then serve."""
     _end_with_parent()
-    for module in PRELOADED:
+    for module in (*PRELOADED, *sys.argv[2:]):
         with contextlib.suppress(ModuleNotFoundError):  # of another version, perhaps: imported later then, where needed
             importlib.import_module(module)
     _check_threads()
