@@ -69,7 +69,9 @@ class MultiviewModel(TrainedModel):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch to the device; of videos, their latents."""
         if self.encode is not None and not isinstance(batch, list):
-            batch = self.encode(batch, device)
+            mesh = self._device_mesh
+            shared = mesh is not None and mesh["context"].size() > 1
+            batch = self.encode(batch, device, mesh["context"].get_group() if shared else None)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def inputs(self, batch: Any) -> dict[str, Any]:

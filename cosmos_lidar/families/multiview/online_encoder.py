@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.multiview.config import MultiviewDataConfig
+from cosmos_lidar.latents.shared_views import encode_views_shared
 from cosmos_lidar.latents.video_space import VideoEncoding, open_video_space
+from cosmos_lidar.parallel.exchange import gather_tensors
 
 if TYPE_CHECKING:
     from energon_tasks.multiview import FindLatent, MultiviewBatch
@@ -44,12 +49,45 @@ class WindowLatents:
         """Finds the latent of a view by its content, in worker processes too; None without a cache."""
         return self.space.finder()
 
-    def __call__(self, batch: MultiviewBatch, device: torch.device) -> MultiviewBatch:
-        """Return the batch with the latents of all samples, and without frames; the VAE computes on ``device``."""
+    def __call__(
+        self, batch: MultiviewBatch, device: torch.device, group: dist.ProcessGroup | None = None
+    ) -> MultiviewBatch:
+        """Return the batch with the latents of all samples, and without frames.
+
+        Args:
+            batch: of videos, or of latents that were found.
+            device: that the VAE computes on.
+            group: ranks that share each sample, and with it the work: every one encodes some of the views.
+        """
         self.space.vae.to(device)
-        latents = []
-        for frames, found, content in zip(batch.frames, batch.latents, batch.content, strict=True):
-            if found is None:
-                found = self.space.encode(frames, content).unflatten(1, (len(frames), -1)).transpose(0, 1)
-            latents.append(found)
+        samples = zip(batch.frames, batch.latents, batch.content, strict=True)
+        encode = self._encode if group is None else partial(self._encode_shared, group)
+        latents = [encode(frames, found, content) for frames, found, content in samples]
         return dataclasses.replace(batch, frames=[None] * len(latents), latents=latents)
+
+    def _encode(self, frames: Tensor | None, found: Tensor | None, content: list[str]) -> Tensor:
+        """Return (V, C, t, h, w)."""
+        if frames is None or found is not None:
+            return cast(Tensor, found)
+        return _view_first(self.space.encode(frames, content), len(content))
+
+    def _encode_shared(
+        self, group: dist.ProcessGroup, frames: Tensor | None, found: Tensor | None, content: list[str]
+    ) -> Tensor:
+        """As :meth:`_encode`, the same on all ranks of a group, of which some may have found the latents."""
+        device = next(self.space.vae.parameters()).device
+        flags = gather_tensors(torch.tensor([float(found is not None)], device=device), group)
+        finder = next((rank for rank, flag in enumerate(flags) if flag.item()), None)
+        if finder is None:
+            return _view_first(encode_views_shared(self.space, cast(Tensor, frames), group, content), len(content))
+        if found is None:
+            shape = self.space.vae.config.latent_shape(*cast(Tensor, frames).shape[2:])
+            found = torch.empty(len(content), *shape)
+        latents = found.to(device, torch.float32)
+        dist.broadcast(latents, dist.get_global_rank(group, finder), group=group)
+        return latents
+
+
+def _view_first(latents: Tensor, views: int) -> Tensor:
+    """Return (V, C, t, h, w) of latents (C, V t, h, w)."""
+    return latents.unflatten(1, (views, -1)).transpose(0, 1)

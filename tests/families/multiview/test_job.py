@@ -33,6 +33,19 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"data.path={multiview.train(some_run(folder, 'data', 'trainer.max_steps=1')).folder / 'synthetic'}"
 
 
+def video_options(folder: Path) -> list[str]:
+    """Make shards of five cameras, and a VAE, in a folder; return the options of a run on three views."""
+    clips = [camera_clip(f"clip{number}", frames=5, size=(32, 48)) for number in range(2)]
+    write_multiview(clips, folder / "shards", MultiviewOptions(), PrepareOptions(split=(0.5, 0.5)))
+    torch.manual_seed(0)
+    torch.save(build_vae("wan2_1", dim=8).state_dict(), folder / "vae.pth")
+    return [
+        "synthetic_clips=0", f"data.path={folder / 'shards'}", f"data.vae.checkpoint={folder / 'vae.pth'}",
+        f"data.vae.cache={folder / 'cache'}", "data.view_ids=[5,0,1]", "data.latent_shape=[16,2,4,6]",
+        "data.captions=none", "data.batch_size=1",
+    ]  # fmt: skip
+
+
 def test_the_loss_falls(latents: str, tmp_path: Path) -> None:
     options = [latents, "trainer.max_steps=60", "trainer.val_at_start=true", "trainer.export=false"]
     folder = multiview.train(some_run(tmp_path, "a", *options)).folder
@@ -71,21 +84,27 @@ def test_cameras_beyond_the_view_table_are_refused(tmp_path: Path) -> None:
 
 def test_videos_are_encoded_once(tmp_path: Path) -> None:
     """Shards of five cameras and a VAE: latents are made while training, and found by the next run."""
-    clips = [camera_clip(f"clip{number}", frames=5, size=(32, 48)) for number in range(2)]
-    write_multiview(clips, tmp_path / "shards", MultiviewOptions(), PrepareOptions(split=(0.5, 0.5)))
-    torch.manual_seed(0)
-    torch.save(build_vae("wan2_1", dim=8).state_dict(), tmp_path / "vae.pth")
-    options = [
-        "synthetic_clips=0", f"data.path={tmp_path / 'shards'}", f"data.vae.checkpoint={tmp_path / 'vae.pth'}",
-        f"data.vae.cache={tmp_path / 'cache'}", "data.view_ids=[5,0,1]", "data.latent_shape=[16,2,4,6]",
-        "data.captions=none", "data.batch_size=1", "trainer.max_steps=2", "trainer.export=false",
-    ]  # fmt: skip
+    options = [*video_options(tmp_path), "trainer.max_steps=2", "trainer.export=false"]
     first = multiview.train(some_run(tmp_path, "a", *options)).folder
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
     assert len(files) == 3  # one for each view: the images of both clips are the same
     again = multiview.train(some_run(tmp_path, "b", *options)).folder
     assert losses(first) == losses(again)
     assert {path for path in (tmp_path / "cache").rglob("*") if path.is_file()} == set(files)
+
+
+@pytest.mark.slow
+def test_ranks_share_the_encoding_of_a_clip(tmp_path: Path) -> None:
+    """Each of two context ranks encodes some of three views; latents, and losses, are those of one."""
+    options = [*video_options(tmp_path), "trainer.max_steps=3", "trainer.export=false", *FEW]
+    program = [str(ROOT / "recipes" / "multiview.py"), "recipe=debug", f"log.root={tmp_path}", "parallel.context=2"]
+    done = torchrun(2, *program, "log.name=two", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = losses(multiview.train(some_run(tmp_path, "one", *options, f"data.vae.cache={tmp_path / 'other'}")).folder)
+    two = losses(tmp_path / "posttraining" / "multiview" / "two")
+    assert [float(loss) for _, loss in one] == pytest.approx([float(loss) for _, loss in two], rel=1e-4)
+    names = [{path.name for path in (tmp_path / folder).rglob("*.safetensors")} for folder in ("cache", "other")]
+    assert names[0] == names[1]
 
 
 @pytest.mark.slow
