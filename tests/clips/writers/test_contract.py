@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import Clip
-from cosmos_lidar.clips.convert import find_writers, frames_of
+from cosmos_lidar.clips.convert import convert_clips, find_writers, frames_of
 from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.writers._contract import VALUES, Losses, WriteOptions
 from cosmos_lidar.errors import DataError
@@ -76,6 +76,25 @@ def test_a_clip_is_written_again_over_itself(writer, drive, tmp_path) -> None:
     before = digests(tmp_path)
     write(writer, drive, tmp_path)
     assert digests(tmp_path) == before
+
+
+def test_clips_are_written_in_parallel_and_resumed(writer, drive, tmp_path) -> None:
+    def broken(index: int):
+        raise DataError("torn")
+
+    name = writer.__name__.rpartition(".")[2]
+    good, other = replace(drive, clip_id="one"), replace(drive, clip_id="two")
+    torn = {key: replace(camera, read=broken) for key, camera in drive.cameras.items()}
+    bad = replace(other.with_lidar(read=broken), cameras=torn)
+    first = convert_clips([good, bad], tmp_path, name, workers=2)
+    assert (list(first.written), first.errors) == (["one"], {"two": "torn"})
+    second = convert_clips([good, other], tmp_path, name, workers=2, resume=True)
+    assert (list(second.written), list(second.skipped), second.errors) == (["one", "two"], ["one"], {})
+    alone = convert_clips([good, other], tmp_path / "alone", name)
+    assert {one.clip: one.files for one in second.written.values()} == {
+        one.clip: one.files for one in alone.written.values()
+    }
+    assert convert_clips([good, other], tmp_path, name).skipped == ("one", "two")
 
 
 @pytest.mark.parametrize(

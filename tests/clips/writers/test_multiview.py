@@ -13,6 +13,7 @@ import pytest
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.convert import convert_clips
+from cosmos_lidar.clips.multiview_folder import find_multiview_folder
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.clips.writers._contract import WriteOptions
@@ -58,6 +59,19 @@ def test_videos_have_all_frames_at_10_hz(drive, tmp_path) -> None:
         for index in range(3):
             apart = video(index).astype(int) - camera.read(index).astype(int)
             assert np.abs(apart).mean() < 6
+
+
+def test_the_reader_of_the_guides_folder_opens_it(drive, tmp_path) -> None:
+    through(drive, tmp_path, "A quiet street.")
+    (back,) = open_clips(tmp_path)
+    assert (back.format, back.clip_id) == ("multiview", "drive_1")
+    assert list(back.cameras) == ["pinhole_front", "pinhole_left"]
+    for given, read in zip(drive.cameras.values(), back.cameras.values(), strict=True):
+        assert np.array_equal(np.diff(read.timestamps_us), np.diff(given.timestamps_us))
+        for index in range(3):
+            assert np.abs(read.read(index).astype(int) - given.read(index)).mean() < 6
+    folder = find_multiview_folder(tmp_path)
+    assert folder.caption("pinhole_front", "drive_1").read_text() == "A quiet street."
 
 
 def test_numbers_count_at_30_hz_and_poses_stand_at_all_of_them(drive, tmp_path) -> None:
