@@ -18,6 +18,7 @@ from cosmos_lidar.synth.town import Scene
 Camera = FThetaCamera | PinholeCamera
 VIEW_M = 250.0
 _PATCH = 16
+_BLOCKS = patches(_PATCH, _PATCH, 4, 4)
 _SUN, _SKY_LIGHT, _BOUNCE = np.array([1.0, 0.95, 0.86]), np.array([0.42, 0.48, 0.58]), np.array([0.16, 0.15, 0.13])
 _ZENITH, _HORIZON = np.array([0.28, 0.48, 0.80]), np.array([0.74, 0.82, 0.90])
 
@@ -38,7 +39,12 @@ class CameraImage:
 
 
 def render(
-    scene: Scene, camera: Camera, world_SE3_camera: np.ndarray, time_s: float, shadows: bool = True
+    scene: Scene,
+    camera: Camera,
+    world_SE3_camera: np.ndarray,
+    time_s: float,
+    shadows: bool = True,
+    bodies: Primitives | None = None,
 ) -> CameraImage:
     """Return what ``camera`` sees.
 
@@ -48,12 +54,13 @@ def render(
         world_SE3_camera: (4, 4), camera axes x right, y down, z forward.
         time_s: moment of the photograph (no motion blur, no rolling shutter).
         shadows: cast the sun's shadows, for about twice the time.
+        bodies: ``scene.at(time_s)``, where it is there already.
     """
-    bodies = scene.at(time_s)
+    bodies = scene.at(time_s) if bodies is None else bodies
     pixels, view = _view_rays(camera)
     direction = np.einsum("ij,tjk->tik", world_SE3_camera[:3, :3].astype(np.float32), view)
     rays = np.ascontiguousarray(np.stack((np.zeros_like(direction), direction), 2))
-    tiles = RayTiles(rays, None, world_SE3_camera[:3, 3].astype(np.float64), pixels)
+    tiles = RayTiles(rays, None, world_SE3_camera[:3, 3].astype(np.float64), pixels, _BLOCKS)
     hits = cast(tiles, bodies, scene.terrain, VIEW_M)
     found = look_up(tiles, hits, bodies, scene.terrain)
     lit = _sunlit(scene, bodies, tiles, found, hits.body.shape) if shadows else np.ones(len(found.ray), np.float32)
@@ -90,8 +97,9 @@ def _sunlit(scene: Scene, bodies: Primitives, tiles: RayTiles, found: Surface, s
     middle = (start * ~missing[:, None]).sum(2) / np.maximum((~missing).sum(1), 1)[:, None]
     start = np.where(missing[:, None], middle[:, :, None], start)
     direction = np.broadcast_to(scene.sun.astype(np.float32)[None, :, None], start.shape)
-    sun_rays = RayTiles(np.ascontiguousarray(np.stack((start, direction), 2)), None, tiles.anchor, tiles.pixels[some])
-    body = cast(sun_rays, bodies, None, VIEW_M).body
+    rays = np.ascontiguousarray(np.stack((start, direction), 2))
+    sun_rays = RayTiles(rays, None, tiles.anchor, tiles.pixels[some], tiles.blocks)
+    body = cast(sun_rays, bodies, None, VIEW_M, needed=~missing).body
     lit = np.ones(shape, np.float32)
     lit[some] = body == NOTHING
     return lit.reshape(-1)[found.ray]

@@ -17,11 +17,13 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.synth.camera import render
 from cosmos_lidar.synth.lidar import Noise, cast_sweep
+from cosmos_lidar.synth.primitives import Primitives
 from cosmos_lidar.synth.rigs import RigCamera, RigLidar
 from cosmos_lidar.synth.town import Scene, build_scene
 
 VEHICLE_SE3_LIDAR = np.array([[1.0, 0, 0, 0.0], [0, 1, 0, 0], [0, 0, 1, 2.0], [0, 0, 0, 1]])
 MEASURED = Noise()
+_MOMENTS = 64  # of a drive that are kept: 64 times about 1 MB
 _FIRST_US = 1_700_000_000_000_000
 
 
@@ -45,6 +47,22 @@ class Drive:
     def scene(self) -> Scene:
         """The street, built when first needed."""
         return build_scene(self.seed, self.frames / self.sensor.spin_hz)
+
+    @cached_property
+    def _moments(self) -> dict[float, Primitives]:
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the moments behind when this goes to another process."""
+        return {name: value for name, value in vars(self).items() if name != "_moments"}
+
+    def bodies(self, time_s: float) -> Primitives:
+        """Return every body at ``time_s``; those of the last moments are kept, as several cameras see them."""
+        if time_s not in self._moments:
+            while len(self._moments) >= _MOMENTS:
+                self._moments.pop(next(iter(self._moments)))
+            self._moments[time_s] = self.scene.at(time_s)
+        return self._moments[time_s]
 
     def world_SE3_lidar(self, time_s: float) -> np.ndarray:
         """Return (4, 4) the lidar at ``time_s`` after the start."""
@@ -90,7 +108,8 @@ class _Photographer:
 
     def __call__(self, index: int) -> np.ndarray:
         time_s = index / self.rate_hz
-        return render(self.drive.scene, self.camera.model, self.pose(time_s), time_s).rgb
+        bodies = self.drive.bodies(time_s)
+        return render(self.drive.scene, self.camera.model, self.pose(time_s), time_s, bodies=bodies).rgb
 
 
 def synthesize_drive(
