@@ -180,8 +180,14 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
 
     def _check_shapes(self) -> None:
         data = self.data
-        at_least = {"model.lora.rank": (self.model.lora.rank, 0), "data.stride": (data.stride, 1)}
-        refuse_below(at_least | {"data.start_step": (data.start_step, 1), "data.vae.batch": (data.vae.batch, 1)})
+        refuse_below(
+            {
+                "model.lora.rank": (self.model.lora.rank, 0),
+                "data.stride": (data.stride, 1),
+                "data.start_step": (data.start_step, 1),
+                "data.vae.batch": (data.vae.batch, 1),
+            }
+        )
         if len(data.latent_shape) != 4 or min(data.latent_shape) < 1:
             raise UserError(f"data.latent_shape={data.latent_shape}: expected four sizes, such as [16,8,88,160]")
         if len(data.text_shape) not in (0, 2):

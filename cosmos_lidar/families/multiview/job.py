@@ -17,6 +17,7 @@ from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
 from cosmos_lidar.families.multiview.export import export_weights
 from cosmos_lidar.families.multiview.model import MultiviewModel
 from cosmos_lidar.families.multiview.online_encoder import WindowLatents
+from cosmos_lidar.models.dit import Predict2Config
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.training.engine import DataShare, Job
 
@@ -65,7 +66,10 @@ def open_network(run: MultiviewTrainConfig) -> tuple[nn.Module, Sequence[WeightS
         UserError: text of another width than the network takes, or a camera that it has no row for.
     """
     network, sources = open_shape(run.model, run.shape(), run.data.text_shape)
-    rows = network.config.n_cameras_emb
+    config = network.config
+    if not isinstance(config, Predict2Config):
+        raise UserError(f"model.name={run.model.name}: expected a network of several views, predict2_2b_multiview")
+    rows = config.n_cameras_emb
     if max(run.data.view_ids) >= rows:
         raise UserError(f"data.view_ids={run.data.view_ids}: {run.model.name} has a view table of {rows} rows, from 0")
     return network, sources

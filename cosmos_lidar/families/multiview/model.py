@@ -31,13 +31,13 @@ class Drawn(NamedTuple):
 
     Attributes:
         sigma: (1,) noise level.
-        count: conditioning latent frames of each view.
+        given: conditioning latent frames of each view.
         text: whether the text is kept.
         noise: unit-variance noise, shaped as the latents.
     """
 
     sigma: Tensor
-    count: int
+    given: int
     text: bool
     noise: Tensor
 
@@ -107,7 +107,7 @@ class MultiviewModel(TrainedModel):
         """Return noise levels (B,), noise, and the condition of a batch."""
         data = self.run.data
         draws = [self._draw(seed, clips.latents.shape[1:]) for seed in clips.noise_seeds]
-        mask = first_frames([draw.count for draw in draws], data.views, data.state_t, clips.latents.device)
+        mask = first_frames([draw.given for draw in draws], data.views, data.state_t, clips.latents.device)
         inputs: dict[str, Any] = {"text": None, "fps": clips.fps, "view_indices": clips.view_indices}
         if clips.text is not None:
             kept = torch.tensor([draw.text for draw in draws], device=clips.text.device)

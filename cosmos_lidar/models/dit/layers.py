@@ -139,29 +139,29 @@ class _Holder(nn.Module):
 
 
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Return LayerNorm(x) * (1 + scale) + shift, modulated per frame.
+    """Return LayerNorm(x) * (1 + scale) + shift as (B, L, C).
 
     Args:
-        x: (B, L, C) tokens, frame after frame.
-        shift: (B, F, C), one for each of F frames of L / F tokens; F = 1 modulates a sample as a whole.
+        x: (B, L, C) tokens, or (B, F, n, C), frame after frame.
+        shift: (B, F, C), one for each frame, or (B, 1, C) for the sample as a whole.
         scale: likewise.
     """
-    frames = x.unflatten(1, (shift.shape[1], -1)).flatten(0, 1)
-    return kernels.modulated_norm(frames, shift.flatten(0, 1), scale.flatten(0, 1), EPS).reshape(x.shape)
+    whole = len(x), -1, x.shape[-1]
+    frames = x.reshape(len(x) * shift.shape[1], *whole[1:])
+    return kernels.modulated_norm(frames, shift.flatten(0, 1), scale.flatten(0, 1), EPS).reshape(whole)
 
 
 def residual(x: Tensor, modulation: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
     """Return x + gate * branch(LayerNorm(x) * (1 + scale) + shift), the adaptive layer norm of a residual branch.
 
     Args:
-        x: (B, L, C) tokens, frame after frame.
-        modulation: (B, F, 3 C) shift, scale and gate of F frames, or of the sample as a whole (F = 1).
+        x: (B, L, C) tokens, or (B, F, n, C), frame after frame, where each frame has a modulation of its own.
+        modulation: (B, F, 3 C) shift, scale and gate of the frames, or (B, 1, 3 C) of the sample as a whole.
         branch: (B, L, C) -> (B, L, C).
     """
     shift, scale, gate = modulation.chunk(3, dim=-1)
     h = branch(modulated_norm(x, shift, scale))
-    frames, added = (tokens.unflatten(1, (gate.shape[1], -1)).flatten(0, 1) for tokens in (x, h))
-    return kernels.gated_add(frames, gate.flatten(0, 1), added).reshape(x.shape)
+    return kernels.gated_add(x, gate if x.ndim == 3 else gate[:, :, None], h.view(x.shape))
 
 
 def attend_per_view(attention: NormedAttention, x: Tensor, text: Tensor, views: int) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 A, B, SCALE = "lora_A", "lora_B", "scale"
 DEFAULT = "default"  # the name of an adapter that is not given one
 M = TypeVar("M", bound=nn.Module)
+Update = tuple[Tensor, Tensor, Tensor]  # A, B, scale
 
 
 class LoraFactor(nn.Module):
@@ -68,16 +69,21 @@ class LoraLinear(nn.Linear):
         """Map (..., in) to (..., out)."""
         y = F.linear(x, self.weight, self.bias)
         for name in self.used:
-            first: Any = self.lora_A[name]
-            update = F.linear(F.linear(x, first.weight), self.lora_B[name].weight)
+            first, second = self._factors(name)
+            update = F.linear(F.linear(x, first.weight), second.weight)
             y = y + first.scale.to(update.dtype) * update
         return y
 
     def update(self) -> Tensor:
         """Return what the adapters in use add to the weight, (out, in), in float32."""
         with torch.no_grad():
-            factors = [(self.lora_A[name], self.lora_B[name].weight.float()) for name in self.used]
-            return sum((b @ a.weight.float() * a.scale.float() for a, b in factors), torch.zeros(()))
+            total = torch.zeros(())
+            for first, second in map(self._factors, self.used):
+                total = total + second.weight.float() @ first.weight.float() * first.scale.float()
+            return total
+
+    def _factors(self, name: str) -> tuple[LoraFactor, LoraFactor]:
+        return cast(LoraFactor, self.lora_A[name]), cast(LoraFactor, self.lora_B[name])
 
 
 class MergedLinear(nn.Linear):
@@ -202,7 +208,7 @@ def merge_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
-def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[str, tuple[Tensor, ...]]]]:
+def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[str, Update]]]:
     """Return the tensors that are no part of an adapter, and (layer, (A, B, scale)) of each update."""
     plain = {name: tensor for name, tensor in state.items() if not is_adapter_tensor(name)}
     updates = []

@@ -82,6 +82,13 @@ def test_cameras_beyond_the_view_table_are_refused(tmp_path: Path) -> None:
         make_network(some_run(tmp_path, "x", "data.view_ids=[0,7]"))
 
 
+def test_networks_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    run = some_run(tmp_path, "x")
+    run.model.name = "faditv2_debug"
+    with pytest.raises(UserError, match="predict2"):
+        make_network(run)
+
+
 def test_videos_are_encoded_once(tmp_path: Path) -> None:
     """Shards of five cameras and a VAE: latents are made while training, and found by the next run."""
     options = [*video_options(tmp_path), "trainer.max_steps=2", "trainer.export=false"]

@@ -53,7 +53,7 @@ def test_draws_are_those_of_the_options_and_of_each_seed_alone(tmp_path: Path) -
     options = "model.condition.frames=[0,1]", "model.condition.weights=[0.25,0.75]", "model.noise.high_ratio=0"
     model, shape = stirred(tmp_path, *options), torch.Size([16, 4, 8, 12])
     draws = [model._draw(seed, shape) for seed in range(400)]
-    assert 0.68 < sum(draw.count for draw in draws) / 400 < 0.82
+    assert 0.68 < sum(draw.given for draw in draws) / 400 < 0.82
     assert 0.74 < sum(draw.text for draw in draws) / 400 < 0.86
     levels = torch.cat([draw.sigma for draw in draws]).log()
     assert float(levels.mean()) == pytest.approx(0.5 * math.log(2.0), abs=0.15)  # sqrt of two frames

@@ -64,8 +64,8 @@ class Block(nn.Module):
         """Return the updated tokens.
 
         Args:
-            x: (B, L, C) tokens, view-major, frame after frame.
-            emb: (B, F, C) normalized sinusoids of the noise levels of F frames, or of the sample as a whole (F = 1).
+            x: (B, F, n, C) tokens of F frames, view-major; F = 1 where the sample has one noise level as a whole.
+            emb: (B, F, C) normalized sinusoids of the noise levels.
             lora: (B, F, 3 C) modulation shared by all blocks.
             text: (B, views * M, D) text embedding, view-major; None leaves cross-attention out, exact for zeros.
             rotary: (cos, sin), each (L, head_dim), or (B, L, head_dim) where every sample has its own.
@@ -90,7 +90,7 @@ class FinalLayer(nn.Module):
         self.adaln_modulation = Modulation(width, config.adaln_lora_dim, 2)
 
     def forward(self, x: Tensor, emb: Tensor, lora: Tensor) -> Tensor:
-        """Map tokens (B, L, C) to patches (B, L, patch); emb (B, F, C) and lora (B, F, 3 C) as in the blocks."""
+        """Map tokens (B, F, n, C) to patches (B, F n, patch); emb (B, F, C) and lora (B, F, 3 C) as in the blocks."""
         modulation = self.adaln_modulation(emb) + lora[..., : 2 * x.shape[-1]]
         return self.linear(modulated_norm(x, *modulation.chunk(2, dim=-1)))
 

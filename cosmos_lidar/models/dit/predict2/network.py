@@ -91,8 +91,8 @@ class Predict2DiT(nn.Module):
             patches = self.sequence.split(views, grid[0], patches=patches)["patches"]
             if times.shape[1] > 1:
                 sinusoids = self.sequence.split_frames(views, sinusoids)
-        tokens = patch(patches)
         lora, emb = self.t_embedder[1](sinusoids), self.t_embedding_norm(sinusoids)
+        tokens = patch(patches).unflatten(1, (emb.shape[1], -1))
         within = self._within(views, grid[0])
         for block in self.blocks:
             tokens = block(tokens, emb, lora, text, rotary, views, within)
