@@ -1,7 +1,9 @@
 """Folders of the published multi-view post-training guide: clips of several cameras, a video for each, without a lidar.
 
-There are no times in it: frames are at the rate of the container, counted from 0, and the cameras of a clip are taken
-for one clock. Captions and text embeddings are read where clips are prepared for training, not here.
+Times, poses and lenses are those of the tars that the guide's Waymo converter writes beside the videos. Without them
+there are no times: frames are at the rate of the container, counted from 0. The cameras of a clip are taken for one
+clock. Captions and text embeddings are read where clips are prepared for training, not here. Not read: points
+(``lidar_raw``, whose lidar is not known), poses of the vehicle, boxes, maps.
 """
 
 from __future__ import annotations
@@ -12,8 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.multiview_folder import MultiviewFolder, clip_id_of, find_multiview_folder, is_published
+from cosmos_lidar.clips.multiview_folder import (
+    VIDEOS,
+    MultiviewFolder,
+    clip_id_of,
+    find_multiview_folder,
+    is_published,
+)
+from cosmos_lidar.clips.multiview_tables import camera_of, read_poses, read_timestamps
 from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.readers.release.cameras import read_lenses
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError
@@ -28,6 +38,7 @@ metas/pinhole_front/10023947602400723454_1120_000_1140_000.txt                  
 videos/left/CLIP.mp4, videos/right/CLIP.mp4          any names of cameras (generic)
 """
 ASSUMED = "folders of videos are cameras of one vehicle, and files of one name are one clip"
+_KEYS_HZ = 30.0
 _NOTE = "no times are recorded: frames are at the rate of the videos, all cameras on one clock"
 
 
@@ -54,6 +65,18 @@ def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | Non
 
 def _open(folder: MultiviewFolder, clip: str) -> Clip:
     frames, fps = folder.facts(clip)
-    times_us = np.rint(np.arange(frames) * (1e6 / fps)).astype(np.int64)
-    cameras = {name: CameraStream(name, times_us, VideoFile(folder.video(name, clip), clip)) for name in folder.cameras}
-    return Clip(clip_id_of(clip), folder.root, "multiview", {}, cameras, (_NOTE,))
+    videos = folder.root / VIDEOS
+    stamps = read_timestamps(videos, clip, frames)
+    if stamps is None:
+        moments = np.rint(np.arange(frames) * (1e6 / fps)).astype(np.int64).tolist()
+        stamps = {round(k * max(1.0, _KEYS_HZ / fps)): moment for k, moment in enumerate(moments)}
+        notes: tuple[str, ...] = (_NOTE,)
+    else:
+        notes = ()
+    times_us, lenses = np.array(list(stamps.values()), np.int64), read_lenses(videos, clip)
+    cameras = {}
+    for name in folder.cameras:
+        poses = read_poses(videos, clip, camera_of(name), list(stamps))
+        video, lens = VideoFile(folder.video(name, clip), clip), lenses.get(camera_of(name))
+        cameras[name] = CameraStream(name, times_us, video, lens, poses)
+    return Clip(clip_id_of(clip), folder.root, "multiview", {}, cameras, notes)

@@ -47,7 +47,7 @@ def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np
             wanted="the number of the image taken at the start of each sweep",
         )
     numbers = np.array([int(frame) for frame in frame_ids])
-    poses, lenses = _index(root / "pose", clip), _lenses(root, clip)
+    poses, lenses = _index(root / "pose", clip), read_lenses(root, clip)
     cameras = {}
     for folder, file in videos.items():
         name = folder.removeprefix("ftheta_").removeprefix("pinhole_")
@@ -98,7 +98,7 @@ def _pose(tar: TarIndex, name: str, clip: str) -> np.ndarray:
     return pose.astype(np.float64)
 
 
-def _lenses(root: Path, clip: str) -> dict[str, FThetaCamera | PinholeCamera]:
+def read_lenses(root: Path, clip: str) -> dict[str, FThetaCamera | PinholeCamera]:
     """Return the lens of each camera named in ``ftheta_intrinsic/<clip>.tar`` or ``pinhole_intrinsic/<clip>.tar``."""
     lenses: dict[str, FThetaCamera | PinholeCamera] = {}
     for kind in ("ftheta", "pinhole"):
