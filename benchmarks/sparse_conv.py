@@ -207,8 +207,11 @@ def main() -> int:
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",
     ]
-    lines += [f"| {' | '.join(measure(args, threads))} |" for threads in args.threads]
-    sys.stdout.write("\n".join(lines) + "\n")
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    for threads in args.threads:
+        sys.stdout.write(f"| {' | '.join(measure(args, threads))} |\n")
+        sys.stdout.flush()
     return 0
 
 

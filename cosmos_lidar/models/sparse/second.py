@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -104,6 +107,35 @@ def _layer(
 ) -> nn.Sequential:
     conv = SparseConv3d(in_channels, out_channels, kernel_size, stride, padding, layout="spconv")
     return nn.Sequential(conv, SparseBatchNorm(out_channels, eps=1e-3, momentum=0.01), SparseReLU())
+
+
+class BevCells(NamedTuple):
+    """Cells of bird's-eye-view maps as the sources of an occupancy decoder.
+
+    Attributes:
+        latents: (B H W, C).
+        positions: (B H W, 3) meters, z = 0.
+        clouds: (B H W,) int64 number of the map.
+    """
+
+    latents: Tensor
+    positions: Tensor
+    clouds: Tensor
+
+
+def bev_cells(bev: Tensor, extent: Sequence[float]) -> BevCells:
+    """Return the cells of maps, row by row, at their published positions.
+
+    Args:
+        bev: (B, C, H, W), see :meth:`Second.bev`.
+        extent: of the range: x, y, z low, then x, y, z high, meters.
+    """
+    batch, _, height, width = bev.shape
+    x = stretched_cells(extent[0], extent[3], width).expand(height, width)
+    y = stretched_cells(extent[1], extent[4], height)[:, None].expand(height, width)
+    positions = torch.stack([x, y, torch.zeros_like(x)], 2).flatten(0, 1).repeat(batch, 1).to(bev.device)
+    clouds = torch.arange(batch, device=bev.device).repeat_interleave(height * width)
+    return BevCells(bev.permute(0, 2, 3, 1).flatten(0, 2), positions, clouds)
 
 
 def stretched_cells(low: float, high: float, count: int) -> Tensor:

@@ -57,7 +57,7 @@ def test_published_features_of_a_real_sweep(name: str) -> None:
         torch.testing.assert_close(found, vector, rtol=0, atol=1e-5 * float(vector.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["minkunet34", "minkunet18sc", "spvcnn"])
+@pytest.mark.parametrize("name", ["minkunet34", pytest.param("minkunet18sc", marks=pytest.mark.slow), "spvcnn"])
 def test_published_gradients_of_a_batch_of_two(name: str) -> None:
     v = {key.removeprefix(f"{name}_"): GRADIENTS[key] for key in GRADIENTS.files if key.startswith(f"{name}_")}
     batch = two_scenes(with_position=name == "minkunet18sc")

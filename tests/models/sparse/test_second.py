@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cosmos_lidar.models.sparse import SparseTensor, build_backbone
-from cosmos_lidar.models.sparse.second import KITTI_GRID, Second, stretched_cells
+from cosmos_lidar.models.sparse.second import KITTI_GRID, Second, bev_cells, stretched_cells
 from tests.models.sparse.published import VECTORS, wave_weights
 
 
@@ -69,3 +69,13 @@ def test_positions_of_cells_are_stretched_to_the_borders() -> None:
             stretched_cells(low, high, count), VECTORS[f"J_second_grid_{axis}"], rtol=1e-5, atol=1e-5
         )
     assert KITTI_GRID[0] // 8 == 176
+
+
+def test_cells_of_maps_are_sources_of_the_decoder() -> None:
+    bev = torch.arange(2 * 3 * 5 * 4.0).view(2, 3, 5, 4)
+    cells = bev_cells(bev, (0.0, -8.0, -3.0, 12.0, 8.0, 1.0))
+    assert cells.clouds.tolist() == [0] * 20 + [1] * 20
+    for row in (0, 7, 19, 33):
+        cloud, y, x = row // 20, row % 20 // 4, row % 4
+        assert torch.equal(cells.latents[row], bev[cloud, :, y, x])
+        torch.testing.assert_close(cells.positions[row], torch.tensor([4.0 * x, -8 + 4.0 * y, 0]))
