@@ -18,7 +18,8 @@ in axes of the vehicle, or of the lidar where its mounting is not known; ``lidar
 Beyond the published arrays ``lidar_raw`` has intensity and ``starting_timestamp``. Fisheye cameras are ``ftheta_…``.
 
 The frames are the images of the camera ``front``, else of the first one, and of each other camera the nearest ones.
-Videos have no times: each is shown at the usual rate of the frames. The converter's boxes and maps are not written, as
+Videos have no times: each is shown at the usual rate of the frames, and all images of a frame have its timestamp. The
+converter's boxes and maps are not written, as
 clips have none.
 """
 
@@ -44,7 +45,9 @@ from cosmos_lidar.sensors.ftheta import FThetaCamera
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 DESCRIPTION = "the multi-view guide's folder: videos/pinhole_*/CLIP.mp4, metas/, and the tars of its Waymo converter"
-HOLDS = frozenset(("points", "intensity", "poses", "reference", "names", "images", "lens", "camera_poses"))
+HOLDS = frozenset(("points", "intensity", "poses", "reference", "names")) | frozenset(
+    ("images", "lens", "camera_times", "camera_poses")
+)
 _KEYS_HZ = 30.0
 _USUAL_HZ = 10.0  # of a video of one frame
 _WHOLE_HZ = 0.02  # a rate so near to a whole number, as a share of it, is that number
@@ -166,7 +169,11 @@ def _sweeps_of_frames(clip: Clip, times_us: np.ndarray) -> dict[int, int]:
 
 
 def _note_changes(clip: Clip, plan: _Plan, losses: Losses) -> None:
+    stamps = _stamps_us(clip, plan)
     for view in plan.views:
+        off = int(np.abs(view.stream.timestamps_us[view.images] - stamps).max())
+        if off > 1:
+            losses.add("camera_times", f"images have the time of their frame: off by up to {off} us")
         count = len(np.unique(view.images))
         if count < len(view.stream) or len(view.images) > count:
             losses.add("images", f"{view.stream.name}: {count} of {len(view.stream)} images, one per frame")
@@ -269,11 +276,15 @@ def _at_all_keys(poses: np.ndarray, plan: _Plan) -> np.ndarray:
     return found
 
 
+def _stamps_us(clip: Clip, plan: _Plan) -> np.ndarray:
+    """Return (F,) the time of each frame: the start of its sweep where all have one, else that of its image."""
+    if len(plan.sweeps) < len(plan.times_us):
+        return plan.times_us
+    return clip.timestamps_us[[plan.sweeps[frame] for frame in range(len(plan.times_us))], 0]
+
+
 def _timestamps(clip: Clip, plan: _Plan) -> dict[str, bytes]:
-    times = plan.times_us
-    if len(plan.sweeps) == len(times):
-        times = clip.timestamps_us[[plan.sweeps[frame] for frame in range(len(times))], 0]
-    members = zip(plan.keys.tolist(), times.tolist(), strict=True)
+    members = zip(plan.keys.tolist(), _stamps_us(clip, plan).tolist(), strict=True)
     return {f"{key:06d}.timestamp_micros.txt": str(time).encode() for key, time in members}
 
 

@@ -140,6 +140,14 @@ def test_points_lie_in_axes_of_the_vehicle_at_the_start_of_the_sweep(drive, comp
         assert np.abs(xyz @ pose[:3, :3].T + pose[:3, 3] - world).max() < 1e-3
 
 
+def test_frames_whose_images_are_late_are_noted(drive, tmp_path) -> None:
+    front, left = drive.cameras.values()
+    late = replace(left, timestamps_us=left.timestamps_us + 12_345)
+    lost = through(replace(drive, cameras={"front": front, "left": late}), tmp_path / "late")
+    assert lost["camera_times"] == "images have the time of their frame: off by up to 12345 us"
+    assert "camera_times" not in through(drive, tmp_path / "same")
+
+
 def test_cameras_of_other_rates_and_clocks_follow_the_front_one(drive, tmp_path) -> None:
     front, left = drive.cameras.values()
     fast = np.arange(9) * 33_333 + front.timestamps_us[0]
@@ -200,3 +208,4 @@ def test_real_cameras_of_one_moment(test_data, tmp_path) -> None:
         key = f"000003.pose.{name.lower().removeprefix('camera_')}.npy"
         assert np.allclose(poses[key], camera.world_SE3_camera[1])
     assert "images" not in lost
+    assert lost["camera_times"].startswith("images have the time of their frame: off by up to ")
