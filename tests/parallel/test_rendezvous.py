@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tests.workers.client import python
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -31,13 +32,14 @@ def start(ranks: list[int], world: int, timeout_s: float) -> list[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    base = {name: value for name, value in os.environ.items() if not name.startswith("TORCHELASTIC")}
+    base: dict[str, str | None] = dict.fromkeys(name for name in os.environ if name.startswith("TORCHELASTIC"))
     base |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PROGRAM, str(timeout_s)]
-    running = [
-        subprocess.Popen(command, env=base | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True) for rank in ranks
-    ]
-    return [one.communicate(timeout=600)[0] for one in running]
+
+    def run(rank: int) -> str:
+        return python("-c", PROGRAM, timeout_s, env=base | {"RANK": str(rank)}).stdout
+
+    with ThreadPoolExecutor(len(ranks)) as pool:
+        return list(pool.map(run, ranks))
 
 
 def test_ranks_meet_and_meet_again() -> None:

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,26 +8,20 @@ pytest.importorskip("megatron.energon")
 from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
 from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.training.run_log import read_metrics
-from tests.waiting import PATIENCE_S
+from tests.workers.client import python
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "iter_000000020"
 
 
-def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a finished debug run, started as a user would."""
+    """Folder of a finished debug run."""
     root = tmp_path_factory.mktemp("runs")
     recipe = str(ROOT / "recipes" / "lidar_tokenizer.py")
     ema = ["model.ema.enabled=true", "model.ema.decay=0.9"]
     options = ["recipe=debug", "trainer.max_steps=20", *ema, f"log.root={root}"]
-    done = _python(recipe, *options, cwd=root)
+    done = python(recipe, *options, cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
     return root / "posttraining" / "tokenizer" / "debug"
 
@@ -87,5 +78,5 @@ with torch.no_grad():
 
 
 def test_exports_give_the_same_images_in_a_fresh_process(finished: Path):
-    done = _python("-c", CHECK_EXPORTS, str(finished / "checkpoints"), LAST, cwd=finished)
+    done = python("-c", CHECK_EXPORTS, finished / "checkpoints", LAST, cwd=finished)
     assert done.returncode == 0, done.stderr

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from cosmos_lidar.cli import main
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.recipes.registry import FOLDERS, family_names, find_family, load_run
 from cosmos_lidar.training.run_log import read_metrics
+from tests.workers.client import python
 
 EXAMPLE = Path(__file__).parent / "example_family" / "line.py"
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +32,7 @@ def losses(folder: Path) -> list[float]:
 
 def test_a_recipe_file_anywhere_trains_and_resumes(recipe: Path, tmp_path: Path) -> None:
     options = ["recipe=debug", "data.micro_batch_size=8", f"log.root={tmp_path}", "log.tensorboard=false"]
-    command = [sys.executable, str(recipe), *options, "trainer.max_steps=20"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    done = python(recipe, *options, "trainer.max_steps=20", env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert main(["train", str(recipe), *options, "+trainer.max_steps=60"]) == 0
     folder = tmp_path / "posttraining" / "line" / "debug"  # group and name: family and recipe

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests import cpu_times
 from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+_STARTING = threading.Lock()  # tests may start programs from threads
 
 
 def python(
@@ -84,7 +86,9 @@ def _start(
 
 def _ask(request: dict, timeout_s: float, words: list[str], modules: tuple[str, ...]) -> int:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(_server(modules))
+        with _STARTING:
+            server = _server(modules)
+        connection.connect(server)
         connection.settimeout(timeout_s)
         stream = connection.makefile("rw")
         stream.write(json.dumps(request) + "\n")

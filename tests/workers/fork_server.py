@@ -194,7 +194,9 @@ def main() -> None:
         with contextlib.suppress(ModuleNotFoundError):  # of another version, perhaps: imported later then, where needed
             importlib.import_module(module)
     _check_threads()
-    with Server(sys.argv[1], Handler) as server:
+    path = sys.argv[1]
+    with Server(f"{path}.new", Handler) as server:
+        os.rename(f"{path}.new", path)  # there only when it listens
         server.serve_forever(poll_interval=0.05)
 
 
