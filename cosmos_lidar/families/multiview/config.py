@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import LoraConfig
-from cosmos_lidar.training.config import EFFECTIVE, START, EmaConfig, TrainConfig, refuse_below, setting
+from cosmos_lidar.training.config import EFFECTIVE, START, TRUST_HELP, EmaConfig, TrainConfig, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 # Keys of the published recipes -> ours, beside those that all families understand (training/option_names.py).
@@ -107,6 +107,7 @@ class MultiviewDataConfig:
     )
     vae: VideoVaeConfig = field(default_factory=VideoVaeConfig)
     bad_sample_budget: float = setting(0.001, "ratio of unusable samples that stops the run", EFFECTIVE)
+    trust_sample_loaders: bool = setting(False, TRUST_HELP, EFFECTIVE)
 
     @property
     def views(self) -> int:

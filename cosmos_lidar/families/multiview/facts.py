@@ -20,7 +20,7 @@ def latents_of_views(data: MultiviewDataConfig) -> dict[str, DataFact]:
         DataError: they are not on this machine, or cannot be read.
         UserError: folders whose latents differ, or frames or text that the views do not divide.
     """
-    sources = resolve(data.path, data.train_split)
+    sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
     found = read_latents_facts(sources)
     documents = [folder / LATENTS for folder in sources.folders if (folder / LATENTS).is_file()]
     where = (documents or sources.folders)[0]

@@ -33,8 +33,8 @@ def make_job(run: MultiviewTrainConfig, folder: Path, share: DataShare) -> Job:
     data, trainer = run.data, run.trainer
     path = data.path or synthetic_latents(folder / "synthetic", run)
     common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
-    common["bad_sample_budget"] = data.bad_sample_budget
-    reading = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
+    common |= {"bad_sample_budget": data.bad_sample_budget, "trust_sample_loaders": data.trust_sample_loaders}
+    reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
     loader = _loader(run, encode)
     train = loader(path, data.train_split, training=True, **reading, **common)
     val = loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
