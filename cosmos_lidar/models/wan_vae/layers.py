@@ -9,6 +9,7 @@ Layers that look back in time are handed a :class:`~.memory.StreamMemory`. Layer
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -109,10 +110,11 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, memory: StreamMemory) -> Tensor:
         """Map (B, inputs, T, H, W) to (B, outputs, T, H, W)."""
         layers = self.residual
-        h = layers["2"].extend(layers["0"](x, activate=True), memory)
-        h = layers["2"].convolve(h)  # in two calls: what was extended is freed before the convolution
-        h = layers["6"].extend(layers["3"](h, activate=True, inplace=True), memory)
-        h = layers["6"].convolve(h)
+        first, second = cast(CausalConv3d, layers["2"]), cast(CausalConv3d, layers["6"])
+        h = first.extend(layers["0"](x, activate=True), memory)
+        h = first.convolve(h)  # in two calls: what was extended is freed before the convolution
+        h = second.extend(layers["3"](h, activate=True, inplace=True), memory)
+        h = second.convolve(h)
         return h.add_(x if self.shortcut is None else self.shortcut(x, memory))
 
 

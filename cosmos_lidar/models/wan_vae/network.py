@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from cosmos_lidar.models.wan_vae.config import WanVAEConfig
@@ -84,5 +86,6 @@ def _head(width: int, outputs: int) -> nn.ModuleDict:
 
 
 def _finish(head: nn.ModuleDict, x: Tensor, memory: StreamMemory) -> Tensor:
-    x = head["2"].extend(head["0"](x, activate=True, inplace=True), memory)
-    return head["2"].convolve(x)
+    conv = cast(CausalConv3d, head["2"])
+    x = conv.extend(head["0"](x, activate=True, inplace=True), memory)
+    return conv.convolve(x)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.wan_vae import WanVAE
+from cosmos_lidar.models.wan_vae import WanVAE, build_vae
 from tests.models.wan_vae.reference import VECTORS, difference, small_vae, video
 
 
@@ -47,6 +47,17 @@ def test_memory_is_two_frames_of_each_convolution_and_does_not_grow():
     encoder(video(29)[:, :, 1:17])
     decoder(VECTORS["z_T29"][:, :, 2:6])
     assert (encoder.memory_bytes, decoder.memory_bytes) == (pytest.approx(before[0], rel=1e-9), before[1])
+
+
+def test_memory_of_a_720p_view_is_the_published_one():
+    """2.5 GB and 4.3 GB in bfloat16, counted on shapes."""
+    with torch.device("meta"):
+        vae = build_vae("wan2_1", dim=96).bfloat16()
+        frames, latents = torch.empty(1, 3, 5, 704, 1280), torch.empty(1, 16, 2, 88, 160)
+    encoder, decoder = vae.stream_encode(), vae.stream_decode()
+    assert encoder(frames).shape == (1, 16, 2, 88, 160)
+    assert decoder(latents).shape == frames.shape
+    assert (encoder.memory_bytes / 1e9, decoder.memory_bytes / 1e9) == pytest.approx((2.5, 4.3), abs=0.05)
 
 
 def test_two_streams_in_threads_do_not_disturb_each_other():
