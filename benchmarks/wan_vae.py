@@ -26,7 +26,7 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -148,21 +148,19 @@ def predicted(case: Case) -> tuple[float, float]:
     return encode.peak / 2**30, decode.peak / 2**30
 
 
-def seams(case: Case, share: int) -> tuple[float, float]:
-    """Return the error of latents in standard deviations, and the PSNR of frames in dB, of tiles that overlap.
-
-    Args:
-        case: size, and side of the tiles.
-        share: the overlap is the tile's side divided by it.
-    """
+def seams(case: Case) -> Iterator[tuple[int, float, float]]:
+    """Yield overlap, error of latents in deviations and PSNR of frames in dB, of tiles against whole images."""
     vae, video = make_vae(case), make_video(case).to(case.device, getattr(torch, case.dtype))
-    z, overlap = vae.encode(video), case.tile // share // 8 * 8
-    tiled = vae.encode(video, tile=case.tile, overlap=overlap)
-    images, joined = vae.decode(z), vae.decode(z, tile=case.tile, overlap=overlap)
-    error = float((tiled.float() - z.float()).square().mean().sqrt() / z.float().std())
-    span = float(images.float().max() - images.float().min())  # 2 of trained weights
-    mse = float((joined.float() - images.float()).square().mean())
-    return error, 10 * math.log10(span**2 / max(mse, 1e-12))
+    z = vae.encode(video)
+    images = vae.decode(z).float()
+    span = float(images.max() - images.min())  # 2 of trained weights
+    for share in (8, 4, 2):
+        overlap = case.tile // share // 8 * 8
+        tiled = vae.encode(video, tile=case.tile, overlap=overlap)
+        joined = vae.decode(z, tile=case.tile, overlap=overlap)
+        error = (tiled.float() - z.float()).square().mean().sqrt() / z.float().std()
+        mse = float((joined.float() - images).square().mean())
+        yield overlap, float(error), 10 * math.log10(span**2 / max(mse, 1e-12))
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -249,10 +247,8 @@ def print_seams(cases: list[Case]) -> None:
     out = sys.stdout.write
     out("\n| T x H x W | type | tile | overlap | latents, error / std | frames, PSNR dB |\n" + "|---" * 6 + "|\n")
     for case in cases:
-        for share in (8, 4, 2):
-            error, psnr = seams(case, share)
-            size = f"{case.frames} x {case.height} x {case.width}"
-            overlap = case.tile // share // 8 * 8
+        size = f"{case.frames} x {case.height} x {case.width}"
+        for overlap, error, psnr in seams(case):
             out(f"| {size} | {case.dtype} | {case.tile} | {overlap} | {error:.4f} | {psnr:.1f} |\n")
             sys.stdout.flush()
 
