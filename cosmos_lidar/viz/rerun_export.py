@@ -89,8 +89,8 @@ def _log_frame(rr: Any, recording: Any, clip: Clip, index: int) -> None:
             errors.append(error)
     if errors and not clouds and not seen:
         raise errors[0]
-    for error in errors:
-        logger.warning("%s", error)
+    for one in errors:
+        logger.warning("%s", one)
 
 
 def _entity(rr: Any, clip: Clip, before: str, name: str, main: str) -> str:
