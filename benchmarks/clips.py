@@ -5,7 +5,8 @@
 Readers and writers are those that their packages list. A reader reads a synthetic street in its layout and in the size
 of the dataset (``benchmarks/recordings/NAME.py``); one without such a file reads the small sample of its tests, which
 the table marks. With ``--data``, or COSMOS_LIDAR_TEST_DATA, the folders of real recordings there are read as well.
-Writers write sweeps of 128 x 3600 that are in memory, without and with a camera of 1280 x 720.
+Writers write sweeps of 128 x 3600 that are in memory, without and with a camera of 1280 x 720; ``shards`` is what
+`prepare` does, with its index.
 
 Rates are of CPU time of one process, the best of some rounds; files are in the page cache. The decoder does its part
 of the same work in turn with the reader, on bytes in memory: zlib, Draco, JPEG, Arrow and so on, or reading the file
@@ -56,6 +57,7 @@ from cosmos_lidar.log import logger  # noqa: E402
 from cosmos_lidar.synth import pinhole_rig, synthesize_drive  # noqa: E402
 
 SMALL = 1 / 8  # share of rows and columns with --small
+SHARDS = "shards"  # what `prepare` writes, no writer of clips
 _MMAP_THRESHOLD = -3  # of mallopt(3)
 HEADINGS = ("what", "points", "MB", "frames/s", "MB/s", "decoder", "x", "peak MB", "x")
 
@@ -138,7 +140,7 @@ class MemoryMeter:
     def __init__(self) -> None:
         context = multiprocessing.get_context("fork")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process = context.Process(target=_serve, args=(other,))  # no daemon: Energon's index starts processes
         self._process.start()
 
     def peak_bytes(self, first: Callable[[], object], second: Callable[[], object]) -> int:
@@ -150,7 +152,7 @@ class MemoryMeter:
         self._pipe.send((first, second))
         peak = self._pipe.recv()
         if peak is None:
-            raise SystemExit(f"the process failed in which the memory of {second} is measured")
+            raise SystemExit("the process failed whose memory is measured: its error is above")
         return peak
 
     def close(self) -> None:
@@ -160,6 +162,7 @@ class MemoryMeter:
 
 
 def _serve(pipe: Connection) -> None:
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # read when pyarrow is imported
     ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 16)
     while works := pipe.recv():
         child = os.fork()
@@ -175,9 +178,6 @@ def _serve(pipe: Connection) -> None:
 
 def _peak_here(first: Callable[[], object], second: Callable[[], object]) -> int:
     first()
-    if "pyarrow" in sys.modules:
-        arrow = sys.modules["pyarrow"]
-        arrow.set_memory_pool(arrow.system_memory_pool())
     first()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -304,8 +304,8 @@ def clip_to_write(street: Street, cameras: bool) -> Clip:
 
 def writer_rows(name: str, street: Street, seconds: float, meter: MemoryMeter) -> Iterator[Row]:
     """Yield the measurements of a writer: of a lidar, and of a lidar with a camera where it holds images."""
-    writer = find_writers()[name]
-    for cameras in (False, True) if "images" in writer.HOLDS else (False,):
+    holds = frozenset[str]() if name == SHARDS else find_writers()[name].HOLDS
+    for cameras in (False, True) if "images" in holds else (False,):
         clip = clip_to_write(street, cameras)
         try:
             yield write_row(name, clip, seconds, meter)
@@ -315,6 +315,12 @@ def writer_rows(name: str, street: Street, seconds: float, meter: MemoryMeter) -
 
 def write_one(name: str, clip: Clip, place: Path) -> None:
     """Write a clip to a folder, once more where it is there already."""
+    if name == SHARDS:
+        from cosmos_lidar.shards.plan import PrepareOptions
+        from cosmos_lidar.shards.prepare import prepare_shards
+
+        prepare_shards([clip], place, PrepareOptions(split=(1.0, 0.0, 0.0), frames_per_sample=len(clip)))
+        return
     writer = find_writers()[name]
     place.mkdir(exist_ok=True)
     if hasattr(writer, "begin"):
@@ -403,17 +409,21 @@ def main() -> int:
     given = (street, args.seconds, meter)
     tables = {
         "reader": measured(sorted(find_readers()) if args.formats is None else args.formats, reader_rows, *given),
-        "writer": measured(sorted(find_writers()) if args.layouts is None else args.layouts, writer_rows, *given),
+        "writer": measured(
+            [*sorted(find_writers()), SHARDS] if args.layouts is None else args.layouts, writer_rows, *given
+        ),
         "recording": real_rows(Path(args.data), args.seconds, meter) if args.data else iter(()),
     }
-    if args.json:
-        found = {f"{title}s": [vars(row) for row in rows] for title, rows in tables.items()}
-        sys.stdout.write(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
-    else:
-        sys.stdout.write(f"{machine()}; {time.strftime('%Y-%m-%d')}\n")
-        for title, rows in tables.items():
-            print_table(title, rows)
-    meter.close()
+    try:
+        if args.json:
+            found = {f"{title}s": [vars(row) for row in rows] for title, rows in tables.items()}
+            sys.stdout.write(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
+        else:
+            sys.stdout.write(f"{machine()}; {time.strftime('%Y-%m-%d')}\n")
+            for title, rows in tables.items():
+                print_table(title, rows)
+    finally:
+        meter.close()
     return 0
 
 

@@ -105,8 +105,11 @@ def decode_jpeg(content: bytes) -> np.ndarray:
 
 
 def plain_reads(clip: Clip) -> list[Read]:
-    """Return the sweeps of the main lidar, beside reading the file of each, or its share of the file of all."""
-    lidar = clip.lidar
+    """Return the sweeps of the main lidar, beside reading the file of each, or its share of the file of all.
+
+    Of a clip without a lidar, the images of its first camera.
+    """
+    lidar = clip.lidar if clip.lidars else next(iter(clip.cameras.values()))
     largest = max((path for path in (clip.source, *clip.source.rglob("*")) if path.is_file()), key=_size)
     files = [file_of(lidar.read, index) or largest for index in range(len(lidar))]
     sizes = {file: _size(file) // files.count(file) for file in files}

@@ -15,7 +15,7 @@ from cosmos_lidar.shards.manifest import index_with_energon, read_manifest, writ
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.prepare import prepare_shards
 from tests.energon_tasks.conftest import SENSOR, tiny_clip, tiny_map
-from tests.workers.client import python
+from tests.workers.client import ROOT, python
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("megatron.energon")
@@ -36,6 +36,31 @@ def take(loader: object, count: int) -> list[tuple]:
 def copy_of(shards: Path, tmp_path: Path) -> Path:
     shutil.copytree(shards, tmp_path / "copy")
     return tmp_path / "copy"
+
+
+def test_energons_own_dataset_reads_through_the_multi_storage_client(shards: Path, tmp_path: Path) -> None:
+    """A profile of the local file system stands for an object store; clients are configured once per process."""
+    config = tmp_path / "msc.yaml"
+    config.write_text(
+        f"profiles:\n  store:\n    storage_provider:\n      type: file\n      options: {{base_path: {shards.parent}}}\n"
+    )
+    code = (
+        "from megatron.energon import WorkerConfig, get_loader, get_val_dataset\n"
+        "from energon_tasks.sweeps import LidarTaskEncoder\n"
+        "from tests.energon_tasks.conftest import SENSOR\n"
+        "encoder = LidarTaskEncoder(SENSOR.format, frame_mode='all', fresh=False)\n"
+        "workers = WorkerConfig(rank=0, world_size=1, num_workers=0)\n"
+        "options = {'worker_config': workers, 'batch_size': 1, 'task_encoder': encoder}\n"
+        f"dataset = get_val_dataset('msc://store/{shards.name}', **options)\n"
+        "for batch in get_loader(dataset):\n"
+        "    print('sum', *batch.frame_ids, round(float(batch.images.double().sum()), 6))\n"
+    )
+    done = python("-c", code, env={"MSC_CONFIG": str(config)}, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("sum ")]
+    expected = [signature(batch) for batch in lidar_loader(shards, "val", batch_size=1)]
+    assert sorted(frame for *frames, _ in found for frame in frames) == sorted(one for _, (one,), _ in expected)
+    assert sum(float(one[-1]) for one in found) == pytest.approx(sum(one[2] for one in expected), abs=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------- images

@@ -62,9 +62,8 @@ class DracoSweeps:
             if row.max() >= self.shape[0] or column.max() >= self.shape[1]:
                 found = f"element ({row.max()}, {column.max()})"
                 raise self._broken(found, "model_element", index, f"those of a model of {self.shape}")
-            image = range_image_of_elements(
-                points, distance, row * np.int32(self.shape[1]) + column, self.shape, values
-            )
+            pixel = row.astype(np.int32) * np.int32(self.shape[1]) + column.astype(np.int32)
+            image = range_image_of_elements(points, distance, pixel, self.shape, values)
             if image is not None:
                 return Sweep(**image, without_return=without)
         return Sweep(points=points, ring=row.astype(np.uint16), without_return=without, **values)
