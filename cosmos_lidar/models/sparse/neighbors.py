@@ -60,40 +60,53 @@ def ball_neighbors(
         wanted = f"a positive radius, at least 1 neighbor, and one of {', '.join(get_args(Choice))}"
         raise UserError(f"ball query of radius {radius}, {most} neighbors, {choice!r}: expected {wanted}")
     axes = 2 if columns else 3
-    query_rows, source_rows = _candidates(queries, query_clouds, sources, source_clouds, radius, axes)
-    distances = (queries[query_rows, :axes] - sources[source_rows, :axes]).square().sum(1)
-    near = (distances < radius * radius).nonzero()[:, 0]
-    query_rows, source_rows = query_rows[near], source_rows[near]
-    if len(near) and int(torch.bincount(query_rows).max()) > most:
-        scores = _scores(choice, source_rows, distances[near], generator)
+    query_rows, source_rows, distances = _near(queries, query_clouds, sources, source_clouds, radius, axes)
+    if len(query_rows) and int(torch.bincount(query_rows).max()) > most:
+        scores = _scores(choice, source_rows, distances, generator)
         kept = _first_of_each_query(query_rows, scores, most)
         query_rows, source_rows = query_rows[kept], source_rows[kept]
     order = (query_rows * max(len(sources), 1) + source_rows).argsort()
     return Neighbors(query_rows[order], source_rows[order])
 
 
-def _candidates(
+def _near(
     queries: Tensor, query_clouds: Tensor, sources: Tensor, source_clouds: Tensor, radius: float, axes: int
-) -> tuple[Tensor, Tensor]:
-    """Return pairs of a query and each source in the cells of one radius around it, in the order of queries.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows of queries, rows of sources and squared distances of all pairs within the radius, query by query.
 
-    Cells that differ in the last axis alone follow each other in the order of keys: three of them are one search.
+    Cells are as large as the radius. Those that differ in the last axis alone follow each other in the order of keys:
+    three of them are one range of sources.
     """
     if not len(queries) or not len(sources):
-        return query_clouds.new_empty(0), query_clouds.new_empty(0)
+        none = query_clouds.new_empty(0)
+        return none, none, queries.new_empty(0)
     query_keys = pack_keys(_cells(queries, query_clouds, radius, axes))
     source_keys, order = pack_keys(_cells(sources, source_clouds, radius, axes)).sort()
-    around = [torch.arange(-1, 2)] * (axes - 1)
-    offsets = torch.cartesian_prod(*around).view(-1, axes - 1)
-    offsets = torch.nn.functional.pad(offsets, (4 - axes - 1, 1))  # the axes before z, where z is the last one
-    lines = query_keys[:, None] + shifts(offsets).to(query_keys.device)
+    lines = query_keys[:, None] + shifts(_lines(axes)).to(query_keys.device)
     low = torch.searchsorted(source_keys, lines - 1)
     counts = torch.searchsorted(source_keys, lines + 1, right=True) - low
-    found, low = counts.flatten(), low.flatten()
-    ends = found.cumsum(0)
-    line = torch.repeat_interleave(found)
-    places = torch.arange(len(line), device=line.device) - (ends - found - low)[line]
-    return line // len(offsets), order[places]
+    rows = torch.repeat_interleave(counts.sum(1))
+    places = _concatenated_ranges(low.flatten(), counts.flatten())
+    distances = queries.new_zeros(len(rows))
+    for axis in range(axes):  # one axis after the other: rows of three numbers are slow to gather
+        along = sources[order, axis].index_select(0, places)
+        distances += along.sub_(queries[:, axis].index_select(0, rows)).square_()
+    near = (distances < radius * radius).nonzero()[:, 0]
+    return rows[near], order[places[near]], distances[near]
+
+
+def _lines(axes: int) -> Tensor:
+    """Return (3 or 9, 3) offsets of cells around one, along the axes before the last."""
+    around = [torch.arange(-1, 2)] * (axes - 1)
+    offsets = torch.cartesian_prod(*around).view(-1, axes - 1)
+    return torch.nn.functional.pad(offsets, (3 - axes, 1))
+
+
+def _concatenated_ranges(starts: Tensor, counts: Tensor) -> Tensor:
+    """Return start, start + 1, … of each range, one range after the other."""
+    ends = counts.cumsum(0)
+    shift = torch.repeat_interleave(starts + counts - ends, counts)
+    return shift.add_(torch.arange(len(shift), device=shift.device))
 
 
 def _cells(points: Tensor, clouds: Tensor, radius: float, axes: int) -> Tensor:
