@@ -1,7 +1,7 @@
 """Published train, validation and test splits: names of drives, one text file ``DATASET_SPLIT.txt`` each.
 
 A file holds one name per line, those that :attr:`~cosmos_lidar.clips.clip.Clip.clip_id` has; lines that start with
-``#`` say where the list is from. Adding a split is adding a file. Datasets that keep their split as folders, as Waymo
+``#`` have its origin. Adding a split is adding a file. Datasets that keep their split as folders, as Waymo
 does, have a file ``DATASET.folders`` instead: a name of a folder and a split per line. DDAD keeps its splits as lists
 beside the recordings.
 """

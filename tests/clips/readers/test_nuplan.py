@@ -187,7 +187,7 @@ def test_clouds_without_rings_stay_in_axes_of_the_vehicle(tmp_path):
     (clip,) = open_clips(tmp_path)
     assert np.allclose(clip.points(0), seen(0, 0.0)[1], atol=1e-4)
     assert np.array_equal(clip.lidar.ego_SE3_lidar, np.eye(4))
-    assert any("top: rings do not tell its place" in note for note in clip.notes)
+    assert any("top: its place does not follow from the rings" in note for note in clip.notes)
     fields.pop("lidar_info")
     write_cloud(tmp_path / LOG / "MergedPointCloud" / "a.pcd", fields)
     (clip,) = open_clips(tmp_path)

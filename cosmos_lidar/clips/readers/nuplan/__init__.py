@@ -4,7 +4,7 @@ Clouds are ``.pcd`` files in axes of the vehicle (origin on the rear axle) with 
 (``lidar_info``) and of its beam (``ring``) of each point. The dataset has neither mountings nor models of the lidars.
 A mounting is fitted to the rings of one cloud per vehicle, which opening therefore reads
 (:mod:`cosmos_lidar.sensors.fit.mounting`); where rings do not determine it, points stay in axes of the vehicle, and
-range maps are those from the rear axle, which a note says. Lidar 1 is that of the left side, as users have found in
+range maps are those from the rear axle, with a note. Lidar 1 is that of the left side, as users have found in
 the clouds; the published tools name it the right one.
 
 Taken for granted, and noted: the time of a cloud is the start of a sweep of 50 ms, and points are as measured, not
@@ -148,7 +148,7 @@ def _lidar(
     sensor = sensor or _sensor(rig, notes)
     mount = rig.ego_SE3_lidar
     if mount is None:
-        notes.append(f"{rig.name}: rings do not tell its place: points and range maps are those from the rear axle")
+        notes.append(f"{rig.name}: its place does not follow from the rings: points and range maps are those from the rear axle")
         mount = np.eye(4)
     stamps = np.array([stamp for stamp, _ in clouds], np.int64)
     times = np.stack([stamps, stamps + _SWEEP_US], axis=1)

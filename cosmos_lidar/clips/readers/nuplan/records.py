@@ -1,4 +1,4 @@
-"""What the records of a log say, whichever kind of file they are in."""
+"""Records of a log (times, poses, cameras), the same for databases and frames of NAVSIM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CameraRecords:
     Attributes:
         ego_SE3_camera: (4, 4) mounting.
         lens: intrinsic matrix (3, 3) and distortion k1 k2 p1 p2 k3.
-        size: (width, height) of the calibration; None where only the images tell it.
+        size: (width, height) of the calibration; None where only the images have it.
         images: (microseconds, name of the file), in the order of time.
     """
 

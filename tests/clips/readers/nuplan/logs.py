@@ -151,7 +151,7 @@ def write_database(file: Path, frames: int, rotation: list[float] | None = None)
 
 
 def cloud_name(k: int) -> str:
-    """Names are random tokens: their order says nothing."""
+    """Names are random tokens: their order is none."""
     return f"{LOG}/MergedPointCloud/{(0x9E3779B97F4A7C15 * (k + 1)) % 2**64:016x}.pcd"
 
 
