@@ -148,7 +148,9 @@ def _lidar(
     sensor = sensor or _sensor(rig, notes)
     mount = rig.ego_SE3_lidar
     if mount is None:
-        notes.append(f"{rig.name}: its place does not follow from the rings: points and range maps are those from the rear axle")
+        notes.append(
+            f"{rig.name}: its place does not follow from the rings: points and range maps are those from the rear axle"
+        )
         mount = np.eye(4)
     stamps = np.array([stamp for stamp, _ in clouds], np.int64)
     times = np.stack([stamps, stamps + _SWEEP_US], axis=1)
