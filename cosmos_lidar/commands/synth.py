@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--second-lidar", metavar="NAME_OR_FILE", help="sensor of a lidar on the front bumper, written to lidars/bumper"
     )
-    parser.add_argument("--cameras", default="", help="comma-separated: front, left, right (default: none)")
+    parser.add_argument(
+        "--cameras", default="",
+        help="comma-separated: front, left, right; or surround: five pinhole cameras as Waymo has them (default: none)",
+    )  # fmt: skip
     parser.add_argument("--lens", choices=("ftheta", "pinhole"), default="ftheta", help="camera model (default ftheta)")
     parser.add_argument(
         "--fov", type=float, default=80.0, help="horizontal field of view of pinhole cameras, degrees (default 80)"
@@ -85,10 +88,14 @@ def make_drive(args: argparse.Namespace, seed: int) -> Clip:
         UserError: a sensor or camera that does not exist.
     """
     from cosmos_lidar.sensors.sensor import load_sensor
-    from cosmos_lidar.synth import Noise, bumper_lidar, ftheta_rig, pinhole_rig, synthesize_drive
+    from cosmos_lidar.synth import Noise, bumper_lidar, ftheta_rig, pinhole_rig, surround_rig, synthesize_drive
 
     views = tuple(view.strip() for view in args.cameras.split(",") if view.strip())
-    rig = ftheta_rig(views, args.width) if args.lens == "ftheta" else pinhole_rig(views, args.width, fov_deg=args.fov)
+    if views == ("surround",):
+        rig = surround_rig(args.width)
+    else:
+        pinhole = args.lens == "pinhole"
+        rig = pinhole_rig(views, args.width, fov_deg=args.fov) if pinhole else ftheta_rig(views, args.width)
     noise = None if args.exact else Noise()
     sensor = load_sensor(args.sensor)
     lidars = [bumper_lidar(load_sensor(args.second_lidar))] if args.second_lidar else []

@@ -26,6 +26,14 @@ _MOUNTS = {
     "left": ("camera_rear_left_70fov", (2.2, 0.95, 0.95), 150.0, 0.0),
     "right": ("camera_rear_right_70fov", (2.2, -0.95, 0.95), -150.0, 0.0),
 }
+# Five cameras around the front, from left to right; directions to within a few degrees of Waymo's.
+_SURROUND = (
+    ("pinhole_side_left", (1.40, 0.12, 2.1), 90.0),
+    ("pinhole_front_left", (1.50, 0.10, 2.1), 45.0),
+    ("pinhole_front", (1.54, 0.0, 2.1), 0.0),
+    ("pinhole_front_right", (1.50, -0.10, 2.1), -45.0),
+    ("pinhole_side_right", (1.40, -0.12, 2.1), -90.0),
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,19 @@ def pinhole_rig(
     height = height or round(width * 9 / 16 / 2) * 2
     lens = PinholeCamera.from_fov(width, height, np.radians(fov_deg))
     return tuple(RigCamera(f"camera_{view}", lens, mount(*_mount_of(view)[1:])) for view in views)
+
+
+def surround_rig(width: int = 960, height: int = 0, fov_deg: float = 60.0) -> tuple[RigCamera, ...]:
+    """Return five pinhole cameras with names, order and directions of Waymo's, as the multi-view guide has them.
+
+    Args:
+        width: of the images.
+        height: of the images; 0 makes them 16:9.
+        fov_deg: horizontal field of view; neighbors overlap from 45 degrees on.
+    """
+    height = height or round(width * 9 / 16 / 2) * 2
+    lens = PinholeCamera.from_fov(width, height, np.radians(fov_deg))
+    return tuple(RigCamera(name, lens, mount(position, yaw)) for name, position, yaw in _SURROUND)
 
 
 def _mount_of(view: str) -> tuple[str, tuple[float, float, float], float, float]:

@@ -17,6 +17,8 @@ from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.viz.images import write_png
 from tests.clips.readers.test_kitti import odometry
+from tests.clips.readers.test_multiview import write_sample
+from tests.models.tiny_t5 import write_tiny_t5
 from tests.sensors.fit.conftest import measured, small_lidar
 
 DRIVES = ("PATH", "SRC", "recordings", "datasets/lidar_dataset_release")
@@ -49,6 +51,9 @@ def make_stand_ins(folder: Path) -> None:
     _make_tokenizers(folder)
     command("prepare drives shards --split 0.5,0.5,0 --frames-per-sample 1")
     command("prepare drives video_shards --videos --split 0.5,0.5,0")
+    write_tiny_t5(folder / "t5")
+    write_sample(folder / "datasets" / "waymo", frames=5, clips=("a", "b", "c"))
+    command("prepare datasets/waymo multiview_shards --task multiview --split 0.5,0.5,0")
     for name in ("waymo", "kitti"):
         (folder / name).symlink_to(folder / "shards")
     (folder / "videos").mkdir()

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from cosmos_lidar.clips.view_ids import PUBLISHED_IDS
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.synth import ftheta_rig, pinhole_rig
+from cosmos_lidar.synth import ftheta_rig, pinhole_rig, surround_rig
 from cosmos_lidar.synth.rigs import mount
 
 
@@ -41,3 +42,11 @@ def test_rigs_have_the_asked_views_and_sizes():
     assert left.model.fx == pytest.approx(160.0)  # half the width over tan 45 degrees
     assert left.vehicle_SE3_camera[1, 3] == -right.vehicle_SE3_camera[1, 3] == 0.95
     assert pinhole_rig(("front",), 320, 200)[0].model.height == 200
+
+
+def test_five_cameras_look_where_their_published_names_say():
+    rig = surround_rig(320)
+    yaws = [np.degrees(np.arctan2(*camera.vehicle_SE3_camera[1::-1, 2])) for camera in rig]
+    assert yaws == pytest.approx([90, 45, 0, -45, -90])
+    assert [PUBLISHED_IDS[camera.name] for camera in rig] == [4, 5, 0, 1, 2]
+    assert {(camera.model.width, camera.model.height) for camera in rig} == {(320, 180)}
