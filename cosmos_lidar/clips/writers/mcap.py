@@ -229,7 +229,7 @@ def _note_point_times(cloud: Sweep, losses: Losses) -> None:
     if np.abs(times.astype(np.int64)).max() > _LONGEST_US:
         losses.add("time_us", "rounded beyond 8 s")
     elif int(times.max()) - int(times.min()) < _SHORTEST_US:
-        losses.add("time_us", "sweeps of less than 3.2 ms: the reader cannot tell their unit")
+        losses.add("time_us", "sweeps of less than 3.2 ms: the reader does not recognize their unit")
 
 
 def _write_bag(folder: Path, messages: list[_Message], progress: Progress) -> None:
