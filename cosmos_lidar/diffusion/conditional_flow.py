@@ -139,25 +139,24 @@ def first_frames(counts: Sequence[int], views: int, frames: int, device: torch.d
     return leading.repeat(1, views).float()[:, None, :, None, None]
 
 
-def draw_count(choices: Sequence[int], weights: Sequence[float], generator: torch.Generator) -> int:
+def draw_count(choices: Sequence[int], weights: Sequence[float], rng: np.random.Generator) -> int:
     """Return one of ``choices``, with equal probability where there are no weights."""
-    shares = torch.tensor(weights or [1.0] * len(choices), dtype=torch.float64)
-    place = torch.multinomial(shares, 1, generator=generator)
-    return choices[int(place)]
+    shares = np.asarray(weights or [1.0] * len(choices), np.float64)
+    return choices[int(rng.choice(len(choices), p=shares / shares.sum()))]
 
 
 def draw_level(
-    generator: torch.Generator,
+    rng: np.random.Generator,
     mean: float = 0.0,
     std: float = 1.0,
     scale: float = 1.0,
     high_ratio: float = 0.0,
     high: Sequence[float] = (SIGMA_MAX, 1e5),
-) -> Tensor:
-    """Return a noise level (1,) of training: log-normal, or now and then log-uniform over high ones.
+) -> float:
+    """Return a noise level of training: log-normal, or now and then log-uniform over high ones.
 
     Args:
-        generator: of random numbers.
+        rng: random numbers; NumPy's, as levels are chosen where tensors have no values, for predictions.
         mean: of ln sigma, before the scale.
         std: of ln sigma.
         scale: multiplies sigma; published: the square root of the latent frames of a view, as noise has to hide more
@@ -165,12 +164,12 @@ def draw_level(
         high_ratio: probability of a level from ``high`` instead.
         high: (lowest, highest).
     """
-    sigma = scale * (mean + std * torch.randn(1, generator=generator)).exp()
-    chance, place = torch.rand(2, generator=generator)
+    sigma = scale * math.exp(mean + std * rng.standard_normal())
+    chance, place = rng.random(2)
     if chance >= high_ratio:
         return sigma
     low, top = (math.log(level) for level in high)
-    return (low + place[None] * (top - low)).exp()
+    return math.exp(low + place * (top - low))
 
 
 def seeded_noise(seed: int, shape: Sequence[int]) -> Tensor:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -119,11 +120,11 @@ class MultiviewModel(TrainedModel):
 
     def _draw(self, seed: int, shape: torch.Size) -> Drawn:
         noise, condition = self.run.model.noise, self.run.model.condition
-        generator = torch.Generator().manual_seed(seed)
+        rng = np.random.default_rng(seed)
         scale = math.sqrt(self.run.data.state_t) if noise.scale_by_frames else 1.0
-        sigma = draw_level(generator, noise.mean, noise.std, scale, noise.high_ratio, noise.high)
-        count = draw_count(condition.frames, condition.weights, generator)
-        text = bool(torch.rand(1, generator=generator) >= condition.text_dropout)
+        sigma = draw_level(rng, noise.mean, noise.std, scale, noise.high_ratio, noise.high)
+        count = draw_count(condition.frames, condition.weights, rng)
+        text = bool(rng.random() >= condition.text_dropout)
         on_device = torch.Generator(self.device).manual_seed(seed + 1)
         drawn = torch.randn(shape, generator=on_device, device=self.device)
-        return Drawn(sigma.to(self.device), count, text, drawn)
+        return Drawn(torch.tensor([sigma], device=self.device), count, text, drawn)
