@@ -15,22 +15,27 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.multiview_folder import MultiviewFolder, clip_id_of, find_multiview_folder
+from cosmos_lidar.clips.common_clock import ClockedRun
+from cosmos_lidar.clips.multiview_folder import VIDEOS, MultiviewFolder, clip_id_of, find_multiview_folder
+from cosmos_lidar.clips.readers.multiview import open_clip
+from cosmos_lidar.clips.rig import lens_entry
 from cosmos_lidar.clips.view_ids import PUBLISHED_IDS
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.files import visible_files
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.shards.journaled import Item, shard_plan, write_journaled
+from cosmos_lidar.shards.latents import array_bytes
 from cosmos_lidar.shards.manifest import ENERGON
-from cosmos_lidar.shards.multiview import DOCUMENT, META, CameraFiles, MultiviewMeta, write_meta
-from cosmos_lidar.shards.multiview_writer import KIND, write_document
+from cosmos_lidar.shards.multiview import DOCUMENT, META, POSES, CameraFiles, MultiviewMeta, write_meta
+from cosmos_lidar.shards.multiview_writer import KIND, camera_poses, write_document
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.sources import DataPath, entries_of, with_entries
 from cosmos_lidar.shards.sweeps import PackedRun
 from cosmos_lidar.shards.text_files import PREFIXES, find_embedding, read_embedding, write_embeddings
 
 INDEX = ".multiview"
-_VERSION = 1  # of the index: increment when the same files give another one
+_VERSION = 2  # of the index: increment when the same files give another one
 
 
 def with_indices(path: DataPath, bad_budget: float) -> DataPath:
@@ -89,6 +94,8 @@ def _fingerprint(folder: MultiviewFolder) -> str:
         files = [file for clip in folder.clips for file in _files_of(folder, camera, clip)]
         for file in [*files, prefix]:
             digest.update(_state(file).encode())
+    for tar in visible_files(folder.root / VIDEOS, "*/*.tar"):  # times, poses and lenses
+        digest.update(_state(tar).encode())
     return digest.hexdigest()[:16]
 
 
@@ -166,16 +173,27 @@ def _item(folder: MultiviewFolder, clip: str) -> Item:
 
 def _pack(folder: MultiviewFolder, clip: str) -> PackedRun:
     frames, fps = folder.facts(clip)
-    views, clip_id = published_views(folder.cameras), clip_id_of(clip)
+    opened, views = open_clip(folder, clip), published_views(folder.cameras)
+    cameras = [opened.cameras[name] for name in views]
+    run = ClockedRun(
+        cameras[0].timestamps_us,
+        np.tile(np.arange(frames), (len(cameras), 1)),
+        np.stack([camera.timestamps_us for camera in cameras]),
+    )
+    poses, recorded = camera_poses(cameras, run), not opened.notes
     meta = MultiviewMeta(
-        clip_id=clip_id,
+        clip_id=opened.clip_id,
         cameras=list(views),
         view_ids=list(views.values()),
         frames=frames,
         fps=round(fps, 6),
+        clock_us=run.clock_us.tolist() if recorded else [],
+        times_us=run.times_us.tolist() if recorded else [],
+        lenses=[None if camera.model is None else lens_entry(camera.model) for camera in cameras],
         files=[_camera_files(folder, camera, clip) for camera in folder.cameras],
     )
-    return PackedRun(f"{clip_id}_000000", {META: write_meta(meta)}, frames, 0)
+    parts = {META: write_meta(meta)} | ({} if poses is None else {POSES: array_bytes(poses)})
+    return PackedRun(f"{opened.clip_id}_000000", parts, frames, 0)
 
 
 def _camera_files(folder: MultiviewFolder, camera: str, clip: str) -> CameraFiles:

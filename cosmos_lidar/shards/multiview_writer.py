@@ -233,7 +233,7 @@ def _pack(
         )
         if embedding is not None:
             parts[camera.name + EMBEDDING] = array_bytes(read_embedding(embedding))
-    poses = _poses(cameras, run)
+    poses = camera_poses(cameras, run)
     if poses is not None:
         parts[POSES] = array_bytes(poses)
     meta = MultiviewMeta(
@@ -311,7 +311,7 @@ def _lens(lens: Lens | None, size: tuple[int, int] | None) -> dict[str, object] 
     return lens_entry(lens if size is None else lens.resized(size[1], size[0]))
 
 
-def _poses(cameras: Sequence[CameraStream], run: ClockedRun) -> np.ndarray | None:
+def camera_poses(cameras: Sequence[CameraStream], run: ClockedRun) -> np.ndarray | None:
     """Return world_SE3_camera (V, T, 4, 4) where all are known and finite."""
     known = [camera.world_SE3_camera for camera in cameras if camera.world_SE3_camera is not None]
     if len(known) < len(cameras):

@@ -13,8 +13,10 @@ import torch
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.clips.convert import convert_clips
 from cosmos_lidar.clips.multiview_folder import find_multiview_folder
 from cosmos_lidar.clips.video import write_mp4
+from cosmos_lidar.clips.writers._contract import WriteOptions
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.shards.multiview_folder import (
     embedded_prefixes,
@@ -25,7 +27,7 @@ from cosmos_lidar.shards.multiview_folder import (
 )
 from energon_tasks.multiview import ViewWindow, multiview_loader
 from tests.clips.readers.test_multiview import write_sample
-from tests.shards.cameras import IDS, NAMES, image_of, numbers_of
+from tests.shards.cameras import IDS, NAMES, camera_clip, image_of, numbers_of
 
 CLIPS = tuple(f"clip{number}" for number in range(5))
 WIDTH = 8
@@ -173,3 +175,15 @@ def test_the_published_split_and_ids():
     assert (len(split["train"]), split["val"]) == (718, many[-80:])
     assert published_views(("pinhole_front", "other")) == {"pinhole_front": 0, "other": 1}
     assert find_multiview_folder(Path("nowhere")) is None
+
+
+def test_times_poses_and_lenses_of_the_tars_beside_the_videos(tmp_path: Path):
+    names = ("camera_front", "camera_front_left")
+    convert_clips([camera_clip("a", 6, names)], tmp_path, "multiview", WriteOptions())
+    window = ViewWindow(frames=5, size=(48, 64))
+    (batch,) = loader(tmp_path, "train", training=False, window=window, captions="none")
+    assert batch.cameras == [["pinhole_front_left", "pinhole_front"]]
+    assert batch.view_ids.tolist() == [[5, 0]]
+    assert batch.poses[0, 1, :, 0, 3].tolist() == pytest.approx([1, 2, 3, 4, 5])
+    assert batch.lenses[0][1].fx == pytest.approx(32 / np.tan(0.6), rel=1e-5)
+    assert np.allclose(np.diff(batch.times_s[0].numpy()), 0.1)

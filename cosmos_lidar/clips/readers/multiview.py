@@ -60,10 +60,15 @@ def open_clips(path: Path, sensor: Sensor | None = None, on_error: OnError | Non
     if folder is None:
         raise DataError("no videos in it", file=path, wanted="videos/CAMERA/CLIP.mp4")
     folder.check_cameras()
-    return open_each((partial(_open, folder, clip) for clip in folder.clips), on_error)
+    return open_each((partial(open_clip, folder, clip) for clip in folder.clips), on_error)
 
 
-def _open(folder: MultiviewFolder, clip: str) -> Clip:
+def open_clip(folder: MultiviewFolder, clip: str) -> Clip:
+    """Return the clip of a name.
+
+    Raises:
+        DataError: a camera lacks it, cameras of different lengths, or a tar beside the videos that is broken.
+    """
     frames, fps = folder.facts(clip)
     videos = folder.root / VIDEOS
     stamps = read_timestamps(videos, clip, frames)
