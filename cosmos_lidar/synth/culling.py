@@ -14,7 +14,7 @@ import numpy as np
 from cosmos_lidar.synth.primitives import Primitives
 
 _GROUP = 8  # neighboring bundles
-_PAIRS_AT_ONCE = 1 << 15
+_PAIRS_AT_ONCE = 1 << 12  # what fits into a cache
 _SLACK_M = 0.01  # of rounding, in float32 at 250 m
 _ROOT_3 = np.float32(np.sqrt(3.0))
 

@@ -16,7 +16,7 @@ from cosmos_lidar.synth.primitives import Primitives, Shape, intersect
 from cosmos_lidar.synth.terrain import Terrain
 
 NOTHING, GROUND = -1, -2
-_RAYS_AT_ONCE = 1 << 16
+_RAYS_AT_ONCE = 1 << 14  # what fits into a cache
 _ROUNDS = (4, 12, 36)  # bodies of a block that are met before those behind are looked at again
 
 
