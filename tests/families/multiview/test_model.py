@@ -10,7 +10,11 @@ import torch
 
 from cosmos_lidar.families.multiview.job import make_dry_model
 from cosmos_lidar.families.multiview.model import MultiviewModel
+from cosmos_lidar.parallel.mesh import mesh_sizes
+from cosmos_lidar.recipes import multiview
 from cosmos_lidar.training.measure.flops import forward_flops
+from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.preflight.prediction import predict
 from tests.families.multiview.runs import some_run
 
 pytest.importorskip("nemo")
@@ -77,3 +81,13 @@ def test_flops_and_tokens_are_counted(tmp_path: Path) -> None:
     model = stirred(tmp_path)
     assert model.items_per_sample() == 4 * 4 * 6
     assert model.flops_per_sample() == 3 * forward_flops(model.network, model.example_inputs())
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_memory_is_predicted_without_values(context: int) -> None:
+    """Nothing that is drawn, and no frame rate, is read back from tensors."""
+    run = apply_overrides(multiview.debug(), [f"parallel.context={context}", "model.lora.rank=2"])
+    found = predict(run, multiview.FAMILY, mesh_sizes(0, 1, context, 1, context))
+    assert not found.peak_unknown
+    assert found.activations > 0
+    assert found.flops > 0
