@@ -1,0 +1,304 @@
+"""``cosmos-lidar generate-views``: sample videos of several cameras from first frames and text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosmos_lidar.commands._arguments import add_flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor
+
+    from cosmos_lidar.families.multiview.config import MultiviewDataConfig, MultiviewTrainConfig
+    from cosmos_lidar.families.multiview.generator import ViewGenerator
+    from cosmos_lidar.families.multiview.inputs import EmbedTexts, ViewInput
+    from cosmos_lidar.parallel.work_sharing import Share
+
+GROUP = "generation"
+HELP = "sample videos of several cameras from first frames and text"
+EXAMPLE = (
+    "cosmos-lidar generate-views --checkpoint model.pt --vae wan2_1.pth --data shards --split val --save_dir views"
+)
+_UNUSED = ("disable_guardrail", "offload_guardrail", "disable_prompt_refiner", "offload_prompt_refiner", "natten")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options: names and defaults of the published program, where it has them."""
+    _add_network(parser)
+    _add_inputs(parser)
+    add_flag(parser, "guidance", type=float, default=7.0, help="g of c + g (c - u); 0 for none (default 7)")
+    add_flag(parser, "num_steps", "--steps", type=int, default=35, help="steps of the sampler (default 35)")
+    add_flag(
+        parser, "sampler", default="2ab", metavar="NAME", help="such as 2ab (default, published), heun, dpm_2m, ddim"
+    )
+    add_flag(parser, "sigma_max", type=float, default=200.0, help="noise level at the start (default 200)")
+    add_flag(parser, "seed", type=int, default=0, help="seed of the noise (default 0)")
+    add_flag(parser, "fps", type=float, default=0.0, help="frame rate of network and videos (default: the clip's)")
+    add_flag(parser, "segments", type=int, default=1, metavar="N", help="clips chained to a long video (default 1)")
+    add_flag(parser, "save_path", type=Path, metavar="FILE", help="the video of all views, for a single input")
+    add_flag(parser, "save_dir", type=Path, default=Path("views"), metavar="DIR", help="default %(default)s")
+    add_flag(
+        parser, "layout", choices=("grid", "stack"), default="grid",
+        help="video of all views: in a grid (default), or one above the other, as published",
+    )  # fmt: skip
+    add_flag(parser, "overwrite", action="store_true", help="replace videos that were made with other settings")
+    add_flag(parser, "tile", type=int, metavar="PIXELS", help="decode in tiles of this side, for less memory")
+    add_flag(parser, "device", default="auto", help="auto (default), cpu, cuda …")
+    add_flag(
+        parser,
+        "precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="of the network (auto: bf16 on CUDA)",
+    )
+    together = "ranks over which each clip is sharded (default 1); start as many by torchrun, or a multiple"
+    add_flag(parser, "context_parallel_size", "--num_gpus", type=int, default=1, metavar="N", help=together)
+    add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
+    for name in _UNUSED:
+        add_flag(parser, name, action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    add_flag(
+        parser, "checkpoint", "--dit_path", "--dit-path", type=Path, required=True, metavar="FILE",
+        help="weights: iter_N.pt of a run, the published file, or safetensors",
+    )  # fmt: skip
+    add_flag(parser, "load_ema", action="store_true", help="take the EMA weights of a checkpoint that holds both")
+    add_flag(
+        parser, "lora", type=Path, action="append", default=[], metavar="PATH",
+        help="adapters of a run of low-rank updates, in PEFT's names (repeatable)",
+    )  # fmt: skip
+    add_flag(parser, "vae", type=Path, required=True, metavar="FILE", help="Wan2.1 VAE (tokenizer.pth)")
+    add_flag(
+        parser, "config", type=Path, metavar="FILE", help="config.yaml of the run (default: that of the checkpoint)"
+    )
+    recipe = "predict2_multiview_2b_720p_10fps_7views_29frames_waymo5views"
+    add_flag(
+        parser, "experiment", default=recipe, metavar="NAME",
+        help="variant of recipes/multiview.py, if there is no config.yaml (default: the published one)",
+    )  # fmt: skip
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="after --: options of that configuration")
+    add_flag(
+        parser, "n_views", type=int, metavar="N", help="views with ids 0 to N - 1, as published (default: the run's)"
+    )
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    add_flag(
+        parser, "data", type=Path, metavar="DIR", help="shards of `prepare --task multiview`, or the guide's folder"
+    )
+    add_flag(parser, "split", default="val", help="split of --data (default %(default)s)")
+    add_flag(parser, "max_clips", type=int, metavar="N", help="first clips of --data (default: all)")
+    add_flag(
+        parser, "input_path", "--video", type=Path, nargs="+", default=[], metavar="FILE",
+        help="instead of --data: a video of each view, or one that holds all views one after the other",
+    )  # fmt: skip
+    add_flag(
+        parser, "num_conditional_frames", type=int, default=1, metavar="N",
+        help="first frames that are given, of each view: 0, 1 (default), 5, 9, …",
+    )  # fmt: skip
+    add_flag(
+        parser, "prompt", default="", metavar="TEXT_OR_FILE",
+        help="text; a .txt file with a line for each view; or a file of embeddings",
+    )  # fmt: skip
+    add_flag(
+        parser, "negative_prompt", default="", metavar="TEXT_OR_FILE", help="text to move away from (default: none)"
+    )
+    add_flag(
+        parser, "text_encoder", metavar="NAME", help="T5 encoder of texts: a folder, or google-t5/t5-11b as published"
+    )
+    add_flag(
+        parser, "batch_input_json", type=Path, metavar="FILE",
+        help="list of {input_video, prompt, output_video}, instead of --input_path and --prompt",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sample videos and write them; returns the exit status."""
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.families.multiview.generate import ViewOutput, generate_views, weights_record
+    from cosmos_lidar.families.multiview.outputs import write_page
+    from cosmos_lidar.parallel.devices import choose_device
+    from cosmos_lidar.parallel.work_sharing import shared_work
+
+    _check(args)
+    device = choose_device(args.device)
+    with shared_work(args.context_parallel_size, device.type) as share:
+        configuration = _configuration(args)
+        generator, precision = _open(args, configuration, share, device)
+        if args.dryrun:
+            return _print_plan(args, configuration, generator)
+        clips, total = _inputs(args, generator)
+        folder = args.save_path.parent if args.save_path else args.save_dir
+        output = ViewOutput(folder, args.seed, args.fps, args.layout, args.overwrite)
+        weights = weights_record(args.checkpoint, args.load_ema, args.lora, args.vae, precision)
+        made = generate_views(clips, generator, output, weights, share, total)
+        share.wait()
+        if not share.writes:
+            return 0
+    if not made.written and not made.kept:
+        raise UserError(f"no clip could be generated: {'; '.join(made.errors.values()) or 'no clips'}")
+    names = [*made.kept, *made.written]
+    if share.rank == 0:
+        facts = f"{args.checkpoint.name}, {args.sampler} with {args.num_steps} steps, seed {args.seed}"
+        sys.stdout.write(f"{write_page(folder, names, facts)}\n")
+    sys.stdout.write(f"{len(made.written)} clips generated, {len(made.kept)} were there, in {folder}\n")
+    for number, problem in made.errors.items():
+        sys.stdout.write(f"clip {number} skipped: {problem}\n")
+    return 1 if made.errors else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from cosmos_lidar.errors import UserError
+
+    given = [name for name in ("data", "input_path", "batch_input_json") if getattr(args, name)]
+    if len(given) > 1:
+        raise UserError(f"--{given[0]} and --{given[1]}: give one of them")
+    if not given and args.num_conditional_frames:
+        raise UserError("give --data or --input_path, or --num_conditional_frames 0")
+    if args.save_path and (args.data or args.batch_input_json):
+        raise UserError("--save_path is for a single input: use --save_dir")
+    if args.save_path and args.save_path.suffix != ".mp4":
+        raise UserError(f"--save_path {args.save_path}: expected a name that ends in .mp4")
+    if args.data and args.prompt:
+        raise UserError("--prompt: clips of --data have captions of their own (`cosmos-lidar embed-captions`)")
+
+
+def _configuration(args: argparse.Namespace) -> MultiviewTrainConfig:
+    """Return the configuration of the checkpoint's run, with the overrides; adapters are merged, so without LoRA."""
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
+    from cosmos_lidar.families.multiview.generator import find_configuration
+    from cosmos_lidar.recipes.registry import find_family
+    from cosmos_lidar.training.overrides import apply_overrides, load_config
+
+    variants = find_family("multiview").recipes
+    if args.experiment not in variants:
+        raise UserError(f"--experiment {args.experiment}: valid: {', '.join(variants)}")
+    file = find_configuration(args.checkpoint, args.config)
+    found = load_config(MultiviewTrainConfig, file) if file else variants[args.experiment]()
+    own = list(args.overrides)
+    if args.n_views is not None and args.n_views != found.data.views:
+        own.append(f"data.view_ids={list(range(args.n_views))}".replace(" ", ""))
+    configuration = apply_overrides(found, own)
+    configuration.model.lora.rank = 0
+    return configuration
+
+
+def _open(
+    args: argparse.Namespace, configuration: MultiviewTrainConfig, share: Share, device: Any
+) -> tuple[ViewGenerator, str]:
+    import torch
+
+    from cosmos_lidar.families.multiview.generate import with_guidance_text
+    from cosmos_lidar.families.multiview.generator import ViewSampling, open_view_generator
+    from cosmos_lidar.families.multiview.inputs import text_slots
+
+    precision = args.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    sampling = ViewSampling(
+        args.num_steps, args.guidance, args.num_conditional_frames, args.segments, args.sampler, args.sigma_max
+    )
+    generator = open_view_generator(
+        args.checkpoint,
+        configuration,
+        vae=args.vae,
+        sampling=sampling,
+        ema=args.load_ema,
+        adapters=args.lora,
+        device=share.device(device),
+        dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+        share=share,
+        tile=args.tile,
+    )
+    negative, _ = text_slots(args.negative_prompt, configuration.data, _embedder(args))
+    return with_guidance_text(generator, negative), precision
+
+
+def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterable[Callable[[], ViewInput]], int]:
+    from cosmos_lidar.families.multiview.inputs import input_of_files, inputs_of_data, text_slots
+
+    data, count = generator.data, args.num_conditional_frames
+    if args.data:
+        found = inputs_of_data(data, args.data, args.split, args.max_clips)
+        return (partial(_same, given) for given in found), args.max_clips or 0
+    embed = _embedder(args)
+
+    def one(name: str, files: list[Path], prompt: str) -> ViewInput:
+        text, captions = text_slots(prompt, data, embed)
+        return input_of_files(name, files, data, count, text, captions)
+
+    if args.batch_input_json:
+        jobs = _read_jobs(args.batch_input_json)
+        return [partial(one, *job) for job in jobs], len(jobs)
+    name = args.save_path.stem if args.save_path else args.input_path[0].stem if args.input_path else "generated"
+    return [partial(one, name, args.input_path, args.prompt)], 1
+
+
+def _same(given: ViewInput) -> ViewInput:
+    return given
+
+
+def _read_jobs(path: Path) -> list[tuple[str, list[Path], str]]:
+    """Return (name, videos, prompt) of the entries of a file."""
+    from cosmos_lidar.errors import DataError
+    from cosmos_lidar.files import parse_json, read_text
+
+    wanted = "a list of {input_video, prompt, output_video}"
+    try:
+        found = parse_json(read_text(path))
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", file=path, wanted=wanted) from error
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise DataError("not a list of entries", file=path, wanted=wanted)
+    jobs = []
+    for number, entry in enumerate(found):
+        videos = entry.get("input_video", [])
+        videos = [videos] if isinstance(videos, str) else videos
+        name, prompt = entry.get("output_video", f"output_{number}.mp4"), entry.get("prompt", "")
+        if not isinstance(videos, list) or not all(isinstance(text, str) for text in (*videos, name, prompt)):
+            raise DataError("expected texts", file=path, key=str(number), wanted=wanted)
+        jobs.append((Path(name).stem, [path.parent / video for video in videos], prompt))
+    names = [name for name, _, _ in jobs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"two entries write {twice}.mp4", file=path, wanted="an output_video of its own for each")
+    return jobs
+
+
+def _embedder(args: argparse.Namespace) -> EmbedTexts | None:
+    """Return what embeds texts, loaded when it is first called; None without an encoder."""
+    if not args.text_encoder:
+        return None
+
+    def embed(texts: Any) -> list[Tensor]:
+        from cosmos_lidar.models.text_encoder import load_text_encoder
+        from cosmos_lidar.parallel.devices import choose_device
+
+        return load_text_encoder(args.text_encoder, device=choose_device(args.device)).encode(texts)
+
+    return embed
+
+
+def _print_plan(args: argparse.Namespace, configuration: MultiviewTrainConfig, generator: ViewGenerator) -> int:
+    from cosmos_lidar.diffusion.samplers import evaluations
+    from cosmos_lidar.models.plan import count_parameters
+
+    data: MultiviewDataConfig = configuration.data
+    count = evaluations(args.sampler, args.num_steps) * (2 if args.guidance else 1) * args.segments
+    network: Any = generator.flow.network
+    height, width = data.size
+    sys.stdout.write(
+        f"{data.views} views {data.view_ids} of {data.frames} frames of {height} x {width}, "
+        f"{args.num_conditional_frames} given\n"
+        f"network of {count_parameters(network):,} parameters, {len(args.lora)} adapters\n"
+        f"{args.sampler}, {args.num_steps} steps, {count} evaluations of the network per clip\n"
+    )
+    return 0

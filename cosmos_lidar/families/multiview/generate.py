@@ -1,0 +1,118 @@
+"""Generate videos of several views and write them: the Python API of ``cosmos-lidar generate-views``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cosmos_lidar.errors import DataError, problem_of
+from cosmos_lidar.families.multiview.generator import ViewGenerator
+from cosmos_lidar.families.multiview.inputs import ViewInput
+from cosmos_lidar.families.multiview.outputs import Layout, is_finished, write_clip
+from cosmos_lidar.files import file_sha256
+from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.work_sharing import Share
+from cosmos_lidar.progress import Meter
+
+
+@dataclass(frozen=True)
+class ViewOutput:
+    """What is written.
+
+    Attributes:
+        folder: for the files.
+        seed: of every clip; segment n of a clip is sampled with seed + n.
+        fps: of network and videos; 0 for that of each clip.
+        layout: of the video of all views.
+        overwrite: replace what other settings made.
+    """
+
+    folder: Path
+    seed: int = 0
+    fps: float = 0.0
+    layout: Layout = "grid"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Outcome of :func:`generate_views`, on each rank for its own clips.
+
+    Attributes:
+        written: names of the clips.
+        kept: names of those that were there, made with the same settings.
+        errors: number of the clip -> problem.
+    """
+
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+    errors: dict[str, str]
+
+
+def generate_views(
+    clips: Iterable[Callable[[], ViewInput]],
+    generator: ViewGenerator,
+    output: ViewOutput,
+    weights: dict[str, str],
+    share: Share | None = None,
+    total: int = 0,
+) -> Generated:
+    """Generate a video for each clip and write it; clips that the same settings made already are kept.
+
+    After any interruption the same call writes what is missing. A clip that cannot be generated is reported, and ends
+    no work on the others.
+
+    Args:
+        clips: each returns an input of :mod:`~cosmos_lidar.families.multiview.inputs`, and may raise.
+        generator: see :func:`~cosmos_lidar.families.multiview.generator.open_view_generator`.
+        output: what is written.
+        weights: what identifies the weights, for the record: see :func:`weights_record`.
+        share: the part of the clips that this rank generates; None: all.
+        total: clips, for the progress; 0 where not known.
+
+    Raises:
+        UserError: a clip was made with other settings, without ``overwrite``.
+    """
+    share, written, kept, errors = share or Share(0, 1), [], [], {}
+    base: dict[str, Any] = {**asdict(generator.sampling), **weights, "seed": output.seed}
+    base |= {"view_ids": list(generator.data.view_ids), "layout": output.layout}
+    with Meter("generate-views", "clips", total or None) as meter:
+        for number, open_clip in enumerate(clips):
+            if number % share.world != share.rank:
+                continue
+            try:
+                given = open_clip()
+                fps = output.fps or given.fps
+                settings = base | {"fps": fps, "captions": list(given.captions)}
+                if is_finished(output.folder, given.name, settings, output.overwrite):
+                    kept.append(given.name)
+                    continue
+                video = generator(given, output.seed, fps)
+            except DataError as error:  # one odd clip ends no work on the others
+                logger.warning("clip %d is skipped: %s", number, problem_of(error))
+                errors[str(number)] = problem_of(error)
+                continue
+            if share.writes:
+                write_clip(output.folder, given, video, fps, output.layout, settings)
+            written.append(given.name)
+            meter.advance(1)
+    return Generated(tuple(written), tuple(kept), errors)
+
+
+def weights_record(checkpoint: Path, ema: bool, adapters: Sequence[Path], vae: Path, dtype: str) -> dict[str, str]:
+    """Return what identifies weights in the record of a clip: names and SHA-256 of files."""
+    record = {"checkpoint": _identity(checkpoint), "weights": "ema" if ema else "plain", "vae": _identity(vae)}
+    record["adapters"] = ", ".join(_identity(path) for path in adapters)
+    return record | {"precision": dtype}
+
+
+def with_guidance_text(generator: ViewGenerator, negative: Any) -> ViewGenerator:
+    """Return a generator that moves away from a text (V L, D)."""
+    return replace(generator, negative=negative)
+
+
+def _identity(path: Path) -> str:
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    return f"{path.name} " + " ".join(file_sha256(file)[:16] for file in files)
