@@ -137,8 +137,13 @@ def _check(meta: MultiviewMeta) -> None:
         raise ValueError(f"view_ids {meta.view_ids!r:.80}")
     if type(meta.frames) is not int or meta.frames < 1 or not 0 <= float(meta.fps) < 1e6:
         raise ValueError(f"{meta.frames!r:.20} frames, {meta.fps!r:.20} per second")
-    lists: dict[str, Sequence[Any]] = {"times_us": meta.times_us, "image_numbers": meta.image_numbers, "lenses": meta.lenses,
-             "mounts": meta.mounts, "files": meta.files}  # fmt: skip
+    lists: dict[str, Sequence[Any]] = {
+        "times_us": meta.times_us,
+        "image_numbers": meta.image_numbers,
+        "lenses": meta.lenses,
+        "mounts": meta.mounts,
+        "files": meta.files,
+    }
     wrong = [name for name, values in lists.items() if values and len(values) != views]
     rows: list[Sequence[Any]] = [meta.clock_us, meta.frame_ids, *meta.times_us, *meta.image_numbers]
     if wrong or any(row and len(row) != meta.frames for row in rows):

@@ -34,7 +34,7 @@ def complete(script, line):
 
 def test_bash_completes_commands_options_choices_and_recipes(script):
     path = script("bash")
-    assert complete(path, "cosmos-lidar generate") == ["generate-lidar"]
+    assert complete(path, "cosmos-lidar generate") == ["generate-lidar", "generate-views"]
     assert {"train", "tokenize"} <= set(complete(path, "cosmos-lidar t"))
     assert "--checkpoint" in complete(path, "cosmos-lidar evaluate --che")
     assert complete(path, "cosmos-lidar evaluate --baseline re") == ["resize"]

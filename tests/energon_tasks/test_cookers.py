@@ -67,7 +67,9 @@ def read_by_energon(kind: str, folder: Path) -> list[tuple]:
     return [signature(batch) for batch in get_savable_loader(dataset)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "latents" else pytest.mark.slow) for kind in KINDS]
+)
 def test_energon_prepare_leaves_our_shards_trainable(folders: Path, kind: str, tmp_path: Path) -> None:
     """By our loader and by Energon's own, whose dataset.yaml then names no sample type."""
     again = prepared_again(folders / kind, tmp_path / "again", *KEPT, "--sample-type", "CrudeWebdataset")

@@ -22,7 +22,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write("sweeps", tmp_path / "waymo", "w", 4)
     write("sweeps", tmp_path / "kitti", "k", 2)
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (text,) = [block for block in blocks if "Metadataset" in block]
     (tmp_path / "mix.yaml").write_text(text)
     return tmp_path
 

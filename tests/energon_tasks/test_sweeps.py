@@ -213,7 +213,7 @@ def test_resumed_loader_goes_on_with_the_very_next_sample(shards: Path, batches:
     assert torch.equal(again.images, expected[5].images)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_resumed_single_pass(shards: Path, workers: int) -> None:
     options = {"batch_size": 3, "crop_width": 6, "frames_per_clip": 4, "num_workers": workers, "repeat": False}
     loader = lidar_loader(shards, **options)

@@ -62,7 +62,9 @@ def rename_parts(folder: Path, to: Path, code: str = CODE) -> None:
         file.write(NAMED)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "latents" else pytest.mark.slow) for kind in KINDS]
+)
 def test_the_batches_are_those_of_the_parts(folders: Path, kind: str, caplog, monkeypatch) -> None:
     monkeypatch.setattr(logger, "propagate", True)
     mine = folders / f"{kind}-mine"

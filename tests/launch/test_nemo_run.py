@@ -31,7 +31,9 @@ def without_places(text: str, home: Path) -> str:
     return re.sub(r"lidar_tokenizer_\d{10,}", "lidar_tokenizer_<TIME>", text)
 
 
-@pytest.mark.parametrize("cluster", ["local", "docker", "example"])
+@pytest.mark.parametrize(
+    "cluster", ["docker", *(pytest.param(one, marks=pytest.mark.slow) for one in ("local", "example"))]
+)
 def test_dry_run_prints_what_would_be_started(tmp_path: Path, cluster: str):
     gpus = ["--gpus", "2"] if cluster == "local" else []
     done = launch(tmp_path, "--cluster", f"launch/clusters/{cluster}.yaml", *gpus, "--dryrun", *RECIPE)

@@ -14,9 +14,8 @@ pytest.importorskip("megatron.energon")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGHUP, signal.SIGINT))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_every_process_of_a_run_saves_and_stops(tmp_path: Path, number: signal.Signals):
     options = ["recipe=debug", "data.workers=1", "trainer.max_steps=1000000", "trainer.val_every=0"]
     options += ["trainer.save_every=0"]

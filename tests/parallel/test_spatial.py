@@ -7,7 +7,7 @@ from cosmos_lidar.parallel.spatial import check_width
 from tests.parallel.ranks import results_of_ranks
 
 
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_tokenizer_on_slices_of_the_width_is_that_of_one_process(processes: int) -> None:
     results = results_of_ranks(processes, "spatial_worker.py")
     assert len(results) == 7

@@ -56,6 +56,7 @@ def test_one_rank_accumulates_exactly(tmp_path: Path) -> None:
         assert_same_training(other["folder"], large["folder"], 5)
 
 
+@pytest.mark.slow
 def test_two_ranks_accumulate_exactly(tmp_path: Path) -> None:
     small = ["data.batch_size=1", "trainer.accumulate=2"]
     runs = [["log.name=large", "data.batch_size=2"], ["log.name=each", "parallel.reduce=each", *small],

@@ -57,8 +57,16 @@ def _flat(tree: object) -> object:
     return [_flat(item) for item in tree] if isinstance(tree, list | tuple) else tree
 
 
-@pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("family", ["dit", "lidar_tokenizer"])
+@pytest.mark.parametrize(
+    ("family", "workers"),
+    [
+        ("dit", 0),
+        *(
+            pytest.param(*more, marks=pytest.mark.slow)
+            for more in (("dit", 1), ("dit", 2), ("lidar_tokenizer", 0), ("lidar_tokenizer", 1), ("lidar_tokenizer", 2))
+        ),
+    ],
+)
 def test_a_resumed_run_is_the_uninterrupted_one(family: str, workers: int, tmp_path: Path) -> None:
     stop_at = 3 if workers else 5
     runs = [["log.name=whole"], ["log.name=parts", f"trainer.max_steps={stop_at}"], ["log.name=parts"]]
@@ -112,6 +120,7 @@ def test_other_numbers_of_ranks_go_on_with_the_next_sample(tmp_path: Path) -> No
     assert "ranks x workers are the same" in refused["runs"][0]["error"]
 
 
+@pytest.mark.slow
 def test_a_tokenizer_on_halves_of_the_width_trains_like_one_process(tmp_path: Path) -> None:
     options = [f"log.root={tmp_path}", "trainer.max_steps=4", "optim.eps=1e-3"]
     said = processes(2, {"runs": [["log.name=halves", "parallel.context=2"]]}, "lidar_tokenizer", *options)

@@ -60,7 +60,10 @@ print(json.dumps([same, known, before, waits(), loaded, isinstance(mean, Metric)
     assert results(program) == [True, True, True, False, True, True, 2.0]
 
 
-@pytest.mark.parametrize("way", WAYS)
+# one interpreter with Lightning each
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[pytest.mark.slow] if number else []) for number, way in enumerate(WAYS)]
+)
 def test_any_other_name_gives_the_whole_package(way: str):
     program = f"""
 import torchmetrics

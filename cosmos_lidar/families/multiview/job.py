@@ -18,6 +18,7 @@ from cosmos_lidar.families.multiview.export import export_weights
 from cosmos_lidar.families.multiview.model import MultiviewModel
 from cosmos_lidar.families.multiview.online_encoder import WindowLatents
 from cosmos_lidar.models.dit import Predict2Config
+from cosmos_lidar.models.dit.predict2 import SHAPES
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.training.engine import DataShare, Job
 
@@ -63,8 +64,10 @@ def open_network(run: MultiviewTrainConfig) -> tuple[nn.Module, Sequence[WeightS
 
     Raises:
         DataError: the file holds the weights of another network.
-        UserError: text of another width than the network takes, or a camera that it has no row for.
+        UserError: a network of another kind, text of another width than it takes, or a camera that it has no row for.
     """
+    if run.model.name not in SHAPES:
+        raise UserError(f"model.name={run.model.name}; valid: {', '.join(SHAPES)}")
     network, sources = open_shape(run.model, run.shape(), run.data.text_shape)
     config = network.config
     if not isinstance(config, Predict2Config):

@@ -53,6 +53,7 @@ def _checkpoint(folder: Path, step: int) -> dict:
     return {"tensors": load_full(path), "state": state}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(small_run, meddle):
     ema = ["model.ema.enabled=true", "model.ema.decay=0.9", "trainer.val_every=3"]
     straight = train(small_run("log.name=straight", *ema))

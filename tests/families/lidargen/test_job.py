@@ -41,6 +41,7 @@ def test_the_loss_falls_and_the_published_files_load(tmp_path: Path) -> None:
     assert all(torch.equal(value, state[f"net.{name}"]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_interrupted_is_uninterrupted(tmp_path: Path) -> None:
     data = lidargen.train(some_run(tmp_path, "data", "trainer.max_steps=1")).folder / "synthetic"
     where = f"data.path={data}"

@@ -63,9 +63,8 @@ def test_loss_falls_quality_rises_and_exports_load(shards: Path) -> None:
     assert torch.allclose(network.decode(latent), decoder(latent), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "options", [pytest.param(DISCRETE, marks=pytest.mark.slow), DISCRIMINATOR], ids=["discrete", "adversarial"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [DISCRETE, DISCRIMINATOR], ids=["discrete", "adversarial"])
 def test_interrupted_is_uninterrupted(options: list[str], shards: Path, tmp_path: Path) -> None:
     options = [*options, "trainer.val_at_start=false"]
     whole = train(tmp_path, "whole", shards, "trainer.max_steps=5", *options)
@@ -98,6 +97,7 @@ def test_an_adaptive_weight_balances_the_gradients(shards: Path, tmp_path: Path)
     assert abs(float(last["loss"]) - plain) > 1e-5
 
 
+@pytest.mark.slow
 def test_discrete_validation_tells_of_the_codebook(shards: Path, tmp_path: Path) -> None:
     folder = train(tmp_path, "codes", shards, "trainer.max_steps=1", *DISCRETE)
     last = [row for row in read_metrics(folder / "metrics.csv") if row["val/psnr"]][-1]

@@ -220,6 +220,7 @@ def _save_until_killed(folder: Path, calls: int) -> None:
             save(store, step)
 
 
+@pytest.mark.slow
 def test_fifty_kills_at_any_moment_leave_a_checkpoint_that_loads(tmp_path: Path) -> None:
     """Moments are counted in calls, up to two saves and a half: the speed of the machine does not matter."""
     rng = random.Random(1)

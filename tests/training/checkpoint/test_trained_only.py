@@ -37,7 +37,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_resumes_exactly(ranks: int, base: Path, tmp_path: Path) -> None:
     options = [*LORA, f"log.root={tmp_path}", f"model.checkpoint={base}", f"parallel.data_shard={ranks}"]
     whole = processes(ranks, {}, "dit", *options, "log.name=whole")[0]["runs"][0]

@@ -80,6 +80,7 @@ sys.exit(dit.FAMILY.main())
 """
 
 
+@pytest.mark.slow
 def test_a_slow_rank_is_named_in_the_log_and_in_the_metrics(tmp_path: Path) -> None:
     options = ["recipe=debug", *FEW, f"log.root={tmp_path}", "trainer.max_steps=3", "trainer.log_every=1"]
     done = torchrun(2, "-c", SLOW.replace("{block}", "Block"), *options, cwd=ROOT)
