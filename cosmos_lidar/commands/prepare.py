@@ -81,6 +81,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest time from an image to the middle of the sweep (views, default 0.06), or to the instant of the "
         "clock (multiview, default three quarters of the camera's period), seconds",
     )  # fmt: skip
+    _add_multiview(parser)
+    add_image_rule(parser, "--views: ")
+    parser.add_argument(
+        "--part", metavar="K/N",
+        help="write every Nth shard from the Kth on, beside other jobs; then the same command without --part merges",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="resume an interrupted run in OUT, or fail if there is none"
+    )
+    parser.add_argument(
+        "--bad-budget", type=float, default=0.001, metavar="SHARE",
+        help="stop if more than this ratio of frames is unusable (default 0.001)",
+    )  # fmt: skip
+
+
+def _add_multiview(parser: argparse.ArgumentParser) -> None:
+    """Add the options of clips of several cameras: clock, files, captions."""
     parser.add_argument(
         "--fps", type=float, default=0.0, help="multiview: rate of the common clock (default: that of the first camera)"
     )
@@ -94,18 +111,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="multiview: folder of CAMERA/CLIP.safetensors, .pkl or .pickle, embeddings of the captions",
     )  # fmt: skip
     parser.add_argument("--prompt", metavar="TEXT", help="multiview: caption of all clips that have none")
-    add_image_rule(parser, "--views: ")
-    parser.add_argument(
-        "--part", metavar="K/N",
-        help="write every Nth shard from the Kth on, beside other jobs; then the same command without --part merges",
-    )  # fmt: skip
-    parser.add_argument(
-        "--resume", action="store_true", help="resume an interrupted run in OUT, or fail if there is none"
-    )
-    parser.add_argument(
-        "--bad-budget", type=float, default=0.001, metavar="SHARE",
-        help="stop if more than this ratio of frames is unusable (default 0.001)",
-    )  # fmt: skip
 
 
 def needs(args: argparse.Namespace) -> tuple[str, ...]:
