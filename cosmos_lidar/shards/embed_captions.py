@@ -128,7 +128,7 @@ def _read(path: Path) -> str:
 def embed_shards(folder: Path, embedder: Embedder, prefixes: bool = False) -> Embedded:
     """Embed the captions in shards of type ``multiview``: ``text.safetensors`` beside them, by the text itself.
 
-    What was embedded is written even if the work is interrupted; the same call goes on from there.
+    What was embedded is written even if the work is interrupted; the same call resumes from there.
 
     Args:
         folder: of `cosmos-lidar prepare --task multiview`.

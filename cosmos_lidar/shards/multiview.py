@@ -174,7 +174,7 @@ class Frames:
 
     def __call__(self, index: int) -> np.ndarray:
         """Return frame ``index`` as (H, W, 3) uint8 RGB."""
-        return read_image(self.images[index], key=f"{self.name}.{index:06d}{IMAGE}")
+        return read_image(self.images[index], key=image_part(self.name, index))
 
 
 def image_part(name: str, number: int) -> str:

@@ -199,9 +199,7 @@ def _runs(clip: Clip, views: Mapping[str, int], options: MultiviewOptions) -> li
     try:
         runs = common_runs([clip.cameras[name] for name in views], options.fps, options.tolerance_s)
     except DataError as error:
-        raise DataError(
-            error.problem, file=clip.source, clip=clip.clip_id, key=error.key, wanted=error.wanted
-        ) from error
+        raise error.at(file=clip.source, clip=clip.clip_id) from error
     if not runs:
         wanted = "images of all cameras at one time (--tolerance)"
         raise DataError(

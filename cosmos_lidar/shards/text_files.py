@@ -59,7 +59,7 @@ def read_embedding(path: Path) -> np.ndarray:
         content = read_file(path, "a text embedding", _LARGEST)
         return _as_rows(_READERS[path.suffix](content))
     except DataError as error:
-        raise DataError(error.problem, file=path, key=error.key, wanted=error.wanted or _WANTED) from error
+        raise error.at(file=path, wanted=error.wanted or _WANTED) from error
     except Exception as error:  # of damaged pickles the interpreter makes errors of any kind
         raise DataError(f"not a text embedding: {error!s:.160}", file=path, wanted=_WANTED) from error
 
@@ -73,7 +73,7 @@ def read_npy_embedding(content: bytes, key: str) -> np.ndarray:
     try:
         return _as_rows(read_npy(content, _LARGEST))
     except DataError as error:
-        raise DataError(error.problem, key=key, wanted=error.wanted) from error
+        raise error.at(key=key) from error
 
 
 def _read_safetensors(content: bytes) -> Any:
