@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from cosmos_lidar.shards.sources import DataPath, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.loader import CheckedLoader
+from energon_tasks.seeds import noise_seed
 from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
@@ -145,13 +145,6 @@ def _stack_optional(name: str, parts: Sequence[torch.Tensor | None]) -> torch.Te
     if there and len(there) < len(parts):
         raise DataError("part missing in some samples of a batch", key=name, wanted="in all samples, or in none")
     return torch.stack(there) if there else None
-
-
-def noise_seed(sample: Sample, seed: int, fresh: bool) -> int:
-    """Return a seed for the noise of a sample: of its name, and if fresh of its place in the stream of samples."""
-    place = repr(sample.__restore_key__) if fresh else ""
-    digest = hashlib.sha256(f"{seed}:{sample.__key__}:{place}".encode()).digest()
-    return int.from_bytes(digest[:6], "little")
 
 
 def read_array(content: bytes, part: str, ndim: int) -> torch.Tensor:

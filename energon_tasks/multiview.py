@@ -6,7 +6,6 @@ its frames are decoded, from the key frame before it, and none where the latents
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,8 @@ from cosmos_lidar.shards.sources import DataPath, Sources, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.captions import Captions, SlotTexts
 from energon_tasks.cookers import TypedCooker
-from energon_tasks.latents import noise_seed
 from energon_tasks.loader import CheckedLoader
+from energon_tasks.seeds import noise_seed, sample_seed
 from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 from energon_tasks.view_windows import (
@@ -236,8 +235,7 @@ class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, Mu
         starts = (sample.meta.frames - self.window.span) // step + 1
         if not self.fresh:
             return (starts - 1) // 2 * step
-        digest = hashlib.sha256(f"{self.seed}:{sample.__key__}:{sample.__restore_key__!r}".encode()).digest()
-        return int(np.random.default_rng(int.from_bytes(digest[:16], "little")).integers(starts)) * step
+        return int(np.random.default_rng(sample_seed(sample, self.seed, fresh=True)).integers(starts)) * step
 
     def _latents(self, content: Sequence[str]) -> Tensor | None:
         """Return (V, C, t, h, w) where the latents of all views are known."""

@@ -7,7 +7,6 @@ repeated, three equal channels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -33,6 +32,7 @@ from cosmos_lidar.shards.sweeps import META, RANGES, SAMPLE_TYPE, SampleMeta, re
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.loader import CheckedLoader
+from energon_tasks.seeds import sample_seed
 from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
@@ -176,15 +176,8 @@ class LidarTaskEncoder(DefaultTaskEncoder[SweepSample, LidarImage, LidarBatch, L
         )
 
     def _random(self, run: SweepSample) -> np.random.Generator:
-        """Return the random generator of a sample's choices.
-
-        Seeded by the place of the sample in the stream (part of the restore key), not by Energon's sample index: that
-        one is off by one after a restart in the middle of a sample, and ``stateless(restore_seeds=True)``
-        keeps the seed of the first worker that called it.
-        """
-        place = repr(run.__restore_key__) if self.fresh else ""
-        digest = hashlib.sha256(f"{self.seed}:{run.__key__}:{place}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+        """Return the random generator of a sample's choices."""
+        return np.random.default_rng(sample_seed(run, self.seed, self.fresh))
 
     def _place(self, range_m: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Crop and mirror (..., rows, columns)."""

@@ -7,7 +7,6 @@ are decoded, from the key frame before it.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from cosmos_lidar.shards.videos import SAMPLE_TYPE
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.loader import CheckedLoader
+from energon_tasks.seeds import sample_seed
 from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
@@ -148,10 +148,7 @@ class VideoTaskEncoder(DefaultTaskEncoder[VideoSample, VideoClip, VideoBatch, Vi
 
     def _random(self, sample: Sample) -> np.random.Generator | None:
         """Return the generator of a clip's place, seeded by its place in the stream of samples; None in validation."""
-        if not self.fresh:
-            return None
-        digest = hashlib.sha256(f"{self.seed}:{sample.__key__}:{sample.__restore_key__!r}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+        return np.random.default_rng(sample_seed(sample, self.seed, fresh=True)) if self.fresh else None
 
 
 def choose_frames(times_s: np.ndarray, window: Window, rng: np.random.Generator | None, key: str) -> np.ndarray:

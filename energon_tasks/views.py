@@ -26,8 +26,9 @@ from cosmos_lidar.shards.sources import DataPath, resolve
 from cosmos_lidar.shards.views import IMAGE, RANGES, RAYS, SAMPLE_TYPE, ViewsFacts, read_views_facts
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
-from energon_tasks.latents import noise_seed, read_array
+from energon_tasks.latents import read_array
 from energon_tasks.loader import CheckedLoader
+from energon_tasks.seeds import noise_seed
 from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
