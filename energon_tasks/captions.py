@@ -9,15 +9,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.shards.captions import join_prefix
+from cosmos_lidar.shards.captions import decode_caption, join_prefix, read_caption
 from cosmos_lidar.shards.multiview import CAPTION, EMBEDDING, MultiviewFacts, MultiviewMeta
 from cosmos_lidar.shards.text_files import PREFIXES, TEXTS, TextStore, read_embedding, read_npy_embedding, text_key
 
 Captions = Literal["front", "every", "none"]
-_LARGEST_CAPTION = 1 << 20  # bytes
 
 
 class SlotTexts:
@@ -81,13 +79,12 @@ class SlotTexts:
         """
         rows, width = self.shape
         slots, texts = torch.zeros(len(places), rows, width), [""] * len(places)
-        front = meta.view_ids.index(FRONT) if FRONT in meta.view_ids else places[0]
         finder = _Finder(self, parts, meta, root, folder)
         for slot, place in enumerate(places):
-            if self.captions == "front" and place == front:
-                found, texts[slot] = finder.caption(place, place)
+            if self.captions == "front" and place == meta.front:
+                found, texts[slot] = finder.caption(place)
             elif self.captions == "every":
-                found, texts[slot] = finder.prefixed(place, front)
+                found, texts[slot] = finder.prefixed(place)
             else:
                 continue
             if found.shape[1] != width:
@@ -117,8 +114,9 @@ class _Finder:
         self.texts, self.by_camera = texts.stores(folder)
         self.prefixes = texts.prefixes.get(folder, {}) if folder is not None else {}
 
-    def caption(self, place: int, front: int) -> tuple[Tensor, str]:
+    def caption(self, place: int) -> tuple[Tensor, str]:
         """Return embedding and text of a camera's own caption, else of the front camera's."""
+        front = self.meta.front
         for number in dict.fromkeys((place, front)):
             text = self._text(number)
             found = self._embedding(number, text)
@@ -131,11 +129,11 @@ class _Finder:
         wanted = f"`cosmos-lidar embed-captions` for this folder, {name}{EMBEDDING}, or captions=none"
         raise DataError("the caption has no embedding", clip=self.meta.clip_id, key=name, wanted=wanted)
 
-    def prefixed(self, place: int, front: int) -> tuple[Tensor, str]:
+    def prefixed(self, place: int) -> tuple[Tensor, str]:
         """Return embedding and text of a camera's prefix sentence followed by its caption."""
         name = self.meta.cameras[place]
         text = self._text(place)
-        text = self._text(front) if text is None else text
+        text = self._text(self.meta.front) if text is None else text
         sentence = self.prefixes.get(name)
         if sentence is not None and text is not None:
             both = join_prefix(sentence, text)
@@ -146,20 +144,18 @@ class _Finder:
         if prefix is None:
             wanted = f"a prefix sentence of each camera: `cosmos-lidar embed-captions --prefixes`, or {PREFIXES}"
             raise DataError("no prefix for this camera", clip=self.meta.clip_id, key=name, wanted=wanted)
-        found, own = self.caption(place, front)
+        found, own = self.caption(place)
         return torch.cat([prefix.float(), found]), join_prefix(sentence or "", own)
 
     def _text(self, place: int) -> str | None:
         name = self.meta.cameras[place]
         try:
             if name + CAPTION in self.parts:
-                return self.parts[name + CAPTION].decode("utf-8").strip()
+                return decode_caption(self.parts[name + CAPTION])
             if self.root is not None and self.meta.files and self.meta.files[place].caption:
-                path = self.root / self.meta.files[place].caption
-                return read_file(path, "a caption", _LARGEST_CAPTION).decode("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"not a readable caption: {error}", clip=self.meta.clip_id, key=name + CAPTION,
-                            wanted="UTF-8 text") from error  # fmt: skip
+                return read_caption(self.root / self.meta.files[place].caption)
+        except DataError as error:
+            raise error.at(clip=self.meta.clip_id, key=name + CAPTION) from error
         return None
 
     def _embedding(self, place: int, text: str | None) -> Tensor | None:

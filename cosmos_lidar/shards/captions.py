@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.shards.multiview import CAPTION
 
+_LARGEST = 1 << 20  # bytes of a file of captions
 # What a caption of each view begins with where every view has one, by view id.
 _LOOKS = {
     0: "straight ahead",
@@ -77,7 +79,7 @@ class ClipCaptions:
         own = self.folder / camera / f"{clip_id}{CAPTION}"
         files = [own, self.folder / f"{clip_id}{CAPTION}"] if view_id == FRONT else [own]
         path = next((file for file in files if file.is_file()), None)
-        return None if path is None else _text_of(path)
+        return None if path is None else read_caption(path)
 
     def prefixes_of(self, views: Mapping[str, int]) -> dict[str, str]:
         """Return the prefix sentence of each camera."""
@@ -127,7 +129,7 @@ def read_prompts(path: Path, views: Sequence[str]) -> list[str]:
         DataError: it cannot be read.
         UserError: more or fewer lines than views.
     """
-    lines = _text_of(path).splitlines()
+    lines = read_caption(path).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     if len(lines) != len(views):
@@ -137,8 +139,27 @@ def read_prompts(path: Path, views: Sequence[str]) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def _text_of(path: Path) -> str:
+def read_caption(path: Path) -> str:
+    """Return the caption in a UTF-8 file, without white space around it.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        return read_text(path).strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_caption(read_file(path, "a caption", _LARGEST))
+    except DataError as error:
+        raise error.at(file=path) from error
+    except OSError as error:
         raise DataError(f"not a readable text: {error}", file=path, wanted="UTF-8 text") from error
+
+
+def decode_caption(content: bytes) -> str:
+    """Return the caption in a part of a sample, or in a file, without white space around it.
+
+    Raises:
+        DataError: not UTF-8.
+    """
+    try:
+        return content.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"not a readable caption: {error}", wanted="UTF-8 text") from error

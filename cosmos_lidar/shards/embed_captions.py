@@ -9,20 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.multiview_folder import CAPTIONS, MultiviewFolder
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.captions import join_prefix, prefix_sentences
+from cosmos_lidar.shards.captions import decode_caption, join_prefix, prefix_sentences, read_caption
 from cosmos_lidar.shards.check import read_samples
 from cosmos_lidar.shards.multiview import CAPTION, META, MultiviewMeta, read_facts, read_meta
 from cosmos_lidar.shards.multiview_folder import published_views
 from cosmos_lidar.shards.text_files import ONE, TEXTS, TextStore, find_embedding, text_key, write_embeddings
 
 Encode = Callable[[Sequence[str]], Sequence[np.ndarray]]
-_LARGEST_CAPTION = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def _captions_of(folder: MultiviewFolder) -> Iterator[tuple[Path, str]]:
         for clip in folder.clips:
             path = folder.caption(camera, clip)
             if path.is_file():
-                yield folder.embedding(camera, clip), _read(path)
+                yield folder.embedding(camera, clip), read_caption(path)
             elif views[camera] == FRONT and find_embedding(folder.embedding(camera, clip)) is None:
                 wanted = f"{CAPTIONS}/{camera}/{clip}.txt, or --prompt"
                 raise DataError("no caption", file=path, clip=clip, key=camera, wanted=wanted)
@@ -116,13 +114,6 @@ def _prefixes_of(folder: MultiviewFolder) -> Iterator[tuple[Path, str]]:
     for camera, sentence in prefix_sentences(published_views(folder.cameras)).items():
         stems = folder.prefixes(camera)
         yield next((stem for stem in stems if find_embedding(stem) is not None), stems[0]), sentence
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_file(path, "a caption", _LARGEST_CAPTION).decode("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"not a readable caption: {error}", file=path, wanted="UTF-8 text") from error
 
 
 def embed_shards(folder: Path, embedder: Embedder, prefixes: bool = False) -> Embedded:
@@ -176,18 +167,21 @@ def _texts_of(folder: Path, prefixes: bool) -> Iterator[str]:
     facts = read_facts(folder)
     shards = sorted(folder.glob("*.tar"))
     for shard in shards:
-        for _, parts in read_samples(shard):
+        for place, parts in read_samples(shard):
             if META not in parts:
                 raise DataError("part missing", file=shard, key=META, wanted="shards of --task multiview")
-            yield from _texts_of_sample(parts, read_meta(parts[META]), facts.prefixes if prefixes else None)
+            try:
+                yield from _texts_of_sample(parts, read_meta(parts[META]), facts.prefixes if prefixes else None)
+            except DataError as error:
+                raise error.at(file=shard, key=f"{place.key}.{error.key}") from error
 
 
 def _texts_of_sample(
     parts: Mapping[str, bytes], meta: MultiviewMeta, prefixes: Mapping[str, str] | None
 ) -> Iterator[str]:
     """Yield the texts of the slots of a sample: of the front view, or of every view behind its prefix sentence."""
-    own = {name: parts[name + CAPTION].decode("utf-8").strip() for name in meta.cameras if name + CAPTION in parts}
-    front = meta.cameras[meta.view_ids.index(FRONT)] if FRONT in meta.view_ids else meta.cameras[0]
+    own = {name: _caption(parts, name + CAPTION) for name in meta.cameras if name + CAPTION in parts}
+    front = meta.cameras[meta.front]
     if prefixes is None:
         if front in own:
             yield own[front]
@@ -196,3 +190,10 @@ def _texts_of_sample(
         text = own.get(name, own.get(front))
         if text is not None:
             yield join_prefix(prefixes.get(name, ""), text)
+
+
+def _caption(parts: Mapping[str, bytes], part: str) -> str:
+    try:
+        return decode_caption(parts[part])
+    except DataError as error:
+        raise error.at(key=part) from error

@@ -27,6 +27,7 @@ import numpy as np
 from cosmos_lidar import __version__
 from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.video import VideoFile
+from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.shards.facts import agree, first_sample
@@ -86,6 +87,11 @@ class MultiviewMeta:
     lenses: list[dict[str, Any] | None] = field(default_factory=list)
     mounts: list[list[list[float]] | None] = field(default_factory=list)
     files: list[CameraFiles] = field(default_factory=list)
+
+    @property
+    def front(self) -> int:
+        """Place of the front view, whose caption is that of the clip; the first view where none is the front."""
+        return self.view_ids.index(FRONT) if FRONT in self.view_ids else 0
 
     def place(self, view: str | int) -> int:
         """Return the place of a view, given by the name of its camera or its view id.

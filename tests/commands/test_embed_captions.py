@@ -14,8 +14,11 @@ from cosmos_lidar.cli import main
 from cosmos_lidar.files import read_header
 from cosmos_lidar.models.text_encoder import TextEncoder, load_text_encoder
 from cosmos_lidar.shards.captions import ClipCaptions, prefix_sentences
+from cosmos_lidar.shards.files import write_tar
+from cosmos_lidar.shards.multiview import MultiviewMeta, write_meta
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.shards.sweeps import PackedRun
 from cosmos_lidar.shards.text_files import TextStore, read_embedding, text_key
 from energon_tasks.multiview import ViewWindow, multiview_loader
 from tests.clips.readers.test_multiview import write_sample
@@ -121,3 +124,8 @@ def test_what_is_no_such_folder(t5: Path, tmp_path: Path, capsys: pytest.Capture
     write_multiview([camera_clip("a", 2)], tmp_path / "out", MultiviewOptions(), PrepareOptions(split=(1.0,)))
     assert embed(tmp_path / "out", t5) == 2
     assert "no captions in the shards" in capsys.readouterr().err
+    meta = write_meta(MultiviewMeta(clip_id="a", cameras=["front"], view_ids=[0], frames=1, fps=1.0))
+    (shard,) = (tmp_path / "out").glob("*.tar")
+    write_tar(shard, [PackedRun("a_000000", {"meta.json": meta, "front.txt": b"\xff"}, 1, 0)])
+    assert embed(tmp_path / "out", t5) == 2
+    assert f"[file {shard}, key a_000000.front.txt]" in capsys.readouterr().err

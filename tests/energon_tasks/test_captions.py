@@ -12,6 +12,7 @@ import torch
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.shards.embed_captions import _texts_of_sample
 from cosmos_lidar.shards.latents import array_bytes
 from cosmos_lidar.shards.multiview import CameraFiles, MultiviewMeta
 from cosmos_lidar.shards.text_files import text_key, write_embeddings
@@ -86,6 +87,20 @@ def test_files_that_a_sample_names(tmp_path: Path):
     text, names = slots(SlotTexts("front", (3, WIDTH)), {}, meta=meta, root=tmp_path)
     assert text[1, :, 0].tolist() == [5, 5, 0]
     assert names[1] == "rain"
+
+
+def test_without_a_front_view_the_first_view_lends_its_caption_as_it_is_embedded(tmp_path: Path):
+    meta = MultiviewMeta(clip_id="a", cameras=["left", "right", "rear"], view_ids=[5, 1, 3], frames=3, fps=10.0)
+    prefixes = {name: f"{name}:" for name in meta.cameras}
+    parts = {"left.txt": b"a fence", "right.txt": b"a wall"}
+    embedded = list(_texts_of_sample(parts, meta, prefixes))
+    assert embedded == ["left: a fence", "right: a wall", "rear: a fence"]
+    known = {text_key(text): rows(float(place)) for place, text in enumerate(embedded)}
+    write_embeddings(tmp_path / "text.safetensors", known, {})
+    texts = SlotTexts("every", (3, WIDTH), {tmp_path: prefixes})
+    text, names = slots(texts, parts, meta=meta, places=(1, 2), folder=tmp_path)
+    assert names == embedded[1:]
+    assert text[:, 0, 0].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
