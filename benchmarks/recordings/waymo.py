@@ -22,10 +22,10 @@ def recording(street: Street) -> Recording:
     frames = []
     for frame in made.frames:
         images = {
-            number: replace(picture, jpeg=street.jpeg(1920, 1280 if number < 4 else 886, number))
-            for number, picture in frame.pictures.items()
+            number: replace(image, jpeg=street.jpeg(1920, 1280 if number < 4 else 886, number))
+            for number, image in frame.images.items()
         }
-        frames.append(replace(frame, pictures=images))
+        frames.append(replace(frame, images=images))
     return replace(made, frames=frames)
 
 

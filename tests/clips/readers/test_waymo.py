@@ -146,13 +146,13 @@ def test_cameras_see_what_they_saw(clip):
     recording = record_drive()
     for number, name in CAMERAS.items():
         camera, calibration = clip.cameras[name], recording.cameras[number]
-        pictures = [frame.pictures[number] for frame in recording.frames]
-        assert camera.timestamps_us.tolist() == [round(one.time_s * 1e6) for one in pictures]
+        images = [frame.images[number] for frame in recording.frames]
+        assert camera.timestamps_us.tolist() == [round(one.time_s * 1e6) for one in images]
         forward = camera.ego_SE3_camera[:3, 2]
         assert np.allclose(forward, calibration.ego_SE3_camera[:3, 0])
         assert np.allclose(camera.ego_SE3_camera[:3, 0], -calibration.ego_SE3_camera[:3, 1])  # right is not left
         assert np.allclose(camera.ego_SE3_camera[:3, 1], -calibration.ego_SE3_camera[:3, 2])  # down is not up
-        for index, one in enumerate(pictures):
+        for index, one in enumerate(images):
             assert np.allclose(camera.world_SE3_camera[index], one.world_SE3_ego @ camera.ego_SE3_camera)
         assert camera.model.distortion == tuple(calibration.intrinsics[4:])
         assert camera.model.cx == calibration.intrinsics[2] - 0.5

@@ -47,7 +47,7 @@ class Laser:
 
 
 @dataclass
-class Picture:
+class CameraImage:
     jpeg: bytes
     time_s: float
     world_SE3_ego: np.ndarray
@@ -58,7 +58,7 @@ class Frame:
     time_us: int
     world_SE3_ego: np.ndarray
     lasers: dict[int, Laser]
-    pictures: dict[int, Picture]
+    images: dict[int, CameraImage]
     segment: str = SEGMENT
 
 
@@ -155,7 +155,7 @@ def _laser(drive: Drive, number: int, calibration: LaserCalibration, index: int,
     return Laser(images, projections, poses, labels if index % 2 == 0 else [None, None], world)
 
 
-def _picture(drive: Drive, number: int, calibration: CameraCalibration, index: int) -> Picture:
+def _image(drive: Drive, number: int, calibration: CameraCalibration, index: int) -> CameraImage:
     time_us = index * PERIOD_US + CAMERA_DELAYS_US[number]
     ego = drive.scene.world_SE3_vehicle(time_us / 1e6)
     fu, fv, cu, cv, *distortion = calibration.intrinsics.tolist()
@@ -165,7 +165,7 @@ def _picture(drive: Drive, number: int, calibration: CameraCalibration, index: i
     optical[:3, :3] = np.stack([-axes[:3, 1], -axes[:3, 2], axes[:3, 0]], 1)
     buffer = io.BytesIO()
     Image.fromarray(render(drive.scene, lens, ego @ optical, time_us / 1e6).rgb).save(buffer, "JPEG", quality=95)
-    return Picture(buffer.getvalue(), (FIRST_US + time_us) / 1e6, ego)
+    return CameraImage(buffer.getvalue(), (FIRST_US + time_us) / 1e6, ego)
 
 
 @lru_cache(maxsize=2)
@@ -184,7 +184,7 @@ def record_drive(
             FIRST_US + index * PERIOD_US,
             drive.scene.world_SE3_vehicle((index + 0.5) * PERIOD_US / 1e6),
             {number: _laser(drive, number, lasers[number], index, top if number == 1 else side) for number in lasers},
-            {number: _picture(drive, number, cameras[number], index) for number in cameras},
+            {number: _image(drive, number, cameras[number], index) for number in cameras},
         ))  # fmt: skip
     return Recording(made, lasers, cameras)
 
@@ -265,19 +265,19 @@ def encode_laser(number: int, laser: Laser) -> bytes:
     return content
 
 
-def encode_picture(number: int, picture: Picture) -> bytes:
+def encode_image(number: int, image: CameraImage) -> bytes:
     velocity = struct.pack("<Bf", 1 << 3 | 5, 9.5) + double(6, 0.01)
-    shutter = double(6, 0.01) + double(7, picture.time_s - 0.005) + double(8, picture.time_s + 0.015)
-    return (integer(1, number) + chunk(2, picture.jpeg) + transform(3, picture.world_SE3_ego) + chunk(4, velocity)
-            + double(5, picture.time_s) + shutter)  # fmt: skip
+    shutter = double(6, 0.01) + double(7, image.time_s - 0.005) + double(8, image.time_s + 0.015)
+    return (integer(1, number) + chunk(2, image.jpeg) + transform(3, image.world_SE3_ego) + chunk(4, velocity)
+            + double(5, image.time_s) + shutter)  # fmt: skip
 
 
 def encode_frame(recording: Recording, frame: Frame) -> bytes:
     content = chunk(1, encode_context(recording, frame.segment)) + integer(2, frame.time_us)
     content += transform(3, frame.world_SE3_ego)
     for number in (1, 2, 4, 3, 5):  # the order in real records
-        if number in frame.pictures:
-            content += chunk(4, encode_picture(number, frame.pictures[number]))
+        if number in frame.images:
+            content += chunk(4, encode_image(number, frame.images[number]))
     for number in recording.lasers:
         content += chunk(5, encode_laser(number, frame.lasers[number]) if number in frame.lasers else b"")
     return content + chunk(6, chunk(1, b"box")) + chunk(7, b"")
@@ -349,12 +349,12 @@ def component_rows(recording: Recording) -> dict[str, list[dict[str, object]]]:
                 rows["lidar_pose"].append({**one, **_returns("LiDARPoseComponent", [laser.poses])})
             if laser.labels[0] is not None:
                 rows["lidar_segmentation"].append({**one, **_returns("LiDARSegmentationLabelComponent", laser.labels)})
-        for number, picture in frame.pictures.items():
+        for number, image in frame.images.items():
             part = "[CameraImageComponent]"
             rows["camera_image"].append({
-                **key, "key.camera_name": number, f"{part}.image": picture.jpeg,
-                f"{part}.pose.transform": picture.world_SE3_ego.ravel().tolist(),
-                f"{part}.velocity.linear_velocity.x": 9.5, f"{part}.pose_timestamp": picture.time_s,
+                **key, "key.camera_name": number, f"{part}.image": image.jpeg,
+                f"{part}.pose.transform": image.world_SE3_ego.ravel().tolist(),
+                f"{part}.velocity.linear_velocity.x": 9.5, f"{part}.pose_timestamp": image.time_s,
             })  # fmt: skip
     segment = {"key.segment_context_name": recording.frames[0].segment}
     for number, laser in recording.lasers.items():

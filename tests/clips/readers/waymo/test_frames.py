@@ -32,10 +32,10 @@ def test_places_in_the_file_are_those_of_the_images(tmp_path):
     for found, frame in zip(frames, recording.frames, strict=True):
         assert found.segment == SEGMENT
         assert np.array_equal(found.world_SE3_ego, frame.world_SE3_ego)
-        for number, picture in frame.pictures.items():
+        for number, image in frame.images.items():
             start, end = found.shots[number].jpeg
-            assert whole[start:end] == picture.jpeg
-            assert np.array_equal(found.shots[number].world_SE3_ego, picture.world_SE3_ego)
+            assert whole[start:end] == image.jpeg
+            assert np.array_equal(found.shots[number].world_SE3_ego, image.world_SE3_ego)
         assert {number: first.poses is not None for number, (first, _) in found.lasers.items()} == {
             1: True, 2: False, 3: False, 4: False, 5: False}  # fmt: skip
 
