@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cosmos_lidar.models.sparse.keys import check_coords, pack_keys
-from cosmos_lidar.models.sparse.voxels import first_of_each
+from cosmos_lidar.models.sparse.groups import occupied_cells
+from cosmos_lidar.models.sparse.keys import check_coords
 
 
 def decimate(points: Tensor, size: float) -> Tensor:
@@ -21,7 +21,6 @@ def decimate(points: Tensor, size: float) -> Tensor:
     Raises:
         DataError: no points, or too far away for the size, or not finite.
     """
-    cells = torch.nn.functional.pad((points / size).trunc().long(), (1, 0))
-    check_coords(cells)
-    keys, of_point = pack_keys(cells).unique(return_inverse=True)
-    return first_of_each(of_point, len(keys))
+    cells = (points / size).trunc().long()
+    check_coords(torch.nn.functional.pad(cells, (1, 0)))
+    return occupied_cells(cells).first

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosmos_lidar.models.sparse.groups import sorted_groups
 from cosmos_lidar.models.sparse.keys import pack_keys, shifts
 from cosmos_lidar.models.sparse.sites import Sites
 
@@ -66,9 +67,7 @@ class KernelMap:
     @cached_property
     def by_target(self) -> tuple[Tensor, Tensor]:
         """Pairs in the order of output rows, and (target_count + 1,) where those of each output row begin."""
-        order = self.targets.argsort(stable=True)
-        counts = torch.bincount(self.targets, minlength=self.target_count)
-        return order, torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return sorted_groups(self.targets, self.target_count)
 
 
 def kernel_cells(kernel: Triple, x_fastest: bool = True) -> list[Triple]:

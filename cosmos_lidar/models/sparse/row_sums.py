@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cosmos_lidar.models.sparse.groups import sorted_groups
 from cosmos_lidar.models.sparse.keys import pack_keys
 from cosmos_lidar.models.sparse.sites import Sites
 
@@ -49,9 +50,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _summed(x: Tensor, sources: Tensor, targets: Tensor, weights: Tensor, count: int) -> Tensor:
-    order = targets.argsort(stable=True)
-    counts = torch.bincount(targets, minlength=count)
-    bounds = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    order, bounds = sorted_groups(targets, count)
     factors = weights[order].to(x.dtype)
     return F.embedding_bag(sources[order], x, bounds, mode="sum", per_sample_weights=factors, include_last_offset=True)
 

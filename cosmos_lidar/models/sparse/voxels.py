@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.models.sparse.keys import HIGHEST, pack_keys
+from cosmos_lidar.models.sparse.groups import occupied_cells, sorted_groups
+from cosmos_lidar.models.sparse.keys import HIGHEST
 from cosmos_lidar.models.sparse.tensor import SparseTensor
 
 MOST_POINTS, MOST_VOXELS = 5, 100_000  # of SECOND
@@ -61,8 +62,7 @@ def rounded_voxels(points: Tensor, feats: Tensor, voxel_size: float) -> Voxels:
     cells = torch.round(points / voxel_size)
     _check_cells(points, cells - cells.amin(0) if len(points) else cells)
     cells = (cells - cells.amin(0)).long()
-    keys, of_point = pack_keys(torch.cat([cells.new_zeros(len(cells), 1), cells], 1)).unique(return_inverse=True)
-    first = first_of_each(of_point, len(keys))
+    of_point, first = occupied_cells(cells)
     return Voxels(cells[first], feats[first], of_point)
 
 
@@ -98,17 +98,18 @@ def mean_voxels(
         raise DataError(f"none of {len(points)} points in the range", key="points", wanted=f"points within {extent} m")
     cells = ((points[inside] - box[:3]) / size).floor().long()
     cells = torch.minimum(cells, ((box[3:] - box[:3]) / size).round().long() - 1)  # just below the border, rounded up
-    _, of_point = pack_keys(torch.cat([cells.new_zeros(len(cells), 1), cells], 1)).unique(return_inverse=True)
-    of_point = _by_appearance(of_point)
-    count = min(int(of_point.max()) + 1, most_voxels)
-    kept = (of_point < count) & (_place_in_voxel(of_point) < most_points)
+    of_point, first = occupied_cells(cells)
+    first, order = first.sort()
+    of_point = order.argsort()[of_point]  # voxels numbered by their first points
+    count = min(len(first), most_voxels)
+    kept = (of_point < count) & (_place_in_voxel(of_point, len(first)) < most_points)
     chosen, rows = inside[kept], of_point[kept]
     numbers = torch.bincount(rows, minlength=count)
     total = feats.new_zeros(count, feats.shape[1]).index_add_(0, rows, feats[chosen])
     means = running_features(total, numbers, most_points) if published_pretraining else total / numbers[:, None]
     voxel_of_point = of_point.new_full((len(points),), -1)
     voxel_of_point[inside] = torch.where(of_point < count, of_point, -1)
-    return Voxels(cells[first_of_each(of_point, int(of_point.max()) + 1)[:count]], means, voxel_of_point)
+    return Voxels(cells[first[:count]], means, voxel_of_point)
 
 
 def running_features(sums: Tensor, counts: Tensor, most_points: int = MOST_POINTS) -> Tensor:
@@ -143,28 +144,9 @@ def batch_voxels(clouds: Sequence[Voxels]) -> VoxelBatch:
     return VoxelBatch(tensor, torch.cat(rows), tuple(len(cloud.voxel_of_point) for cloud in clouds))
 
 
-def first_of_each(groups: Tensor, count: int) -> Tensor:
-    """Return (count,) the lowest index of each group.
-
-    Args:
-        groups: (N,) int64 group of each index; every group has one.
-        count: of groups.
-    """
-    indices = torch.arange(len(groups), device=groups.device)
-    return groups.new_full((count,), len(groups)).scatter_reduce_(0, groups, indices, "amin")
-
-
-def _by_appearance(groups: Tensor) -> Tensor:
-    """Return groups numbered by their first index."""
-    count = int(groups.max()) + 1
-    return first_of_each(groups, count).argsort().argsort()[groups]
-
-
-def _place_in_voxel(groups: Tensor) -> Tensor:
+def _place_in_voxel(groups: Tensor, count: int) -> Tensor:
     """Return (N,) how many earlier indices are of the same group."""
-    order = groups.argsort(stable=True)
-    counts = torch.bincount(groups)
-    starts = counts.cumsum(0) - counts
+    order, starts = sorted_groups(groups, count)
     places = torch.empty_like(groups)
     places[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
     return places

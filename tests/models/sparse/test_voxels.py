@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.models.sparse.voxels import batch_voxels, first_of_each, mean_voxels, rounded_voxels
+from cosmos_lidar.models.sparse.voxels import batch_voxels, mean_voxels, rounded_voxels
 from tests.models.sparse.published import FOLDER, VECTORS
 
 KITTI = ((0.05, 0.05, 0.1), (0.0, -40.0, -3.0, 70.4, 40.0, 1.0))
@@ -90,10 +90,6 @@ def test_all_points_in_one_voxel() -> None:
     voxels = rounded_voxels(points, torch.arange(9.0)[:, None], 0.1)
     assert voxels.coords.tolist() == [[0, 0, 0]]
     assert voxels.feats.tolist() == [[0.0]]
-
-
-def test_the_first_of_each_group() -> None:
-    assert first_of_each(torch.tensor([2, 0, 2, 1, 0]), 3).tolist() == [1, 3, 0]
 
 
 def test_published_features_that_run_over_the_voxels() -> None:
