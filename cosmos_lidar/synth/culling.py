@@ -1,8 +1,8 @@
 """Conservative culling: which bodies the rays of a bundle can meet at all, and from which distance on.
 
-A bundle of rays is held by a cone: a start, an axis, and what the rays stray from it. The axis is tested against the
-body's bounding box, grown by what the rays stray at the farthest point of the body. Groups of neighboring bundles are
-tested against bounding spheres first.
+A bundle of rays is bounded by a cone: a start, an axis, and how far the rays stray from it. The axis is tested against
+the body's bounding box, grown by how far the rays stray at the farthest point of the body. Groups of neighboring
+bundles are tested against bounding spheres first.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ class Backbone(nn.Module):
     """A network from a sparse tensor to one feature per voxel.
 
     Attributes:
-        name: that ``build_backbone`` knows it by.
+        name: of :func:`build_backbone`.
         in_channels: features of a voxel.
         out_channels: of the output.
         blocks: names of the modules that are run one after the other.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -127,8 +127,8 @@ class SparseConv3d(nn.Module):
 
 
 def _check(step: Step, submanifold: bool, layout: str) -> None:
-    if layout not in ("torchsparse", "spconv"):
-        raise UserError(f"layout {layout!r}; valid: torchsparse, spconv")
+    if layout not in get_args(Layout):
+        raise UserError(f"layout {layout!r}; valid: {', '.join(get_args(Layout))}")
     if min(*step.kernel, *step.stride) < 1 or min(step.padding) < 0:
         raise UserError(f"{step}: expected positive kernels and strides")
     if submanifold and any(size % 2 == 0 for size in step.kernel):

@@ -54,8 +54,9 @@ def load_backbone(
         if wanted is not None and wanted != given:
             raise DataError(f"weights of {found} with {channels} input channels", file=file, wanted=f"{what} {wanted}")
     head = _head_channels(state)
-    network = build_backbone(found, channels, head if out_channels is None else out_channels, grid)
-    if network_head(network) != head:
+    outputs = head if out_channels is None else out_channels
+    network = build_backbone(found, channels, outputs, grid)
+    if outputs != head:
         state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
     _fill(network, state, file)
     return network.eval()
@@ -77,12 +78,8 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return state.tensors
 
 
-def network_head(network: Backbone) -> int:
-    """Return the outputs of the last linear layer of a backbone; 0 where it has none."""
-    return _head_channels(network.state_dict())
-
-
 def _head_channels(state: Mapping[str, Tensor]) -> int:
+    """Return the outputs of the last linear layer; 0 where there is none."""
     for name in ("classifier.0.weight", "classifier.weight"):
         if name in state:
             return len(state[name])

@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.sparse.minkunet import MinkUNet
 
-_UNET = ("stem", *(f"stage{step}" for step in range(1, 5)), *(f"up{step}" for step in range(1, 5)))
 _WRAPPERS = ("module", "_orig_mod", "net", "backbone", "model", "encoder", "network")
 _HEADS = ("classifier", "final")
 _SECOND = ("backbone_3d", "backbone_2d")
@@ -66,7 +66,7 @@ def _place(name: str) -> list[str] | None:
     parts = name.split(".")
     while parts and parts[0] in _WRAPPERS:
         parts.pop(0)
-    known = (*_UNET, *_HEADS, *_SECOND, "point_transforms")
+    known = (*MinkUNet.blocks, *_HEADS, *_SECOND, "point_transforms")
     return parts if parts and parts[0] in known else None
 
 

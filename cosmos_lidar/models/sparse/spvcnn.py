@@ -15,7 +15,7 @@ class SPVCNN(MinkUNet):
     """MinkUNet18 with two convolutions in its stem and features per point, which here are the voxels that are given.
 
     At strides 16 and 4 the point features are the interpolated voxel features plus a linear layer of the ones before;
-    the decoder goes on with their averages.
+    the decoder continues with their averages.
 
     Args:
         in_channels: features of a voxel.
