@@ -51,6 +51,24 @@ def read_weights(path: Path, wanted: str) -> Any:
         return content
 
 
+def read_named_weights(path: Path, wanted: str) -> dict[str, Tensor]:
+    """Return the tensors of a file of weights by name, from its usual place, after its checksums have been compared.
+
+    Args:
+        path: of the file.
+        wanted: what the caller expects it to hold, for error messages.
+
+    Raises:
+        DataError: it cannot be read, is damaged, or holds no tensors by name.
+    """
+    if path.is_file():
+        check_checksums(path, wanted)
+    content = weights_of(read_weights(path, wanted))
+    if not isinstance(content, Mapping):
+        raise DataError(f"holds a {type(content).__name__}", file=path, wanted=wanted)
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+
+
 def check_checksums(path: Path, wanted: str) -> None:
     """Compare the checksums that zipped checkpoints hold; torch does not, and loads corrupt weights silently.
 

@@ -15,7 +15,7 @@ from cosmos_lidar.models.sparse.build import build_backbone
 from cosmos_lidar.models.sparse.kernel_map import Triple
 from cosmos_lidar.models.sparse.published_names import published_state
 from cosmos_lidar.models.sparse.second import KITTI_GRID
-from cosmos_lidar.models.wrapped_weights import read_weights, weights_of
+from cosmos_lidar.models.wrapped_weights import read_named_weights
 
 WANTED = "weights of MinkUNet34, MinkUNet18, MinkUNet18SC, SPVCNN or SECOND"
 _COUNTER = "num_batches_tracked"
@@ -66,13 +66,9 @@ def read_state(file: Path) -> dict[str, Tensor]:
     """Return the weights of a backbone in a file by the names of our networks; other tensors are named in the log.
 
     Raises:
-        DataError: not a file of weights, or not of a sparse backbone.
+        DataError: not a file of weights, a damaged one, or two networks in it.
     """
-    content = weights_of(read_weights(file, WANTED))
-    if not isinstance(content, Mapping):
-        raise DataError(f"holds a {type(content).__name__}", file=file, wanted=WANTED)
-    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    state = published_state(tensors, file)
+    state = published_state(read_named_weights(file, WANTED), file)
     if state.unused:
         logger.info("%s: %d tensors of other parts are not used: %s", file, len(state.unused), _some(state.unused))
     return state.tensors

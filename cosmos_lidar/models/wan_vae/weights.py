@@ -12,7 +12,7 @@ from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.wan_vae.config import CONFIGS
 from cosmos_lidar.models.wan_vae.diffusers_names import published_name
 from cosmos_lidar.models.wan_vae.vae import WanVAE, build_vae
-from cosmos_lidar.models.wrapped_weights import check_checksums, read_weights, unwrap, weights_of
+from cosmos_lidar.models.wrapped_weights import read_named_weights, unwrap
 
 _FIRST = "encoder.conv1.weight"  # (width, 3, 3, 3, 3)
 _WANTED = "a Wan2.1 VAE: the 194 tensors of tokenizer.pth, or a .safetensors file of them"
@@ -60,12 +60,7 @@ def load_vae_weights(vae: WanVAE, path: str | Path) -> None:
 
 def _read(path: Path) -> _State:
     """Return the tensors of a file by their published names, memory-mapped where it can be."""
-    if path.is_file():
-        check_checksums(path, _WANTED)
-    content = weights_of(read_weights(path, _WANTED))
-    if not isinstance(content, dict):
-        raise DataError(f"holds a {type(content).__name__}", file=path, wanted=_WANTED)
-    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    state = read_named_weights(path, _WANTED)
     if not state:
         raise DataError("holds no weights", file=path, wanted=_WANTED)
     state = unwrap(state, path)

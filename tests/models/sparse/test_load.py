@@ -139,6 +139,16 @@ def test_damaged_weights_are_named(change: dict, message: str, mink: Backbone, t
         load_backbone(tmp_path / "a.pt")
 
 
+def test_a_damaged_file_is_refused(mink: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save(mink.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # a weight that stays finite
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="a damaged file"):
+        load_backbone(path)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     (tmp_path / "text.pt").write_text("no weights")
