@@ -109,8 +109,7 @@ def pinhole_rig(
     Raises:
         UserError: an unknown view.
     """
-    height = height or round(width * 9 / 16 / 2) * 2
-    lens = PinholeCamera.from_fov(width, height, np.radians(fov_deg))
+    lens = _pinhole(width, height, fov_deg)
     return tuple(RigCamera(f"camera_{view}", lens, mount(*_mount_of(view)[1:])) for view in views)
 
 
@@ -122,9 +121,12 @@ def surround_rig(width: int = 960, height: int = 0, fov_deg: float = 60.0) -> tu
         height: of the images; 0 makes them 16:9.
         fov_deg: horizontal field of view; neighbors overlap from 45 degrees on.
     """
-    height = height or round(width * 9 / 16 / 2) * 2
-    lens = PinholeCamera.from_fov(width, height, np.radians(fov_deg))
+    lens = _pinhole(width, height, fov_deg)
     return tuple(RigCamera(name, lens, mount(position, yaw)) for name, position, yaw in _SURROUND)
+
+
+def _pinhole(width: int, height: int, fov_deg: float) -> PinholeCamera:
+    return PinholeCamera.from_fov(width, height or round(width * 9 / 16 / 2) * 2, np.radians(fov_deg))
 
 
 def _mount_of(view: str) -> tuple[str, tuple[float, float, float], float, float]:
