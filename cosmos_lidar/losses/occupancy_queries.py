@@ -140,7 +140,7 @@ def draw_seeds(points: Tensor, count: int, generator: torch.Generator | None = N
         torch.randperm(len(points), generator=generator, device=device)[:number]
         for number in (count - 2 * third, third, third)
     )
-    shares = (torch.rand(len(seeds), 1, generator=generator, device=device)[:, 0] for seeds in (behind, before, far))
+    shares = (torch.rand(len(seeds), generator=generator, device=device) for seeds in (behind, before, far))
     return Seeds(behind, before, far, *shares)
 
 
