@@ -25,11 +25,11 @@ def run(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     from cosmos_lidar.models.plan import count_parameters
     from cosmos_lidar.models.sparse import load_backbone
-    from cosmos_lidar.models.sparse.export import write_backbone
+    from cosmos_lidar.models.sparse.export import Target, write_backbone
     from cosmos_lidar.models.sparse.second import KITTI_GRID
 
     network = load_backbone(args.source, grid=tuple(args.grid) if args.grid else KITTI_GRID)
-    target = args.to or ("openpcdet" if network.name == "second" else "segmentation")
+    target: Target = args.to or ("openpcdet" if network.name == "second" else "segmentation")
     write_backbone(network, args.out, target, args.classifier)
     count, channels = count_parameters(network), network.in_channels
     sys.stdout.write(f"{network.name}, {channels} input channels, {count:,} parameters, for {target}\n{args.out}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -104,7 +105,7 @@ def make_drive(args: argparse.Namespace, seed: int) -> Clip:
     )
 
 
-def write_drive(args: argparse.Namespace, seed: int, advance: object = None) -> int:
+def write_drive(args: argparse.Namespace, seed: int, advance: Callable[[int], None] | None = None) -> int:
     """Write drive ``seed`` and return it; ``advance(1)`` is called after each sweep."""
     from cosmos_lidar.clips.writers.release import write_release
 
@@ -123,7 +124,7 @@ def write_drive(args: argparse.Namespace, seed: int, advance: object = None) -> 
     return seed
 
 
-def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance: object) -> None:
+def _in_processes(args: argparse.Namespace, seeds: list[int], jobs: int, advance: Callable[[int], None]) -> None:
     import multiprocessing
 
     write_drive(args, seeds[0], advance)  # first alone: it sets the sensor of the folder
@@ -167,11 +168,13 @@ def _same_lidar(wanted: Clip, there: Clip, name: str) -> bool:
 
 
 def _same_camera(wanted: Clip, there: Clip, name: str) -> bool:
-    if name not in there.cameras or there.cameras[name].model is None:
+    if name not in there.cameras:
         return False
     import numpy as np
 
     a, b = wanted.cameras[name], there.cameras[name]
+    if a.model is None or b.model is None:
+        return False
     corner = np.zeros(2)
     same_lens = np.allclose(a.model.unproject(corner), b.model.unproject(corner), atol=1e-4)
     return len(a) == len(b) and (a.model.width, a.model.height) == (b.model.width, b.model.height) and same_lens
