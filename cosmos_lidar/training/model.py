@@ -25,7 +25,7 @@ from cosmos_lidar.parallel.materialize import WeightSource, fill, local_device, 
 from cosmos_lidar.parallel.ranks import gather_objects, mean_over_ranks
 from cosmos_lidar.training.batches import clips_of, sample_count
 from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
-from cosmos_lidar.training.config import OptimConfig, Run
+from cosmos_lidar.training.config import Run
 from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
 from cosmos_lidar.training.guards.nonfinite import dump_batches, first_bad_gradient, first_bad_output
 from cosmos_lidar.training.guards.step_flags import StepFlags
@@ -34,6 +34,7 @@ from cosmos_lidar.training.measure.step_clock import StepClock
 from cosmos_lidar.training.measure.stragglers import OwnTime
 from cosmos_lidar.training.nemo_file import NemoFile
 from cosmos_lidar.training.overrides import without_interpolation
+from cosmos_lidar.training.schedule import lr_factor
 from cosmos_lidar.training.validation import pooled_means
 
 
@@ -384,26 +385,3 @@ class TrainedModel(ModelPT):
     def list_available_models(cls) -> list:
         """Return the weights that can be fetched by name: none."""
         return []
-
-
-def lr_factor(step: int, config: OptimConfig) -> float:
-    """Return the share of the learning rate at ``step`` (from 0).
-
-    Warm-up: min(1, (step + 1) / warmup_steps), or a line from ``warmup_from`` at step 0 to 1 at ``warmup_steps``.
-    Decay, where ``decay_until`` is set: to ``decay_to`` there, along half a cosine from step 0, or a line from the end
-    of warm-up.
-    """
-    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    if config.warmup_steps and config.warmup_from:
-        warmup = config.warmup_from + (1.0 - config.warmup_from) * min(1.0, step / config.warmup_steps)
-    return warmup * (config.decay_to + (1.0 - config.decay_to) * _decay(step, config))
-
-
-def _decay(step: int, config: OptimConfig) -> float:
-    """From 1 to 0 at ``decay_until``; 1 without it."""
-    until, start = config.decay_until, config.warmup_steps
-    if not until:
-        return 1.0
-    if config.decay == "linear":
-        return 1.0 - min(1.0, max(0, step - start) / max(1, until - start))
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / until)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosmos_lidar.recipes.multiview import FAMILY, RECIPES
-from cosmos_lidar.training.model import lr_factor
+from cosmos_lidar.training.schedule import lr_factor
 
 _PUBLISHED = "predict2_multiview_{}_2b_{}_10fps_7views_29frames_waymo5views"
 

@@ -8,10 +8,10 @@ pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.models.tokenizer import build_tokenizer
 from cosmos_lidar.training.checkpoint.reading import load_full, load_state
-from cosmos_lidar.training.model import lr_factor
 from cosmos_lidar.training.overrides import save_config
 from cosmos_lidar.training.run_folder import run_folder
 from cosmos_lidar.training.run_log import read_metrics
+from cosmos_lidar.training.schedule import lr_factor
 from tests.workers.client import torchrun
 
 ROOT = Path(__file__).resolve().parents[3]
