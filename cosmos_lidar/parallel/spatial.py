@@ -2,9 +2,9 @@
 
 The convolutional tokenizers are changed from outside, in place; parameters keep their names. Layers with a hook get it
 set: ``halo`` of convolutions, ``gather`` of attention; layers that are ``pixelwise`` need nothing; others are patched.
-What reaches beyond a slice talks to the others: convolutions take a column from their neighbors, norms share their
-sums, attention over all positions gathers keys and values. Latents and reconstructions are those of one rank, up to
-rounding.
+What reaches beyond a slice exchanges data between ranks: convolutions take a column from their neighbors, norms share
+their sums, attention over all positions gathers keys and values. Latents and reconstructions are those of one rank, up
+to rounding.
 
 Gradients: let every rank compute a loss. The parameter gradients, *summed* over the ranks, are those of the sum
 of these losses. So losses that are means over a slice, or the same loss of the joined image on each rank, want the
@@ -37,7 +37,7 @@ def split_width(network: nn.Module, group: dist.ProcessGroup) -> None:
         group: the ranks that share a sample.
 
     Raises:
-        UserError: the network has a kind of layer that nothing is known of; it is named.
+        UserError: the network has a layer without a rule; it is named.
     """
     rules = _rules(network, group)
     for module, forward in rules.items():
@@ -111,20 +111,12 @@ def _rules(network: nn.Module, group: dist.ProcessGroup) -> dict[nn.Module, Call
 def _set_hook(module: nn.Module, group: dist.ProcessGroup) -> bool:
     """Set the hook of a layer that has one."""
     if hasattr(module, "halo"):
-        module.halo = partial(_halo, group)
+        module.halo = partial(_with_neighbors, group=group)
     elif hasattr(module, "gather"):
-        module.gather = partial(_gather, group)
+        module.gather = partial(_gathered, group=group)
     else:
         return False
     return True
-
-
-def _halo(group: dist.ProcessGroup, x: Tensor, left: int, right: int) -> Tensor:
-    return _with_neighbors(x, group, left, right)
-
-
-def _gather(group: dist.ProcessGroup, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    return _gathered(keys, values, group)
 
 
 def _checked(module: Conv, name: str) -> Conv:
@@ -135,7 +127,7 @@ def _checked(module: Conv, name: str) -> Conv:
     return module
 
 
-def _with_neighbors(x: Tensor, group: dist.ProcessGroup, left: int, right: int) -> Tensor:
+def _with_neighbors(x: Tensor, left: int, right: int, group: dist.ProcessGroup) -> Tensor:
     """Put ``left`` columns of the left neighbor before ``x`` and ``right`` of the right one behind; zeros at the ends.
 
     Every rank gives all its edges to all others: they are thin, and the gradient finds its way back by itself.
@@ -158,16 +150,16 @@ def _convolve(module: Conv, group: dist.ProcessGroup, x: Tensor) -> Tensor:
     reach = module.padding[-1]
     convolve = F.conv2d if isinstance(module, nn.Conv2d) else F.conv3d
     padding = (*module.padding[:-1], 0)
-    wide = _with_neighbors(x, group, reach, reach)
+    wide = _with_neighbors(x, reach, reach, group)
     return convolve(wide, module.weight, module.bias, module.stride, padding, module.dilation, module.groups)
 
 
 def _downsample(module: Downsample, group: dist.ProcessGroup, x: Tensor) -> Tensor:
-    return module.conv(F.pad(_with_neighbors(x, group, 0, 1), (0, 0, 0, 1)))
+    return module.conv(F.pad(_with_neighbors(x, 0, 1, group), (0, 0, 0, 1)))
 
 
 def _hybrid_down(module: HybridDown, group: dist.ProcessGroup, x: Tensor) -> Tensor:
-    wide = F.pad(_with_neighbors(x, group, 0, 1), (0, 0, 0, 1))
+    wide = F.pad(_with_neighbors(x, 0, 1, group), (0, 0, 0, 1))
     return module.after_spatial(module.conv1(wide) + module.spatial_mean(x))
 
 
