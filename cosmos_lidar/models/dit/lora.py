@@ -156,7 +156,7 @@ def adapters(network: nn.Module) -> list[str]:
 
 
 def use_adapters(network: nn.Module, names: Iterable[str]) -> None:
-    """Choose the adapters that a network computes with; none: the network as it was before.
+    """Choose the adapters that a network computes with; none: the plain network.
 
     Raises:
         UserError: an adapter that it does not have.
@@ -202,10 +202,14 @@ def merge_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     plain, updates = split_state(state)
     for layer, (first, second, scale) in updates:
-        weight = plain[f"{layer}.weight"]
-        update = second.float() @ first.float().to(second.device) * float(scale)
-        plain[f"{layer}.weight"] = _added(weight, update)
+        add_update(plain, layer, first, second, float(scale))
     return plain
+
+
+def add_update(plain: dict[str, Tensor], layer: str, first: Tensor, second: Tensor, scale: float) -> None:
+    """Add scale B A to the weight of a layer, in the state dict of a plain network; A is ``first``, B ``second``."""
+    update = second.float() @ first.float().to(second.device) * scale
+    plain[f"{layer}.weight"] = _added(plain[f"{layer}.weight"], update)
 
 
 def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[str, Update]]]:

@@ -8,8 +8,8 @@ weights, ``net.LAYER.base_layer.weight`` and ``net.LAYER.lora_A.default.weight``
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Adapter:
         rank: of the updates.
         alpha: scale times rank.
         saved: tensors of modules that were trained whole, by their names in the network.
-        base: what the adapter was trained on, as the one who saved it called it.
+        base: name of the network that the adapter was trained on, given by whoever saved it; may be empty.
         fingerprint: of the weights it was trained on; empty where it is not known.
     """
 
@@ -71,7 +71,7 @@ def save_lora(network: nn.Module, folder: Path, name: str = DEFAULT, base: str =
         network: whole, on any device.
         folder: for the two files; made when absent.
         name: of the adapter.
-        base: what the network is called without it, for the file.
+        base: name of the network without the adapter, for the file.
 
     Returns:
         The files.
@@ -87,7 +87,7 @@ def save_lora(network: nn.Module, folder: Path, name: str = DEFAULT, base: str =
     marks = f".{A}.{name}.", f".{B}.{name}."
     own = {key: tensor for key, tensor in state.items() if any(mark in key for mark in marks)}
     adapter = adapter_of_state(own | saved, base)
-    return write_adapter(_with_fingerprint(adapter, base_fingerprint(state, set(saved))), folder)
+    return write_adapter(replace(adapter, fingerprint=base_fingerprint(state, saved)), folder)
 
 
 def adapter_of_state(state: Mapping[str, Tensor], base: str = "") -> Adapter:
@@ -166,10 +166,10 @@ def load_lora(network: nn.Module, path: Path, name: str = DEFAULT) -> nn.Module:
         DataError: an adapter of another network, of other weights, or of another rank than the one it replaces; nothing
             is changed then.
     """
-    adapter, file = read_adapter(path), path
-    check_fits(adapter, network.state_dict(), file)
+    adapter = read_adapter(path)
+    check_fits(adapter, network.state_dict(), path)
     if name in adapters(network):
-        _check_same(network, name, adapter, file)
+        _check_same(network, name, adapter, path)
     else:
         add_lora(network, adapter.rank, adapter.alpha, adapter.factors, name=name)
     with torch.no_grad():
@@ -188,7 +188,7 @@ def check_fits(adapter: Adapter, base: Mapping[str, Tensor], file: Path) -> None
 
     Args:
         adapter: of a file.
-        base: whole tensors of the network, by name; other adapters among them are not looked at.
+        base: whole tensors of the network, by name; other adapters among them are ignored.
         file: of the adapter, for messages.
 
     Raises:
@@ -207,13 +207,13 @@ def check_fits(adapter: Adapter, base: Mapping[str, Tensor], file: Path) -> None
     for key, tensor in adapter.saved.items():
         if key not in base or base[key].shape != tensor.shape:
             raise DataError("the network has no such tensor of this shape", file=file, key=key, wanted=wanted)
-    found = base_fingerprint(base, adapter.saved.keys()) if adapter.fingerprint else ""
+    found = base_fingerprint(base, adapter.saved) if adapter.fingerprint else ""
     if found != adapter.fingerprint:
         problem = f"trained on weights with fingerprint {adapter.fingerprint[:12]}, these have {found[:12]}"
         raise DataError(problem, file=file, wanted=f"the base that the adapter was trained on{of}")
 
 
-def base_fingerprint(state: Mapping[str, Tensor], without: Any = ()) -> str:
+def base_fingerprint(state: Mapping[str, Tensor], without: Collection[str] = ()) -> str:
     """Return a SHA-256 of names, shapes and the first values of each weight in bfloat16, adapters left out.
 
     It is the same for weights in fp32 and their bf16 copy.
@@ -225,11 +225,6 @@ def base_fingerprint(state: Mapping[str, Tensor], without: Any = ()) -> str:
             first = tensor.flatten()[:_PROBED].to("cpu", torch.bfloat16).view(torch.int16)
             digest.update(f"{name} {tuple(tensor.shape)}".encode() + first.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _with_fingerprint(adapter: Adapter, fingerprint: str) -> Adapter:
-    fields = {**vars(adapter), "fingerprint": fingerprint}
-    return Adapter(**fields)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write
-from cosmos_lidar.models.dit.lora import SCALE, A, is_adapter_tensor, merge_state
-from cosmos_lidar.models.dit.lora_files import Adapter, check_fits, read_adapter
+from cosmos_lidar.models.dit.lora import SCALE, A, add_update, is_adapter_tensor, merge_state
+from cosmos_lidar.models.dit.lora_files import check_fits, read_adapter
 from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
 
 PREFIX = "net."
@@ -43,18 +43,11 @@ def merge_files(base: Path, adapters: Sequence[Path], out: Path, ema: bool = Fal
     for adapter, path in zip(found, adapters, strict=True):
         check_fits(adapter, plain, path)  # before any is added: a fingerprint is that of the plain weights
     for adapter in found:
-        add_update(plain, adapter)
+        for layer, (first, second) in adapter.factors.items():
+            add_update(plain, layer, first, second, adapter.scale)
+        plain.update(adapter.saved)
     _write({PREFIX + name: tensor.contiguous() for name, tensor in plain.items()}, out)
     return own + sum(len(adapter.factors) for adapter in found)
-
-
-def add_update(state: dict[str, Tensor], adapter: Adapter) -> None:
-    """Add an adapter to the weights of a network, in the dictionary: its updates, and the modules trained whole."""
-    for layer, (first, second) in adapter.factors.items():
-        weight = state[f"{layer}.weight"]
-        merged = weight.float() + second.float() @ first.float() * adapter.scale
-        state[f"{layer}.weight"] = merged.to(weight.dtype)
-    state.update(adapter.saved)
 
 
 def with_scales(state: Mapping[str, Tensor], alpha: float = 0.0) -> dict[str, Tensor]:
