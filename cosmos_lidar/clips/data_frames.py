@@ -2,7 +2,7 @@
 
 Neither pandas nor anything else is called because a file names it (see :mod:`cosmos_lidar.pickles`): names of pandas
 stand for functions of this module, which take the arrays out of what a data frame is made of. Known are the layouts of
-pandas 0.20 to 2.x, with columns named by plain texts; row labels are passed over.
+pandas 0.20 to 2.x, with columns named by plain texts; row labels are skipped.
 """
 
 from __future__ import annotations

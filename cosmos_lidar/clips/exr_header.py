@@ -64,7 +64,7 @@ def read_exr_header(file: Path, where: dict[str, Any]) -> ExrHeader:
 
 
 def _attributes(head: bytes) -> dict[str, bytes]:
-    """Return the values of the attributes that every file has; others are passed over."""
+    """Return the values of the attributes that every file has; others are skipped."""
     magic, version = struct.unpack_from("<2I", head)
     if magic != _MAGIC or version & 0xFF != _VERSION:
         raise ValueError("other first bytes")

@@ -1,6 +1,6 @@
 """Rows of large Parquet tables, one at a time: lists as arrays, and bytes; made for reading rows in their order.
 
-A table is read page by page, and the next row goes on where the last one ended. Going back decodes the row group from
+A table is read page by page, and the next row continues where the last one ended. Going back decodes the row group from
 its start: the format has no way to a row inside a group.
 """
 

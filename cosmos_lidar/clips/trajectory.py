@@ -44,7 +44,7 @@ class Trajectory:
             raise DataError(f"order {self.order}", key="order", wanted="1 (straight) or 2 (constant acceleration)")
 
     def at(self, times_us: np.ndarray) -> np.ndarray:
-        """Return (..., 4, 4) float64 poses at times (...) µs; beyond both ends the motion goes on."""
+        """Return (..., 4, 4) float64 poses at times (...) µs; beyond both ends the motion continues."""
         # Differences of integers: microseconds since 1970 as float64 are exact to a quarter only.
         nodes = (self.times_us - self.times_us[0]).astype(np.float64)
         wanted = (np.asarray(times_us) - self.times_us[0]).astype(np.float64)

@@ -19,8 +19,7 @@ Beyond the published arrays ``lidar_raw`` has intensity and ``starting_timestamp
 
 The frames are the images of the camera ``front``, else of the first one, and of each other camera the nearest ones.
 Videos have no times: each is shown at the usual rate of the frames, and all images of a frame have its timestamp. The
-converter's boxes and maps are not written, as
-clips have none.
+converter's boxes and maps are not written, as clips have none.
 """
 
 from __future__ import annotations
@@ -267,7 +266,7 @@ def _vehicle(clip: Clip, plan: _Plan) -> np.ndarray | None:
 
 
 def _at_all_keys(poses: np.ndarray, plan: _Plan) -> np.ndarray:
-    """Return poses at all numbers; after the last frame the last step goes on without a turn, as published."""
+    """Return poses at all numbers; after the last frame the last step continues without a turn, as published."""
     keys, last = plan.all_keys, int(plan.keys[-1])
     found = interpolate_poses(poses, plan.keys, np.minimum(keys, last))
     found[plan.keys] = poses

@@ -146,7 +146,7 @@ def fill_times(times_us: np.ndarray, numbers: np.ndarray, sensor: Sensor) -> np.
     Args:
         times_us: (N,), :data:`~cosmos_lidar.clips.readers.kitti.files.NO_TIME` where not known.
         numbers: (N,) increasing frame numbers.
-        sensor: its rate goes on before the first and after the last known time.
+        sensor: its rate continues before the first and after the last known time.
     """
     known = times_us != NO_TIME
     spin = 1e6 / sensor.spin_hz

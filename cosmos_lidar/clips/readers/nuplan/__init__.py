@@ -48,7 +48,7 @@ sensor_blobs/mini/<log>/MergedPointCloud/<token>.pcd                            
 navsim_logs/mini/<log>.pkl, sensor_blobs/mini/<log>/CAM_F0/<token>.jpg, …        (optional)
 """
 _SWEEP_US, _BEYOND_US = 50_000, 500_000
-_MOST_BROKEN = 3  # clouds that are passed over when the lidars of a vehicle are looked at
+_MOST_BROKEN = 3  # unreadable clouds of a vehicle, after which the search for its lidars fails
 _ASSUMED = "taken for granted: the time of a cloud is the start of a sweep of 50 ms, points are as measured"
 _NO_RECORDS = "no records of the log: the order and the times of its clouds are not known (here by name, 20 a second)"
 

@@ -60,13 +60,13 @@ def info_cameras(
     found: dict[str, list[tuple[Path, Mapping[str, Any]]]] = {}
     for sweep in sweeps:
         for channel, image in infos.get(sweep.name, {}).get("images", {}).items():
-            picture = _picture(file.parent, channel, str(image.get("img_path", "")))
-            if picture is not None:
-                found.setdefault(channel, []).append((picture, image))
+            path = _image_file(file.parent, channel, str(image.get("img_path", "")))
+            if path is not None:
+                found.setdefault(channel, []).append((path, image))
     cameras = {}
     for channel, taken in sorted(found.items()):
-        images, (_, first) = tuple(picture for picture, _ in taken), taken[0]
-        stamps = np.array([_stamp_us(picture, image, file, clip) for picture, image in taken], np.int64)
+        images, (_, first) = tuple(path for path, _ in taken), taken[0]
+        stamps = np.array([_stamp_us(path, image, file, clip) for path, image in taken], np.int64)
         what = f"{channel} of clip {clip}"
         camera_SE3_lidar = pose_of_file(first.get("lidar2cam"), file, "lidar2cam", "lidar to camera axes", what)
         lidar_SE3_camera = np.linalg.inv(camera_SE3_lidar)
@@ -77,26 +77,26 @@ def info_cameras(
     return cameras
 
 
-def _picture(root: Path, channel: str, name: str) -> Path | None:
+def _image_file(root: Path, channel: str, name: str) -> Path | None:
     places = (root / "samples" / channel / Path(name).name, root / name)
     return next((place for place in places if name and place.is_file()), None)
 
 
-def _stamp_us(picture: Path, image: Mapping[str, Any], file: Path, clip: str) -> int:
-    stamp = picture.stem.rpartition("__")[2]
+def _stamp_us(path: Path, image: Mapping[str, Any], file: Path, clip: str) -> int:
+    stamp = path.stem.rpartition("__")[2]
     if stamp.isdecimal():
         return int(stamp)
     try:
         return round(float(image["timestamp"]) * 1e6)
     except (KeyError, TypeError, ValueError) as error:
         wanted = "microseconds in the name of the image, or seconds in the info file"
-        raise DataError(f"{picture.name} has no stamp", file=file, clip=clip, key="timestamp", wanted=wanted) from error
+        raise DataError(f"{path.name} has no stamp", file=file, clip=clip, key="timestamp", wanted=wanted) from error
 
 
-def _lens(image: Mapping[str, Any], picture: Path, file: Path, clip: str, channel: str) -> PinholeCamera:
+def _lens(image: Mapping[str, Any], path: Path, file: Path, clip: str, channel: str) -> PinholeCamera:
     try:
         matrix = np.array(image["cam2img"], np.float64)
-        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *image_size(picture))
+        return PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *image_size(path))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         problem = f"{channel} has no lens: {error!r}"
         raise DataError(problem, file=file, clip=clip, key="cam2img", wanted="3 x 3 numbers, pixels") from error

@@ -125,7 +125,7 @@ def _decoded(file: Path) -> Iterator[Any]:
                 try:
                     record, at = decoder.raw_decode(rest, at)
                 except ValueError:
-                    break  # the list ends here, or the record goes on in the next chunk
+                    break  # the list ends here, or the record continues in the next chunk
                 except RecursionError as error:
                     raise DataError("nested too deeply", file=file, wanted="a table of the v1.0 tables") from error
                 yield record
