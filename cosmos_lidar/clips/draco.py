@@ -50,8 +50,8 @@ def decode_cloud(
     """
     try:
         size, count = _decoded_size(content)
-    except _BrokenError as error:
-        raise DataError(str(error), file=file, clip=clip, key=error.key, wanted=_WANTED) from error
+    except DataError as error:
+        raise error.at(file=file, clip=clip, wanted=_WANTED) from error
     expect_size(size, f"decoding {count} Draco points", file=file, clip=clip, key="number of points")
     library = require("DracoPy")
     try:
@@ -71,12 +71,6 @@ def decode_cloud(
     return points, attributes
 
 
-class _BrokenError(Exception):
-    def __init__(self, problem: str, key: str = "header") -> None:
-        super().__init__(problem)
-        self.key = key
-
-
 @dataclass
 class _Cursor:
     """A place in the header."""
@@ -86,7 +80,7 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if count > len(self.content) - self.at:
-            raise _BrokenError(f"ends after {len(self.content)} bytes, in its header")
+            raise DataError(f"ends after {len(self.content)} bytes, in its header", key="header")
         self.at += count
         return self.content[self.at - count : self.at]
 
@@ -102,24 +96,24 @@ class _Cursor:
                 return value
             shift += 7
             if shift > 35:
-                raise _BrokenError("a number of more than 5 bytes")
+                raise DataError("a number of more than 5 bytes", key="header")
 
 
 def _decoded_size(content: bytes) -> tuple[int, int]:
     """Return the bytes that decoding takes at most, and the number of points."""
     cursor = _Cursor(content)
     if content[: len(_MAGIC)] != _MAGIC:
-        raise _BrokenError(f"starts with {content[:5]!r}, not with {_MAGIC!r}", "magic")
+        raise DataError(f"starts with {content[:5]!r}, not with {_MAGIC!r}", key="magic")
     cursor.at = len(_MAGIC)
     version = cursor.integer(1), cursor.integer(1)
     geometry, method, flags = cursor.integer(1), cursor.integer(1), cursor.integer(2)
     if geometry != 0:
         kind = "a mesh, which has no lidar points" if geometry == 1 else f"geometry type {geometry}"
-        raise _BrokenError(f"this is {kind}", "geometry type")
+        raise DataError(f"this is {kind}", key="geometry type")
     if not (1, 0) <= version <= (2, 3):
-        raise _BrokenError(f"bitstream version {version[0]}.{version[1]}, known are 1.0 to 2.3", "version")
+        raise DataError(f"bitstream version {version[0]}.{version[1]}, known are 1.0 to 2.3", key="version")
     if method not in (_SEQUENTIAL, _KD_TREE):
-        raise _BrokenError(f"encoding {method}, known are 0 and 1", "encoding")
+        raise DataError(f"encoding {method}, known are 0 and 1", key="encoding")
     if flags & _METADATA:
         for _ in range(cursor.varint()):
             cursor.varint()
@@ -127,13 +121,13 @@ def _decoded_size(content: bytes) -> tuple[int, int]:
         _skip_metadata(cursor, 0)
     count = cursor.integer(4)
     if not 0 < count < 1 << 31:
-        raise _BrokenError(f"{count} points in it", "number of points")
+        raise DataError(f"{count} points in it", key="number of points")
     return count * _point_size(cursor, version, method) * _WORKING, count
 
 
 def _skip_metadata(cursor: _Cursor, depth: int) -> None:
     if depth > _DEPTH:
-        raise _BrokenError(f"metadata nested more than {_DEPTH} deep", "metadata")
+        raise DataError(f"metadata nested more than {_DEPTH} deep", key="metadata")
     for _ in range(cursor.varint()):
         cursor.take(cursor.integer(1))
         cursor.take(cursor.varint())
@@ -149,17 +143,17 @@ def _point_size(cursor: _Cursor, version: tuple[int, int], method: int) -> int:
         count = cursor.varint() if version >= (2, 0) else cursor.integer(4)
         attributes += count
         if attributes > _ATTRIBUTES:
-            raise _BrokenError(f"{attributes} attributes", "attributes")
+            raise DataError(f"{attributes} attributes", key="attributes")
         for _ in range(count):
             cursor.take(1)
             data_type, components = cursor.integer(1), cursor.integer(1)
             cursor.take(1)
             cursor.varint() if version >= (1, 3) else cursor.take(2)
             if data_type not in _ITEM_SIZES or not components:
-                raise _BrokenError(f"data type {data_type} with {components} components", "attributes")
+                raise DataError(f"data type {data_type} with {components} components", key="attributes")
             total += max(4, _ITEM_SIZES[data_type]) * components
         if method == _SEQUENTIAL:
             cursor.take(count)  # the kind of decoder of each attribute
     if not attributes:
-        raise _BrokenError("no attribute in it", "attributes")
+        raise DataError("no attribute in it", key="attributes")
     return total

@@ -52,16 +52,10 @@ def read(path: Path, clip: str | None = None) -> PointFields:
         expect_size(size, f"{header.points} points", file=path, clip=clip, key="POINTS")
         body = content[header.size :] if header.data == "ascii" else memoryview(content)[header.size :]  # no copy
         columns = _READERS[header.data](body, header)
-    except _BrokenError as error:
-        raise DataError(str(error), file=path, clip=clip, key=error.key, wanted=_WANTED) from error
+    except DataError as error:
+        raise error.at(file=path, clip=clip, wanted=error.wanted or _WANTED) from error
     shape = header.shape if min(header.shape) > 1 else None
     return PointFields({name: values for name, values in columns.items() if not name.startswith("_")}, shape)
-
-
-class _BrokenError(Exception):
-    def __init__(self, problem: str, key: str) -> None:
-        super().__init__(problem)
-        self.key = key
 
 
 def _header(content: bytes) -> _Header:
@@ -70,56 +64,56 @@ def _header(content: bytes) -> _Header:
     while "DATA" not in found:
         end = content.find(b"\n", at, _LONGEST_HEADER)
         if end < 0:
-            raise _BrokenError("no header" if not found else "the header has no DATA line", "DATA")
+            raise DataError("no header" if not found else "the header has no DATA line", key="DATA")
         words = content[at:end].decode("ascii", "replace").split()
         at = end + 1
         if words and not words[0].startswith("#"):
             found[words[0].upper()] = words[1:]
     if found.get("VERSION", ["0.7"]) not in [[version] for version in _VERSIONS]:
-        raise _BrokenError(f"version {' '.join(found['VERSION'])}", "VERSION")
+        raise DataError(f"version {' '.join(found['VERSION'])}", key="VERSION")
     width = _number(found, "WIDTH" if "WIDTH" in found else "POINTS", 0)
     height = _number(found, "HEIGHT", 0) if "HEIGHT" in found else 1
     if "POINTS" in found and _number(found, "POINTS", 0) != height * width:
-        raise _BrokenError(f"{found['POINTS'][0]} points, {width} x {height} by WIDTH and HEIGHT", "POINTS")
+        raise DataError(f"{found['POINTS'][0]} points, {width} x {height} by WIDTH and HEIGHT", key="POINTS")
     data = " ".join(found["DATA"]).lower()
     if data not in _READERS:
-        raise _BrokenError(f"DATA {data!r:.40}, known are {', '.join(_READERS)}", "DATA")
+        raise DataError(f"DATA {data!r:.40}, known are {', '.join(_READERS)}", key="DATA")
     return _Header(_dtype(found), (height, width), data, at)
 
 
 def _number(found: dict[str, list[str]], key: str, place: int) -> int:
     words = found.get(key, [])
     if len(words) <= place or not words[place].isdecimal() or len(words[place]) > 12:
-        raise _BrokenError(f"{' '.join(words)!r:.40}, no number", key)
+        raise DataError(f"{' '.join(words)!r:.40}, no number", key=key)
     return int(words[place])
 
 
 def _dtype(found: dict[str, list[str]]) -> np.dtype:
     names = found.get("FIELDS") or found.get("COLUMNS") or []
     if not names or len(names) > _MOST_FIELDS:
-        raise _BrokenError(f"{len(names)} fields", "FIELDS")
+        raise DataError(f"{len(names)} fields", key="FIELDS")
     types, sizes, counts = found.get("TYPE", []), found.get("SIZE", []), found.get("COUNT", ["1"] * len(names))
     for key, words in (("TYPE", types), ("SIZE", sizes), ("COUNT", counts)):
         if len(words) != len(names):
-            raise _BrokenError(f"{len(words)} for {len(names)} fields", key)
+            raise DataError(f"{len(words)} for {len(names)} fields", key=key)
     fields: list[tuple[str, str, tuple[int, ...]]] = []
     for place, name in enumerate(names):
         kind = f"{types[place].upper()}{sizes[place]}"
         count = _number({"COUNT": counts}, "COUNT", place)
         if kind not in _DTYPES:
-            raise _BrokenError(f"field {name} of type {types[place]} with {sizes[place]} bytes", "TYPE")
+            raise DataError(f"field {name} of type {types[place]} with {sizes[place]} bytes", key="TYPE")
         if not 0 < count <= _MOST_VALUES:
-            raise _BrokenError(f"{count} values of field {name}", "COUNT")
+            raise DataError(f"{count} values of field {name}", key="COUNT")
         fields.append((f"_{place}" if name == "_" else name, _DTYPES[kind], (count,) if count > 1 else ()))
     if len({name for name, _, _ in fields}) < len(fields):
-        raise _BrokenError(f"a field twice: {' '.join(names)}", "FIELDS")
+        raise DataError(f"a field twice: {' '.join(names)}", key="FIELDS")
     return np.dtype(fields)
 
 
 def _read_binary(content: bytes | memoryview, header: _Header) -> dict[str, np.ndarray]:
     needed = header.points * header.dtype.itemsize
     if len(content) < needed:
-        raise _BrokenError(f"{len(content)} of {needed} bytes of {header.points} points", "DATA")
+        raise DataError(f"{len(content)} of {needed} bytes of {header.points} points", key="DATA")
     table = np.frombuffer(content, header.dtype, header.points)
     return {name: table[name] for name in header.dtype.names or ()}
 
@@ -130,16 +124,16 @@ def _read_compressed(content: memoryview, header: _Header) -> dict[str, np.ndarr
     if not needed:
         return _read_binary(b"", header)
     if len(content) < 8:
-        raise _BrokenError(f"{len(content)} of 8 bytes of its sizes", "DATA")
+        raise DataError(f"{len(content)} of 8 bytes of its sizes", key="DATA")
     packed, size = struct.unpack_from("<II", content)
     if size != needed:
-        raise _BrokenError(f"{size} bytes unpacked, {header.points} points need {needed}", "DATA")
+        raise DataError(f"{size} bytes unpacked, {header.points} points need {needed}", key="DATA")
     if len(content) < 8 + packed:
-        raise _BrokenError(f"{len(content) - 8} of {packed} packed bytes", "DATA")
+        raise DataError(f"{len(content) - 8} of {packed} packed bytes", key="DATA")
     try:
         values = decompress(bytes(content[8 : 8 + packed]), size)
     except ValueError as error:
-        raise _BrokenError(f"LZF does not unpack it: {error}", "DATA") from error
+        raise DataError(f"LZF does not unpack it: {error}", key="DATA") from error
     columns, at = {}, 0
     for name in header.dtype.names or ():
         one = header.dtype[name]
@@ -156,7 +150,7 @@ def _read_ascii(content: bytes, header: _Header) -> dict[str, np.ndarray]:
     needed = header.points * per_point
     words = content.split(None, needed)[:needed]
     if len(words) < needed:
-        raise _BrokenError(f"{len(words)} numbers, {header.points} points need {needed}", "DATA")
+        raise DataError(f"{len(words)} numbers, {header.points} points need {needed}", key="DATA")
     columns, at = {}, 0
     for name in names:
         one = header.dtype[name]
@@ -175,7 +169,7 @@ def _numbers(words: list[bytes], dtype: np.dtype, name: str) -> np.ndarray:
                 return np.array(list(map(float, words)), np.float64).astype(dtype)
         return np.array(list(map(int, words)), dtype)
     except (ValueError, OverflowError) as error:
-        raise _BrokenError(f"no {dtype.name}: {error!s:.80}", f"field {name}") from error
+        raise DataError(f"no {dtype.name}: {error!s:.80}", key=f"field {name}") from error
 
 
 _READERS: dict[str, Callable[[Any, _Header], dict[str, np.ndarray]]] = {

@@ -29,12 +29,6 @@ class _Element:
     has_list: bool = False
 
 
-class _BrokenError(Exception):
-    def __init__(self, problem: str, key: str) -> None:
-        super().__init__(problem)
-        self.key = key
-
-
 def read(path: Path, clip: str | None = None) -> PointFields:
     """Return the properties of the vertices of a PLY file.
 
@@ -55,12 +49,12 @@ def read(path: Path, clip: str | None = None) -> PointFields:
         needed = vertex.count * dtype.itemsize
         if len(content) - start < needed:
             found = max(0, len(content) - start)
-            raise _BrokenError(f"{found} of {needed} bytes of {vertex.count} vertices", "element vertex")
+            raise DataError(f"{found} of {needed} bytes of {vertex.count} vertices", key="element vertex")
         table = np.frombuffer(content, dtype, vertex.count, start)
         native = {name: dtype[name].newbyteorder("=") for name in dtype.names or ()}
         return PointFields({name: table[name].astype(kind, copy=False) for name, kind in native.items()})
-    except _BrokenError as error:
-        raise DataError(str(error), file=path, clip=clip, key=error.key, wanted=_WANTED) from error
+    except DataError as error:
+        raise error.at(file=path, clip=clip, wanted=error.wanted or _WANTED) from error
 
 
 def _header(content: bytes) -> tuple[str, list[_Element], int]:
@@ -68,7 +62,7 @@ def _header(content: bytes) -> tuple[str, list[_Element], int]:
     end = content.find(b"end_header", 0, _LONGEST_HEADER)
     start = content.find(b"\n", end) + 1
     if content[:3] != b"ply" or end < 0 or not start:
-        raise _BrokenError("no header from ply to end_header", "header")
+        raise DataError("no header from ply to end_header", key="header")
     format, elements = None, list[_Element]()
     for line in content[:end].decode("ascii", "replace").splitlines()[1:]:
         words = line.split()
@@ -76,18 +70,18 @@ def _header(content: bytes) -> tuple[str, list[_Element], int]:
             continue
         if words[0] == "format":
             if len(words) != 3 or words[1] not in _FORMATS or words[2] != "1.0":
-                raise _BrokenError(f"{line!r:.60}", "format")
+                raise DataError(f"{line!r:.60}", key="format")
             format = words[1]
         elif words[0] == "element":
             if len(words) != 3 or not words[2].isdecimal() or len(words[2]) > 12:
-                raise _BrokenError(f"{line!r:.60}", "element")
+                raise DataError(f"{line!r:.60}", key="element")
             elements.append(_Element(words[1], int(words[2]), []))
         elif words[0] == "property" and elements:
             _add_property(elements[-1], words[1:])
         else:
-            raise _BrokenError(f"{line!r:.60}", "header")
+            raise DataError(f"{line!r:.60}", key="header")
     if format is None:
-        raise _BrokenError("no line format", "format")
+        raise DataError("no line format", key="format")
     return format, elements, start
 
 
@@ -95,9 +89,9 @@ def _add_property(element: _Element, words: list[str]) -> None:
     if words and words[0] == "list":
         element.has_list = True
     elif len(words) != 2 or words[0] not in _TYPES or words[1] in dict(element.properties):
-        raise _BrokenError(f"property {' '.join(words)!r:.60}", f"element {element.name}")
+        raise DataError(f"property {' '.join(words)!r:.60}", key=f"element {element.name}")
     elif len(element.properties) == _MOST_PROPERTIES:
-        raise _BrokenError(f"more than {_MOST_PROPERTIES} properties", f"element {element.name}")
+        raise DataError(f"more than {_MOST_PROPERTIES} properties", key=f"element {element.name}")
     else:
         element.properties.append((words[1], _TYPES[words[0]]))
 
@@ -107,12 +101,12 @@ def _vertex(elements: list[_Element]) -> tuple[list[_Element], _Element]:
     place = next((place for place, one in enumerate(elements) if one.name == "vertex"), None)
     if place is None:
         found = ", ".join(one.name for one in elements) or "none"
-        raise _BrokenError(f"elements {found}", "element vertex")
+        raise DataError(f"elements {found}", key="element vertex")
     for one in elements[: place + 1]:
         if one.has_list:
-            raise _BrokenError(f"lists in the element {one.name}", f"element {one.name}")
+            raise DataError(f"lists in the element {one.name}", key=f"element {one.name}")
     if not elements[place].properties:
-        raise _BrokenError("no properties", "element vertex")
+        raise DataError("no properties", key="element vertex")
     return elements[:place], elements[place]
 
 
@@ -125,7 +119,7 @@ def _read_ascii(content: bytes, vertex: _Element, dtype: np.dtype, before: int) 
     needed = before + vertex.count * len(names)
     words = content.split(None, min(needed, len(content)))[before:needed]
     if len(words) < needed - before:
-        raise _BrokenError(f"{len(words)} of {needed - before} numbers of {vertex.count} vertices", "element vertex")
+        raise DataError(f"{len(words)} of {needed - before} numbers of {vertex.count} vertices", key="element vertex")
     columns = {}
     for place, name in enumerate(names):
         convert = float if dtype[name].kind == "f" else int
@@ -134,5 +128,5 @@ def _read_ascii(content: bytes, vertex: _Element, dtype: np.dtype, before: int) 
                 wide = np.float64 if convert is float else dtype[name]
                 columns[name] = np.array(list(map(convert, words[place :: len(names)])), wide).astype(dtype[name])
         except (ValueError, OverflowError) as error:
-            raise _BrokenError(f"no {dtype[name].name}: {error!s:.80}", f"property {name}") from error
+            raise DataError(f"no {dtype[name].name}: {error!s:.80}", key=f"property {name}") from error
     return columns

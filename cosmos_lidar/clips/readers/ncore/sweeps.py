@@ -44,7 +44,7 @@ class RaySweeps:
         try:
             return self._read(open_store(self.store), index)
         except DataError as error:
-            raise _of_clip(error, self.clip_id) from error
+            raise error.at(clip=self.clip_id) from error
 
     def _read(self, store: ZarrStore, index: int) -> Sweep:
         frame = f"{self.path}/frames/{int(self.times_us[index, 1])}"
@@ -140,9 +140,5 @@ class EncodedImages:
         try:
             content = open_store(self.store).array(key).tobytes()
         except DataError as error:
-            raise _of_clip(error, self.clip_id) from error
+            raise error.at(clip=self.clip_id) from error
         return read_image(content, file=self.store, clip=self.clip_id, key=key)
-
-
-def _of_clip(error: DataError, clip: str) -> DataError:
-    return DataError(error.problem, file=error.file, clip=clip, key=error.key, wanted=error.wanted)

@@ -123,6 +123,6 @@ def track_of(
     try:
         track = Trajectory(near, times_us, order)
     except DataError as error:
-        raise DataError(error.problem, file=file, clip=clip, key="ego_pose", wanted=error.wanted) from error
+        raise error.at(file=file, clip=clip, key="ego_pose") from error
     place = ", ".join(f"{value:.0f}" for value in origin)
     return track, (f"coordinates of a map, less {place}",) if origin.any() else ()

@@ -46,7 +46,7 @@ class MessagesOf:
     def refuse(self, error: DataError, index: int) -> DataError:
         """Return an error of a message with its file, topic and number."""
         key = f"{self.topic} message {index}" + (f" {error.key}" if error.key else "")
-        return DataError(error.problem, file=self.places[index][0], clip=self.clip_id, key=key, wanted=error.wanted)
+        return error.at(file=self.places[index][0], clip=self.clip_id, key=key)
 
 
 @dataclass(frozen=True)
