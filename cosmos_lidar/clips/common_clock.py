@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream
+from cosmos_lidar.clips.nearest import nearest_numbers
 from cosmos_lidar.errors import DataError, UserError
 
 _NEAR = 0.75  # of the time between two images of a camera: between two images, one is always nearer than half of it
@@ -71,9 +72,8 @@ def common_runs(
     clock = _clock(cameras, fps, first, last)
     if not len(clock):
         return []
-    nearest = [_nearest(camera.timestamps_us, clock) for camera in cameras]
-    numbers = np.stack(nearest)
-    times = np.stack([camera.timestamps_us[found] for camera, found in zip(cameras, nearest, strict=True)])
+    numbers = np.stack([nearest_numbers(camera.timestamps_us, clock) for camera in cameras])
+    times = np.stack([camera.timestamps_us[found] for camera, found in zip(cameras, numbers, strict=True)])
     allowed_us = np.array([_tolerance_us(camera, tolerance_s) for camera in cameras])[:, None]
     return _cut(ClockedRun(clock, numbers, times.astype(np.int64)), (np.abs(times - clock) <= allowed_us).all(0))
 
@@ -106,15 +106,6 @@ def _period_us(camera: CameraStream) -> int:
 
 def _tolerance_us(camera: CameraStream, tolerance_s: float | None) -> float:
     return _NEAR * _period_us(camera) if tolerance_s is None else tolerance_s * 1e6
-
-
-def _nearest(times_us: np.ndarray, clock_us: np.ndarray) -> np.ndarray:
-    """Return the numbers (T,) of the nearest times; the earlier one of two that are equally near."""
-    after = np.searchsorted(times_us, clock_us).clip(1, max(len(times_us) - 1, 1))
-    if len(times_us) == 1:
-        return np.zeros(len(clock_us), np.int64)
-    earlier = clock_us - times_us[after - 1] <= times_us[after] - clock_us
-    return (after - earlier).astype(np.int64)
 
 
 def _cut(whole: ClockedRun, there: np.ndarray) -> list[ClockedRun]:

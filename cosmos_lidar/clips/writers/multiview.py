@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.nearest import nearest_numbers, nearest_once
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
@@ -134,7 +135,7 @@ def _plan(clip: Clip) -> _Plan:
     times = streams[reference].timestamps_us
     rate = _rate_hz(times)
     keys = np.round(np.arange(len(times)) * max(1.0, _KEYS_HZ / rate)).astype(np.int64)
-    views = [_View(names[name], one, _nearest(one.timestamps_us, times)) for name, one in streams.items()]
+    views = [_View(names[name], one, nearest_numbers(one.timestamps_us, times)) for name, one in streams.items()]
     return _Plan(times, rate, keys, views, _sweeps_of_frames(clip, times))
 
 
@@ -146,12 +147,6 @@ def _rate_hz(times_us: np.ndarray) -> float:
     return float(whole) if whole and abs(rate - whole) <= _WHOLE_HZ * whole else rate
 
 
-def _nearest(times_us: np.ndarray, wanted_us: np.ndarray) -> np.ndarray:
-    right = np.clip(np.searchsorted(times_us, wanted_us), 0, len(times_us) - 1)
-    left = np.maximum(right - 1, 0)
-    return np.where(np.abs(times_us[left] - wanted_us) <= np.abs(times_us[right] - wanted_us), left, right)
-
-
 def _sweeps_of_frames(clip: Clip, times_us: np.ndarray) -> dict[int, int]:
     """Return frame -> the sweep that starts nearest to it, each sweep once; of a clip with poses of its lidar."""
     if not clip.lidars or track_of(clip.lidar) is None:
@@ -159,12 +154,7 @@ def _sweeps_of_frames(clip: Clip, times_us: np.ndarray) -> dict[int, int]:
     starts = clip.timestamps_us[:, 0]
     if len(starts) == len(times_us):
         return {index: index for index in range(len(starts))}
-    found: dict[int, int] = {}
-    for sweep, frame in enumerate(_nearest(times_us, starts).tolist()):
-        apart = abs(int(starts[sweep] - times_us[frame]))
-        if frame not in found or apart < abs(int(starts[found[frame]] - times_us[frame])):
-            found[frame] = sweep
-    return found
+    return nearest_once(times_us, starts)
 
 
 def _note_changes(clip: Clip, plan: _Plan, losses: Losses) -> None:

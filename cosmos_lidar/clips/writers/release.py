@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.clip import Clip, LidarStream
 from cosmos_lidar.clips.cut import cut_frames
 from cosmos_lidar.clips.files import clean_id
+from cosmos_lidar.clips.nearest import nearest_numbers
 from cosmos_lidar.clips.readers.release.sweeps import BESIDE
 from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.video import write_mp4
@@ -174,7 +175,9 @@ class _ImagePlan:
 
 def _plan_images(clip: Clip, count: int) -> _ImagePlan:
     starts = clip.timestamps_us[:count, 0]
-    nearest = {name: _nearest(camera, starts) for name, camera in clip.cameras.items() if len(camera)}
+    nearest = {
+        name: nearest_numbers(camera.timestamps_us, starts) for name, camera in clip.cameras.items() if len(camera)
+    }
     if not nearest:
         numeric = all(frame.isdecimal() for frame in clip.frame_ids[:count])
         numbers = [int(frame) for frame in clip.frame_ids[:count]] if numeric else list(range(count))
@@ -186,14 +189,6 @@ def _plan_images(clip: Clip, count: int) -> _ImagePlan:
             end = min(len(clip.cameras[name]) for name in nearest)
         return _ImagePlan([f"{number:06d}" for number in first], {name: np.arange(end) for name in nearest})
     return _ImagePlan([f"{number:06d}" for number in range(count)], nearest)
-
-
-def _nearest(camera: CameraStream, times_us: np.ndarray) -> np.ndarray:
-    right = np.clip(np.searchsorted(camera.timestamps_us, times_us), 1, max(len(camera) - 1, 1))
-    left = right - 1
-    right = np.minimum(right, len(camera) - 1)
-    nearer = np.abs(camera.timestamps_us[right] - times_us) < np.abs(camera.timestamps_us[left] - times_us)
-    return np.where(nearer, right, left)
 
 
 def _write_sweeps(staged: Staged, place: str, lidar: _Lidar, progress: Progress) -> None:

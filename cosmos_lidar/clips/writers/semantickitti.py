@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, LidarStream
+from cosmos_lidar.clips.nearest import nearest_once
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers.kitti.scans import around
 from cosmos_lidar.clips.sweep import Sweep
@@ -107,19 +108,14 @@ def _note_times(losses: Losses, lidar: LidarStream, middle: np.ndarray, track: T
 
 def _nearest(camera: NumberedCamera, middle: np.ndarray, losses: Losses) -> dict[int, int]:
     """Return sweep -> image taken nearest to its middle; an image stands for one sweep, the nearest to it."""
-    apart: dict[int, tuple[int, int]] = {}
     times = camera.stream.timestamps_us
-    for sweep, moment in enumerate(middle.tolist()):
-        right = int(np.clip(np.searchsorted(times, moment), 0, len(times) - 1))
-        image = min((max(right - 1, 0), right), key=lambda one: abs(int(times[one]) - moment))
-        distance = abs(int(times[image]) - moment)
-        if image not in apart or distance < apart[image][0]:
-            apart[image] = distance, sweep
-    if len(apart) < len(times):
-        losses.add("images", f"{len(apart)} of {len(times)} images of {camera.stream.name}: one per sweep")
-    if apart and (largest := max(distance for distance, _ in apart.values())) > 1:
+    sweeps = nearest_once(times, middle)
+    if len(sweeps) < len(times):
+        losses.add("images", f"{len(sweeps)} of {len(times)} images of {camera.stream.name}: one per sweep")
+    largest = max((abs(int(times[image] - middle[sweep])) for image, sweep in sweeps.items()), default=0)
+    if largest > 1:
         losses.add("camera_times", f"an image has the time of the middle of its sweep: off by up to {largest} us")
-    return {sweep: image for image, (_, sweep) in apart.items()}
+    return {sweep: image for image, sweep in sweeps.items()}
 
 
 def _note_cameras(losses: Losses, clip: Clip, cameras: list[NumberedCamera]) -> None:
