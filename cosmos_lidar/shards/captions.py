@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.bounds import read_file
+from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import parse_json, read_text
+from cosmos_lidar.files import parse_json, read_text, visible_files
 from cosmos_lidar.shards.multiview import CAPTION
 
 _LARGEST = 1 << 20  # bytes of a file of captions
@@ -50,7 +52,8 @@ class ClipCaptions:
     Attributes:
         everywhere: caption of the front view of every clip; None for none.
         by_clip: clip id -> its caption (of the front view), or camera -> caption.
-        folder: with files ``CAMERA/CLIP.txt``, as the published layout has them, or ``CLIP.txt`` for the front view.
+        folder: with files ``CAMERA/CLIP.txt``, as the published layout has them, or ``CLIP.txt`` for the front view,
+            by :func:`clip_stem`.
         prefixes: camera -> sentence, instead of the usual ones.
     """
 
@@ -76,8 +79,9 @@ class ClipCaptions:
             return given.get(camera)
         if self.folder is None:
             return None
-        own = self.folder / camera / f"{clip_id}{CAPTION}"
-        files = [own, self.folder / f"{clip_id}{CAPTION}"] if view_id == FRONT else [own]
+        folders = [self.folder / camera, self.folder] if view_id == FRONT else [self.folder / camera]
+        stems = [clip_stem(folder, clip_id) for folder in folders]
+        files = [stem.with_name(stem.name + CAPTION) for stem in stems]
         path = next((file for file in files if file.is_file()), None)
         return None if path is None else read_caption(path)
 
@@ -89,6 +93,23 @@ class ClipCaptions:
         """Return digits that change with what is given; files in the folder are not read."""
         given = [self.everywhere, str(self.folder), {name: self.by_clip[name] for name in sorted(self.by_clip)}]
         return hashlib.sha256(json.dumps(given, default=dict).encode()).hexdigest()[:16]
+
+
+def clip_stem(folder: Path, clip_id: str) -> Path:
+    """Return the path, without its ending, of the files of a clip in a folder.
+
+    Files are named by the clip id, or as the recording, whose name can hold dots and white space that its id lacks
+    (:func:`~cosmos_lidar.clips.files.clean_id`).
+    """
+    names = _names_in(folder, folder.stat().st_mtime_ns) if folder.is_dir() else {}
+    return folder / names.get(clip_id, clip_id)
+
+
+@lru_cache(maxsize=64)
+def _names_in(folder: Path, mtime_ns: int) -> dict[str, str]:
+    """Return clip id -> name of its files without their ending."""
+    names = [file.stem for file in visible_files(folder, "*")]
+    return {clean_id(name): name for name in names} | {name: name for name in names}
 
 
 def read_captions(path: Path | None, prompt: str | None = None) -> ClipCaptions:
@@ -111,7 +132,7 @@ def read_captions(path: Path | None, prompt: str | None = None) -> ClipCaptions:
         raise DataError(f"captions cannot be read: {error}", file=path, wanted=wanted) from error
     if not isinstance(document, dict) or not all(_is_caption(entry) for entry in document.values()):
         raise DataError("no captions by clip", file=path, wanted=wanted)
-    return ClipCaptions(prompt, document)
+    return ClipCaptions(prompt, {clean_id(name): entry for name, entry in document.items()} | document)
 
 
 def _is_caption(entry: Any) -> bool:

@@ -23,7 +23,7 @@ from cosmos_lidar.clips.source_state import recording_state
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.clips.view_ids import parse_views, view_ids
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.shards.captions import ClipCaptions, prefix_sentences
+from cosmos_lidar.shards.captions import ClipCaptions, clip_stem, prefix_sentences
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.journaled import Item, Kind, shard_list, shard_plan, write_journaled
 from cosmos_lidar.shards.latents import array_bytes
@@ -63,7 +63,8 @@ class MultiviewOptions:
         tolerance_s: how far an image may be from its instant; None: three quarters of its camera's period.
         frames_per_sample: most frames in one sample; 0: as many as there are without a gap.
         captions: of the clips.
-        embeddings: folder of ``CAMERA/CLIP`` with the ending of an embedding's file; None for none.
+        embeddings: folder of ``CAMERA/CLIP`` with the ending of an embedding's file, by
+            :func:`~cosmos_lidar.shards.captions.clip_stem`; None for none.
         prefixes: camera -> embedding of a sentence about it (rows, width), for captions of every view.
     """
 
@@ -226,9 +227,8 @@ def _pack(
         caption = options.captions.of(clip.clip_id, camera.name, views[camera.name])
         if caption is not None:
             parts[camera.name + CAPTION] = caption.encode()
-        embedding = (
-            None if options.embeddings is None else find_embedding(options.embeddings / camera.name / clip.clip_id)
-        )
+        folder = None if options.embeddings is None else options.embeddings / camera.name
+        embedding = None if folder is None else find_embedding(clip_stem(folder, clip.clip_id))
         if embedding is not None:
             parts[camera.name + EMBEDDING] = array_bytes(read_embedding(embedding))
     poses = camera_poses(cameras, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ def test_a_json_file_has_captions_by_clip(tmp_path: Path):
     assert [captions.of("a", "front", 0), captions.of("a", "left", 5)] == ["rain", None]
     assert [captions.of("b", "front", 0), captions.of("b", "left", 5)] == [None, "a fence"]
     assert captions.fingerprint() != read_captions(path, "sun").fingerprint()
+
+
+def test_captions_are_found_by_the_name_of_the_recording(tmp_path: Path):
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "10.2 rain.txt").write_text("a fence")
+    (tmp_path / "left" / "._10.2 rain.txt").write_bytes(b"\xff")  # as macOS leaves it
+    captions = read_captions(tmp_path)
+    assert captions.of("10_2_rain", "left", 5) == "a fence"
+    assert captions.of("10_2", "left", 5) is None
+    (tmp_path / "left" / "10_2_rain.txt").write_text("a wall")
+    os.utime(tmp_path / "left", ns=(1, 1))
+    assert captions.of("10_2_rain", "left", 5) == "a wall"  # the id itself comes first
+    (tmp_path / "x.json").write_text(json.dumps({"10.2 rain": "rain", "a.b": "sun", "a_b": "fog"}))
+    captions = read_captions(tmp_path / "x.json")
+    assert [captions.of(name, "front", 0) for name in ("10_2_rain", "a_b")] == ["rain", "fog"]
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"a": 1}', "{", '{"a": {"left": 2}}'])

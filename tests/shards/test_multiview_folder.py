@@ -89,6 +89,19 @@ def test_prepared_shards_give_the_same_batches(waymo: Path, tmp_path: Path):
         assert batch.content == same.content
 
 
+def test_names_with_dots_and_blanks_keep_their_captions_and_embeddings(waymo: Path, tmp_path: Path):
+    for file in waymo.rglob("clip4.*"):
+        file.rename(file.with_name(file.name.replace("clip4", "clip4.a night")))
+    out = tmp_path / "out"
+    assert main(["prepare", str(waymo), str(out), "--task", "multiview", "--split", "0.8,0.2"]) == 0
+    splits = [loader(out, split, training=False, captions="every") for split in ("train", "val")]
+    prepared = {batch.clip_ids[0]: batch for batches in splits for batch in batches}
+    (asis,) = loader(waymo, captions="every")
+    assert asis.clip_ids == ["clip4_a_night"]
+    assert torch.equal(prepared["clip4_a_night"].text, asis.text)
+    assert prepared["clip4_a_night"].captions == asis.captions
+
+
 def test_a_resumed_loader_gives_the_next_batches(waymo: Path):
     one = loader(waymo, "train")
     batches = iter(one)
