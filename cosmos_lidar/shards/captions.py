@@ -90,7 +90,7 @@ class ClipCaptions:
         return prefix_sentences(views) | {name: text for name, text in self.prefixes.items() if name in views}
 
     def fingerprint(self) -> str:
-        """Return digits that change with what is given; files in the folder are not read."""
+        """Return digits that change with what is given, beside the files in the folder."""
         given = [self.everywhere, str(self.folder), {name: self.by_clip[name] for name in sorted(self.by_clip)}]
         return hashlib.sha256(json.dumps(given, default=dict).encode()).hexdigest()[:16]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -86,6 +86,13 @@ class MultiviewOptions:
             raise UserError(f"fps {self.fps:g}, {self.frames_per_sample} frames: expected 0 or more")
         if self.tolerance_s is not None and self.tolerance_s < 0:
             raise UserError(f"tolerance {self.tolerance_s:g} s: expected 0 or more")
+
+
+class _Text(NamedTuple):
+    """Caption and file of the caption's embedding of a camera of a clip."""
+
+    caption: str | None
+    embedding: Path | None
 
 
 def write_multiview(
@@ -175,15 +182,31 @@ def _items(clip: Clip, views: Mapping[str, int], options: MultiviewOptions) -> l
     state = recording_state(clip)
     try:
         runs = [part for run in _runs(clip, views, options) for part in _cut(run, options.frames_per_sample)]
+        texts = _texts_of(clip.clip_id, views, options)
     except DataError as error:
-        return [Item(clip.clip_id, clip.source, partial(_fail, error), state=state)]
+        return [Item(clip.clip_id, clip.source, partial(_fail, error), state=f"{state} {error}")]
+    state = f"{state} {[text.caption for text in texts.values()]}"
+    files = tuple(text.embedding for text in texts.values() if text.embedding is not None)
     items, instants = [], 0
     for run in runs:
-        key, pack = f"{clip.clip_id}_{instants:06d}", partial(_pack, clip, run, views, options, instants)
-        files = tuple(file for name in views for file in _files_of(clip.cameras[name]))
+        key, pack = f"{clip.clip_id}_{instants:06d}", partial(_pack, clip, run, views, texts, options, instants)
         items.append(Item(key, clip.source, partial(pack, key), files, state))
         instants += len(run)
     return items
+
+
+def _texts_of(clip_id: str, views: Mapping[str, int], options: MultiviewOptions) -> dict[str, _Text]:
+    """Return camera -> its text.
+
+    Raises:
+        DataError: a caption cannot be read.
+    """
+    texts = {}
+    for name, view_id in views.items():
+        folder = None if options.embeddings is None else options.embeddings / name
+        embedding = None if folder is None else find_embedding(clip_stem(folder, clip_id))
+        texts[name] = _Text(options.captions.of(clip_id, name, view_id), embedding)
+    return texts
 
 
 def _fail(error: DataError) -> PackedRun:
@@ -217,20 +240,24 @@ def _cut(run: ClockedRun, longest: int) -> Iterator[ClockedRun]:
 
 
 def _pack(
-    clip: Clip, run: ClockedRun, views: Mapping[str, int], options: MultiviewOptions, first: int, key: str
+    clip: Clip,
+    run: ClockedRun,
+    views: Mapping[str, int],
+    texts: Mapping[str, _Text],
+    options: MultiviewOptions,
+    first: int,
+    key: str,
 ) -> PackedRun:
     cameras = [clip.cameras[name] for name in views]
     fps = options.fps or run.fps or 10.0
     parts: dict[str, bytes] = {}
     for camera, numbers in zip(cameras, run.numbers, strict=True):
         parts |= _pack_camera(camera, numbers, fps, options)
-        caption = options.captions.of(clip.clip_id, camera.name, views[camera.name])
-        if caption is not None:
-            parts[camera.name + CAPTION] = caption.encode()
-        folder = None if options.embeddings is None else options.embeddings / camera.name
-        embedding = None if folder is None else find_embedding(clip_stem(folder, clip.clip_id))
-        if embedding is not None:
-            parts[camera.name + EMBEDDING] = array_bytes(read_embedding(embedding))
+        text = texts[camera.name]
+        if text.caption is not None:
+            parts[camera.name + CAPTION] = text.caption.encode()
+        if text.embedding is not None:
+            parts[camera.name + EMBEDDING] = array_bytes(read_embedding(text.embedding))
     poses = camera_poses(cameras, run)
     if poses is not None:
         parts[POSES] = array_bytes(poses)
@@ -316,11 +343,6 @@ def camera_poses(cameras: Sequence[CameraStream], run: ClockedRun) -> np.ndarray
         return None
     poses = np.stack([poses[numbers] for poses, numbers in zip(known, run.numbers, strict=True)])
     return poses.astype(np.float64) if np.isfinite(poses).all() else None
-
-
-def _files_of(camera: CameraStream) -> tuple[Path, ...]:
-    read = camera.read
-    return (read.path,) if isinstance(read, VideoFile) else tuple(getattr(read, "files", ()))
 
 
 def _fingerprint(clips: Sequence[Clip], options: MultiviewOptions, prepare: PrepareOptions) -> str:

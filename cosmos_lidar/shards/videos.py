@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.files import files_of
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.errors import DataError, UserError, problem_of
 from cosmos_lidar.files import file_sha256, parse_json, read_text, visible_files
@@ -102,7 +103,7 @@ def camera_videos(clips: Sequence[Clip]) -> list[VideoSource]:
 
 def _files_of(stream: CameraStream) -> tuple[Path, ...]:
     read = stream.read
-    return (read.path,) if isinstance(read, VideoFile) else tuple(getattr(read, "files", ()))
+    return (read.path,) if isinstance(read, VideoFile) else files_of(read)
 
 
 def prepare_videos(

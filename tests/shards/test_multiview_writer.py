@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from cosmos_lidar.shards.check_index import check_indexed
 from cosmos_lidar.shards.multiview import MultiviewMeta, open_frames, read_facts, read_meta
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.shards.text_files import write_embeddings
 from tests.shards.cameras import IDS, NAMES, START_US, camera, camera_clip, image_of
 
 WHOLE = PrepareOptions(split=(1.0,), bad_budget=0.5)
@@ -93,6 +95,32 @@ def test_captions_lie_beside_their_camera(tmp_path: Path):
     assert texts["a_000000"] == {"pinhole_front.txt": b"rain", "pinhole_side_left.txt": b"a fence"}
     assert texts["b_000000"] == {"pinhole_front.txt": b"sun"}
     assert set(json.loads((tmp_path / "out" / "multiview.json").read_text())["prefixes"]) == set(NAMES)
+
+
+def test_changed_texts_and_images_are_written_again(tmp_path: Path):
+    (tmp_path / "texts").mkdir()
+    write_mp4(tmp_path / "front.mp4", [image_of(0, frame) for frame in range(4)], 10.0)
+    front = replace(camera("pinhole_front", 0, 4), read=VideoFile(tmp_path / "front.mp4"))
+    clips = [Clip(name, Path(name), "test", {}, {front.name: front}) for name in "ab"]
+    options = {"captions": ClipCaptions(folder=tmp_path / "texts"), "embeddings": tmp_path / "texts"}
+    prepare = replace(WHOLE, samples_per_shard=1)
+
+    def part(key: str, name: str) -> bytes | None:
+        return samples(write(clips, tmp_path / "out", prepare, **options))[key][0].get(f"pinhole_front.{name}")
+
+    assert part("a_000000", "txt") is None
+    written = (tmp_path / "out" / "train-000001.tar").stat().st_mtime_ns
+    (tmp_path / "texts" / "a.txt").write_text("rain")
+    assert part("a_000000", "txt") == b"rain"
+    (tmp_path / "texts" / "a.txt").write_text("sun")
+    assert part("a_000000", "txt") == b"sun"
+    (tmp_path / "texts" / "pinhole_front").mkdir()
+    write_embeddings(tmp_path / "texts" / "pinhole_front" / "a.safetensors", {"text": np.ones((2, 4), np.float16)}, {})
+    assert read_npy(part("a_000000", "text.npy") or b"").shape == (2, 4)
+    assert (tmp_path / "out" / "train-000001.tar").stat().st_mtime_ns == written  # of the other clip
+    os.utime(tmp_path / "front.mp4", ns=(1, 1))
+    assert part("b_000000", "txt") is None
+    assert (tmp_path / "out" / "train-000001.tar").stat().st_mtime_ns > written
 
 
 def test_a_video_that_is_taken_whole_is_copied(tmp_path: Path):
