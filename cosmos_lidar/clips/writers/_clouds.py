@@ -26,6 +26,7 @@ from cosmos_lidar.clips.files import natural_key
 from cosmos_lidar.clips.poses import quaternion_of
 from cosmos_lidar.clips.sweep import Sweep, to_points
 from cosmos_lidar.clips.writers._contract import Losses, Progress, Written
+from cosmos_lidar.clips.writers._motion import once_per_time
 from cosmos_lidar.clips.writers._staged import Staged
 
 HOLDS = frozenset(("points", "intensity", "labels", "instance", "time_us", "ring", "returns")) | frozenset(
@@ -120,8 +121,7 @@ def pose_table(times_us: np.ndarray, world_SE3_body: np.ndarray) -> str:
 
     Of starts and ends of sweeps, (N, 2), that are one time, the pose of the start counts.
     """
-    times, first = np.unique(times_us.T.ravel(), return_index=True)
-    poses = np.moveaxis(world_SE3_body.reshape(*times_us.shape, 4, 4), times_us.ndim - 1, 0).reshape(-1, 4, 4)[first]
+    times, poses = once_per_time(times_us, world_SE3_body)
     quaternions = quaternion_of(poses[:, :3, :3])[:, [1, 2, 3, 0]]
     rows = ["timestamp_us,tx,ty,tz,qx,qy,qz,qw"]
     for time, place, turn in zip(times.tolist(), poses[:, :3, 3].tolist(), quaternions.tolist(), strict=True):

@@ -18,15 +18,31 @@ _SAME_M, _SAME_DEG = 1e-3, 1e-2  # poses that are nearer than this are the same 
 def track_of(lidar: LidarStream) -> Trajectory | None:
     """Return the poses of a lidar over time: its trajectory, else those at starts and ends of its sweeps.
 
-    Where the end of a sweep is the start of another one, the pose of the start counts. None where poses are not known.
+    None where poses are not known.
     """
     if lidar.trajectory is not None:
         return lidar.trajectory
     if lidar.world_SE3_lidar is None:
         return None
-    times, first = np.unique(np.concatenate([lidar.timestamps_us[:, 0], lidar.timestamps_us[:, 1]]), return_index=True)
-    poses = np.concatenate([lidar.world_SE3_lidar[:, 0], lidar.world_SE3_lidar[:, 1]])
-    return Trajectory(poses[first], times)
+    times, poses = once_per_time(lidar.timestamps_us, lidar.world_SE3_lidar)
+    return Trajectory(poses, times)
+
+
+def once_per_time(times_us: np.ndarray, world_SE3_body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return increasing times (K,) and a pose of each (K, 4, 4), of poses (N, …, 4, 4) at times (N, …).
+
+    Where the end of a sweep is the start of another one, times (N, 2), the pose of the start counts.
+    """
+    times, first = np.unique(times_us.T.ravel(), return_index=True)
+    poses = np.swapaxes(world_SE3_body, 0, times_us.ndim - 1).reshape(-1, 4, 4)
+    return times, poses[first]
+
+
+def moments_of(lidar: LidarStream) -> np.ndarray:
+    """Return (K,) the starts and ends of sweeps, and the times of the trajectory between them."""
+    more = lidar.trajectory.times_us if lidar.trajectory is not None else np.empty(0, np.int64)
+    first, last = lidar.timestamps_us.min(), lidar.timestamps_us.max()
+    return np.unique(np.concatenate([lidar.timestamps_us.ravel(), more[(more > first) & (more < last)]]))
 
 
 def reference_times(lidar: LidarStream) -> np.ndarray:

@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, LidarStream
+from cosmos_lidar.clips.readers.kitti.files import EARTH_RADIUS_M
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
 from cosmos_lidar.clips.writers._image_files import image_bytes
 from cosmos_lidar.clips.writers._kitti import (
@@ -45,7 +46,13 @@ from cosmos_lidar.clips.writers._kitti import (
     row,
     write_scan,
 )
-from cosmos_lidar.clips.writers._motion import note_camera_poses, note_difference, reference_times, track_of
+from cosmos_lidar.clips.writers._motion import (
+    moments_of,
+    note_camera_poses,
+    note_difference,
+    reference_times,
+    track_of,
+)
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.errors import DataError
 
@@ -54,7 +61,6 @@ HOLDS = frozenset(("points", "intensity", "times", "poses", "reference")) | froz
     ("images", "lens", "camera_times", "camera_poses", "camera_mounting")
 )
 _OWN_NAME = re.compile(r"(\d{4}_\d\d_\d\d)_drive_(\d{4})_(?:sync|extract)")
-_EARTH_RADIUS_M = 6378137.0
 _LATEST_US = 9_000_000_000_000_000  # year 2255: nanoseconds of 64 bits, which the clocks are read as, end in 2262
 
 
@@ -162,7 +168,7 @@ def _write_navigation(place: Path, lidar: LidarStream, losses: Losses) -> None:
         if lidar.reference_us is not None and lidar.motion_compensated:
             losses.add("reference", "the time of points is that of the start, where poses are not known")
         return
-    times = _moments(lidar)
+    times = moments_of(lidar)
     if lidar.motion_compensated:
         times = np.concatenate([reference_times(lidar), np.setdiff1d(lidar.timestamps_us, reference_times(lidar))])
     poses = track.at(times)
@@ -178,13 +184,6 @@ def _write_navigation(place: Path, lidar: LidarStream, losses: Losses) -> None:
     _write_clock(place / "timestamps.txt", times)
 
 
-def _moments(lidar: LidarStream) -> np.ndarray:
-    """Return (K,) the starts and ends of sweeps, and the times of the trajectory between them."""
-    more = lidar.trajectory.times_us if lidar.trajectory is not None else np.empty(0, np.int64)
-    first, last = lidar.timestamps_us.min(), lidar.timestamps_us.max()
-    return np.unique(np.concatenate([lidar.timestamps_us.ravel(), more[(more > first) & (more < last)]]))
-
-
 def _lidar_SE3_unit(lidar: LidarStream) -> np.ndarray:
     return np.eye(4) if lidar.ego_SE3_lidar is None else np.linalg.inv(lidar.ego_SE3_lidar)
 
@@ -192,8 +191,8 @@ def _lidar_SE3_unit(lidar: LidarStream) -> np.ndarray:
 def _record(world_SE3_unit: np.ndarray, origin_m: np.ndarray) -> str:
     """Return a navigation record: latitude, longitude (degrees, Mercator), altitude (m), roll, pitch, yaw, and NaN."""
     east, north, up = world_SE3_unit[:3, 3] - origin_m
-    latitude = np.degrees(np.arcsin(np.tanh(north / _EARTH_RADIUS_M)))
-    longitude = np.degrees(east / _EARTH_RADIUS_M)
+    latitude = np.degrees(np.arcsin(np.tanh(north / EARTH_RADIUS_M)))
+    longitude = np.degrees(east / EARTH_RADIUS_M)
     turn = world_SE3_unit[:3, :3]
     roll, yaw = np.arctan2(turn[2, 1], turn[2, 2]), np.arctan2(turn[1, 0], turn[0, 0])
     pitch = np.arctan2(-turn[2, 0], np.hypot(turn[2, 1], turn[2, 2]))

@@ -35,7 +35,14 @@ from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.writers._clouds import fields_of, table_of
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
 from cosmos_lidar.clips.writers._image_files import image_bytes
-from cosmos_lidar.clips.writers._motion import cloud_as_seen, mounting_of, note_camera_poses, note_difference, track_of
+from cosmos_lidar.clips.writers._motion import (
+    cloud_as_seen,
+    moments_of,
+    mounting_of,
+    note_camera_poses,
+    note_difference,
+    track_of,
+)
 from cosmos_lidar.clips.writers._ros_messages import (
     COMPRESSED,
     Edge,
@@ -151,9 +158,7 @@ def _hang_lidar(tree: _Tree, lidar: LidarStream, main: LidarStream | None) -> No
         tree.static.append((VEHICLE, tree.name(lidar), 0, mounting))
     if track is None or (lidar is not main and mounting is not None and main and main.ego_SE3_lidar is not None):
         return
-    first, last = lidar.timestamps_us.min(), lidar.timestamps_us.max()
-    times = np.unique(np.concatenate([lidar.timestamps_us.ravel(), track.times_us]))
-    times = times[(times >= first) & (times <= last)]
+    times = moments_of(lidar)
     world_SE3_body, body = track.at(times), tree.name(lidar)
     if mounting is not None and lidar is main:
         world_SE3_body, body = world_SE3_body @ np.linalg.inv(mounting), VEHICLE

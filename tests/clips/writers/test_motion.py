@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from cosmos_lidar.clips.trajectory import Trajectory
 from cosmos_lidar.clips.writers._contract import Losses
 from cosmos_lidar.clips.writers._motion import (
     cloud_as_seen,
     cloud_at,
     largest_difference,
+    moments_of,
     mounting_of,
     note_camera_poses,
     note_difference,
+    once_per_time,
     track_of,
 )
 
@@ -23,6 +26,24 @@ def test_a_track_has_one_pose_per_time(drive) -> None:
     assert np.array_equal(track.times_us, np.unique(drive.timestamps_us))
     assert np.array_equal(track.at(drive.timestamps_us[:, 0]), drive.world_SE3_lidar[:, 0])
     assert track_of(drive.with_lidar(world_SE3_lidar=None).lidar) is None
+
+
+def test_of_an_end_and_a_start_at_one_time_the_pose_of_the_start_counts() -> None:
+    numbered = np.tile(np.eye(4), (2, 2, 1, 1))
+    numbered[..., 0, 3] = [[0, 1], [2, 3]]
+    times, poses = once_per_time(np.array([[0, 10], [10, 20]]), numbered)
+    assert (times.tolist(), poses[:, 0, 3].tolist()) == ([0, 10, 20], [0, 2, 3])
+    times, poses = once_per_time(np.array([5, 3]), numbered[0])
+    assert (times.tolist(), poses[:, 0, 3].tolist()) == ([3, 5], [1, 0])
+
+
+def test_moments_are_starts_ends_and_what_a_trajectory_has_between_them(drive) -> None:
+    times = drive.timestamps_us
+    assert moments_of(drive.with_lidar(trajectory=None).lidar).tolist() == np.unique(times).tolist()
+    own = np.array([times.min() - 5, times.min() + 5, times.max() + 5])
+    path = Trajectory(np.tile(np.eye(4), (3, 1, 1)), own)
+    found = moments_of(drive.with_lidar(trajectory=path).lidar)
+    assert found.tolist() == np.unique([*times.ravel(), times.min() + 5]).tolist()
 
 
 def test_points_of_any_axes_lie_at_one_place_in_the_world(drive, compensated) -> None:

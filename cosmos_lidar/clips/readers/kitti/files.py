@@ -14,7 +14,7 @@ from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.rigid import rigid
 
 NO_TIME = np.iinfo(np.int64).min  # of a frame whose line in a table of times is empty
-_EARTH_RADIUS_M = 6378137.0
+EARTH_RADIUS_M = 6378137.0
 _LARGEST_TEXT = 1 << 28
 _LENS_STEP = 1e-4  # of rows with five digits
 
@@ -257,7 +257,7 @@ def read_navigation(files: list[Path], clip: str) -> np.ndarray:
     """
     records = np.stack([_record(file, clip) for file in files])
     latitude, longitude = np.radians(records[:, 0]), np.radians(records[:, 1])
-    scale = _EARTH_RADIUS_M * math.cos(latitude[0])
+    scale = EARTH_RADIUS_M * math.cos(latitude[0])
     poses = np.tile(np.eye(4), (len(files), 1, 1))
     poses[:, 0, 3] = scale * (longitude - longitude[0])
     north = np.log(np.tan(np.pi / 4.0 + latitude / 2.0))
