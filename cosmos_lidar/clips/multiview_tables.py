@@ -15,12 +15,18 @@ from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.rigid import rigid
 
+KEYS_HZ = 30.0
 _TIME, _LONGEST_TIME = ".timestamp_micros.txt", 32
 
 
 def camera_of(folder: str) -> str:
     """Return the name that tables have for the camera of a folder of videos."""
     return folder.removeprefix("pinhole_").removeprefix("ftheta_")
+
+
+def frame_numbers(frames: int, fps: float) -> np.ndarray:
+    """Return (F,) int64 numbers at 30 Hz of the frames of a video; faster videos have one for each frame."""
+    return np.rint(np.arange(frames) * max(1.0, KEYS_HZ / fps)).astype(np.int64)
 
 
 def read_timestamps(videos: Path, clip: str, frames: int) -> dict[int, int] | None:
@@ -34,7 +40,7 @@ def read_timestamps(videos: Path, clip: str, frames: int) -> dict[int, int] | No
     Raises:
         DataError: a broken tar, other members, another count than that of the frames, or times that do not increase.
     """
-    tar = _tar(videos / "timestamp", clip)
+    tar = TarIndex.of_clip(videos / "timestamp", clip)
     if tar is None:
         return None
     found = {}
@@ -65,7 +71,7 @@ def read_poses(videos: Path, clip: str, camera: str, numbers: list[int]) -> np.n
     Raises:
         DataError: a broken tar, a frame without a pose, or matrices that are no poses.
     """
-    tar = _tar(videos / "pose", clip)
+    tar = TarIndex.of_clip(videos / "pose", clip)
     ending = f".pose.{camera}.npy"
     if tar is None or not any(name.endswith(ending) for name in tar.members):
         return None
@@ -78,8 +84,3 @@ def read_poses(videos: Path, clip: str, camera: str, numbers: list[int]) -> np.n
             raise DataError(f"shape {pose.shape}, {pose.dtype}", file=tar.path, clip=clip, key=name, wanted=wanted)
         poses.append(pose.astype(np.float64))
     return np.stack(poses)
-
-
-def _tar(folder: Path, clip: str) -> TarIndex | None:
-    file = folder / f"{clip}.tar"
-    return TarIndex.of(file, clip) if file.is_file() else None

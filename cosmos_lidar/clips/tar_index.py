@@ -49,6 +49,16 @@ class TarIndex:
         _refuse_cut(path, end, next(reversed(members), None), clip)
         return cls(path, members)
 
+    @classmethod
+    def of_clip(cls, folder: Path, clip: str) -> TarIndex | None:
+        """Index ``CLIP.tar`` in a folder, which need not be there.
+
+        Raises:
+            DataError: as :meth:`of`.
+        """
+        file = folder / f"{clip}.tar"
+        return cls.of(file, clip) if file.is_file() else None
+
     def read(self, name: str, clip: str | None = None, limit: int | None = None) -> bytes:
         """Return the bytes of member ``name``.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.multiview_tables import camera_of, read_poses, read_timestamps
+from cosmos_lidar.clips.multiview_tables import camera_of, frame_numbers, read_poses, read_timestamps
 from cosmos_lidar.errors import DataError
 
 
@@ -35,6 +35,12 @@ def test_times_by_their_numbers(tmp_path) -> None:
     stamps(tmp_path, 1_000_000, 1_100_000, 1_200_001)
     assert read_timestamps(tmp_path, "c", 3) == {0: 1_000_000, 3: 1_100_000, 6: 1_200_001}
     assert read_timestamps(tmp_path, "d", 3) is None
+
+
+def test_frames_count_at_30_hz_and_never_share_a_number() -> None:
+    assert frame_numbers(4, 10.0).tolist() == [0, 3, 6, 9]
+    assert frame_numbers(4, 12.0).tolist() == [0, 2, 5, 8]
+    assert frame_numbers(3, 60.0).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def write(path: Path, members: dict[str, bytes], mode: str = "w") -> None:
             tar.addfile(info, io.BytesIO(content))
 
 
+def test_the_tar_of_a_clip_need_not_be_there(tmp_path: Path) -> None:
+    assert TarIndex.of_clip(tmp_path / "pose", "one") is None
+    with tarfile.open(tmp_path / "one.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("one.text"), io.BytesIO())
+    found = TarIndex.of_clip(tmp_path, "one")
+    assert found is not None
+    assert (found.path, list(found.members)) == (tmp_path / "one.tar", ["one.text"])
+
+
 def test_members_are_read_by_their_base_names(path: Path) -> None:
     tar = pickle.loads(pickle.dumps(TarIndex.of(path)))
     assert list(tar.members) == ["a.npy", "b.npz", "two.npz", "objects.npy", "text", "empty"]

@@ -21,7 +21,7 @@ from cosmos_lidar.clips.multiview_folder import (
     find_multiview_folder,
     is_published,
 )
-from cosmos_lidar.clips.multiview_tables import camera_of, read_poses, read_timestamps
+from cosmos_lidar.clips.multiview_tables import camera_of, frame_numbers, read_poses, read_timestamps
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.release.cameras import read_lenses
 from cosmos_lidar.clips.recognition import Strength
@@ -38,7 +38,6 @@ metas/pinhole_front/10023947602400723454_1120_000_1140_000.txt                  
 videos/left/CLIP.mp4, videos/right/CLIP.mp4          any names of cameras (generic)
 """
 ASSUMED = "folders of videos are cameras of one vehicle, and files of one name are one clip"
-_KEYS_HZ = 30.0
 _NOTE = "no times are recorded: frames are at the rate of the videos, all cameras on one clock"
 
 
@@ -73,8 +72,8 @@ def open_clip(folder: MultiviewFolder, clip: str) -> Clip:
     videos = folder.root / VIDEOS
     stamps = read_timestamps(videos, clip, frames)
     if stamps is None:
-        moments = np.rint(np.arange(frames) * (1e6 / fps)).astype(np.int64).tolist()
-        stamps = {round(k * max(1.0, _KEYS_HZ / fps)): moment for k, moment in enumerate(moments)}
+        moments = np.rint(np.arange(frames) * (1e6 / fps)).astype(np.int64)
+        stamps = dict(zip(frame_numbers(frames, fps).tolist(), moments.tolist(), strict=True))
         notes: tuple[str, ...] = (_NOTE,)
     else:
         notes = ()

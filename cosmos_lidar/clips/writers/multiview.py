@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
+from cosmos_lidar.clips.multiview_tables import KEYS_HZ, frame_numbers
 from cosmos_lidar.clips.nearest import nearest_numbers, nearest_once
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.video import write_mp4
@@ -48,7 +49,6 @@ DESCRIPTION = "the multi-view guide's folder: videos/pinhole_*/CLIP.mp4, metas/,
 HOLDS = frozenset(("points", "intensity", "poses", "reference", "names")) | frozenset(
     ("images", "lens", "camera_times", "camera_poses")
 )
-_KEYS_HZ = 30.0
 _USUAL_HZ = 10.0  # of a video of one frame
 _WHOLE_HZ = 0.02  # a rate so near to a whole number, as a share of it, is that number
 
@@ -88,7 +88,7 @@ class _Plan:
     @property
     def all_keys(self) -> np.ndarray:
         """Numbers at 30 Hz from 0 to the one before the frame that would come next."""
-        return np.arange(int(self.keys[-1]) + max(1, round(_KEYS_HZ / self.rate_hz)))
+        return np.arange(int(self.keys[-1]) + max(1, round(KEYS_HZ / self.rate_hz)))
 
 
 def frames(clip: Clip) -> int:
@@ -134,9 +134,8 @@ def _plan(clip: Clip) -> _Plan:
     reference = next((name for name in streams if names[name] == "front"), next(iter(streams)))
     times = streams[reference].timestamps_us
     rate = _rate_hz(times)
-    keys = np.round(np.arange(len(times)) * max(1.0, _KEYS_HZ / rate)).astype(np.int64)
     views = [_View(names[name], one, nearest_numbers(one.timestamps_us, times)) for name, one in streams.items()]
-    return _Plan(times, rate, keys, views, _sweeps_of_frames(clip, times))
+    return _Plan(times, rate, frame_numbers(len(times), rate), views, _sweeps_of_frames(clip, times))
 
 
 def _rate_hz(times_us: np.ndarray) -> float:

@@ -126,8 +126,7 @@ def _open_lidar(root: Path, name: str, base: Sensor, calibrated: bool) -> tuple[
     metadata = read_metadata(root / "metadata" / f"{name}.npz", name)
     tar = TarIndex.of(tar_path, name)
     stems, notes = match_frames(tar, metadata.frame_indices, name)
-    labels_path = root / "labels" / f"{name}.tar"
-    labels = TarIndex.of(labels_path, name) if labels_path.is_file() else None
+    labels = TarIndex.of_clip(root / "labels", name)
     sensor = calibrate(base, root / "lidar_sensor_config" / f"{name}.json", name) if calibrated else base
     if metadata.poses is None:
         notes = (*notes, "the metadata holds no poses")

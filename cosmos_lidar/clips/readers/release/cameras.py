@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream
+from cosmos_lidar.clips.multiview_tables import camera_of
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.clips.video import VideoFile
@@ -47,20 +48,15 @@ def open_cameras(root: Path, clip: str, frame_ids: tuple[str, ...], start_us: np
             wanted="the number of the image taken at the start of each sweep",
         )
     numbers = np.array([int(frame) for frame in frame_ids])
-    poses, lenses = _index(root / "pose", clip), read_lenses(root, clip)
+    poses, lenses = TarIndex.of_clip(root / "pose", clip), read_lenses(root, clip)
     cameras = {}
     for folder, file in videos.items():
-        name = folder.removeprefix("ftheta_").removeprefix("pinhole_")
+        name = camera_of(folder)
         video = VideoFile(file, clip)
         times = _image_times(numbers, start_us, len(video))
         pose = None if poses is None else _camera_poses(poses, clip, name, times)
         cameras[name] = CameraStream(name, times, video, lenses.get(name), pose)
     return cameras
-
-
-def _index(folder: Path, clip: str) -> TarIndex | None:
-    file = folder / f"{clip}.tar"
-    return TarIndex.of(file, clip) if file.is_file() else None
 
 
 def _image_times(numbers: np.ndarray, start_us: np.ndarray, count: int) -> np.ndarray:
@@ -102,7 +98,7 @@ def read_lenses(root: Path, clip: str) -> dict[str, FThetaCamera | PinholeCamera
     """Return the lens of each camera named in ``ftheta_intrinsic/<clip>.tar`` or ``pinhole_intrinsic/<clip>.tar``."""
     lenses: dict[str, FThetaCamera | PinholeCamera] = {}
     for kind in ("ftheta", "pinhole"):
-        tar = _index(root / f"{kind}_intrinsic", clip)
+        tar = TarIndex.of_clip(root / f"{kind}_intrinsic", clip)
         if tar is None:
             continue
         for name in tar.members:
