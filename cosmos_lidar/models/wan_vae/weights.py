@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.wan_vae.config import CONFIGS
 from cosmos_lidar.models.wan_vae.diffusers_names import published_name
 from cosmos_lidar.models.wan_vae.vae import WanVAE, build_vae
@@ -92,9 +91,8 @@ def _check(vae: WanVAE, state: _State, path: Path) -> None:
     if any(names for _, names in parts):
         text = "; ".join(f"{len(names)} {kind}: {', '.join(names[:4])}" for kind, names in parts if names)
         raise DataError(text, file=path, wanted=_WANTED)
-    stored = StoredWeights(state, [path])
     for name, value in own.items():
-        found = stored.read(name)
+        found = state[name]
         if found.shape != value.shape:
             shapes = f"shape {tuple(found.shape)} instead of {tuple(value.shape)}"
             raise DataError(shapes, file=path, key=name, wanted=_WANTED)
