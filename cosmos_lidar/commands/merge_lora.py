@@ -14,8 +14,9 @@ EXAMPLE = "cosmos-lidar merge-lora model.safetensors iter_000000500_ema_lora --o
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "base", metavar="WEIGHTS", type=Path, help="weights: .pt or .safetensors; a published LoRA checkpoint has both"
-    )
+        "base", metavar="WEIGHTS", type=Path,
+        help="weights: .pt, .safetensors or an index of several; a published LoRA checkpoint has adapters in it",
+    )  # fmt: skip
     parser.add_argument(
         "adapters", metavar="ADAPTER", type=Path, nargs="*",
         help="folder with adapter_model.safetensors and adapter_config.json, as training and PEFT write it",

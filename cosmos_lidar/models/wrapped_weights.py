@@ -51,17 +51,18 @@ def read_weights(path: Path, wanted: str) -> Any:
         return content
 
 
-def read_named_weights(path: Path, wanted: str) -> dict[str, Tensor]:
+def read_named_weights(path: Path, wanted: str, checksums: bool = True) -> dict[str, Tensor]:
     """Return the tensors of a file of weights by name, from its usual place, after its checksums have been compared.
 
     Args:
         path: of the file.
         wanted: what the caller expects it to hold, for error messages.
+        checksums: compare them, which reads all of the file; without, tensors are read as they are used.
 
     Raises:
         DataError: it cannot be read, is damaged, or holds no tensors by name.
     """
-    if path.is_file():
+    if checksums and path.is_file():
         check_checksums(path, wanted)
     content = weights_of(read_weights(path, wanted))
     if not isinstance(content, Mapping):

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.dit.lora import SCALE, A, add_update, is_adapter_tensor, merge_state
 from cosmos_lidar.models.dit.lora_files import check_fits, read_adapter
-from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
+from cosmos_lidar.models.dit.weights import read_dit_tensors
+from cosmos_lidar.models.wrapped_weights import unwrap
 
 PREFIX = "net."
 _WANTED = "weights of a diffusion transformer"
@@ -22,7 +23,8 @@ def merge_files(base: Path, adapters: Sequence[Path], out: Path, ema: bool = Fal
     """Write the weights of a file with its adapters, and further ones, merged; returns the number of merged layers.
 
     Args:
-        base: published or own weights; a checkpoint of the published trainer has adapters in it.
+        base: published or own weights, also of sharded safetensors; a checkpoint of the published trainer has adapters
+            in it.
         adapters: folders or files of :func:`~cosmos_lidar.models.dit.lora_files.read_adapter`, all of them added.
         out: ``.safetensors`` or ``.pt``; names get the published prefix ``net.``.
         ema: take the EMA weights of a checkpoint that holds both.
@@ -34,7 +36,8 @@ def merge_files(base: Path, adapters: Sequence[Path], out: Path, ema: bool = Fal
     """
     if out.suffix not in (".safetensors", ".pt"):
         raise UserError(f"{out}: expected a name that ends in .safetensors or .pt")
-    state = with_scales(_plain_names(_read(base, ema)), alpha)
+    tensors, _ = read_dit_tensors(base, _WANTED, ema)
+    state = with_scales(unwrap(tensors, base), alpha)
     own = sum(name.endswith(f".{SCALE}") and is_adapter_tensor(name) for name in state)
     found = [read_adapter(path) for path in adapters]
     if not own and not found:
@@ -63,21 +66,6 @@ def with_scales(state: Mapping[str, Tensor], alpha: float = 0.0) -> dict[str, Te
             scale = (alpha or len(tensor)) / len(tensor)
             named.setdefault(f"{name.removesuffix('weight')}{SCALE}", torch.tensor(scale))
     return named
-
-
-def _plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
-
-
-def _read(path: Path, ema: bool) -> dict[str, Tensor]:
-    content = weights_of(read_weights(path, _WANTED))
-    if not isinstance(content, Mapping):
-        raise DataError("no tensors by name", file=path, wanted=_WANTED)
-    tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    plain, averaged = split_ema(tensors)
-    if ema and not averaged:
-        raise DataError("holds no EMA weights", file=path, wanted=f"{_WANTED}, with net_ema. before their names")
-    return unwrap(averaged if ema else plain or averaged, path)
 
 
 def _write(state: dict[str, Tensor], out: Path) -> None:

@@ -11,7 +11,7 @@ from cosmos_lidar.models.dit.lora import is_adapter_tensor
 from cosmos_lidar.models.dit.predict2.buffers import PREFIXES as BESIDE
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
-from cosmos_lidar.models.wrapped_weights import read_weights, split_ema, unwrap, weights_of
+from cosmos_lidar.models.wrapped_weights import read_named_weights, split_ema, unwrap
 
 
 def load_dit_weights(network: nn.Module, path: Path, ema: bool = False) -> None:
@@ -44,29 +44,36 @@ def open_dit_weights(network: nn.Module, path: Path, ema: bool = False) -> Store
     return StoredWeights(*_checked_state(network, path, ema))
 
 
+def read_dit_tensors(path: Path, wanted: str, ema: bool = False) -> tuple[dict[str, Tensor], list[Path]]:
+    """Return the tensors of the same files by their names there, memory-mapped, and the files.
+
+    Of a checkpoint that holds weights and EMA weights, one of both is returned.
+
+    Args:
+        path: of the file, the index or the folder.
+        wanted: what the caller expects, for error messages.
+        ema: take the EMA weights.
+
+    Raises:
+        DataError: no readable file, or no EMA weights in it.
+    """
+    files = _files(path, wanted)
+    plain, averaged = split_ema(_read(files, wanted))
+    if ema and not averaged:
+        raise DataError("holds no EMA weights", file=path, wanted=f"{wanted}, with net_ema. before their names")
+    return averaged if ema else plain or averaged, files
+
+
 def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str, Tensor], list[Path]]:
     """Return the tensors of a network's names and shapes, and the files that they are in."""
     wanted = f"the weights of a {type(network).__name__} of the same shape"
-    try:
-        files = _files(path, wanted)
-        tensors = _read(files, wanted)
-        plain, averaged = split_ema(tensors)
-        if ema and not averaged:
-            raise DataError("holds no EMA weights", file=path, wanted=f"{wanted}, with net_ema. before their names")
-        tensors = averaged if ema else plain or averaged
-        named = [name for name in tensors if "logvar." not in name and not name.endswith("_extra_state")]
-        content = unwrap({name: tensors[name] for name in named}, path)
-        if any(is_adapter_tensor(name) for name in content):
-            raise DataError("LoRA adapters beside weights: `cosmos-lidar merge-lora` merges them", file=path)
-        state = {
-            name.removeprefix("net."): value
-            for name, value in content.items()
-            if not name.startswith("logvar.") and not name.endswith("_extra_state")
-        }
-    except AttributeError as error:  # no dictionary of names
-        raise DataError(f"not readable: {error!s:.120}", file=path, wanted=wanted) from error
+    tensors, files = read_dit_tensors(path, wanted, ema)
+    named = [name for name in tensors if "logvar." not in name and not name.endswith("_extra_state")]
+    content = unwrap({name: tensors[name] for name in named}, path)
+    if any(is_adapter_tensor(name) for name in content):
+        raise DataError("LoRA adapters beside weights: `cosmos-lidar merge-lora` merges them", file=path)
     own = network.state_dict()
-    state = {name: value for name, value in state.items() if name in own or not name.startswith(BESIDE)}
+    state = {name: value for name, value in content.items() if name in own or not name.startswith(BESIDE)}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
         problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unknown)} unknown ({unknown[:2]})"
@@ -97,8 +104,7 @@ def _read(files: list[Path], wanted: str) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for file in files:
-        content = weights_of(read_weights(file, wanted))
-        own = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        own = read_named_weights(file, wanted, checksums=False)
         if twice := sorted(own.keys() & tensors.keys()):
             raise DataError("an earlier file has this tensor, too", file=file, key=twice[0], wanted=wanted)
         tensors |= own

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.dit.lora import add_lora
@@ -35,6 +37,27 @@ def test_adapters_and_their_base(name: str, tmp_path: Path) -> None:
         merge_files(tmp_path / "base.pt", [], tmp_path / "none.pt")
     with pytest.raises(UserError, match=r"merged.bin: expected a name that ends in .safetensors or .pt"):
         merge_files(tmp_path / "base.pt", [tmp_path / "rain"], tmp_path / "merged.bin")
+
+
+@torch.no_grad()
+def test_a_base_in_several_files(tmp_path: Path) -> None:
+    base = network()
+    state = {f"net.{key}": tensor.clone() for key, tensor in base.state_dict().items()}
+    adapted = add_lora(base, 4, 8.0, TARGETS)
+    randomize(adapted)
+    save_lora(adapted, tmp_path / "rain")
+    names = {key: f"part{place % 2}.safetensors" for place, key in enumerate(state)}
+    for name in ("part0.safetensors", "part1.safetensors"):
+        save_file({key: tensor for key, tensor in state.items() if names[key] == name}, tmp_path / name)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    torch.save(state, tmp_path / "whole.pt")
+    merged = []
+    for number, path in enumerate([index, tmp_path / "whole.pt"]):
+        assert merge_files(path, [tmp_path / "rain"], tmp_path / f"{number}.safetensors") == 20
+        merged.append(load_file(tmp_path / f"{number}.safetensors"))
+    assert merged[0].keys() == state.keys()
+    assert all(torch.equal(merged[0][key], merged[1][key]) for key in state)
 
 
 @torch.no_grad()

@@ -64,6 +64,9 @@ def test_other_weights_are_refused_and_nothing_is_changed(source: torch.nn.Modul
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(DataError, match=r"not a checkpoint that is safe to read.*text\.pt"):
         load_dit_weights(network, tmp_path / "text.pt")
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    with pytest.raises(DataError, match=r"holds a list.*list\.pt"):
+        load_dit_weights(network, tmp_path / "list.pt")
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
