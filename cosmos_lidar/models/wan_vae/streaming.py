@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Stream:
     """The state of one video, or of a batch of them, between its chunks."""
 
-    def __init__(self, vae: WanVAE, keep: bool) -> None:
+    def __init__(self, vae: WanVAE, keep: bool = True) -> None:
         self.vae, self.config = vae, vae.config
         self._memory = StreamMemory(keep)
         self._sizes: tuple[int, ...] | None = None
@@ -54,9 +54,6 @@ class StreamEncoder(_Stream):
         keep: False where the first chunk is the whole video.
     """
 
-    def __init__(self, vae: WanVAE, keep: bool = True) -> None:
-        super().__init__(vae, keep)
-
     @torch.no_grad()
     def __call__(self, frames: Tensor) -> Tensor:
         """Return the normalized latents (B, 16, t, H/8, W/8) of the next frames (B, 3, T, H, W) in [-1, 1].
@@ -82,9 +79,6 @@ class StreamDecoder(_Stream):
         vae: the network.
         keep: False where the first chunk is the whole video.
     """
-
-    def __init__(self, vae: WanVAE, keep: bool = True) -> None:
-        super().__init__(vae, keep)
 
     @torch.no_grad()
     def __call__(self, latents: Tensor) -> Tensor:
