@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,10 +39,8 @@ def rotary_angles(frames: int, height: int, width: int, head_dim: int, frame_ste
     for size, dim, step in zip((frames, height, width), split_three(head_dim), (frame_step, 1.0, 1.0), strict=True):
         k = torch.arange(0, dim, 2, dtype=torch.float32, device=seq.device) / dim
         axes.append(torch.outer(seq[:size].float() * step, 10000.0**-k))
-    t = axes[0][:, None, None].expand(-1, height, width, -1)
-    h = axes[1][None, :, None].expand(frames, -1, width, -1)
-    w = axes[2][None, None].expand(frames, height, -1, -1)
-    return torch.cat([t, h, w, t, h, w], dim=-1)
+    angles = over_grid(axes, (frames, height, width))
+    return torch.cat([angles, angles], dim=-1)
 
 
 def absolute_positions(frames: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
@@ -51,6 +50,12 @@ def absolute_positions(frames: int, height: int, width: int, channels: int, devi
         omega = 10000.0 ** -(torch.arange(dim // 2, dtype=torch.float64, device=device) / (dim / 2))
         angles = torch.outer(torch.arange(size, dtype=torch.float64, device=device), omega)
         tables.append(torch.cat([angles.sin(), angles.cos()], dim=-1).float())
+    return over_grid(tables, (frames, height, width))
+
+
+def over_grid(tables: Sequence[Tensor], grid: tuple[int, int, int]) -> Tensor:
+    """Return (T, H, W, a + b + c): for each token, its rows of the tables (T, a), (H, b) and (W, c), side by side."""
+    frames, height, width = grid
     t = tables[0][:, None, None].expand(-1, height, width, -1)
     h = tables[1][None, :, None].expand(frames, -1, width, -1)
     w = tables[2][None, None].expand(frames, height, -1, -1)

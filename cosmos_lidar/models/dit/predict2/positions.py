@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.models.dit.embeddings import split_three
+from cosmos_lidar.models.dit.embeddings import over_grid, split_three
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
 
 
@@ -34,11 +34,7 @@ def view_angles(config: Predict2Config, grid: tuple[int, int, int], fps: float |
         if not axes and fps is not None and config.rope_enable_fps_modulation:
             position = position / torch.tensor(fps, device=device).to(dtype) * config.base_fps
         axes.append(torch.outer(position, _frequencies(dim, ratio, dtype, device)).float())
-    frames, height, width = grid
-    t = axes[0][:, None, None].expand(-1, height, width, -1)
-    h = axes[1][None, :, None].expand(frames, -1, width, -1)
-    w = axes[2][None, None].expand(frames, height, -1, -1)
-    return torch.cat([t, h, w], dim=-1)
+    return over_grid(axes, grid)
 
 
 def _frequencies(dim: int, ratio: float, dtype: torch.dtype, device: torch.device) -> Tensor:
