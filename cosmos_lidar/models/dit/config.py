@@ -7,8 +7,54 @@ from dataclasses import dataclass
 from cosmos_lidar.errors import UserError
 
 
+class DerivedSizes:
+    """Sizes of a diffusion transformer that follow from the fields of its configuration, and what they have to be."""
+
+    in_channels: int
+    model_channels: int
+    num_heads: int
+    patch_spatial: int
+    patch_temporal: int
+    condition_mask: bool
+    concat_padding_mask: bool
+
+    @property
+    def head_dim(self) -> int:
+        """Channels per head."""
+        return self.model_channels // self.num_heads
+
+    @property
+    def view_channels(self) -> int:
+        """Input channels of the view embedding."""
+        raise NotImplementedError
+
+    @property
+    def patch_channels(self) -> int:
+        """Values per token: latents, condition mask, padding mask and view embedding of one patch."""
+        per_pixel = self.in_channels + self.condition_mask + self.concat_padding_mask + self.view_channels
+        return per_pixel * self.patch_spatial**2 * self.patch_temporal
+
+    def check_heads(self, least: int, embedding: str) -> None:
+        """Refuse widths that heads, or the three axes of rotary positions, do not divide.
+
+        Args:
+            least: smallest number of channels per head.
+            embedding: name of the rotary embedding that needs as many, for the message.
+
+        Raises:
+            UserError: another width.
+        """
+        if self.model_channels % self.num_heads:
+            raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
+        if self.head_dim % 2 or self.head_dim < least:
+            raise UserError(
+                f"model_channels {self.model_channels} / num_heads {self.num_heads} is {self.head_dim} per head: "
+                f"{embedding} needs an even number of at least {least}"
+            )
+
+
 @dataclass(frozen=True)
-class DiTConfig:
+class DiTConfig(DerivedSizes):
     """Configuration of a diffusion transformer.
 
     Attributes:
@@ -63,25 +109,12 @@ class DiTConfig:
 
     def __post_init__(self) -> None:
         """Validate the configuration."""
-        if self.model_channels % self.num_heads:
-            raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
-        if self.head_dim % 2 or self.head_dim < 6:
-            raise UserError(
-                f"model_channels {self.model_channels} / num_heads {self.num_heads} is {self.head_dim} per head: "
-                "the 3-D rotary embedding needs an even number of at least 6"
-            )
+        self.check_heads(6, "the 3-D rotary embedding")
 
     @property
-    def head_dim(self) -> int:
-        """Channels per head."""
-        return self.model_channels // self.num_heads
-
-    @property
-    def patch_channels(self) -> int:
-        """Values per token: latents, condition mask, padding mask and view embedding of one patch."""
-        masks = self.condition_mask + self.concat_padding_mask
-        per_pixel = self.in_channels + masks + self.view_condition_dim
-        return per_pixel * self.patch_spatial**2 * self.patch_temporal
+    def view_channels(self) -> int:
+        """Input channels of the view embedding."""
+        return self.view_condition_dim
 
 
 # The 7 B shape is the published one; the small ones are for laptops, tests and single GPUs.

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.models.dit.config import DerivedSizes
 
 Scope = Literal["all_views", "same_view_or_frame"]
 
 
 @dataclass(frozen=True)
-class Predict2Config:
+class Predict2Config(DerivedSizes):
     """Configuration of a Predict2 diffusion transformer.
 
     Attributes:
@@ -76,29 +77,16 @@ class Predict2Config:
     state_t: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse widths that heads, or the three axes of rotary positions, do not divide."""
+        """Validate the configuration."""
         scopes = get_args(Scope)
         if self.attention_scope not in scopes:
             raise UserError(f"attention_scope {self.attention_scope!r}; valid: {', '.join(scopes)}")
-        if self.model_channels % self.num_heads:
-            raise UserError(f"model_channels {self.model_channels} is not a multiple of num_heads {self.num_heads}")
-        if self.head_dim % 2 or self.head_dim < 12:
-            raise UserError(
-                f"model_channels {self.model_channels} / num_heads {self.num_heads} is {self.head_dim} per head: "
-                "the scaled 3-D rotary embedding needs an even number of at least 12"
-            )
+        self.check_heads(12, "the scaled 3-D rotary embedding")
 
     @property
-    def head_dim(self) -> int:
-        """Channels per head."""
-        return self.model_channels // self.num_heads
-
-    @property
-    def patch_channels(self) -> int:
-        """Values per token: latents, condition mask, padding mask and view embedding of one patch."""
-        views = self.view_condition_dim if self.concat_view_embedding else 0
-        per_pixel = self.in_channels + self.condition_mask + self.concat_padding_mask + views
-        return per_pixel * self.patch_spatial**2 * self.patch_temporal
+    def view_channels(self) -> int:
+        """Input channels of the view embedding."""
+        return self.view_condition_dim if self.concat_view_embedding else 0
 
     @property
     def table(self) -> tuple[int, int, int]:
