@@ -10,14 +10,18 @@ from pathlib import Path
 from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.clips.range_codec import decode_intensities, decode_labels, decode_ranges
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import parse_json
+from cosmos_lidar.files import file_sha256, parse_json, read_text
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.check import CheckResult, Problem, read_samples
-from cosmos_lidar.shards.energon_index import SamplePlace, read_energon_index
+from cosmos_lidar.shards.energon_index import EnergonIndex, SamplePlace, read_energon_index
 from cosmos_lidar.shards.energon_yaml import describe_samples
+from cosmos_lidar.shards.latents import LATENTS
 from cosmos_lidar.shards.manifest import ENERGON
+from cosmos_lidar.shards.multiview import DOCUMENT
+from cosmos_lidar.shards.views import VIEWS
 from cosmos_lidar.tars import BROKEN_TAR
 
+_DOCUMENTS = (DOCUMENT, LATENTS, VIEWS)
 _VIDEOS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
 _BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, RecursionError, struct.error, zipfile.BadZipFile)
 
@@ -25,7 +29,8 @@ _BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, RecursionError
 def check_indexed(folder: Path, trust: bool = False) -> CheckResult:
     """Check a folder that only Energon describes: latents, frames, or what `energon prepare` indexed.
 
-    Without a manifest there are no checksums: what decodes counts as whole.
+    Checksums are those of ``multiview.json``, ``latents.json`` or ``views.json``. Without these, what decodes counts as
+    whole.
 
     Args:
         folder: of shards.
@@ -42,6 +47,9 @@ def check_indexed(folder: Path, trust: bool = False) -> CheckResult:
     with Meter("check", "samples", sum(map(len, index.samples.values()))) as meter:
         for shard, places in index.samples.items():
             _check_shard(folder / shard, places, result, meter)
+    for name in _DOCUMENTS:
+        if (folder / name).is_file():
+            _check_listed(folder / name, index, result)
     for split, shards in index.splits.items():
         for shard in sorted(set(shards) - set(index.samples)):
             result.problems.append(Problem(f"split {split} names a shard that is not indexed", shard))
@@ -66,6 +74,26 @@ def _check_shard(path: Path, indexed: list[SamplePlace], result: CheckResult, me
     if found != indexed:
         problem = f"Energon's index has {len(indexed)} samples, the tar {len(found)}, or they lie elsewhere"
         result.problems.append(Problem(problem, path.name))
+
+
+def _check_listed(path: Path, index: EnergonIndex, result: CheckResult) -> None:
+    """Compare the shards that a document lists with the index, and their content with what was written."""
+    try:
+        document = parse_json(read_text(path))
+        if "shards" not in document:  # latents and views of earlier versions
+            return
+        listed = {str(shard["name"]): shard["sha256"] for shard in document["shards"]}
+    except (DataError, OSError, ValueError, LookupError, TypeError) as error:
+        result.problems.append(Problem(f"{path.name} is not readable: {error!r:.160}"))
+        return
+    for name in sorted(set(listed) ^ set(index.samples)):
+        known = f"in {path.name} and not in Energon's index"
+        unknown = f"not in {path.name}, but Energon would read it"
+        result.problems.append(Problem(f"this tar is {known if name in listed else unknown}", name))
+    for name in sorted(set(listed) & set(index.samples)):
+        shard = path.parent / name
+        if shard.is_file() and file_sha256(shard) != listed[name]:
+            result.problems.append(Problem(f"sha256 differs from the one in {path.name}", name))
 
 
 def _decode(part: str, content: bytes) -> str | None:

@@ -15,6 +15,7 @@ from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
+from cosmos_lidar.shards.journaled import shard_list
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, drives_of, fill_shards, make_plan
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
@@ -108,7 +109,8 @@ def _write_folder(
     index_with_energon(folder, names, sample_type=format.sample_type)
     counts = {split: sum(record.samples for record in records if record.split == split) for split in plan.splits}
     left_out = [asdict(bad) for record in records for bad in record.bad_frames]
-    results = {"samples": counts, "left_out": left_out, "clips": plan.splits}
+    written = shard_list([record for record in records if record.samples])
+    results = {"samples": counts, "left_out": left_out, "clips": plan.splits, "shards": written}
     write_text(folder / format.document, json.dumps({**format.settings, **format.inputs, **results}, indent=1) + "\n")
     return counts
 

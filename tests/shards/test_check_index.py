@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.files import file_sha256
 from cosmos_lidar.shards.check_index import check_indexed
 from cosmos_lidar.shards.files import write_tar
 from cosmos_lidar.shards.latents import array_bytes
@@ -71,6 +72,29 @@ def test_a_tar_that_is_not_as_it_was_indexed(tmp_path: Path) -> None:
     assert any("Energon's index has 2 samples" in problem for _, _, problem in found)
     write_tar(tar, [PackedRun("other", {"meta.json": b"{}"}, 1, 0)])
     assert problems(root) == [(tar.name, None, "Energon's index has 2 samples, the tar 1, or they lie elsewhere")]
+
+
+def test_shards_are_compared_with_the_document_that_lists_them(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    names = ("train-000000.tar", "val-000000.tar")
+    shards = [{"name": name, "sha256": file_sha256(root / name)} for name in names]
+    document = root / "multiview.json"
+    (root / "latents.json").write_text("{}")  # of an earlier version
+    document.write_text(json.dumps({"shards": shards}))
+    assert problems(root) == []
+    content = (root / names[0]).read_bytes()
+    (root / names[0]).write_bytes(content.replace(b"?", b"!"))  # of a part that is not decoded
+    assert problems(root) == [(names[0], None, "sha256 differs from the one in multiview.json")]
+    (root / names[0]).write_bytes(content)
+    document.write_text(json.dumps({"shards": [shards[0], {"name": "test-000000.tar", "sha256": ""}]}))
+    assert problems(root) == [
+        ("test-000000.tar", None, "this tar is in multiview.json and not in Energon's index"),
+        ("val-000000.tar", None, "this tar is not in multiview.json, but Energon would read it"),
+    ]
+    for text in ("{", '{"shards": 1}', '{"shards": [{"name": "a"}]}'):
+        document.write_text(text)
+        ((shard, _, problem),) = problems(root)
+        assert (shard, problem.startswith("multiview.json is not readable")) == (None, True)
 
 
 def test_a_split_that_names_what_is_not_indexed(tmp_path: Path) -> None:
