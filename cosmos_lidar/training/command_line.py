@@ -157,10 +157,10 @@ def _option_lines(recipes: Mapping[str, Callable[[], Any]], aliases: Mapping[str
     yield f"options:\n  recipe=NAME   {' | '.join(recipes)} (default {next(iter(recipes))})\n"
     for key, value, text in describe(run):
         valid = " | ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in choices(known[key]))
-        also = f" (also {', '.join(further[key])})" if key in further else ""
-        yield f"  {key}={value}{f'   {valid}' if valid else ''}\n      {text}{also}"
+        others = f" (or {', '.join(further[key])})" if key in further else ""
+        yield f"  {key}={value}{f'   {valid}' if valid else ''}\n      {text}{others}"
     prefixes = ", ".join(prefix for prefix in PREFIXES if prefix)
     yield (
-        "\nNames without a dot, such as tensor_model_parallel_size, are also understood behind "
+        "\nNames without a dot, such as tensor_model_parallel_size, are understood behind "
         f"{prefixes}; +key=value and ++key=value are key=value. Refused: {', '.join(sorted(REFUSED))}."
     )

@@ -22,8 +22,8 @@ def test_help_lists_choices_and_further_names(capsys):
         recipe_main(RECIPES, lambda run: 0, ["--help"], {"trainer.steps": "trainer.max_steps"})
     shown = capsys.readouterr().out
     assert "trainer.precision=fp32   fp32 | bf16 | fp8" in shown
-    assert "optimizer steps (also trainer.max_iter, trainer.steps)" in shown
-    assert "(also tensor_model_parallel_size)" in shown
+    assert "optimizer steps (or trainer.max_iter, trainer.steps)" in shown
+    assert "(or tensor_model_parallel_size)" in shown
     assert "Refused: devices, expert_model_parallel_size" in shown
 
 

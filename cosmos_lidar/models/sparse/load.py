@@ -11,8 +11,9 @@ from torch import Tensor
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.sparse.backbone import Backbone
-from cosmos_lidar.models.sparse.build import build_backbone
+from cosmos_lidar.models.sparse.build import MOST_WIDTH, build_backbone
 from cosmos_lidar.models.sparse.kernel_map import Triple
+from cosmos_lidar.models.sparse.minkunet import STEM
 from cosmos_lidar.models.sparse.published_names import published_state
 from cosmos_lidar.models.sparse.second import KITTI_GRID
 from cosmos_lidar.models.wrapped_weights import read_named_weights
@@ -55,7 +56,7 @@ def load_backbone(
             raise DataError(f"weights of {found} with {channels} input channels", file=file, wanted=f"{what} {wanted}")
     head = _head_channels(state)
     outputs = head if out_channels is None else out_channels
-    network = build_backbone(found, channels, outputs, grid)
+    network = build_backbone(found, channels, outputs, grid, _width(state, file))
     if outputs != head:
         state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
     _fill(network, state, file)
@@ -80,6 +81,15 @@ def _head_channels(state: Mapping[str, Tensor]) -> int:
         if name in state:
             return len(state[name])
     return 0
+
+
+def _width(state: Mapping[str, Tensor], file: Path) -> int:
+    """Return the channels of the first layer."""
+    stem = state.get("stem.0.kernel")
+    width = STEM if stem is None else stem.shape[-1]
+    if not 1 <= width <= MOST_WIDTH:
+        raise DataError(f"{width} channels in the first layer", file=file, key="stem.0.kernel", wanted=WANTED)
+    return width
 
 
 def _kind(state: Mapping[str, Tensor], file: Path) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cosmos_lidar.models.sparse.minkunet import PLANES, STEM, MinkUNet
+from cosmos_lidar.models.sparse.minkunet import STEM, MinkUNet, planes_of
 from cosmos_lidar.models.sparse.row_sums import averaging, interpolation
 from cosmos_lidar.models.sparse.tensor import SparseTensor
 
@@ -19,14 +19,15 @@ class SPVCNN(MinkUNet):
 
     Args:
         in_channels: features of a voxel.
-        out_channels: of the linear classifier; 0: none, and 96 features come out.
+        out_channels: of the linear classifier; 0: none, and the features of the last block come out, 96 as published.
+        width: channels of the first layer; those of all others are in proportion.
     """
 
     blocks = (*MinkUNet.blocks, "point_transforms.0", "point_transforms.1", "point_transforms.2")
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, name="spvcnn")
-        widths = (STEM, PLANES[3], PLANES[5], PLANES[7])
+    def __init__(self, in_channels: int, out_channels: int, width: int = STEM) -> None:
+        super().__init__(in_channels, out_channels, name="spvcnn", width=width)
+        widths = (width, *planes_of(width)[3::2])
         self.point_transforms = nn.ModuleList(
             nn.Sequential(nn.Linear(i, o), nn.BatchNorm1d(o), nn.ReLU(inplace=True))
             for i, o in zip(widths, widths[1:], strict=False)

@@ -100,12 +100,26 @@ def test_without_a_classifier_and_in_another_order(name: str) -> None:
     torch.testing.assert_close(shuffled, out[order], rtol=1e-4, atol=1e-5)
 
 
+def test_narrow_networks_have_all_channels_in_proportion() -> None:
+    wide = build_backbone("spvcnn", 1, 0).state_dict()
+    narrow = build_backbone("spvcnn", 1, 0, width=8).state_dict()
+    assert narrow.keys() == wide.keys()
+    for name, value in narrow.items():
+        if value.ndim == 1:
+            assert len(value) * 4 == len(wide[name]), name
+    assert build_backbone("minkunet18", 1, 0, width=1).out_channels == 3
+
+
 def test_wrong_names_sizes_and_inputs_are_named() -> None:
     with pytest.raises(UserError, match="valid: minkunet34, minkunet18, minkunet18sc, spvcnn, second"):
         build_backbone("minkunet50", 1, 128)
     with pytest.raises(UserError, match="0 to 128 channels"):
         build_backbone("minkunet18", 0, 128)
-    network = build_backbone("minkunet18", 4, 128)
+    with pytest.raises(UserError, match="0 channels in its first layer; valid: 1 to 128"):
+        build_backbone("minkunet18", 1, 128, width=0)
+    with pytest.raises(UserError, match="second of 16 channels in its first layer; valid: 32"):
+        build_backbone("second", 4, 128, width=16)
+    network = build_backbone("minkunet18", 4, 128, width=2)
     x, _ = excerpt(1)
     with pytest.raises(UserError, match="1 channels: expected 4"):
         network(x)

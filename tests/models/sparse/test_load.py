@@ -113,6 +113,15 @@ def test_safetensors_and_another_head(mink: Backbone, tmp_path: Path, caplog: py
     expect_same(load_backbone(tmp_path / "a.pt", out_channels=0), mink, head=False)
 
 
+def test_the_width_is_that_of_the_weights(tmp_path: Path) -> None:
+    network = build_backbone("spvcnn", 1, 0, width=3)
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    expect_same(load_backbone(tmp_path / "a.safetensors"), network, head=True)
+    torch.save({"stem.0.kernel": torch.zeros(1, 1, 129)}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="129 channels in the first layer"):
+        load_backbone(tmp_path / "a.pt")
+
+
 def test_another_backbone_or_number_of_channels(mink: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     torch.save(mink.state_dict(), path)
