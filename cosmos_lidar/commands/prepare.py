@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.shards.plan import PrepareOptions
 
 GROUP = "data"
-TASKS = ("sweeps", "videos", "views", "multiview")
+TASKS = ("sweeps", "videos", "views", "multiview", "points")
 HELP = "convert recordings to Energon (webdataset) shards, split by drive, resumable"
 EXAMPLE = "cosmos-lidar prepare recordings/ shards/ --format kitti --split 0.9,0.1,0 --jobs 4"
 
@@ -60,9 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="worker processes (default 1)")
     parser.add_argument(
         "--task", choices=TASKS,
-        help="what to write: lidar sweeps (the usual), cameras as single videos, frames with images for "
-        "camera-to-lidar (views), or clips of several cameras on one clock (multiview)",
+        help="what to write: lidar sweeps as range maps (the usual), cameras as single videos, frames with images for "
+        "camera-to-lidar (views), clips of several cameras on one clock (multiview), or sweeps as points with labels "
+        "and poses, for sparse networks (points)",
     )  # fmt: skip
+    parser.add_argument(
+        "--labeled", action="store_true", help="points: leave out, and count, sweeps without semantic labels"
+    )
     parser.add_argument(
         "--videos", action="store_true", help="write the cameras of the recordings as videos, without the lidar"
     )
@@ -127,8 +131,16 @@ def run(args: argparse.Namespace) -> int:
     task = _task(args)
     if args.part and task != "sweeps":
         raise UserError(f"--part: parts are of lidar sweeps; {task} are prepared by one job")
+    if args.labeled and task != "points":
+        raise UserError("--labeled: only with --task points")
     if task != "sweeps":
-        return {"views": _prepare_views, "videos": _prepare_videos, "multiview": _prepare_multiview}[task](args)
+        prepare = {
+            "views": _prepare_views,
+            "videos": _prepare_videos,
+            "multiview": _prepare_multiview,
+            "points": _prepare_points,
+        }
+        return prepare[task](args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     if args.part:
         return _prepare_part(clips, args)
@@ -232,6 +244,18 @@ def _with_published_texts(options: MultiviewOptions, args: argparse.Namespace) -
     if args.text is None and (folder.root / EMBEDDINGS).is_dir():
         options = replace(options, embeddings=folder.root / EMBEDDINGS)
     return replace(options, prefixes=embedded_prefixes(folder) or {})
+
+
+def _prepare_points(args: argparse.Namespace) -> int:
+    from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.shards.points_writer import write_points
+
+    clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
+    written = write_points(clips, args.out, _options(args, clips), args.labeled, args.jobs)
+    _write_totals(written.shards, "sweeps", args.out)
+    if args.labeled:
+        sys.stdout.write(f"{written.without_labels} sweeps without labels left out\n")
+    return 0
 
 
 def _prepare_videos(args: argparse.Namespace) -> int:

@@ -17,11 +17,12 @@ from cosmos_lidar.shards.energon_index import EnergonIndex, SamplePlace, read_en
 from cosmos_lidar.shards.energon_yaml import describe_samples
 from cosmos_lidar.shards.latents import LATENTS
 from cosmos_lidar.shards.manifest import ENERGON
-from cosmos_lidar.shards.multiview import DOCUMENT
+from cosmos_lidar.shards.multiview import DOCUMENT as MULTIVIEW
+from cosmos_lidar.shards.points import DOCUMENT as POINTS
 from cosmos_lidar.shards.views import VIEWS
 from cosmos_lidar.tars import BROKEN_TAR
 
-_DOCUMENTS = (DOCUMENT, LATENTS, VIEWS)
+_DOCUMENTS = (MULTIVIEW, LATENTS, VIEWS, POINTS)
 _VIDEOS = ("mp4", "mov", "mkv", "avi", "webm", "m4v")
 _BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, RecursionError, struct.error, zipfile.BadZipFile)
 
@@ -29,8 +30,8 @@ _BROKEN = (DataError, OSError, ValueError, EOFError, LookupError, RecursionError
 def check_indexed(folder: Path, trust: bool = False) -> CheckResult:
     """Check a folder that only Energon describes: latents, frames, or what `energon prepare` indexed.
 
-    Checksums are those of ``multiview.json``, ``latents.json`` or ``views.json``. Without these, what decodes counts as
-    whole.
+    Checksums are those of ``multiview.json``, ``latents.json``, ``views.json`` or ``points.json``. Without these, what
+    decodes counts as whole.
 
     Args:
         folder: of shards.

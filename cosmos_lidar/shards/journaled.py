@@ -37,7 +37,7 @@ class Item:
     Attributes:
         key: of the sample; no dots, as those begin the name of a part.
         path: of the file or recording, for messages.
-        pack: reads the item and returns the sample.
+        pack: reads the item and returns the sample; one without parts is left out.
         files: that it is made of: changed ones are written again.
         state: of what it is made of, beside the files.
     """
@@ -161,7 +161,9 @@ def _write_shard(path: Path, items: Sequence[Item], kind: Kind) -> ShardRecord:
     ready = []  # a shard is small enough to know its content before its file is opened
     for item in items:
         try:
-            ready.append(item.pack())
+            sample = item.pack()
+            if sample.parts:
+                ready.append(sample)
         except Exception as error:  # one odd item ends no work on the others
             logger.warning("skipped %s %s: %s", kind.one, item.path, problem_of(error))
             bad.append(BadFrame(item.key, "", problem_of(error)))

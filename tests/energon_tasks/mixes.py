@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cosmos_lidar.clips.clip import Clip, Sweep
 from cosmos_lidar.clips.range_codec import encode_ranges
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.sensors.sensor import RangeMapFormat, uniform_sensor
@@ -17,23 +20,32 @@ from cosmos_lidar.shards.latents import array_bytes
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.shards.points_writer import write_points
 from cosmos_lidar.shards.prepare import prepare_shards
 from cosmos_lidar.shards.videos import find_videos, prepare_videos
 from energon_tasks.latents import latents_loader
 from energon_tasks.multiview import ViewWindow, multiview_loader
+from energon_tasks.points import points_loader
 from energon_tasks.sweeps import lidar_loader
 from energon_tasks.videos import Window, video_loader
 from energon_tasks.views import views_loader
 from tests.energon_tasks.conftest import tiny_clip, tiny_map
 from tests.shards.cameras import NAMES, camera_clip
 
-KINDS = ("sweeps", "videos", "views", "latents", "multiview")
+KINDS = ("sweeps", "videos", "views", "latents", "multiview", "points")
 SENSOR = uniform_sensor(8, 64, name="small", format=RangeMapFormat(repeat_rows=2, crop_columns=0))
 
 
 def write(kind: str, folder: Path, name: str, samples: int, **changed: Any) -> Path:
     """Write ``samples`` samples for training and 2 for validation; clips are called ``NAME0``, ``NAME1``…"""
-    makers = {"sweeps": _sweeps, "videos": _videos, "views": _views, "latents": _latents, "multiview": _multiview}
+    makers = {
+        "sweeps": _sweeps,
+        "videos": _videos,
+        "views": _views,
+        "latents": _latents,
+        "multiview": _multiview,
+        "points": _points,
+    }
     makers[kind](folder, name, samples, **changed)
     return folder
 
@@ -50,12 +62,15 @@ def open_loader(kind: str, path: Any, split: str = "train", **options: Any) -> A
     if kind == "multiview":
         window = ViewWindow(frames=2, size=(16, 24))
         return multiview_loader(path, split, window=window, captions="none", text_shape=(2, 4), **common)
+    if kind == "points":
+        return points_loader(path, split, **common)
     return latents_loader(path, split, **common)
 
 
 def signature(batch: Any) -> tuple:
     """Return keys and content of a batch, as values that compare and can be written as JSON."""
     tensors = [getattr(batch, name) for name in ("images", "frames", "lidar", "latents") if hasattr(batch, name)]
+    tensors += [batch.points.values] if hasattr(batch, "points") else []
     tensors = [part for one in tensors for part in ([one] if torch.is_tensor(one) else one) if part is not None]
     seeds = getattr(batch, "noise_seeds", [])
     return (*batch.__key__, *batch.clip_ids, *seeds, *(round(float(tensor.double().sum()), 6) for tensor in tensors))
@@ -85,6 +100,16 @@ def _videos(folder: Path, name: str, samples: int) -> None:
 def _multiview(folder: Path, name: str, samples: int, names: tuple[str, ...] = NAMES[:2]) -> None:
     clips = [camera_clip(f"{name}{number}", 4, names, size=(16, 24)) for number in range(samples + 2)]
     write_multiview(clips, folder, MultiviewOptions(), PrepareOptions(split=(samples, 2), samples_per_shard=3))
+
+
+def _points(folder: Path, name: str, samples: int) -> None:
+    clips = [tiny_clip(f"{name}{number}", 1, SENSOR) for number in range(samples + 2)]
+    with_intensity = [clip.with_lidar(read=_with_intensity(clip)) for clip in clips]
+    write_points(with_intensity, folder, PrepareOptions(split=(samples, 2), samples_per_shard=3))
+
+
+def _with_intensity(clip: Clip) -> Callable[[int], Sweep]:
+    return lambda index: replace(clip.read_sweep(index), intensity=np.full(clip.sensor.shape, 0.5, np.float32))
 
 
 def _views(

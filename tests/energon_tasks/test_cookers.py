@@ -19,6 +19,7 @@ from energon_tasks.captions import SlotTexts
 from energon_tasks.cookers import TypedCooker
 from energon_tasks.latents import LatentsTaskEncoder
 from energon_tasks.multiview import MultiviewTaskEncoder, ViewWindow
+from energon_tasks.points import PointsTaskEncoder
 from energon_tasks.skips import SkipReport
 from energon_tasks.sweeps import LidarTaskEncoder
 from energon_tasks.videos import VideoTaskEncoder, Window
@@ -57,6 +58,8 @@ def encoder(kind: str, folder: Path) -> Any:
     if kind == "multiview":
         texts = SlotTexts("none", (2, 4))
         return MultiviewTaskEncoder(ViewWindow(frames=2, size=(16, 24)), texts, False, 0, report)
+    if kind == "points":
+        return PointsTaskEncoder(("intensity",), 0, False, report)
     return LatentsTaskEncoder(0, False, report)
 
 

@@ -61,6 +61,7 @@ def test_stops_soon_after_a_resume(folders: Path, workers: int) -> None:
         ("videos", "a"),
         ("views", "blend.yaml"),
         ("multiview", "blend.yaml"),
+        pytest.param("points", "blend.yaml", marks=pytest.mark.slow),
     ],
 )
 def test_many_stops_of_every_loader(folders: Path, kind: str, blend: str) -> None:

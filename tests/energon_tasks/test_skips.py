@@ -50,7 +50,7 @@ def test_a_list_that_cannot_be_written_does_not_end_the_run(monkeypatch: pytest.
         handle(report, "c")
 
 
-@pytest.mark.parametrize("kind", ["sweeps", "videos", "views", "latents", "multiview"])
+@pytest.mark.parametrize("kind", mixes.KINDS)
 def test_the_budget_is_a_share_of_the_samples_of_all_ranks(kind: str, tmp_path: Path) -> None:
     folder = mixes.write(kind, tmp_path / "set", "a", 4)
     for rank in (0, 1):
