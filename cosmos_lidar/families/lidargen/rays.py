@@ -11,12 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from cosmos_lidar.clips.rig import MountedCamera
-from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.models.dit.rays import RAY
 from cosmos_lidar.sensors import Sensor, ray_directions
-from cosmos_lidar.sensors.ftheta import FThetaCamera
-from cosmos_lidar.sensors.pinhole import PinholeCamera
+from cosmos_lidar.sensors.camera_rays import camera_rays
 
 
 def canvas_rays(
@@ -76,35 +74,6 @@ def lidar_rays(sensor: Sensor, first_column: int, latents: tuple[int, int], step
     mean = _token_means(pixels, step * patch)
     mean = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
     return np.concatenate([np.zeros_like(mean), mean], axis=-1).astype(np.float32)
-
-
-def camera_rays(
-    model: PinholeCamera | FThetaCamera,
-    lidar_SE3_camera: np.ndarray,
-    image_size: tuple[int, int],
-    token_px: int,
-) -> np.ndarray:
-    """Return (rows, columns, 6) of the tokens of an image that was scaled to cover ``image_size`` and cut to it.
-
-    Args:
-        model: lens of the image as it was taken.
-        lidar_SE3_camera: (4, 4).
-        image_size: (height, width) of the cut image.
-        token_px: pixels of a token.
-    """
-    height, width = image_size
-    scale = max(height / model.height, width / model.width)
-    covering = tuple(max(round(side * scale), least) for side, least in ((model.height, height), (model.width, width)))
-    top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
-    rows, columns = (-(-side // token_px) for side in (height, width))
-    v = (np.arange(rows) + 0.5) * token_px + top
-    u = (np.arange(columns) + 0.5) * token_px + left
-    pixels = np.stack(np.meshgrid(u * model.width / covering[1] - 0.5, v * model.height / covering[0] - 0.5), -1)
-    directions = model.unproject(pixels) @ lidar_SE3_camera[:3, :3].T
-    if not np.isfinite(directions).all():
-        raise DataError(f"{model} has no ray for some pixels", wanted="a lens that sees its whole image")
-    origin = np.broadcast_to(lidar_SE3_camera[:3, 3], directions.shape)
-    return np.concatenate([origin, directions], axis=-1).astype(np.float32)
 
 
 def mirror_rays(rays: np.ndarray, sensor: Sensor, layout: CanvasLayout, patch: int = 2) -> np.ndarray:
