@@ -28,6 +28,27 @@ def camera_in_sweep(clip: Clip, stream: CameraStream, index: int, image: int) ->
     raise DataError(f"camera {stream.name} has no place", file=clip.source, clip=clip.clip_id, wanted=wanted)
 
 
+def vehicle_mount(clip: Clip, stream: CameraStream) -> np.ndarray | None:
+    """Return ego_SE3_camera (4, 4), camera axes to those of the vehicle: as recorded, else by the lidar's mounting.
+
+    Where the recording has poses alone, they give it for an image that was taken during a sweep. None where nothing
+    gives it.
+    """
+    if stream.ego_SE3_camera is not None or not clip.lidars or clip.lidar.ego_SE3_lidar is None:
+        return stream.ego_SE3_camera
+    if stream.lidar_SE3_camera is not None:
+        return clip.lidar.ego_SE3_lidar @ stream.lidar_SE3_camera
+    if clip.world_SE3_lidar is None or stream.world_SE3_camera is None:
+        return None
+    times = stream.timestamps_us[:, None]
+    taken = np.argwhere((times >= clip.timestamps_us[:, 0]) & (times <= clip.timestamps_us[:, 1]))
+    if not len(taken):
+        return None
+    image, index = taken[0].tolist()
+    world_SE3_lidar = _lidar_at(clip, index, np.float64(stream.timestamps_us[image]))
+    return clip.lidar.ego_SE3_lidar @ np.linalg.inv(world_SE3_lidar) @ stream.world_SE3_camera[image]
+
+
 def project_sweep(
     clip: Clip,
     stream: CameraStream,

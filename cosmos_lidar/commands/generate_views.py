@@ -227,7 +227,8 @@ def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterabl
 
     data, count = generator.data, args.num_conditional_frames
     if args.data:
-        found = inputs_of_data(data, args.data, args.split, args.max_clips)
+        network: Any = generator.flow.network
+        found = inputs_of_data(data, args.data, args.split, args.max_clips, bool(network.config.ray_channels))
         return (partial(_same, given) for given in found), args.max_clips or 0
     embed = _embedder(args)
 

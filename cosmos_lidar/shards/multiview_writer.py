@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from cosmos_lidar.bounds import read_file
+from cosmos_lidar.clips.camera_pose import vehicle_mount
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.common_clock import ClockedRun, common_runs
 from cosmos_lidar.clips.fit_images import Lens
@@ -272,7 +273,7 @@ def _pack(
         times_us=run.times_us.tolist(),
         image_numbers=run.numbers.tolist(),
         lenses=[_lens(camera.model, options.image_size) for camera in cameras],
-        mounts=[None if camera.ego_SE3_camera is None else camera.ego_SE3_camera.tolist() for camera in cameras],
+        mounts=[None if mount is None else mount.tolist() for mount in (vehicle_mount(clip, one) for one in cameras)],
     )
     return PackedRun(key, {**parts, META: write_meta(meta)}, len(run), 0)
 

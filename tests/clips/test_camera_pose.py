@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import open_clips
-from cosmos_lidar.clips.camera_pose import camera_in_sweep, project_sweep
+from cosmos_lidar.clips.camera_pose import camera_in_sweep, project_sweep, vehicle_mount
 from cosmos_lidar.clips.clip import CameraStream, Clip, Sweep, one_lidar_clip
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import PinholeCamera, uniform_sensor
@@ -82,3 +82,16 @@ def test_real_frame(test_data: Path, index: int):
         seen = project_sweep(clip, stream, index, image, points)
         assert seen.inside.sum() > 3000
         assert 0.6 < seen.visible.sum() / seen.inside.sum() < 1.0
+
+
+def test_the_mounting_on_the_vehicle_by_what_there_is() -> None:
+    """Recorded, by the lidar's, or by poses of an image that was taken during a sweep."""
+    clip = synthesize_drive(3, uniform_sensor(4, 16), 2, cameras=pinhole_rig(("left",), 32))
+    stream = clip.cameras["camera_left"]
+    mounting = stream.ego_SE3_camera
+    by_lidar = replace(stream, ego_SE3_camera=None)
+    by_poses = replace(by_lidar, lidar_SE3_camera=None)
+    for known in (stream, by_lidar, by_poses):
+        assert np.allclose(vehicle_mount(clip, known), mounting, atol=1e-6)
+    assert vehicle_mount(clip, replace(by_poses, world_SE3_camera=None)) is None
+    assert vehicle_mount(clip, replace(by_poses, timestamps_us=stream.timestamps_us + 10**9)) is None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.multiview.config import MultiviewDataConfig
+from cosmos_lidar.families.multiview.rays import batch_rays
 
 
 class ViewClips(NamedTuple):
@@ -20,6 +21,7 @@ class ViewClips(NamedTuple):
         view_indices: (B, V * T) rows of the view table.
         fps: frames per second of each clip.
         padding_mask: (B, 1, rows, columns) of the images, or None.
+        rays: (B, V * T, rows, columns of tokens, 6), or None.
         noise_seeds: of each clip.
     """
 
@@ -28,18 +30,20 @@ class ViewClips(NamedTuple):
     view_indices: Tensor
     fps: list[float]
     padding_mask: Tensor | None
+    rays: Tensor | None
     noise_seeds: list[int]
 
 
-def view_clips(batch: Any, data: MultiviewDataConfig) -> ViewClips:
+def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -> ViewClips:
     """Return the clips of a batch of latents, or of videos whose latents are there.
 
     Args:
         batch: of ``energon_tasks.latents``, whose views are those of ``data``, or of ``energon_tasks.multiview``.
         data: options of the run.
+        with_rays: the network wants the rays of the cameras.
 
     Raises:
-        DataError: latents of another shape.
+        DataError: latents of another shape, or rays of cameras that are not calibrated.
     """
     latents = batch.latents
     if isinstance(latents, list):  # of each sample, (V, C, T, H, W)
@@ -56,5 +60,12 @@ def view_clips(batch: Any, data: MultiviewDataConfig) -> ViewClips:
         ids.repeat_interleave(data.state_t, dim=1),
         [data.fps] * len(latents) if rates is None else rates.tolist(),
         getattr(batch, "padding_mask", None),
+        _rays(batch, data.state_t, latents.device) if with_rays else None,
         batch.noise_seeds,
     )
+
+
+def _rays(batch: Any, frames: int, device: torch.device) -> Tensor:
+    """Return the rays of a batch, that of each view for all its latent frames."""
+    rays = batch.rays if hasattr(batch, "rays") else batch_rays(batch)
+    return rays.to(device).repeat_interleave(frames, dim=1)

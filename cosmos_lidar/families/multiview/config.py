@@ -59,6 +59,7 @@ class MultiviewModelConfig:
     attention_scope: Literal["all_views", "same_view_or_frame"] = setting(
         "all_views", "tokens attend to all views (published), or to their own view and the same instant of the others"
     )
+    rays: bool = setting(False, "tokens get the rays of their cameras too: any rig of calibrated cameras, any number")
     loss_scale: float = setting(10.0, "multiplies the loss that is differentiated", EFFECTIVE)
     noise: FlowNoiseConfig = field(default_factory=FlowNoiseConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)
@@ -152,8 +153,19 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
 
     def shape(self) -> dict[str, int | bool | str]:
         """Return what differs from the named shape of the network, for ``build_dit``."""
+        from cosmos_lidar.models.dit.rays import RAY_CHANNELS
+
         model = self.model
-        return {"state_t": self.data.state_t, "compat": model.compat, "attention_scope": model.attention_scope}
+        return {
+            "state_t": self.data.state_t,
+            "compat": model.compat,
+            "attention_scope": model.attention_scope,
+            "ray_channels": RAY_CHANNELS if model.rays else 0,
+        }
+
+    def trained_whole(self) -> list[str]:
+        """Return the modules trained beside low-rank updates: those asked for, and those that start at zero."""
+        return [*self.model.lora.modules_to_save, *(["ray_embedder"] if self.model.rays else [])]
 
     def data_facts(self) -> dict[str, DataFact]:
         """Return the shapes of the latents in ``data.path``; videos are made to fit the options."""
@@ -178,6 +190,8 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             )
         if self.data.vae.checkpoint and not self.data.path:
             raise UserError("data.vae: synthetic latents (synthetic_clips) are encoded already; give data.path")
+        if self.model.rays and not self.data.vae.checkpoint:
+            raise UserError("model.rays=true: latents have no calibration; give videos, data.vae.checkpoint=vae.pth")
 
     def _check_shapes(self) -> None:
         data = self.data

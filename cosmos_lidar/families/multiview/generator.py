@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,7 +111,7 @@ class ViewGenerator:
         overlap, parts = self.sampling.conditional, []
         condition = self._checked(given)
         for segment in range(self.sampling.segments):
-            video = self._images(self._sample(condition, given.text, fps or given.fps, seed + segment, progress))
+            video = self._images(self._sample(condition, given, fps or given.fps, seed + segment, progress))
             parts.append(video[:, :, overlap if segment else 0 :])
             condition = video[:, :, video.shape[2] - overlap :]
         return torch.cat(parts, dim=2)
@@ -124,7 +125,7 @@ class ViewGenerator:
         return frames
 
     def _sample(
-        self, frames: Tensor, text: Tensor | None, fps: float, seed: int, progress: Callable[[int], None] | None
+        self, frames: Tensor, given: ViewInput, fps: float, seed: int, progress: Callable[[int], None] | None
     ) -> Tensor:
         """Return normalized latents (C, V t, h, w)."""
         data, count = self.data, self.sampling.conditional_latents
@@ -135,13 +136,25 @@ class ViewGenerator:
             latents.unflatten(2, (data.views, data.state_t))[0, :, :, :count] = encoded
         ids = torch.tensor([data.view_ids], device=device).repeat_interleave(data.state_t, dim=1)
         mask = first_frames([count], data.views, data.state_t, device)
-        condition = Condition(latents.to(device), mask, {"fps": [fps], "view_indices": ids, "text": self._text(text)})
+        inputs = {"fps": [fps], "view_indices": ids, "text": self._text(given.text), **self._rays(given)}
+        condition = Condition(latents.to(device), mask, inputs)
         other = condition.with_inputs(text=self._text(self.negative)) if self.sampling.guidance else None
         denoise = self.flow.denoiser(condition, other, self.sampling.guidance)
         options = self.sampling
         schedule = sigma_ladder(options.steps, options.sigma_max, options.sigma_min)
         noise = seeded_noise(seed, latents.shape).to(device)
         return solve(options.sampler, denoise, noise, schedule, progress)[0].float()
+
+    def _rays(self, given: ViewInput) -> dict[str, Tensor]:
+        """Return the rays of the cameras as an argument of the network; nothing where it takes none."""
+        network: Any = self.flow.network
+        if not network.config.ray_channels:
+            return {}
+        if given.rays is None:
+            wanted = "clips of --data, whose cameras are calibrated: the network is ray-conditioned"
+            raise DataError("no rays of the cameras", clip=given.name, wanted=wanted)
+        device = next(network.parameters()).device
+        return {"rays": given.rays[None].to(device).repeat_interleave(self.data.state_t, dim=1)}
 
     def _text(self, text: Tensor | None) -> Tensor | None:
         if text is None:

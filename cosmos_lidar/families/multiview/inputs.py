@@ -15,6 +15,7 @@ from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.multiview.config import MultiviewDataConfig
+from cosmos_lidar.families.multiview.rays import batch_rays
 from cosmos_lidar.shards.captions import join_prefix, prefix_sentences, read_prompts
 from cosmos_lidar.shards.text_files import SUFFIXES, read_embedding
 
@@ -33,6 +34,7 @@ class ViewInput:
         text: (V L, D) slots of the text; None for none.
         captions: text of each slot, for the record.
         fps: frames per second.
+        rays: (V, rows, columns of tokens, 6) of calibrated cameras; None where they are not known.
     """
 
     name: str
@@ -42,9 +44,12 @@ class ViewInput:
     text: Tensor | None
     captions: tuple[str, ...]
     fps: float
+    rays: Tensor | None = None
 
 
-def inputs_of_data(data: MultiviewDataConfig, path: Path, split: str, most: int | None = None) -> Iterator[ViewInput]:
+def inputs_of_data(
+    data: MultiviewDataConfig, path: Path, split: str, most: int | None = None, with_rays: bool = False
+) -> Iterator[ViewInput]:
     """Yield the middle window of each clip of a split, with views and text slots as in training.
 
     Args:
@@ -52,9 +57,10 @@ def inputs_of_data(data: MultiviewDataConfig, path: Path, split: str, most: int 
         path: folder of ``prepare --task multiview``, or of the guide.
         split: such as ``val``.
         most: clips; None for all.
+        with_rays: the network wants the rays of the cameras.
 
     Raises:
-        DataError: the folder cannot be read, or has no such split.
+        DataError: the folder cannot be read, or has no such split; cameras without calibration, where rays are wanted.
         UserError: a view that is not there, or clips that are too short.
     """
     from energon_tasks.multiview import ViewWindow, multiview_loader
@@ -70,9 +76,11 @@ def inputs_of_data(data: MultiviewDataConfig, path: Path, split: str, most: int 
         frames = batch.frames[0]
         name = f"{batch.clip_ids[0]}_{batch.starts[0]:06d}"
         text = batch.text[0] if data.text_shape else None
+        rays = batch_rays(batch)[0] if with_rays else None
         yield ViewInput(
-            name, tuple(batch.cameras[0]), frames, frames.shape[2], text, tuple(batch.captions[0]), float(batch.fps[0])
-        )
+            name, tuple(batch.cameras[0]), frames, frames.shape[2], text, tuple(batch.captions[0]),
+            float(batch.fps[0]), rays,
+        )  # fmt: skip
 
 
 def input_of_files(

@@ -68,13 +68,15 @@ def open_network(run: MultiviewTrainConfig) -> tuple[nn.Module, Sequence[WeightS
     """
     if run.model.name not in SHAPES:
         raise UserError(f"model.name={run.model.name}; valid: {', '.join(SHAPES)}")
-    network, sources = open_shape(run.model, run.shape(), run.data.text_shape)
+    model = replace(run.model, lora=replace(run.model.lora, modules_to_save=run.trained_whole()))
+    network, sources = open_shape(model, run.shape(), run.data.text_shape)
     config = network.config
     if not isinstance(config, Predict2Config):
         raise UserError(f"model.name={run.model.name}: expected a network of several views, predict2_2b_multiview")
     rows = config.n_cameras_emb
-    if max(run.data.view_ids) >= rows:
-        raise UserError(f"data.view_ids={run.data.view_ids}: {run.model.name} has a view table of {rows} rows, from 0")
+    if max(run.data.view_ids) >= rows and not run.model.rays:
+        problem = f"{run.model.name} has a view table of {rows} rows, from 0; model.rays=true takes any cameras"
+        raise UserError(f"data.view_ids={run.data.view_ids}: {problem}")
     return network, sources
 
 

@@ -23,6 +23,8 @@ from cosmos_lidar.diffusion.objective import flow_time
 from cosmos_lidar.families.multiview.clips import ViewClips, view_clips
 from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
 from cosmos_lidar.families.multiview.online_encoder import WindowLatents
+from cosmos_lidar.families.multiview.rays import TOKEN_PX
+from cosmos_lidar.models.dit.rays import RAY
 from cosmos_lidar.training.batches import ExampleBatch
 from cosmos_lidar.training.model import TrainedModel
 
@@ -77,7 +79,7 @@ class MultiviewModel(TrainedModel):
 
     def inputs(self, batch: Any) -> dict[str, Any]:
         """Return noisy latents, times, text and cameras of a batch, as the network takes them."""
-        clips = view_clips(batch, self.run.data)
+        clips = self._clips(batch)
         sigma, noise, given = self._drawn(clips)
         t = flow_time(sigma)
         return self.flow.inputs(interpolate(clips.latents, noise, t), t, given)
@@ -87,22 +89,28 @@ class MultiviewModel(TrainedModel):
 
         Conditioning frames count as exact, as published.
         """
-        clips = view_clips(batch, self.run.data)
+        clips = self._clips(batch)
         sigma, noise, given = self._drawn(clips)
         error = self.flow.velocity_loss(clips.latents, noise, sigma, given).mean()
         return {"loss": self.run.model.loss_scale * error, "velocity_error": error}
 
     def example_batch(self, count: int) -> ExampleBatch:
-        """Return ``count`` clips of latents of zeros, with text if the run has any."""
+        """Return ``count`` clips of latents of zeros, with text and rays if the run has any."""
         data = self.run.data
         text = torch.zeros(count, *data.clip_text_shape) if data.text_shape else None
-        return ExampleBatch(count, latents=torch.zeros(count, *data.clip_shape), text=text, noise_seeds=[0] * count)
+        batch = ExampleBatch(count, latents=torch.zeros(count, *data.clip_shape), text=text, noise_seeds=[0] * count)
+        if self.run.model.rays:
+            batch.rays = torch.zeros(count, data.views, *(-(-side // TOKEN_PX) for side in data.size), RAY)
+        return batch
 
     def items_per_sample(self) -> int:
         """Return the tokens of one clip."""
         _, frames, height, width = self.run.data.clip_shape
         config = self.network.config
         return frames // config.patch_temporal * (height // config.patch_spatial) * (width // config.patch_spatial)
+
+    def _clips(self, batch: Any) -> ViewClips:
+        return view_clips(batch, self.run.data, self.run.model.rays)
 
     def _drawn(self, clips: ViewClips) -> tuple[Tensor, Tensor, Condition]:
         """Return noise levels (B,), noise, and the condition of a batch."""
@@ -115,6 +123,8 @@ class MultiviewModel(TrainedModel):
             inputs["text"] = (clips.text * kept[:, None, None]).to(self.compute_dtype)
         if clips.padding_mask is not None:
             inputs["padding_mask"] = clips.padding_mask
+        if clips.rays is not None:
+            inputs["rays"] = clips.rays
         sigma, noise = (torch.cat([d.sigma for d in draws]), torch.stack([d.noise for d in draws]))
         return sigma, noise, Condition(clips.latents, mask, inputs)
 

@@ -12,6 +12,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.dit.lora import SCALE, A, add_update, is_adapter_tensor, merge_state
 from cosmos_lidar.models.dit.lora_files import check_fits, read_adapter
+from cosmos_lidar.models.dit.predict2.network import ADDED
 from cosmos_lidar.models.dit.weights import read_dit_tensors
 from cosmos_lidar.models.wrapped_weights import unwrap
 
@@ -43,8 +44,10 @@ def merge_files(base: Path, adapters: Sequence[Path], out: Path, ema: bool = Fal
     if not own and not found:
         raise UserError(f"{base} has no adapters in it: give the folder of one")
     plain = merge_state(state)
+    added = {name: value for adapter in found for name, value in adapter.saved.items()
+             if name.rpartition(".")[0] in ADDED}  # fmt: skip
     for adapter, path in zip(found, adapters, strict=True):
-        check_fits(adapter, plain, path)  # before any is added: a fingerprint is that of the plain weights
+        check_fits(adapter, added | plain, path)  # before any is added: a fingerprint is that of the plain weights
     for adapter in found:
         for layer, (first, second) in adapter.factors.items():
             add_update(plain, layer, first, second, adapter.scale)

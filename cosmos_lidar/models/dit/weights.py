@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.log import logger
 from cosmos_lidar.models.dit.lora import is_adapter_tensor
 from cosmos_lidar.models.dit.predict2.buffers import PREFIXES as BESIDE
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
@@ -73,6 +76,7 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
     if any(is_adapter_tensor(name) for name in content):
         raise DataError("LoRA adapters beside weights: `cosmos-lidar merge-lora` merges them", file=path)
     own = network.state_dict()
+    content |= _added_zeros(network, content, path)
     state = {name: value for name, value in content.items() if name in own or not name.startswith(BESIDE)}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
@@ -83,6 +87,16 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
         problem = f"shape {tuple(state[other].shape)} instead of {tuple(own[other].shape)}"
         raise DataError(problem, file=path, key=other, wanted=wanted)
     return state, files
+
+
+def _added_zeros(network: nn.Module, content: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return zeros for the ``added`` projections of a network that the file lacks: they start so."""
+    added = getattr(network, "added", ())
+    own = {name: weight for name, weight in network.named_parameters() if name.rpartition(".")[0] in added}
+    missing = {name: torch.zeros(weight.shape) for name, weight in own.items() if name not in content}
+    if missing:
+        logger.info("%s has no %s: zeros to start with", path, ", ".join(missing))
+    return missing
 
 
 def _files(path: Path, wanted: str) -> list[Path]:

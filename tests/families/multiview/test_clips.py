@@ -36,3 +36,13 @@ def test_videos_bring_their_own() -> None:
     assert clips.view_indices[1].tolist() == [4, 4, 5, 5, 0, 0]
     assert clips.fps == [10.0, 5.0]
     assert clips.padding_mask is mask
+
+
+def test_rays_of_a_view_are_those_of_all_its_frames() -> None:
+    rays = torch.randn(1, 3, 2, 2, 6)
+    batch = SimpleNamespace(latents=torch.randn(1, 4, 6, 3, 3), text=None, noise_seeds=[1], rays=rays)
+    found = view_clips(batch, DATA, with_rays=True).rays
+    assert found is not None
+    assert torch.equal(found[:, 2], rays[:, 1])
+    assert torch.equal(found[:, 3], rays[:, 1])
+    assert view_clips(batch, DATA).rays is None

@@ -105,7 +105,10 @@ def test_from_records_of_waymo(tmp_path: Path) -> None:
 
 
 def test_from_the_scene_of_ddad(test_data: Path, tmp_path: Path) -> None:
-    """Six cameras of a real scene, of which there are three instants: windows of one, generated without frames."""
+    """Six calibrated cameras of a real scene, of which there are three instants: windows of one, without frames.
+
+    The network is ray-conditioned, and generates for two of the cameras, too.
+    """
     shards = tmp_path / "shards"
     prepare = ["prepare", test_data / "ddad_dgp" / "scene_02", shards, "--task", "multiview", "--image-size", "32x48",
                "--split", "1,0,0"]  # fmt: skip
@@ -117,7 +120,7 @@ def test_from_the_scene_of_ddad(test_data: Path, tmp_path: Path) -> None:
     ids = list(facts.view_ids)
     shape = [f"data.view_ids={ids}".replace(" ", ""), "data.latent_shape=[16,1,4,6]", "data.captions=none"]
     run, adapters = train_adapters(
-        tmp_path, files, shards, *shape, "data.val_split=train", "model.condition.frames=[0]"
+        tmp_path, files, shards, *shape, "data.val_split=train", "model.condition.frames=[0]", "model.rays=true"
     )
     made = generate(tmp_path / "made", files, run, shards, "--split", "train", "--lora", adapters,
                     "--num_conditional_frames", 0)  # fmt: skip
@@ -125,3 +128,6 @@ def test_from_the_scene_of_ddad(test_data: Path, tmp_path: Path) -> None:
     for camera in facts.cameras:
         assert frames_of(tmp_path / "made" / "videos" / camera / f"{made['name']}.mp4").shape == (1, *SIZE, 3)
     assert made["psnr_db"] > 0
+    two = generate(tmp_path / "two", files, run, shards, "--split", "train", "--lora", adapters,
+                   "--num_conditional_frames", 0, "--", f"data.view_ids=[{ids[3]},{ids[0]}]")  # fmt: skip
+    assert two["cameras"] == [facts.cameras[3], facts.cameras[0]]

@@ -9,7 +9,9 @@ import torch
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.multiview.job import make_network
+from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.lora_files import read_adapter
+from cosmos_lidar.models.dit.lora_merge import merge_files
 from cosmos_lidar.models.wan_vae import build_vae
 from cosmos_lidar.recipes import multiview
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
@@ -77,6 +79,20 @@ def test_adapters_of_a_published_file(latents: str, tmp_path: Path) -> None:
     assert all(torch.equal(value, state[f"net.{name}"]) for name, value in network.state_dict().items())
 
 
+def test_rays_are_trained_beside_adapters(tmp_path: Path) -> None:
+    """Rays come with the videos; their projection, which starts at zero, is saved with the adapters."""
+    torch.save(build_dit("predict2_debug_multiview").state_dict(), tmp_path / "base.pt")
+    options = [*video_options(tmp_path), "model.rays=true", "model.lora.rank=2", "optim.warmup_steps=0"]
+    options += [f"model.checkpoint={tmp_path / 'base.pt'}", "trainer.checkpoint_trained_only=true"]
+    folder = multiview.train(some_run(tmp_path, "a", *options, "trainer.max_steps=2")).folder
+    adapter = read_adapter(folder / "checkpoints" / "iter_000000002_reg_lora")
+    assert list(adapter.saved) == ["ray_embedder.weight"]
+    assert bool((adapter.saved["ray_embedder.weight"] != 0).any())
+    count = merge_files(tmp_path / "base.pt", [folder / "checkpoints" / "iter_000000002_reg_lora"], tmp_path / "m.pt")
+    merged = torch.load(tmp_path / "m.pt", weights_only=True)
+    assert (count, torch.equal(merged["net.ray_embedder.weight"], adapter.saved["ray_embedder.weight"])) == (20, True)
+
+
 def test_cameras_beyond_the_view_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.view_ids=\[0, 7\]: predict2_debug_multiview has a view table of 7 rows"):
         make_network(some_run(tmp_path, "x", "data.view_ids=[0,7]"))
@@ -102,8 +118,8 @@ def test_videos_are_encoded_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ranks_share_the_encoding_of_a_clip(tmp_path: Path) -> None:
-    """Each of two context ranks encodes some of three views; latents, and losses, are those of one."""
-    options = [*video_options(tmp_path), "trainer.max_steps=3", "trainer.export=false", *FEW]
+    """Each of two context ranks encodes some of three views; latents, and losses, are those of one, with rays."""
+    options = [*video_options(tmp_path), "model.rays=true", "trainer.max_steps=3", "trainer.export=false", *FEW]
     program = [str(ROOT / "recipes" / "multiview.py"), "recipe=debug", f"log.root={tmp_path}", "parallel.context=2"]
     done = torchrun(2, *program, "log.name=two", *options)
     assert done.returncode == 0, done.stderr[-3000:]

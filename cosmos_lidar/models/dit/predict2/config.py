@@ -46,6 +46,9 @@ class Predict2Config(DerivedSizes):
         view_condition_dim: its width.
         n_cameras_emb: number of cameras that have one.
         state_t: latent frames of a view; views lie one after the other along time. 0: the clip is one view.
+        ray_channels: numbers that describe the ray of a token (see models.dit.rays), of which a learned projection is
+            added to the tokens; it starts at zero. 0: without rays, as published. With rays, cameras beyond the view
+            table have an embedding of zeros, so that any number of them is distinguished by their rays.
     """
 
     in_channels: int = 16
@@ -75,6 +78,7 @@ class Predict2Config(DerivedSizes):
     view_condition_dim: int = 7
     n_cameras_emb: int = 7
     state_t: int = 0
+    ray_channels: int = 0
 
     def __post_init__(self) -> None:
         """Validate the configuration."""

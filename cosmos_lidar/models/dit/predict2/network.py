@@ -16,13 +16,17 @@ from cosmos_lidar.models.dit.predict2.config import Predict2Config
 from cosmos_lidar.models.dit.predict2.layers import Block, FinalLayer
 from cosmos_lidar.models.dit.predict2.positions import view_angles
 from cosmos_lidar.models.dit.predict2.scope import SameViewOrFrame
+from cosmos_lidar.models.dit.rays import RAY, ray_features
 from cosmos_lidar.models.plan import ParallelPlan
 
 _ATTENTIONS = ("self_attn", "cross_attn")
+ADDED = ("ray_embedder",)  # projections that the published network lacks: they start at zero, and it is unchanged
 
 
 class Predict2DiT(nn.Module):
     """Denoising network on latents (B, C, views * T, H, W) that predicts the velocity of a rectified flow."""
+
+    added = ADDED
 
     def __init__(self, config: Predict2Config) -> None:
         super().__init__()
@@ -37,18 +41,22 @@ class Predict2DiT(nn.Module):
             self.crossattn_proj = nn.Sequential(project, nn.GELU())
         if config.concat_view_embedding:
             self.view_embeddings = nn.Embedding(config.n_cameras_emb, config.view_condition_dim)
+        if config.ray_channels:
+            self.ray_embedder = nn.Linear(config.ray_channels, width, bias=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
         self.final_layer = FinalLayer(config)
         self.sequence: Any = None  # sequence sharding (context parallelism), set by cosmos_lidar.parallel
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialize for training: truncated normal weights of variance 1 / inputs; the modulation starts at 0."""
+        """Initialize for training: truncated normal weights of variance 1 / inputs; modulation and rays start at 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 std = module.in_features**-0.5
                 nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
                 if name.rpartition(".")[0].rpartition(".")[2].startswith("adaln_modulation") and name.endswith(".2"):
+                    nn.init.zeros_(module.weight)
+                if name in ADDED:
                     nn.init.zeros_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -62,6 +70,7 @@ class Predict2DiT(nn.Module):
         fps: Tensor | Sequence[float] | float | None = None,
         padding_mask: Tensor | None = None,
         view_indices: Tensor | None = None,
+        rays: Tensor | None = None,
     ) -> Tensor:
         """Return the raw network output, shaped as x.
 
@@ -73,15 +82,18 @@ class Predict2DiT(nn.Module):
             fps: frame rate of the clips, one or (B,); None: temporal positions count latent frames.
             padding_mask: (B, 1, rows, columns) of the images; zeros when None.
             view_indices: (B, V * T) camera of each latent frame; 0 to V - 1 when None. A number beyond the table takes
-                its last row.
+                its last row; in a network with rays, zeros.
+            rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``.
 
         Raises:
-            UserError: sizes that do not divide into views and patches, or that are beyond the table of positions.
+            UserError: sizes that do not divide into views and patches, or that are beyond the table of positions; rays
+                missing, of another shape, or given to a network without.
         """
         views, grid = self._grid(x)
         patch = cast(nn.Linear, cast(nn.Sequential, self.x_embedder["proj"])[1])
         x, text = x.to(patch.weight.dtype), None if text is None else text.to(patch.weight.dtype)
         patches = self._patches(x, condition_mask, padding_mask, view_indices)
+        added = self._added(views, grid, rays)
         times = timesteps.view(len(timesteps), -1)
         sinusoids = sinusoid(times, self.config.model_channels).to(x.dtype)
         rotary = self._rotary(grid, fps, views, x.device)
@@ -89,10 +101,14 @@ class Predict2DiT(nn.Module):
             text = self.crossattn_proj(text)
         if self.sequence is not None:
             patches = self.sequence.split(views, grid[0], patches=patches)["patches"]
+            added = self.sequence.split(views, grid[0], **added)
             if times.shape[1] > 1:
                 sinusoids = self.sequence.split_frames(views, sinusoids)
         lora, emb = self.t_embedder[1](sinusoids), self.t_embedding_norm(sinusoids)
-        tokens = patch(patches).unflatten(1, (emb.shape[1], -1))
+        tokens = patch(patches)
+        for name, values in added.items():
+            tokens = tokens + self.get_submodule(name)(values.to(x.dtype))
+        tokens = tokens.unflatten(1, (emb.shape[1], -1))
         within = self._within(views, grid[0])
         for block in self.blocks:
             tokens = block(tokens, emb, lora, text, rotary, views, within)
@@ -119,6 +135,18 @@ class Predict2DiT(nn.Module):
             context="sequence",
             casts_inputs=False,
         )
+
+    def _added(self, views: int, grid: tuple[int, int, int], rays: Tensor | None) -> dict[str, Tensor]:
+        """Return what is added to the tokens: projection -> its inputs (B, L, numbers)."""
+        if (rays is None) != (not self.config.ray_channels):
+            missing, unexpected = "this network is ray-conditioned: rays are required", "this network takes no rays"
+            raise UserError(missing if rays is None else unexpected)
+        if rays is None:
+            return {}
+        wanted = views * grid[0], *grid[1:], RAY
+        if tuple(rays.shape[1:]) != wanted:
+            raise UserError(f"rays of shape {tuple(rays.shape[1:])}: expected {wanted}")
+        return {"ray_embedder": ray_features(rays.flatten(1, 3))}
 
     def _within(self, views: int, frames: int) -> SameViewOrFrame | None:
         """Return which tokens attend to each other; None where all do."""
@@ -158,6 +186,8 @@ class Predict2DiT(nn.Module):
         if views.shape[-1] != frames:
             raise UserError(f"view_indices of shape {tuple(views.shape)}: expected one for each of {frames} frames")
         rows = self.view_embeddings(views.clamp(max=self.config.n_cameras_emb - 1)).to(x.dtype)
+        if self.config.ray_channels:
+            rows = rows * (views < self.config.n_cameras_emb)[..., None]
         return rows.expand(len(x), -1, -1).transpose(1, 2)[..., None, None].expand(-1, -1, -1, *x.shape[3:])
 
     def _rotary(self, grid: tuple[int, int, int], fps: Any, views: int, device: torch.device) -> tuple[Tensor, Tensor]:

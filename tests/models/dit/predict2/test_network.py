@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.deferred import build_deferred
 from cosmos_lidar.models.dit import build_dit
+from cosmos_lidar.models.dit.rays import RAY_CHANNELS
+from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.training.measure.flops import forward_flops
 from tests.models.dit.predict2.reference import TINY, inputs, tiny_network, vectors
 
@@ -136,6 +140,55 @@ def test_initial_weights() -> None:
             std = parameter.shape[1] ** -0.5
             assert float(parameter.detach().abs().max()) <= 3 * std + 1e-6, name
             assert float(parameter.detach().std()) == pytest.approx(0.9866 * std, rel=0.15), name
+
+
+def some_rays(views: int = 3, seed: int = 0) -> torch.Tensor:
+    """Random rays of the tokens of the tiny network, the same for both frames of a view."""
+    rays = torch.randn(1, views, 4, 6, 6, generator=torch.Generator().manual_seed(seed))
+    return rays.repeat_interleave(2, dim=1)
+
+
+def test_rays_start_as_the_published_network_and_are_learned(tmp_path: Path) -> None:
+    """Weights of the published network load; the output is that of the network without rays, bit for bit."""
+    plain = tiny_network("B")
+    torch.save({f"net.{name}": value for name, value in plain.state_dict().items()}, tmp_path / "model.pt")
+    network = build_dit("predict2_2b_multiview", **TINY, ray_channels=RAY_CHANNELS)
+    load_dit_weights(network, tmp_path / "model.pt")
+    y = network(**inputs(), rays=some_rays())
+    assert torch.equal(y, plain(**inputs()))
+    y.square().mean().backward()
+    assert bool((network.ray_embedder.weight.grad != 0).all())
+    with torch.no_grad():
+        torch.nn.init.normal_(network.ray_embedder.weight, std=0.1)
+        one, other = (network(**inputs(), rays=some_rays(seed=seed)) for seed in (1, 2))
+    assert float((one - other).abs().mean()) > 0.1
+
+
+@torch.no_grad()
+def test_rays_tell_any_number_of_cameras_apart() -> None:
+    """Eleven cameras: those beyond the view table differ by their rays alone."""
+    torch.manual_seed(0)
+    network = build_dit("predict2_2b_multiview", **TINY, ray_channels=RAY_CHANNELS)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, times = torch.randn(1, 16, 2, 8, 12).repeat(1, 1, 11, 1, 1), torch.tensor([0.5])
+    ids, same = torch.arange(11).repeat_interleave(2)[None], some_rays(1).repeat(1, 11, 1, 1, 1)
+    y = network(x, times, view_indices=ids, rays=same).unflatten(2, (11, 2))
+    assert torch.allclose(y[:, :, 7], y[:, :, 10], atol=1e-5)  # no row of the table
+    assert not torch.allclose(y[:, :, 5], y[:, :, 7], atol=1e-2)
+    z = network(x, times, view_indices=ids, rays=some_rays(11)).unflatten(2, (11, 2))
+    assert not torch.allclose(z[:, :, 7], z[:, :, 10], atol=1e-2)
+
+
+def test_rays_missing_unwanted_or_of_another_shape(network: torch.nn.Module) -> None:
+    x, times = torch.zeros(1, 16, 6, 8, 12), torch.zeros(1)
+    with pytest.raises(UserError, match="this network takes no rays"):
+        network(x, times, rays=some_rays())
+    wanting = build_dit("predict2_2b_multiview", **TINY, ray_channels=RAY_CHANNELS)
+    with pytest.raises(UserError, match="rays are required"):
+        wanting(x, times)
+    with pytest.raises(UserError, match=r"rays of shape \(4, 4, 6, 6\): expected \(6, 4, 6, 6\)"):
+        wanting(x, times, rays=some_rays(2))
 
 
 def test_sizes_that_do_not_fit_name_the_numbers(network: torch.nn.Module) -> None:
