@@ -106,7 +106,7 @@ _VIEWS: dict[str, Any] = {
     "state_t": 8,
 }  # fmt: skip
 
-# The published shapes; that of 0.5 M parameters is for tests.
+# The published shapes; those of 0.4 M and 1.2 M parameters are for tests and small trainings.
 SHAPES: dict[str, Predict2Config] = {
     "predict2_2b_multiview": Predict2Config(**_VIEWS),
     "predict2_2b_video2world": Predict2Config(),
@@ -121,6 +121,10 @@ SHAPES: dict[str, Predict2Config] = {
     "predict2_14b_text2image": Predict2Config(**_14B, **_IMAGE),
     "predict2_debug_multiview": Predict2Config(
         **_VIEWS | {"state_t": 2}, model_channels=96, num_blocks=2, num_heads=4, adaln_lora_dim=16,
+        crossattn_emb_channels=64,
+    ),
+    "predict2_small_multiview": Predict2Config(
+        **_VIEWS, in_channels=48, out_channels=48, model_channels=128, num_blocks=4, num_heads=4, adaln_lora_dim=16,
         crossattn_emb_channels=64,
     ),
 }  # fmt: skip
