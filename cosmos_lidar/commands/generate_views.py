@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     together = "ranks over which each clip is sharded (default 1); start as many by torchrun, or a multiple"
     add_flag(parser, "context_parallel_size", "--num_gpus", type=int, default=1, metavar="N", help=together)
     add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
+    add_flag(
+        parser, "benchmark", action="store_true",
+        help="generate each clip four times and print the mean time of the last three; also of clips that are there",
+    )  # fmt: skip
+    add_flag(parser, "use_cuda_graphs", action="store_true", help=argparse.SUPPRESS)
     for name in _UNUSED:
         add_flag(parser, name, action="store_true", help=argparse.SUPPRESS)
 
@@ -84,6 +89,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         help="variant of recipes/multiview.py, if there is no config.yaml (default: the published one)",
     )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="after --: options of that configuration")
+    add_flag(parser, "model_size", default="", metavar="2B", help="refuse a checkpoint of another network than 2B")
+    add_flag(
+        parser, "resolution", default="", metavar="N",
+        help="720 (704 x 1280) or 480 (480 x 848), instead of the size of the run",
+    )  # fmt: skip
+    add_flag(parser, "aspect_ratio", default="", metavar="16:9", help="refuse images of another one than 16:9")
     add_flag(
         parser, "n_views", type=int, metavar="N", help="views with ids 0 to N - 1, as published (default: the run's)"
     )
@@ -136,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
             return _print_plan(args, configuration, generator)
         clips, total = _inputs(args, generator)
         folder = args.save_path.parent if args.save_path else args.save_dir
-        output = ViewOutput(folder, args.seed, args.fps, args.layout, args.overwrite)
+        output = ViewOutput(folder, args.seed, args.fps, args.layout, args.overwrite, args.benchmark)
         weights = weights_record(args.checkpoint, args.load_ema, args.lora, args.vae, precision)
         made = generate_views(clips, generator, output, weights, share, total)
         share.wait()
@@ -149,6 +160,8 @@ def run(args: argparse.Namespace) -> int:
         facts = f"{args.checkpoint.name}, {args.sampler} with {args.num_steps} steps, seed {args.seed}"
         sys.stdout.write(f"{write_page(folder, names, facts)}\n")
     sys.stdout.write(f"{len(made.written)} clips generated, {len(made.kept)} were there, in {folder}\n")
+    for name, seconds in made.seconds.items():
+        sys.stdout.write(f"{name}: {seconds:.2f} s, mean of three runs after one\n")
     for number, problem in made.errors.items():
         sys.stdout.write(f"clip {number} skipped: {problem}\n")
     return 1 if made.errors else 0
@@ -157,6 +170,11 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from cosmos_lidar.errors import UserError
 
+    if args.use_cuda_graphs:
+        raise UserError(
+            "--use_cuda_graphs: not supported (the published program takes it without an effect): leave it out; fewer "
+            "--steps, --num_gpus and --precision bf16 shorten sampling"
+        )
     given = [name for name in ("data", "input_path", "batch_input_json") if getattr(args, name)]
     if len(given) > 1:
         raise UserError(f"--{given[0]} and --{given[1]}: give one of them")
@@ -175,6 +193,7 @@ def _configuration(args: argparse.Namespace) -> MultiviewTrainConfig:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
     from cosmos_lidar.families.multiview.generator import find_configuration
+    from cosmos_lidar.families.multiview.published_options import check_model_size, size_overrides
     from cosmos_lidar.recipes.registry import find_family
     from cosmos_lidar.training.overrides import apply_overrides, load_config
 
@@ -183,7 +202,8 @@ def _configuration(args: argparse.Namespace) -> MultiviewTrainConfig:
         raise UserError(f"--experiment {args.experiment}: valid: {', '.join(variants)}")
     file = find_configuration(args.checkpoint, args.config)
     found = load_config(MultiviewTrainConfig, file) if file else variants[args.experiment]()
-    own = list(args.overrides)
+    check_model_size(args.model_size, found)
+    own = [*size_overrides(args.resolution, args.aspect_ratio, found), *args.overrides]
     if args.n_views is not None and args.n_views != found.data.views:
         own.append(f"data.view_ids={list(range(args.n_views))}".replace(" ", ""))
     configuration = apply_overrides(found, own)

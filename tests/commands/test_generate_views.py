@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,9 @@ def test_clips_of_shards(trained: Trained, tmp_path: Path, capsys: pytest.Captur
     assert "generated with other settings (seed): add --overwrite" in capsys.readouterr().err
     assert main([*command, "--seed", "3", "--overwrite"]) == 0
     assert json.loads(records[0].read_text())["settings"]["seed"] == 3
+    capsys.readouterr()
+    assert main([*command, "--seed", "3", "--benchmark"]) == 0  # of a clip that is there, too
+    assert re.search(rf"^{name}: \d+\.\d\d s, mean of three runs after one$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_file_of_each_view_is_one_of_all(trained: Trained, tmp_path: Path) -> None:
@@ -123,6 +127,9 @@ def test_the_plan(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "3 views [5, 0, 1] of 5 frames of 32 x 48, 1 given" in out
     assert "2ab, 2 steps, 6 evaluations" in out
     assert not (tmp_path / "out").exists()
+    size = ("--resolution", 480, "--aspect_ratio", "16:9")
+    assert main(arguments(trained, tmp_path / "out", "--data", trained.shards, "--dryrun", *size)) == 0
+    assert "3 views [5, 0, 1] of 5 frames of 480 x 848, 1 given" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -137,6 +144,9 @@ def test_the_plan(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--input_path", "a.mp4", "--save_path", "x.avi"], "ends in .mp4"),
         (["--input_path", "a.mp4", "--lora", "missing"], "missing"),
         (["--input_path", "a.mp4", "--n_views", "9"], "view"),
+        (["--input_path", "a.mp4", "--use_cuda_graphs"], "--use_cuda_graphs: not supported"),
+        (["--input_path", "a.mp4", "--model_size", "2B"], "a checkpoint of predict2_debug_multiview"),
+        (["--input_path", "a.mp4", "--aspect_ratio", "4:3"], "--aspect_ratio 4:3: valid: 16:9"),
     ],
 )
 def test_bad_options(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from cosmos_lidar.errors import DataError, problem_of
 from cosmos_lidar.families.multiview.generator import ViewGenerator
@@ -15,6 +20,8 @@ from cosmos_lidar.files import file_sha256
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.work_sharing import Share
 from cosmos_lidar.progress import Meter
+
+_TIMED = 3  # runs of a benchmark that count, after one that does not
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class ViewOutput:
         fps: of network and videos; 0 for that of each clip.
         layout: of the video of all views.
         overwrite: replace what other settings made.
+        benchmark: generate each clip four times and time the last three, as published; also clips that are there.
     """
 
     folder: Path
@@ -34,6 +42,7 @@ class ViewOutput:
     fps: float = 0.0
     layout: Layout = "grid"
     overwrite: bool = False
+    benchmark: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,13 @@ class Generated:
         written: names of the clips.
         kept: names of those that were there, made with the same settings.
         errors: number of the clip -> problem.
+        seconds: name of a clip -> mean time to generate it; of a benchmark alone.
     """
 
     written: tuple[str, ...]
     kept: tuple[str, ...]
     errors: dict[str, str]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def generate_views(
@@ -75,7 +86,7 @@ def generate_views(
     Raises:
         UserError: a clip was made with other settings, without ``overwrite``.
     """
-    share, written, kept, errors = share or Share(0, 1), [], [], {}
+    share, written, kept, errors, seconds = share or Share(0, 1), [], [], {}, {}
     base: dict[str, Any] = {**asdict(generator.sampling), **weights, "seed": output.seed}
     base |= {"view_ids": list(generator.data.view_ids), "layout": output.layout}
     with Meter("generate-views", "clips", total or None) as meter:
@@ -86,10 +97,11 @@ def generate_views(
                 given = open_clip()
                 fps = output.fps or given.fps
                 settings = base | {"fps": fps, "captions": list(given.captions)}
-                if is_finished(output.folder, given.name, settings, output.overwrite):
+                if is_finished(output.folder, given.name, settings, output.overwrite) and not output.benchmark:
                     kept.append(given.name)
                     continue
-                video = generator(given, output.seed, fps)
+                runs = 1 + _TIMED if output.benchmark else 1
+                video, took = _timed(partial(generator, given, output.seed, fps), runs)
             except DataError as error:  # one odd clip ends no work on the others
                 logger.warning("clip %d is skipped: %s", number, problem_of(error))
                 errors[str(number)] = problem_of(error)
@@ -97,8 +109,9 @@ def generate_views(
             if share.writes:
                 write_clip(output.folder, given, video, fps, output.layout, settings)
             written.append(given.name)
+            seconds |= {given.name: statistics.mean(took[1:])} if output.benchmark else {}
             meter.advance(1)
-    return Generated(tuple(written), tuple(kept), errors)
+    return Generated(tuple(written), tuple(kept), errors, seconds)
 
 
 def weights_record(checkpoint: Path, ema: bool, adapters: Sequence[Path], vae: Path, dtype: str) -> dict[str, str]:
@@ -111,6 +124,16 @@ def weights_record(checkpoint: Path, ema: bool, adapters: Sequence[Path], vae: P
 def with_guidance_text(generator: ViewGenerator, negative: Any) -> ViewGenerator:
     """Return a generator that moves away from a text (V L, D)."""
     return replace(generator, negative=negative)
+
+
+def _timed(generate: Callable[[], Tensor], runs: int) -> tuple[Tensor, list[float]]:
+    """Return a video, which is the same in all runs, and the seconds of each."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        video = generate()  # on the CPU: a GPU is done with it
+        seconds.append(time.perf_counter() - started)
+    return video, seconds
 
 
 def _identity(path: Path) -> str:

@@ -53,6 +53,23 @@ def test_ranks_take_turns_and_an_odd_clip_ends_nothing(tmp_path: Path) -> None:
     assert "no frames [clip odd]" in made[1].errors["1"]
 
 
+def test_a_benchmark_generates_four_times_and_writes_once(tmp_path: Path) -> None:
+    calls = []
+
+    class Counted(Fake):
+        def __call__(self, given: ViewInput, seed: int, fps: float = 0.0) -> Tensor:
+            calls.append(given.name)
+            return super().__call__(given, seed, fps)
+
+    output = ViewOutput(tmp_path, benchmark=True)
+    for _ in range(2):  # the second time the clips are there
+        found = generate_views(clips("a", "odd"), Counted(), output, {})
+        assert found.written == ("a",)
+        assert found.seconds.keys() == {"a"}
+    assert calls == ["a"] * 4 + ["odd"] + ["a"] * 4 + ["odd"]
+    assert generate_views(clips("a"), Counted(), ViewOutput(tmp_path), {}).kept == ("a",)
+
+
 def test_after_an_interruption_the_rest_is_made(tmp_path: Path) -> None:
     output = ViewOutput(tmp_path)
     with pytest.raises(KeyboardInterrupt):
