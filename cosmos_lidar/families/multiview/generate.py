@@ -86,7 +86,8 @@ def generate_views(
     Raises:
         UserError: a clip was made with other settings, without ``overwrite``.
     """
-    share, written, kept, errors, seconds = share or Share(0, 1), [], [], {}, {}
+    share, written, kept, errors = share or Share(0, 1), [], [], {}
+    seconds: dict[str, float] = {}
     base: dict[str, Any] = {**asdict(generator.sampling), **weights, "seed": output.seed}
     base |= {"view_ids": list(generator.data.view_ids), "layout": output.layout}
     with Meter("generate-views", "clips", total or None) as meter:
