@@ -23,11 +23,13 @@ class DataFact:
         value: of the option; the largest valid one where ``at_most``.
         where: file or folder that it was read from.
         at_most: smaller values are valid too.
+        suggested: other values are valid too: it takes the place of a default only.
     """
 
     value: Any
     where: Path
     at_most: bool = False
+    suggested: bool = False
 
     def agrees(self, value: Any) -> bool:
         """Return whether ``value`` fits the data."""
@@ -54,6 +56,8 @@ def fill_in(run: T, facts: Mapping[str, DataFact], default: object | None, given
         if fact.agrees(value):
             continue
         if key in given or default is None or get_option(default, key) != value:
+            if fact.suggested:
+                continue
             limit = "at most " if fact.at_most else ""
             raise UserError(
                 f"{key}={_text(value)} contradicts the data, which has {limit}{_text(fact.value)} ({fact.where}): "

@@ -1,0 +1,246 @@
+"""Configuration of ALSO pre-training: backbone, pretext task, sweeps. Defaults are the published ones for nuScenes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.config import (
+    EFFECTIVE,
+    QUIET,
+    START,
+    TRUST_HELP,
+    EmaConfig,
+    TrainConfig,
+    refuse_below,
+    setting,
+)
+from cosmos_lidar.training.data_facts import DataFact
+
+# Keys of the published configurations -> ours, beside those that all families understand (training/option_names.py).
+PUBLISHED_KEYS = {
+    "cfg": "recipe",
+    "cfg.dataset_root": "data.path",
+    "cfg.inputs": "model.inputs",
+    "cfg.loss.intensity_loss_lambda": "model.loss.intensity",
+    "cfg.loss.recons_loss_lambda": "model.loss.occupancy",
+    "cfg.manifold_points": "data.points",
+    "cfg.network.backbone": "model.backbone",
+    "cfg.network.backbone_params.quantization_params.spatial_extent": "model.spatial_extent",
+    "cfg.network.backbone_params.quantization_params.voxel_size": "model.voxel_size",
+    "cfg.network.decoder_params.radius": "model.radius",
+    "cfg.network.latent_size": "model.latent_size",
+    "cfg.non_manifold_points": "data.queries",
+    "cfg.optimizer_params.lr": "optim.lr",
+    "cfg.resume": "trainer.resume",
+    "cfg.save_dir": "log.root",
+    "cfg.threads": "data.workers",
+    "cfg.train_split": "data.train_split",
+    "cfg.training.batch_size": "data.batch_size",
+    "cfg.training.max_epochs": "data.epochs",
+    "cfg.training.val_interval": "data.val_interval",
+    "cfg.transforms.random_flip": "data.flip",
+    "cfg.transforms.random_rotation_z": "data.rotation",
+    "cfg.transforms.voxel_decimation": "data.decimation",
+    "cfg.val_split": "data.val_split",
+}
+
+Backbones = Literal["MinkUNet34", "MinkUNet18", "MinkUNet18SC", "SPVCNN", "SECOND"]
+Inputs = Literal["intensities", "pos", "x"]
+CHANNELS = {"intensities": 1, "pos": 3, "x": 1}
+_BEV_STRIDE, _Z_CELLS = 16, 40  # what the grid of SECOND is divided by, and its voxels along z
+_WIDTH = 32  # published
+
+
+@dataclass
+class OccupancyConfig:
+    """Weights of the loss; a term of weight 0 is left out."""
+
+    ON_RESUME: ClassVar[str] = EFFECTIVE
+    occupancy: float = setting(1.0, "weight of the cross-entropy of occupancy")
+    intensity: float = setting(1.0, "weight of the mean absolute error of intensity")
+
+
+@dataclass
+class AlsoModelConfig:
+    """Backbone, its voxels, and the occupancy decoder."""
+
+    backbone: Backbones = setting("MinkUNet34", "sparse backbone")
+    width: int = setting(_WIDTH, "channels of the backbone's first layer, all others in proportion; not of SECOND")
+    checkpoint: str = setting("", "weights of the backbone to start from: any file that load_backbone reads", START)
+    inputs: list[Inputs] = setting(
+        ["intensities"], "features of a voxel, in this order: intensities, pos (x, y, z), x (1)"
+    )
+    voxel_size: float | list[float] = setting(0.1, "meters; of SECOND along x, y, z")
+    spatial_extent: list[float] = setting([], "SECOND: the range, x y z low, then x y z high, meters")
+    published_features: bool = setting(
+        False, "SECOND: features of voxels as the published pre-training computed them, which are no means"
+    )
+    latent_size: int = setting(128, "outputs of the backbone per point, and width of the decoder")
+    radius: float = setting(1.0, "a query is predicted from the points nearer than this, meters; SECOND: BEV cells")
+    most_neighbors: int = setting(32, "of a query")
+    neighbors: Literal["random", "nearest", "index"] = setting(
+        "random", "which ones where there are more; index: the first ones of the cloud, as published"
+    )
+    loss: OccupancyConfig = field(default_factory=OccupancyConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+
+    @property
+    def name(self) -> str:
+        """Name of the network in :func:`cosmos_lidar.models.sparse.build_backbone`."""
+        return self.backbone.lower()
+
+    @property
+    def on_grid(self) -> bool:
+        """The voxels are those of a range with borders, and queries are predicted from a bird's-eye-view map."""
+        return self.backbone == "SECOND"
+
+    @property
+    def channels(self) -> int:
+        """Features of a voxel."""
+        return sum(CHANNELS[name] for name in self.inputs)
+
+    @property
+    def voxel_sizes(self) -> list[float]:
+        """Meters along x, y, z, or one number for all."""
+        return self.voxel_size if isinstance(self.voxel_size, list) else [self.voxel_size]
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Voxels of the range along x, y, z; of SECOND."""
+        low, high = self.spatial_extent[:3], self.spatial_extent[3:]
+        x, y, z = (round((b - a) / size) for a, b, size in zip(low, high, self.voxel_sizes, strict=True))
+        return x, y, z
+
+
+@dataclass
+class AlsoDataConfig:
+    """Where sweeps come from, and what is drawn of them."""
+
+    path: str = setting("", "shards of points: a folder, several (a,b), or an Energon metadataset YAML")
+    train_split: str = setting("train", "split to train on")
+    val_split: str = setting("val", "split to validate on", EFFECTIVE)
+    batch_size: int = setting(16, "sweeps per step and data-parallel rank")
+    workers: int = setting(6, "data loader workers per rank; 0 loads in the training process", EFFECTIVE)
+    shuffle: int = setting(256, "shuffle buffer, encoded sweeps")
+    epochs: int = setting(0, "above 0: sets trainer.max_steps, where that is not given", QUIET)
+    val_interval: int = setting(0, "above 0: epochs between validations, sets trainer.val_every likewise", QUIET)
+    intensity_scale: float = setting(1.0, "intensities of the recordings are divided by this")
+    decimation: float | None = setting(0.1, "one point stays per cell of this size, meters; null keeps all")
+    points: int = setting(16_384, "most points of a sweep that the network sees")
+    queries: int = setting(2048, "query points of a sweep")
+    query_distance: float = setting(0.1, "of the queries behind and in front of a return, meters at most")
+    rotation: bool = setting(True, "turn sweeps by any angle about z")
+    flip: bool = setting(True, "mirror every other sweep in x")
+    bad_sample_budget: float = setting(0.001, "ratio of unusable sweeps that stops the run", EFFECTIVE)
+    trust_sample_loaders: bool = setting(False, TRUST_HELP, EFFECTIVE)
+
+
+@dataclass
+class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
+    """Configuration of one pre-training run."""
+
+    family: str = setting("also_pretrain", "file of recipes/ that this run belongs to")
+    synthetic_drives: int = setting(0, "make that many short synthetic drives first when data.path is empty (debug)")
+    model: AlsoModelConfig = field(default_factory=AlsoModelConfig)
+    data: AlsoDataConfig = field(default_factory=AlsoDataConfig)
+
+    def data_facts(self) -> dict[str, DataFact]:
+        """Return the steps that ``data.epochs`` and ``data.val_interval`` are with the sweeps in ``data.path``."""
+        data = self.data
+        if not data.path or not (data.epochs or data.val_interval):
+            return {}
+        from cosmos_lidar.shards.sources import resolve
+
+        sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
+        return self.epoch_facts(sources.samples, sources.folders[0])
+
+    def epoch_facts(self, sweeps: float, where: Path) -> dict[str, DataFact]:
+        """Return ``trainer.max_steps`` and ``trainer.val_every`` for a number of sweeps per epoch.
+
+        Args:
+            sweeps: of the training split.
+            where: folder that holds them.
+        """
+        data, ranks = self.data, self._data_ranks()
+        samples = self.trainer.global_batch_size or data.batch_size * ranks * self.trainer.accumulate
+        steps = math.ceil(sweeps / samples)
+        facts = {"trainer.max_steps": data.epochs * steps, "trainer.val_every": data.val_interval * steps}
+        return {key: DataFact(value, where, suggested=True) for key, value in facts.items() if value}
+
+    def _data_ranks(self) -> int:
+        from cosmos_lidar.parallel.mesh import process_count  # imports torch
+
+        return process_count()
+
+    def check(self) -> None:
+        """Refuse options that cannot work together, before anything is allocated.
+
+        Raises:
+            UserError: the message names the options and valid values.
+        """
+        super().check()
+        model, data = self.model, self.data
+        refuse_below(
+            {
+                "model.width": (model.width, 1),
+                "model.latent_size": (model.latent_size, 1),
+                "model.most_neighbors": (model.most_neighbors, 1),
+                "data.epochs": (data.epochs, 0),
+                "data.val_interval": (data.val_interval, 0),
+                "data.points": (data.points, 1),
+                "data.queries": (data.queries, 3),
+            }
+        )
+        _refuse_zero({"model.radius": model.radius, "data.query_distance": data.query_distance})
+        _refuse_zero({"data.intensity_scale": data.intensity_scale, "data.decimation": data.decimation or 1.0})
+        check_backbone(model)
+        self._check_parallel()
+        if not data.path and not self.synthetic_drives:
+            raise UserError("data.path is empty: give a folder of shards of points (data.path=shards)")
+
+    def _check_parallel(self) -> None:
+        parallel = self.parallel
+        if self.trainer.precision == "fp8":
+            raise UserError("trainer.precision=fp8: sparse convolutions have none; valid: fp32, bf16")
+        if parallel.recompute != "none" or parallel.compile:
+            raise UserError(
+                f"parallel.recompute={parallel.recompute} parallel.compile={str(parallel.compile).lower()}: not of "
+                "sparse networks; valid: parallel.recompute=none parallel.compile=false"
+            )
+
+
+def check_backbone(model: AlsoModelConfig) -> None:
+    """Refuse voxels and inputs that the backbone does not take.
+
+    Raises:
+        UserError: the message names the option and valid values.
+    """
+    sizes, extent = model.voxel_sizes, model.spatial_extent
+    wanted = (3, 6) if model.on_grid else (1, 0)
+    _refuse_zero({"model.voxel_size": min(sizes, default=0.0)})
+    if not model.inputs or len(set(model.inputs)) < len(model.inputs):
+        raise UserError(f"model.inputs={model.inputs}: expected some of {', '.join(CHANNELS)}, each once")
+    if model.on_grid and model.width != _WIDTH:
+        raise UserError(f"model.width={model.width}: the layers of SECOND are as published; valid: {_WIDTH}")
+    if (len(sizes), len(extent)) != wanted:
+        valid = "a voxel_size of 3 numbers and a spatial_extent of 6" if model.on_grid else "one voxel_size, no extent"
+        raise UserError(
+            f"model.voxel_size={model.voxel_size} model.spatial_extent={extent}: {model.backbone} takes {valid}"
+        )
+    if model.on_grid:
+        x, y, z = model.grid
+        if min(x, y) < _BEV_STRIDE or x % _BEV_STRIDE or y % _BEV_STRIDE or z != _Z_CELLS:
+            raise UserError(
+                f"model.spatial_extent={extent}: {x} x {y} x {z} voxels of {sizes} m; expected multiples of "
+                f"{_BEV_STRIDE} along x and y, and {_Z_CELLS} along z"
+            )
+
+
+def _refuse_zero(values: dict[str, float]) -> None:
+    for key, value in values.items():
+        if not 0 < value < math.inf:
+            raise UserError(f"{key}={value}: expected more than 0")

@@ -1,0 +1,174 @@
+"""Data of ALSO pre-training: shards of points as batches of voxels and queries; synthetic drives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.energon import Sample, edataclass, stateless
+from torch import Tensor
+
+from cosmos_lidar.families.also.config import AlsoTrainConfig
+from cosmos_lidar.families.also.samples import PretextCloud, pretext_cloud
+from cosmos_lidar.log import logger
+from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.shards.points import DOCUMENT, SAMPLE_TYPE, read_points_facts
+from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.training.engine import DataShare
+from energon_tasks.batches import DeviceBatch, Ragged
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.points import PointsSample, PointsTaskEncoder
+from energon_tasks.skips import SkipReport
+from energon_tasks.splits import open_split
+
+_VALUES = ("intensity",)
+
+
+@edataclass
+class PretextSample(Sample):
+    """One sweep with its queries."""
+
+    cloud: PretextCloud
+    clip_id: str
+    seed: int
+
+
+@edataclass
+class PretextBatch(DeviceBatch):
+    """Sweeps of a batch, their voxels and queries.
+
+    Attributes:
+        coords: (v, 3) int64 voxels x, y, z of each sweep.
+        feats: (v, C) of the voxels.
+        points: (n, 3) meters.
+        voxel_of_point: (n,) voxel of each point, counted in its own sweep; -1 for none.
+        queries: (q, 3) meters.
+        occupied: (q,) 0 or 1.
+        intensities: (q, 1); -1 where there is none.
+        clip_ids: clip of each sweep.
+        seeds: of the random choices of each sweep.
+    """
+
+    coords: Ragged
+    feats: Ragged
+    points: Ragged
+    voxel_of_point: Ragged
+    queries: Ragged
+    occupied: Ragged
+    intensities: Ragged
+    clip_ids: list[str]
+    seeds: list[int]
+
+    @property
+    def voxels(self) -> Tensor:
+        """(V, 4) sweep, x, y, z of all voxels."""
+        return torch.cat([self.coords.batch_index[:, None], self.coords.values], dim=1)
+
+    @property
+    def voxel_rows(self) -> Tensor:
+        """(N,) row of each point's voxel among those of all sweeps; -1 for none."""
+        first = self.coords.offsets[self.points.batch_index]
+        rows = self.voxel_of_point.values
+        return torch.where(rows < 0, rows, rows + first)
+
+
+class PretextTaskEncoder(PointsTaskEncoder):
+    """Reads sweeps of points, draws queries and augmentation, and makes voxels.
+
+    Args:
+        run: the configuration.
+        seed: of the random choices.
+        training: they differ each time a sweep is read, and sweeps are turned and mirrored.
+        report: counts samples read and skipped.
+    """
+
+    def __init__(self, run: AlsoTrainConfig, seed: int, training: bool, report: SkipReport) -> None:
+        super().__init__(_VALUES, seed, training, report)
+        self.run, self.training = run, training
+
+    @stateless
+    def encode_sample(self, sample: PointsSample) -> PretextSample:
+        """Decode a sweep and make its voxels and queries."""
+        read = super().encode_sample(sample)
+        seed, run = read.noise_seed, self.run
+        cloud = pretext_cloud(read.points, read.values["intensity"], run.model, run.data, seed, self.training)
+        return PretextSample.derive_from(sample, cloud=cloud, clip_id=read.clip_id, seed=seed)
+
+    @stateless
+    def batch(self, samples: list[PretextSample]) -> PretextBatch:
+        """Concatenate sweeps."""
+        clouds = [sample.cloud for sample in samples]
+        return PretextBatch.from_samples(
+            samples,
+            **ragged_fields(clouds),
+            clip_ids=[sample.clip_id for sample in samples],
+            seeds=[sample.seed for sample in samples],
+        )
+
+
+def ragged_fields(clouds: list[PretextCloud]) -> dict[str, Ragged]:
+    """Return the tensors of some sweeps by the fields of :class:`PretextBatch`."""
+    parts = {
+        "coords": [cloud.voxels.coords for cloud in clouds],
+        "feats": [cloud.voxels.feats for cloud in clouds],
+        "points": [cloud.points for cloud in clouds],
+        "voxel_of_point": [cloud.voxels.voxel_of_point for cloud in clouds],
+        "queries": [cloud.queries.points for cloud in clouds],
+        "occupied": [cloud.queries.occupied for cloud in clouds],
+        "intensities": [cloud.queries.intensities for cloud in clouds],
+    }
+    return {name: Ragged.from_list(tensors) for name, tensors in parts.items()}
+
+
+def make_loaders(run: AlsoTrainConfig, folder: Path, share: DataShare) -> tuple[CheckedLoader, CheckedLoader]:
+    """Return the loaders of training and validation; make synthetic drives first where the recipe has them.
+
+    Raises:
+        DataError: no shards there, damaged ones, or an empty split.
+        UserError: points without intensities.
+    """
+    data = run.data
+    path = data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
+    common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
+    common |= {"bad_sample_budget": data.bad_sample_budget}
+    reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle}
+    train = _open(run, path, data.train_split, True, share.seed, **reading, **common)
+    val = _open(run, path, data.val_split, False, run.trainer.seed, limit=run.trainer.val_batches or None, **common)
+    return train, val
+
+
+def _open(
+    run: AlsoTrainConfig, path: str | Path, split: str, training: bool, seed: int, **options: Any
+) -> CheckedLoader:
+    sources = resolve(path, split, run.data.trust_sample_loaders)
+    read_points_facts(sources, _VALUES)
+
+    def make_encoder(report: SkipReport) -> PretextTaskEncoder:
+        return PretextTaskEncoder(run, seed, training, report)
+
+    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
+
+
+def synthetic_shards(folder: Path, drives: int, seed: int, frames: int = 4) -> Path:
+    """Return a folder of shards of the points of short synthetic drives of a small lidar; rank 0 makes it.
+
+    Args:
+        folder: for the shards.
+        drives: how many; the last quarter, at least one, is for validation.
+        seed: of the first drive.
+        frames: of each drive.
+    """
+    from cosmos_lidar.sensors import uniform_sensor
+    from cosmos_lidar.shards.plan import PrepareOptions
+    from cosmos_lidar.shards.points_writer import write_points
+    from cosmos_lidar.synth import synthesize_drive
+
+    def make() -> None:
+        logger.info("making %d synthetic drives in %s", drives, folder)
+        sensor = uniform_sensor(16, 180, name="debug")
+        clips = [synthesize_drive(seed + number, sensor, frames) for number in range(drives)]
+        validated = max(drives // 4, 1) / drives
+        write_points(clips, folder, PrepareOptions(split=(1.0 - validated, validated, 0.0), samples_per_shard=8))
+
+    return made_once(folder, folder / DOCUMENT, make)

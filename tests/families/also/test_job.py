@@ -1,0 +1,73 @@
+"""The training job of ALSO pre-training through the engine: a run, its log and exports, a resumed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("nemo")
+pytest.importorskip("megatron.energon")
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.families.also.job import make_dry_model
+from cosmos_lidar.models.sparse import load_backbone
+from cosmos_lidar.recipes import also_pretrain
+from cosmos_lidar.training.checkpoint.reading import load_full
+from cosmos_lidar.training.overrides import apply_overrides
+from cosmos_lidar.training.run_log import read_metrics
+
+FEW = ["log.tensorboard=false", "trainer.val_every=0", "trainer.val_batches=1", "data.queries=60", "data.points=600"]
+
+
+def some_run(root: Path, name: str, *options: str) -> object:
+    return apply_overrides(also_pretrain.debug(), [*FEW, f"log.root={root}", f"log.name={name}", *options])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of six steps."""
+    run = some_run(tmp_path_factory.mktemp("also"), "whole", "synthetic_drives=2", "trainer.max_steps=6")
+    return also_pretrain.train(run).folder
+
+
+def test_a_run_learns_and_exports_its_backbone(trained: Path) -> None:
+    rows = list(read_metrics(trained / "metrics.csv"))
+    before, after = (row for row in rows if row["val/loss"])
+    assert float(after["val/loss"]) < float(before["val/loss"])
+    assert 0 < float(after["val/iou"]) < 1
+    assert all(float(row["voxels/s"]) > 0 for row in rows if row["loss"])
+    checkpoint = trained / "checkpoints" / "iter_000000006"
+    backbone = load_backbone(trained / "checkpoints" / "iter_000000006_backbone.safetensors", "minkunet18", 4)
+    saved = load_full(checkpoint, "model.")
+    assert torch.equal(backbone.stem[0].kernel, saved["backbone.stem.0.kernel"])
+
+
+@pytest.mark.slow
+def test_interrupted_is_uninterrupted(trained: Path) -> None:
+    root, where = trained.parents[2], f"data.path={trained / 'synthetic'}"
+    also_pretrain.train(some_run(root, "part", "trainer.max_steps=3", where))
+    part = also_pretrain.train(some_run(root, "part", "trainer.max_steps=6", where)).folder
+    losses = [[row["loss"] for row in read_metrics(run / "metrics.csv") if row["loss"]] for run in (trained, part)]
+    assert losses[0] == losses[1]
+    ours, theirs = (load_full(folder / "checkpoints" / "iter_000000006") for folder in (trained, part))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_weights_of_another_backbone_are_refused(trained: Path, tmp_path: Path) -> None:
+    weights = trained / "checkpoints" / "iter_000000006_backbone.safetensors"
+    with pytest.raises(UserError, match="weights of minkunet18 with 4 input channels .*Expected: backbone second"):
+        also_pretrain.train(
+            apply_overrides(
+                also_pretrain.kitti3d_second(),
+                ["trainer.accelerator=cpu", f"data.path={trained / 'synthetic'}", f"log.root={tmp_path}",
+                 f"model.checkpoint={weights}"],
+            )
+        )  # fmt: skip
+
+
+def test_a_dry_model_needs_no_weights() -> None:
+    model = make_dry_model(apply_overrides(also_pretrain.debug(), ["model.checkpoint=gone.ckpt"]))
+    assert model.network.backbone.in_channels == 4
+    assert model.flops_per_sample() is None

@@ -1,0 +1,97 @@
+"""Loss and validation of a batch by independent formulas; a loss that falls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+pytest.importorskip("nemo")
+
+from cosmos_lidar.families.also.config import AlsoTrainConfig, OccupancyConfig
+from cosmos_lidar.families.also.pretrain import PretrainModel
+from tests.families.also.clouds import DATA, GRID, MINK, batch_of, cloud
+from tests.families.also.test_network import network_of
+
+
+def model_of(config: object) -> PretrainModel:
+    run = AlsoTrainConfig(model=config, data=DATA, synthetic_drives=1)
+    return PretrainModel(run, network_of(config), Path())
+
+
+def test_losses_are_means_over_pairs() -> None:
+    """Published: every neighbor of a query has a prediction of its own; far queries have no intensity."""
+    model, batch = model_of(MINK), batch_of([cloud(0), cloud(1)])
+    model.run.model.loss = OccupancyConfig(occupancy=2.0, intensity=0.5)
+    with torch.no_grad():
+        values, pairs = model.network(**model.inputs(batch))
+        found = model.step(batch)
+    truth = batch.occupied.values[pairs.queries].float()
+    wanted = batch.intensities.values[pairs.queries, 0]
+    occupancy = F.binary_cross_entropy(values[:, 0].sigmoid(), truth)
+    intensity = np.mean([abs(float(v - w)) for v, w in zip(values[:, 1], wanted, strict=True) if w >= 0])
+    assert float(found["occupancy"]) == pytest.approx(float(occupancy), rel=1e-5)
+    assert float(found["intensity"]) == pytest.approx(float(intensity), rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(float(2 * occupancy + 0.5 * intensity), rel=1e-5)
+    assert model.items_of(batch) == len(batch.voxels)
+
+
+@torch.no_grad()
+def test_validation_is_pooled_over_pairs() -> None:
+    """Two batches of unlike size are one batch of both; the IoU is the mean of those of occupied and free pairs."""
+    model, clouds = model_of(MINK), [cloud(seed) for seed in range(3)]
+    parts = [model.validation_step(batch_of(part), 0) for part in (clouds[:1], clouds[1:])]
+    pooled = model.pool_validation(parts)
+    whole = batch_of(clouds)
+    together = model.step(whole)
+    assert tuple(pooled) == model.val_columns
+    for name, value in together.items():
+        assert pooled[f"val/{name}"] == pytest.approx(float(value), rel=1e-4)
+    values, pairs = model.network(**model.inputs(whole))
+    guess, truth = values[:, 0] > 0, whole.occupied.values[pairs.queries] == 1
+    ious = [
+        float((guess & truth).sum() / (guess | truth).sum()),
+        float((~guess & ~truth).sum() / (~guess | ~truth).sum()),
+    ]
+    assert pooled["val/iou"] == pytest.approx(np.mean(ious), abs=1e-3)
+
+
+@pytest.mark.parametrize("config", [MINK, GRID], ids=["mink", "second"])
+def test_the_loss_of_a_batch_falls(config: object) -> None:
+    model, batch = model_of(config).train(), batch_of([cloud(0, config), cloud(1, config)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(8):
+        values = model.step(batch)
+        losses.append(float(values["loss"].detach()))
+        optimizer.zero_grad()
+        values["loss"].backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_queries_without_neighbors_have_a_loss_of_zero() -> None:
+    model, batch = model_of(MINK).train(), batch_of([cloud(0)])
+    batch.queries.values.add_(1000.0)
+    values = model.step(batch)
+    assert float(values["loss"].detach()) == 0.0
+    values["loss"].backward()
+    assert float(model.network.backbone.stem[0].kernel.grad.abs().sum()) == 0.0
+
+
+def test_an_example_batch_has_the_fields_of_a_real_one() -> None:
+    for config in (MINK, GRID):
+        model = model_of(config).train()
+        example, real = model.example_batch(2), batch_of([cloud(0, config), cloud(1, config)])
+        for name, value in vars(real).items():
+            other = getattr(example, name)
+            assert type(other) is type(value), name
+            if hasattr(value, "values"):
+                assert (other.values.dtype, other.values.shape[1:]) == (value.values.dtype, value.values.shape[1:]), (
+                    name
+                )
+        assert float(model.step(example)["loss"].detach()) > 0
