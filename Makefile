@@ -10,7 +10,7 @@ JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help venv demo test test-slow test-all lint types format docs clean
+.PHONY: help venv demo test test-slow test-nightly test-all lint types format docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -31,10 +31,13 @@ demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make 
 	$(RUN) -m cosmos_lidar.cli demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(FORMAT),--format $(FORMAT))
 
 test: venv lint  ## the tests, without the slow ones, JOBS (2) at a time
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not nightly"
 
 test-slow: venv  ## the tests that take minutes
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not nightly"
+
+test-nightly: venv  ## further cases of what the other tests show once
+	$(PYTEST) -m nightly
 
 test-all: venv lint  ## all tests
 	$(PYTEST)

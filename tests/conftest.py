@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import cpu_times
+from tests import cpu_times, levels
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +26,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 EXPENSIVE = ("training", "families", "launch", "recipes", "parallel", "commands", "energon_tasks", "models")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    levels.mark(items)
+
     def place(item: pytest.Item) -> int:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         return EXPENSIVE.index(folder) if folder in EXPENSIVE else len(EXPENSIVE)
