@@ -17,6 +17,9 @@ from cosmos_lidar.recipes import also_pretrain
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
+from tests.workers.client import python, torchrun
+
+ROOT = Path(__file__).resolve().parents[3]
 
 FEW = ["log.tensorboard=false", "trainer.val_every=0", "trainer.val_batches=1", "data.queries=60", "data.points=600"]
 
@@ -71,3 +74,22 @@ def test_a_dry_model_needs_no_weights() -> None:
     model = make_dry_model(apply_overrides(also_pretrain.debug(), ["model.checkpoint=gone.ckpt"]))
     assert model.network.backbone.in_channels == 4
     assert model.flops_per_sample() is None
+
+
+@pytest.mark.slow
+def test_two_ranks_are_one_process(tmp_path: Path) -> None:
+    """Batch norm and losses are those of the voxels and pairs of all ranks, also of unlike numbers."""
+    ends = {}
+    for name, count, options in (("one", 1, []), ("two", 2, ["parallel.data_shard=2"])):
+        words = [*FEW[:2], f"log.root={tmp_path}", f"log.name={name}", *options]
+        program = (Path(__file__).with_name("ranks.py"), *words)
+        done = torchrun(count, *program, cwd=ROOT) if count > 1 else python(*program, cwd=ROOT)
+        assert done.returncode == 0, done.stderr[-3000:]
+        ends[name] = Path(done.stdout.rpartition("RESULT ")[2].strip())
+    rows = [[row for row in read_metrics(ends[name] / "metrics.csv") if row["loss"]] for name in ("one", "two")]
+    for one, two in zip(*rows, strict=True):
+        for column in ("loss", "occupancy", "intensity", "grad_norm"):
+            assert float(two[column]) == pytest.approx(float(one[column]), rel=1e-4), column
+    one, two = (load_full(ends[name] / "checkpoints" / "iter_000000003", "model.") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
