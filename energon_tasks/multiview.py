@@ -87,6 +87,9 @@ class MultiviewClip(Sample):
 class MultiviewBatch(DeviceBatch):
     """A batch of clips of V cameras, T frames each; views are in the order of ``ViewWindow.views``.
 
+    With control videos (``ViewWindow.controls``), ``frames``, ``latents`` and ``content`` have V more entries of each
+    kind behind those of the cameras, in the order of the kinds.
+
     Attributes:
         frames: of each sample, (V, 3, T, H, W) uint8 RGB; None where its latents are there, unless pixels are asked
             for always. ``frames[i].transpose(0, 1).flatten(1, 2)`` is the published (3, V T, H, W), one view after the
@@ -179,7 +182,8 @@ class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, Mu
             raise SkipSample
         places = [meta.place(view) for view in window.views or meta.cameras]
         chosen = self._start(sample) + window.stride * np.arange(window.frames)
-        streams = [CameraFrames(sample, place, chosen, window) for place in places]
+        kinds = ("", *window.controls)
+        streams = [CameraFrames(sample, place, chosen, window, kind) for kind in kinds for place in places]
         for stream in streams:
             stream.check_length()
         content = [stream.content() for stream in streams]
@@ -297,7 +301,7 @@ def multiview_loader(
         UserError: views that are not there, no front view for captions on it, or no sample is long enough.
     """
     sources = resolve(with_indices(path, options.get("bad_sample_budget", 0.001)), split, trust_sample_loaders)
-    facts = read_multiview_facts(sources, window.views)
+    facts = read_multiview_facts(sources, window.views, window.controls)
     _check_length(sources, facts, window)
     texts = SlotTexts(captions, text_shape, {folder: found.prefixes for folder, found in facts.items()})
     for folder, found in facts.items():

@@ -19,7 +19,7 @@ from cosmos_lidar.clips.rig import lens_of_entry
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import file_sha256
-from cosmos_lidar.shards.multiview import META, POSES, Frames, MultiviewMeta, open_frames
+from cosmos_lidar.shards.multiview import META, POSES, VIDEO, Frames, MultiviewMeta, control_part, open_frames
 
 if TYPE_CHECKING:
     from energon_tasks.multiview import MultiviewSample
@@ -39,6 +39,7 @@ class ViewWindow:
         stride: every n-th frame is taken; the frame rate of the batch falls with it.
         start_step: windows begin at multiples of this: fewer windows, so fewer latents in a cache.
         fit: ``stretch`` scales to ``size`` whatever the aspect, as published; ``cover`` keeps it and cuts the middle.
+        controls: kinds of control videos that are taken beside those of the cameras.
     """
 
     frames: int = 29
@@ -47,6 +48,7 @@ class ViewWindow:
     stride: int = 1
     start_step: int = 1
     fit: Fit = "stretch"
+    controls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse windows that cannot be."""
@@ -64,14 +66,18 @@ class ViewWindow:
 
 
 class CameraFrames:
-    """The chosen frames of one camera of a sample."""
+    """The chosen frames of one camera of a sample, or of a control video of it."""
 
-    def __init__(self, sample: MultiviewSample, place: int, chosen: np.ndarray, window: ViewWindow) -> None:
+    def __init__(
+        self, sample: MultiviewSample, place: int, chosen: np.ndarray, window: ViewWindow, control: str = ""
+    ) -> None:
         self.meta, self.chosen, self.window = sample.meta, chosen, window
         self.name = sample.meta.cameras[place]
+        if control:
+            self.name = control_part(control, self.name).removesuffix(VIDEO)
         self.parts = {part: data for part, data in sample.parts.items() if part.startswith(f"{self.name}.")}
         self.file: Path | None = None
-        if sample.meta.files:
+        if sample.meta.files and not control:
             if sample.root is None:
                 raise DataError("it names files, and its folder no root", clip=self.meta.clip_id, key=META,
                                 wanted="multiview.json beside the shards")  # fmt: skip

@@ -115,6 +115,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="first frames that are given, of each view: 0, 1 (default), 5, 9, …",
     )  # fmt: skip
     add_flag(
+        parser, "control", metavar="KIND,KIND",
+        help="control videos of --data to generate from: depth, … (default: all that the network takes), or none",
+    )  # fmt: skip
+    add_flag(
+        parser, "control_path", nargs="+", action="append", default=[], metavar=("KIND", "FILE"),
+        help="with --input_path: a kind of control videos, and a video of each view, or one of all (repeatable)",
+    )  # fmt: skip
+    add_flag(
         parser, "prompt", default="", metavar="TEXT_OR_FILE",
         help="text; a .txt file with a line for each view; or a file of embeddings",
     )  # fmt: skip
@@ -180,6 +188,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--{given[0]} and --{given[1]}: give one of them")
     if not given and args.num_conditional_frames:
         raise UserError("give --data or --input_path, or --num_conditional_frames 0")
+    if args.control and not args.data:
+        raise UserError("--control takes control videos of --data: give those of files by --control_path KIND FILE …")
+    if args.control_path and not args.input_path:
+        raise UserError("--control_path: control videos of files need --input_path")
     if args.save_path and (args.data or args.batch_input_json):
         raise UserError("--save_path is for a single input: use --save_dir")
     if args.save_path and args.save_path.suffix != ".mp4":
@@ -248,19 +260,36 @@ def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterabl
     data, count = generator.data, args.num_conditional_frames
     if args.data:
         network: Any = generator.flow.network
-        found = inputs_of_data(data, args.data, args.split, args.max_clips, bool(network.config.ray_channels))
+        with_rays, controls = bool(network.config.ray_channels), _controls(args, generator)
+        found = inputs_of_data(data, args.data, args.split, args.max_clips, with_rays, controls)
         return (partial(_same, given) for given in found), args.max_clips or 0
     embed = _embedder(args)
 
+    controls = {kind: [Path(file) for file in files] for kind, *files in args.control_path}
+
     def one(name: str, files: list[Path], prompt: str) -> ViewInput:
         text, captions = text_slots(prompt, data, embed)
-        return input_of_files(name, files, data, count, text, captions)
+        return input_of_files(name, files, data, count, text, captions, controls)
 
     if args.batch_input_json:
         jobs = _read_jobs(args.batch_input_json)
         return [partial(one, *job) for job in jobs], len(jobs)
     name = args.save_path.stem if args.save_path else args.input_path[0].stem if args.input_path else "generated"
     return [partial(one, name, args.input_path, args.prompt)], 1
+
+
+def _controls(args: argparse.Namespace, generator: ViewGenerator) -> tuple[str, ...]:
+    """Return the kinds of control videos to take from the data."""
+    from cosmos_lidar.errors import UserError
+
+    known = generator.controls
+    kinds = known if args.control is None else tuple(args.control.split(",")) if args.control != "none" else ()
+    unknown = next((kind for kind in kinds if kind not in known), None)
+    if unknown is not None:
+        raise UserError(f"--control {unknown}: the network takes {', '.join(known) or 'no control videos'}")
+    if kinds and args.segments > 1:
+        raise UserError(f"--segments {args.segments}: control videos are those of one clip; add --control none")
+    return kinds
 
 
 def _same(given: ViewInput) -> ViewInput:

@@ -115,6 +115,10 @@ def _add_multiview(parser: argparse.ArgumentParser) -> None:
         help="multiview: folder of CAMERA/CLIP.safetensors, .pkl or .pickle, embeddings of the captions",
     )  # fmt: skip
     parser.add_argument("--prompt", metavar="TEXT", help="multiview: caption of all clips that have none")
+    parser.add_argument(
+        "--control", default="", metavar="KIND,KIND",
+        help="multiview: control videos beside those of the cameras: depth (returns of the lidar)",
+    )  # fmt: skip
 
 
 def needs(args: argparse.Namespace) -> tuple[str, ...]:
@@ -208,6 +212,7 @@ def _image_size(text: str) -> tuple[int, int]:
 
 def _prepare_multiview(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.clips.controls import parse_controls
     from cosmos_lidar.shards.captions import read_captions
     from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 
@@ -220,6 +225,7 @@ def _prepare_multiview(args: argparse.Namespace) -> int:
         frames_per_sample=args.frames_per_sample or 0,
         captions=read_captions(args.captions, args.prompt),
         embeddings=args.text,
+        controls=parse_controls(args.control),
     )
     options = _with_published_texts(options, args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)

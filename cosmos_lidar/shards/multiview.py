@@ -6,6 +6,7 @@ Parts of sample ``KEY``, next to each other in the tar::
     KEY.NAME.000007.jpg   or, instead of it, its frames
     KEY.NAME.txt          caption of the camera, optional
     KEY.NAME.text.npy     embedding of the caption (rows, width), float16 or float32, optional
+    KEY.control-KIND.NAME.mp4   control video of the camera, optional: what of the scene is drawn into it
     KEY.poses.npy         world_SE3_camera (V, T, 4, 4) float64, where all are known
     KEY.meta.json         clip, cameras and their view ids, frame rate, times, lenses, mountings
 
@@ -37,6 +38,7 @@ DOCUMENT = "multiview.json"
 SAMPLE_TYPE = "multiview"  # of energon_tasks.multiview
 META, POSES = "meta.json", "poses.npy"
 VIDEO, IMAGE, CAPTION, EMBEDDING = ".mp4", ".jpg", ".txt", ".text.npy"
+CONTROL = "control-"  # before the kind of a control video
 _VERSION = 1
 _WANTED = "a folder that `cosmos-lidar prepare --task multiview` wrote"
 
@@ -73,6 +75,7 @@ class MultiviewMeta:
         lenses: entry of each camera's lens, as in a rig file; None where unknown.
         mounts: (4, 4) nested lists of each camera: its axes to those of the vehicle; None where unknown.
         files: of each camera, for samples that name files instead of holding them.
+        controls: kinds of control videos, of every camera.
     """
 
     clip_id: str
@@ -87,6 +90,7 @@ class MultiviewMeta:
     lenses: list[dict[str, Any] | None] = field(default_factory=list)
     mounts: list[list[list[float]] | None] = field(default_factory=list)
     files: list[CameraFiles] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)
 
     @property
     def front(self) -> int:
@@ -188,6 +192,11 @@ def image_part(name: str, number: int) -> str:
     return f"{name}.{number:06d}{IMAGE}"
 
 
+def control_part(kind: str, camera: str) -> str:
+    """Return the name of the part that holds a control video of a camera."""
+    return f"{CONTROL}{kind}.{camera}{VIDEO}"
+
+
 def open_frames(parts: Mapping[str, bytes], meta: MultiviewMeta, name: str) -> VideoFile | Frames:
     """Return the reader of a camera's frames that are in the tar: a video, or single images.
 
@@ -214,6 +223,7 @@ class MultiviewFacts:
         longest: most frames in one sample.
         root: folder that the paths in descriptions are relative to; None where the tars hold everything.
         prefixes: sentence about each camera, for captions of every view; empty where there are none.
+        controls: kinds of control videos that every sample has.
     """
 
     cameras: tuple[str, ...]
@@ -221,6 +231,7 @@ class MultiviewFacts:
     longest: int
     root: Path | None = None
     prefixes: Mapping[str, str] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
 
 
 def read_facts(part: Part | Path) -> MultiviewFacts:
@@ -233,7 +244,7 @@ def read_facts(part: Part | Path) -> MultiviewFacts:
     path = folder / DOCUMENT
     if not path.is_file() and isinstance(part, Part):
         meta = read_meta(first_sample(part).get(META, b""))
-        return MultiviewFacts(tuple(meta.cameras), tuple(meta.view_ids), meta.frames)
+        return MultiviewFacts(tuple(meta.cameras), tuple(meta.view_ids), meta.frames, controls=tuple(meta.controls))
     try:
         document = parse_json(read_text(path))
         views = [(str(view["name"]), int(view["view_id"])) for view in document["views"]]
@@ -242,23 +253,27 @@ def read_facts(part: Part | Path) -> MultiviewFacts:
             raise TypeError(f"root {root!r:.60}")
         prefixes = {str(name): str(text) for name, text in document.get("prefixes", {}).items()}
         names, ids = zip(*views, strict=True)
+        controls = tuple(str(kind) for kind in document.get("controls", ()))
         return MultiviewFacts(
-            names, ids, int(document["longest"]), folder / root if root is not None else None, prefixes
+            names, ids, int(document["longest"]), folder / root if root is not None else None, prefixes, controls
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not readable: {error!r:.160}", file=path, wanted=_WANTED) from error
 
 
-def read_multiview_facts(sources: Sources, views: Sequence[str | int] = ()) -> dict[Path, MultiviewFacts]:
+def read_multiview_facts(
+    sources: Sources, views: Sequence[str | int] = (), controls: Sequence[str] = ()
+) -> dict[Path, MultiviewFacts]:
     """Return the facts of each folder of a split; all have the views that are asked for.
 
     Args:
         sources: folders of clips of several cameras.
         views: by the name of the camera or by view id; empty for all, which must then be the same everywhere.
+        controls: kinds of control videos that are asked for.
 
     Raises:
         DataError: a ``multiview.json`` cannot be read.
-        UserError: a folder lacks a view, or folders have different ones and none are asked for.
+        UserError: a folder lacks a view or control videos, or folders have different views and none are asked for.
     """
     sources.expect(SAMPLE_TYPE)
     facts = {part.folder: read_facts(part) for part in sources.parts}
@@ -268,6 +283,12 @@ def read_multiview_facts(sources: Sources, views: Sequence[str | int] = ()) -> d
         if missing:
             there = ", ".join(f"{name} ({number})" for name, number in zip(found.cameras, found.view_ids, strict=True))
             raise UserError(f"{folder}: no view {missing[0]}; valid: {there}")
+        lacking = [kind for kind in controls if kind not in found.controls]
+        if lacking:
+            raise UserError(
+                f"{folder}: no control videos {lacking[0]!r}; valid: {', '.join(found.controls) or 'none'}: "
+                f"`cosmos-lidar prepare --task multiview --control {','.join(controls)}` writes them"
+            )
     if not views:
         agree(((folder, {"views": found.view_ids}) for folder, found in facts.items()), "clips of several cameras")
     return facts

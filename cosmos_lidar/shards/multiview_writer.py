@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.camera_pose import vehicle_mount
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.common_clock import ClockedRun, common_runs
+from cosmos_lidar.clips.controls import check_controls, find_controls
 from cosmos_lidar.clips.fit_images import Lens
 from cosmos_lidar.clips.rig import lens_entry
 from cosmos_lidar.clips.source_state import recording_state
@@ -37,6 +38,7 @@ from cosmos_lidar.shards.multiview import (
     SAMPLE_TYPE,
     VIDEO,
     MultiviewMeta,
+    control_part,
     image_part,
     write_meta,
 )
@@ -46,7 +48,7 @@ from cosmos_lidar.shards.text_files import PREFIXES, find_embedding, read_embedd
 
 Format = Literal["mp4", "jpg"]
 KIND = Kind("clip", SAMPLE_TYPE, "multiview.journal.jsonl", DOCUMENT)
-_ASKED = ("views", "fps", "image_size", "format", "tolerance_s", "frames_per_sample", "embeddings")
+_ASKED = ("views", "fps", "image_size", "format", "tolerance_s", "frames_per_sample", "embeddings", "controls")
 _KEY_EVERY = 16  # frames: a window of 29 anywhere decodes 8 more on average
 _QUALITY = 95
 _LARGEST_VIDEO = 1 << 32
@@ -67,6 +69,7 @@ class MultiviewOptions:
         embeddings: folder of ``CAMERA/CLIP`` with the ending of an embedding's file, by
             :func:`~cosmos_lidar.shards.captions.clip_stem`; None for none.
         prefixes: camera -> embedding of a sentence about it (rows, width), for captions of every view.
+        controls: kinds of control videos to draw, see :mod:`cosmos_lidar.clips.controls`.
     """
 
     views: str = "all"
@@ -78,9 +81,11 @@ class MultiviewOptions:
     captions: ClipCaptions = field(default_factory=ClipCaptions)
     embeddings: Path | None = None
     prefixes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        check_controls(self.controls)
         if self.format not in get_args(Format):
             raise UserError(f"format {self.format!r}: valid: {', '.join(get_args(Format))}")
         if not 0 <= self.fps < 1000 or self.frames_per_sample < 0:
@@ -132,7 +137,7 @@ def write_multiview(
     known = {name: rows for name, rows in options.prefixes.items() if name in views}
     if known:
         write_embeddings(folder / PREFIXES, known, {"source": "published"})
-    write_document(folder, views, records, splits, options.fps, options.captions)
+    write_document(folder, views, records, splits, options.fps, options.captions, controls=options.controls)
     return records
 
 
@@ -144,6 +149,7 @@ def write_document(
     fps: float,
     captions: ClipCaptions | None = None,
     root: str | None = None,
+    controls: Sequence[str] = (),
 ) -> None:
     """Write ``multiview.json``, last of all: its presence marks a finished folder.
 
@@ -155,6 +161,7 @@ def write_document(
         fps: that was asked for; 0: as recorded.
         captions: whose prefix sentences go in; None for the usual ones.
         root: folder of the files that descriptions name, relative to ``folder``; None where there are none.
+        controls: kinds of control videos.
     """
     document = {
         "version": 1,
@@ -163,6 +170,7 @@ def write_document(
         "fps": fps,
         "prefixes": prefix_sentences(views) if captions is None else captions.prefixes_of(views),
         **({} if root is None else {"root": root}),
+        **({"controls": list(controls)} if controls else {}),
         "clips": {split: list(names) for split, names in splits.items()},
         "shards": shard_list(records),
     }
@@ -259,6 +267,8 @@ def _pack(
             parts[camera.name + CAPTION] = text.caption.encode()
         if text.embedding is not None:
             parts[camera.name + EMBEDDING] = array_bytes(read_embedding(text.embedding))
+    for kind in options.controls:
+        parts |= _pack_control(clip, kind, cameras, run, fps, options.image_size)
     poses = camera_poses(cameras, run)
     if poses is not None:
         parts[POSES] = array_bytes(poses)
@@ -274,6 +284,7 @@ def _pack(
         image_numbers=run.numbers.tolist(),
         lenses=[_lens(camera.model, options.image_size) for camera in cameras],
         mounts=[None if mount is None else mount.tolist() for mount in (vehicle_mount(clip, one) for one in cameras)],
+        controls=list(options.controls),
     )
     return PackedRun(key, {**parts, META: write_meta(meta)}, len(run), 0)
 
@@ -287,10 +298,25 @@ def _pack_camera(camera: CameraStream, numbers: np.ndarray, fps: float, options:
     return {camera.name + VIDEO: _encode(camera, numbers, fps, options) if whole is None else whole}
 
 
+def _pack_control(
+    clip: Clip, kind: str, cameras: Sequence[CameraStream], run: ClockedRun, fps: float, size: tuple[int, int] | None
+) -> dict[str, bytes]:
+    """Return the control videos of the cameras, images of the size of theirs."""
+    draw, parts = find_controls()[kind].open(clip), {}
+    for camera, numbers in zip(cameras, run.numbers, strict=True):
+        images = (draw(camera, int(number), size) for number in numbers)
+        parts[control_part(kind, camera.name)] = _encoded(images, fps)
+    return parts
+
+
 def _encode(camera: CameraStream, numbers: np.ndarray, fps: float, options: MultiviewOptions) -> bytes:
+    return _encoded(_images(camera, numbers, options.image_size), fps)
+
+
+def _encoded(images: Iterable[np.ndarray], fps: float) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "camera.mp4"
-        write_mp4(path, _images(camera, numbers, options.image_size), fps, key_every=_KEY_EVERY)
+        write_mp4(path, images, fps, key_every=_KEY_EVERY)
         return path.read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.clips.controls.depth import CONTROL
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.captions import ClipCaptions
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.synth import pinhole_rig, synthesize_drive
 from energon_tasks.multiview import ViewWindow, multiview_loader
 from tests.shards.cameras import IDS, NAMES, camera_clip, numbers_of
 
@@ -105,6 +109,25 @@ def test_latents_from_a_cache_spare_the_decoding(shards: Path):
     (partly,) = loader(shards, "val", find_latent=cache.get)
     assert partly.latents == [None]
     assert torch.equal(partly.frames[0], plain.frames[0])
+
+
+def test_control_videos_follow_those_of_the_cameras(tmp_path: Path):
+    """Views are the same, and cached under the same names, with and without control videos in the shards."""
+    rig = pinhole_rig(("front", "left"), 64, 48)
+    clips = [synthesize_drive(2, uniform_sensor(16, 90), 5, cameras=rig)]
+    for folder, controls in (("with", ("depth",)), ("without", ())):
+        write_multiview(clips, tmp_path / folder, MultiviewOptions(controls=controls), PrepareOptions(split=(1.0,)))
+    (batch,) = loader(tmp_path / "with", training=False, window=replace(WINDOW, views=(3, 0), controls=("depth",)))
+    (plain,) = loader(tmp_path / "without", training=False, window=replace(WINDOW, views=(3, 0)))
+    assert batch.frames[0].shape == (4, 3, 5, 48, 64)
+    assert torch.equal(batch.frames[0][:2], plain.frames[0])
+    assert batch.content[0][:2] == plain.content[0]
+    assert len(set(batch.content[0])) == 4
+    drawn = CONTROL.open(clips[0])(clips[0].cameras["camera_left"], 3, None)[..., 0].astype(int)
+    assert np.abs(batch.frames[0][2, 0, 3].numpy().astype(int) - drawn).mean() < 10  # left, compressed
+    assert (batch.cameras, batch.view_ids.tolist()) == ([["camera_left", "camera_front"]], [[3, 0]])
+    with pytest.raises(UserError, match=r"no control videos 'depth'; valid: none: .*--control depth"):
+        loader(tmp_path / "without", window=replace(WINDOW, controls=("depth",)))
 
 
 def test_a_resumed_loader_gives_the_next_windows(shards: Path):

@@ -17,6 +17,7 @@ class ViewClips(NamedTuple):
 
     Attributes:
         latents: (B, C, V * T, H, W) float32, one view after the other.
+        controls: (B, K, C, V * T, H, W) latents of K kinds of control videos, or None.
         text: (B, V * M, D), or None.
         view_indices: (B, V * T) rows of the view table.
         fps: frames per second of each clip.
@@ -26,6 +27,7 @@ class ViewClips(NamedTuple):
     """
 
     latents: Tensor
+    controls: Tensor | None
     text: Tensor | None
     view_indices: Tensor
     fps: list[float]
@@ -45,9 +47,9 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -
     Raises:
         DataError: latents of another shape, or rays of cameras that are not calibrated.
     """
-    latents = batch.latents
-    if isinstance(latents, list):  # of each sample, (V, C, T, H, W)
-        latents = torch.stack([sample.transpose(0, 1).flatten(1, 2) for sample in latents])
+    latents, controls = batch.latents, getattr(batch, "controls", None)
+    if isinstance(latents, list):
+        latents, controls = _of_videos(latents, data.views)
     if list(latents.shape[1:]) != data.clip_shape:
         wanted = f"{data.clip_shape}: {data.views} views (data.view_ids) of data.latent_shape={data.latent_shape}"
         raise DataError(f"latents of shape {list(latents.shape[1:])}", wanted=wanted)
@@ -56,6 +58,7 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -
         ids = torch.tensor([data.view_ids] * len(latents), device=latents.device)
     return ViewClips(
         latents,
+        controls,
         batch.text,
         ids.repeat_interleave(data.state_t, dim=1),
         [data.fps] * len(latents) if rates is None else rates.tolist(),
@@ -63,6 +66,12 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -
         _rays(batch, data.state_t, latents.device) if with_rays else None,
         batch.noise_seeds,
     )
+
+
+def _of_videos(latents: list[Tensor], views: int) -> tuple[Tensor, Tensor | None]:
+    """Return (B, C, V * T, H, W) and (B, K, C, V * T, H, W) of each sample's (V + K V, C, T, H, W)."""
+    whole = torch.stack(latents).unflatten(1, (-1, views)).transpose(2, 3).flatten(3, 4)
+    return whole[:, 0], whole[:, 1:] if whole.shape[1] > 1 else None
 
 
 def _rays(batch: Any, frames: int, device: torch.device) -> Tensor:

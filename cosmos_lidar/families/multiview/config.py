@@ -50,6 +50,14 @@ class ConditionConfig:
 
 
 @dataclass
+class ControlConfig:
+    """Control videos that clips are generated from, beside first frames and text."""
+
+    kinds: list[str] = setting([], "control videos in the shards (`prepare --control`), such as [depth]; [] for none")
+    dropout: float = setting(0.1, "ratio of clips that each kind is left out of: any of them suffice then", EFFECTIVE)
+
+
+@dataclass
 class MultiviewModelConfig:
     """The network and its training objective."""
 
@@ -63,6 +71,7 @@ class MultiviewModelConfig:
     loss_scale: float = setting(10.0, "multiplies the loss that is differentiated", EFFECTIVE)
     noise: FlowNoiseConfig = field(default_factory=FlowNoiseConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     lora: LoraConfig = field(
         default_factory=lambda: LoraConfig(
             targets=["q_proj", "k_proj", "v_proj", "output_proj", "mlp.layer1", "mlp.layer2"]
@@ -161,11 +170,13 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             "compat": model.compat,
             "attention_scope": model.attention_scope,
             "ray_channels": RAY_CHANNELS if model.rays else 0,
+            "control_channels": len(model.control.kinds) * self.data.latent_shape[0],
         }
 
     def trained_whole(self) -> list[str]:
         """Return the modules trained beside low-rank updates: those asked for, and those that start at zero."""
-        return [*self.model.lora.modules_to_save, *(["ray_embedder"] if self.model.rays else [])]
+        added = {"ray_embedder": self.model.rays, "control_embedder": bool(self.model.control.kinds)}
+        return [*self.model.lora.modules_to_save, *(name for name, there in added.items() if there)]
 
     def data_facts(self) -> dict[str, DataFact]:
         """Return the shapes of the latents in ``data.path``; videos are made to fit the options."""
@@ -190,8 +201,9 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             )
         if self.data.vae.checkpoint and not self.data.path:
             raise UserError("data.vae: synthetic latents (synthetic_clips) are encoded already; give data.path")
-        if self.model.rays and not self.data.vae.checkpoint:
-            raise UserError("model.rays=true: latents have no calibration; give videos, data.vae.checkpoint=vae.pth")
+        needs = {"model.rays=true": self.model.rays, "model.control": bool(self.model.control.kinds)}
+        for option in (option for option, set_ in needs.items() if set_ and not self.data.vae.checkpoint):
+            raise UserError(f"{option} needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
 
     def _check_shapes(self) -> None:
         data = self.data
@@ -227,7 +239,11 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             raise UserError(
                 "model.attention_scope=same_view_or_frame excludes ring: parallel.attention=ulysses or gather"
             )
-        for key, ratio in (("noise.high_ratio", noise.high_ratio), ("condition.text_dropout", condition.text_dropout)):
+        from cosmos_lidar.clips.controls import check_controls
+
+        check_controls(self.model.control.kinds)
+        ratios = {"noise.high_ratio": noise.high_ratio, "condition.text_dropout": condition.text_dropout}
+        for key, ratio in (ratios | {"control.dropout": self.model.control.dropout}).items():
             if not 0.0 <= ratio <= 1.0:
                 raise UserError(f"model.{key}={ratio}: expected 0 to 1")
         if len(noise.high) != 2 or not 0 < noise.high[0] < noise.high[1]:

@@ -98,6 +98,7 @@ def generate_views(
                 given = open_clip()
                 fps = output.fps or given.fps
                 settings = base | {"fps": fps, "captions": list(given.captions)}
+                settings |= {"controls": list(given.controls)} if given.controls else {}
                 if is_finished(output.folder, given.name, settings, output.overwrite) and not output.benchmark:
                     kept.append(given.name)
                     continue

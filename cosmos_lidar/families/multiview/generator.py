@@ -83,6 +83,7 @@ class ViewGenerator:
         data: options of the run: views, shapes.
         sampling: see there.
         negative: (V L, D) text to move away from; None: no text.
+        controls: kinds of control videos that the network takes, in its order.
     """
 
     flow: ConditionalFlow
@@ -90,6 +91,7 @@ class ViewGenerator:
     data: MultiviewDataConfig
     sampling: ViewSampling
     negative: Tensor | None = None
+    controls: tuple[str, ...] = ()
 
     def __call__(
         self, given: ViewInput, seed: int, fps: float = 0.0, progress: Callable[[int], None] | None = None
@@ -106,8 +108,10 @@ class ViewGenerator:
             progress: called with the number of finished evaluations of the network.
 
         Raises:
-            DataError: fewer frames than are to condition on, or of another size.
+            DataError: fewer frames than are to condition on, or of another size; control videos that the network does
+                not take, or a chain of clips with some.
         """
+        self._check_controls(given)
         overlap, parts = self.sampling.conditional, []
         condition = self._checked(given)
         for segment in range(self.sampling.segments):
@@ -136,7 +140,8 @@ class ViewGenerator:
             latents.unflatten(2, (data.views, data.state_t))[0, :, :, :count] = encoded
         ids = torch.tensor([data.view_ids], device=device).repeat_interleave(data.state_t, dim=1)
         mask = first_frames([count], data.views, data.state_t, device)
-        inputs = {"fps": [fps], "view_indices": ids, "text": self._text(given.text), **self._rays(given)}
+        inputs = {"fps": [fps], "view_indices": ids, "text": self._text(given.text)}
+        inputs |= self._rays(given) | self._control(given)
         condition = Condition(latents.to(device), mask, inputs)
         other = condition.with_inputs(text=self._text(self.negative)) if self.sampling.guidance else None
         denoise = self.flow.denoiser(condition, other, self.sampling.guidance)
@@ -144,6 +149,23 @@ class ViewGenerator:
         schedule = sigma_ladder(options.steps, options.sigma_max, options.sigma_min)
         noise = seeded_noise(seed, latents.shape).to(device)
         return solve(options.sampler, denoise, noise, schedule, progress)[0].float()
+
+    def _check_controls(self, given: ViewInput) -> None:
+        unknown = next((kind for kind in given.controls if kind not in self.controls), None)
+        if unknown is not None:
+            wanted = f"those of the training (model.control.kinds): {', '.join(self.controls) or 'none'}"
+            raise DataError(f"control videos {unknown!r}", clip=given.name, wanted=wanted)
+        if given.controls and self.sampling.segments > 1:
+            raise DataError("control videos of one clip", clip=given.name, wanted="1 segment, or no control videos")
+
+    def _control(self, given: ViewInput) -> dict[str, Tensor]:
+        """Return the latents of the control videos as an argument of the network, zeros for kinds that are left out."""
+        if not given.controls:
+            return {}
+        none = torch.zeros(self.data.clip_shape)
+        encoded = {kind: self.space.encode(video).cpu() for kind, video in given.controls.items()}
+        device = next(self.flow.network.parameters()).device  # type: ignore[attr-defined]
+        return {"control": torch.cat([encoded.get(kind, none) for kind in self.controls])[None].to(device)}
 
     def _rays(self, given: ViewInput) -> dict[str, Tensor]:
         """Return the rays of the cameras as an argument of the network; nothing where it takes none."""
@@ -223,4 +245,5 @@ def open_view_generator(
     if share is not None and share.context is not None:
         share_samples(network, share.context)
     space = open_video_space(vae, device=device, encoding=VideoEncoding(tile=tile))
-    return ViewGenerator(ConditionalFlow(network, dtype, run.model.compat), space, run.data, sampling)
+    flow, controls = ConditionalFlow(network, dtype, run.model.compat), tuple(run.model.control.kinds)
+    return ViewGenerator(flow, space, run.data, sampling, controls=controls)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ class ViewInput:
         captions: text of each slot, for the record.
         fps: frames per second.
         rays: (V, rows, columns of tokens, 6) of calibrated cameras; None where they are not known.
+        controls: kind -> control videos (V, 3, T, H, W) uint8, from the first conditioning frame on.
     """
 
     name: str
@@ -45,10 +46,16 @@ class ViewInput:
     captions: tuple[str, ...]
     fps: float
     rays: Tensor | None = None
+    controls: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def inputs_of_data(
-    data: MultiviewDataConfig, path: Path, split: str, most: int | None = None, with_rays: bool = False
+    data: MultiviewDataConfig,
+    path: Path,
+    split: str,
+    most: int | None = None,
+    with_rays: bool = False,
+    controls: Sequence[str] = (),
 ) -> Iterator[ViewInput]:
     """Yield the middle window of each clip of a split, with views and text slots as in training.
 
@@ -58,14 +65,16 @@ def inputs_of_data(
         split: such as ``val``.
         most: clips; None for all.
         with_rays: the network wants the rays of the cameras.
+        controls: kinds of control videos to take.
 
     Raises:
         DataError: the folder cannot be read, or has no such split; cameras without calibration, where rays are wanted.
-        UserError: a view that is not there, or clips that are too short.
+        UserError: a view or control videos that are not there, or clips that are too short.
     """
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
-    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit)
+    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
+                        tuple(controls))  # fmt: skip
     rows, width = data.text_shape or (1, 1)
     loader = multiview_loader(
         path, split, window=window, training=False, captions=data.captions if data.text_shape else "none",
@@ -73,19 +82,19 @@ def inputs_of_data(
         bad_sample_budget=data.bad_sample_budget,
     )  # fmt: skip
     for batch in loader:
-        frames = batch.frames[0]
+        frames, *drawn = batch.frames[0].split(data.views)
         name = f"{batch.clip_ids[0]}_{batch.starts[0]:06d}"
         text = batch.text[0] if data.text_shape else None
         rays = batch_rays(batch)[0] if with_rays else None
         yield ViewInput(
             name, tuple(batch.cameras[0]), frames, frames.shape[2], text, tuple(batch.captions[0]),
-            float(batch.fps[0]), rays,
+            float(batch.fps[0]), rays, dict(zip(controls, drawn, strict=True)),
         )  # fmt: skip
 
 
 def input_of_files(
     name: str, files: Sequence[Path], data: MultiviewDataConfig, conditional: int, text: Tensor | None,
-    captions: Sequence[str] = (),
+    captions: Sequence[str] = (), controls: Mapping[str, Sequence[Path]] | None = None,
 ) -> ViewInput:  # fmt: skip
     """Return the input of videos of any size: the last frames of each view are the conditioning frames.
 
@@ -99,23 +108,40 @@ def input_of_files(
         conditional: frames of each view.
         text: see :func:`text_slots`.
         captions: of the slots.
+        controls: kind -> control videos, files as those of the views; their first frames are those of the result.
 
     Raises:
         DataError: a file is no video, or has too few frames, or frames that the views do not divide.
         UserError: another number of files.
     """
+    drawn = {kind: _control_of_files(some, data) for kind, some in (controls or {}).items()}
     cameras = tuple(f"view_{number}" for number in data.view_ids)
     if not conditional:
         frames = torch.zeros(data.views, 3, 0, *data.size, dtype=torch.uint8)
-        return ViewInput(name, cameras, frames, 0, text, tuple(captions), data.fps)
-    if len(files) == 1 and data.views > 1:
-        views = _views_in_one(files[0], data.views)
-    elif len(files) == data.views:
-        views = [(VideoFile(file), 0, None) for file in files]
-    else:
-        raise UserError(f"{len(files)} videos for {data.views} views: expected one of each view, or one that holds all")
-    frames = torch.stack([_last(*view, conditional, data.size) for view in views])
-    return ViewInput(name, cameras, frames, 0, text, tuple(captions), data.fps)
+        return ViewInput(name, cameras, frames, 0, text, tuple(captions), data.fps, controls=drawn)
+    frames = torch.stack([_last(*view, conditional, data.size) for view in _open_views(files, data.views)])
+    return ViewInput(name, cameras, frames, 0, text, tuple(captions), data.fps, controls=drawn)
+
+
+def _control_of_files(files: Sequence[Path], data: MultiviewDataConfig) -> Tensor:
+    """Return (V, 3, T, H, W) of the first frames of each view."""
+    return torch.stack([_first(*view, data.frames, data.size) for view in _open_views(files, data.views)])
+
+
+def _open_views(files: Sequence[Path], views: int) -> list[tuple[VideoFile, int, int | None]]:
+    """Return the video of each view, with the first of its frames and the one behind the last."""
+    if len(files) == 1 and views > 1:
+        return _views_in_one(files[0], views)
+    if len(files) == views:
+        return [(VideoFile(file), 0, None) for file in files]
+    raise UserError(f"{len(files)} videos for {views} views: expected one of each view, or one that holds all")
+
+
+def _first(video: VideoFile, start: int, stop: int | None, count: int, size: tuple[int, int]) -> Tensor:
+    stop = len(video) if stop is None else stop
+    if stop - start < count:
+        raise DataError(f"{stop - start} frames of a control video", file=video.path, wanted=f"{count} of each view")
+    return fit_frames(np.stack([video(number) for number in range(start, start + count)]), size, "cover")
 
 
 def _views_in_one(file: Path, views: int) -> list[tuple[VideoFile, int, int | None]]:

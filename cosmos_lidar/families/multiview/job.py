@@ -94,7 +94,8 @@ def _loader(run: MultiviewTrainConfig, encode: WindowLatents | None) -> Callable
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
     data = run.data
-    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit)
+    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
+                        tuple(run.model.control.kinds))  # fmt: skip
     options: dict[str, Any] = {"window": window, "captions": data.captions if data.text_shape else "none"}
     rows, width = data.text_shape or (1, 1)
     return partial(multiview_loader, text_shape=(rows, width), find_latent=encode.find, **options)

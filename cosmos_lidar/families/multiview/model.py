@@ -37,12 +37,14 @@ class Drawn(NamedTuple):
         given: conditioning latent frames of each view.
         text: whether the text is kept.
         noise: unit-variance noise, shaped as the latents.
+        controls: whether each kind of control videos is kept.
     """
 
     sigma: Tensor
     given: int
     text: bool
     noise: Tensor
+    controls: tuple[bool, ...] = ()
 
 
 class MultiviewModel(TrainedModel):
@@ -95,10 +97,13 @@ class MultiviewModel(TrainedModel):
         return {"loss": self.run.model.loss_scale * error, "velocity_error": error}
 
     def example_batch(self, count: int) -> ExampleBatch:
-        """Return ``count`` clips of latents of zeros, with text and rays if the run has any."""
+        """Return ``count`` clips of latents of zeros, with text, rays and control videos if the run has any."""
         data = self.run.data
         text = torch.zeros(count, *data.clip_text_shape) if data.text_shape else None
         batch = ExampleBatch(count, latents=torch.zeros(count, *data.clip_shape), text=text, noise_seeds=[0] * count)
+        kinds = len(self.run.model.control.kinds)
+        if kinds:
+            batch.controls = torch.zeros(count, kinds, *data.clip_shape)
         if self.run.model.rays:
             batch.rays = torch.zeros(count, data.views, *(-(-side // TOKEN_PX) for side in data.size), RAY)
         return batch
@@ -125,6 +130,9 @@ class MultiviewModel(TrainedModel):
             inputs["padding_mask"] = clips.padding_mask
         if clips.rays is not None:
             inputs["rays"] = clips.rays
+        if clips.controls is not None:
+            kept = torch.tensor([draw.controls for draw in draws], device=clips.controls.device)
+            inputs["control"] = (clips.controls * kept[:, :, None, None, None, None]).flatten(1, 2)
         sigma, noise = (torch.cat([d.sigma for d in draws]), torch.stack([d.noise for d in draws]))
         return sigma, noise, Condition(clips.latents, mask, inputs)
 
@@ -135,6 +143,8 @@ class MultiviewModel(TrainedModel):
         sigma = draw_level(rng, noise.mean, noise.std, scale, noise.high_ratio, noise.high)
         count = draw_count(condition.frames, condition.weights, rng)
         text = bool(rng.random() >= condition.text_dropout)
+        control = self.run.model.control
+        controls = tuple(bool(chance >= control.dropout) for chance in rng.random(len(control.kinds)))
         on_device = torch.Generator(self.device).manual_seed(seed + 1)
         drawn = torch.randn(shape, generator=on_device, device=self.device)
-        return Drawn(torch.tensor([sigma], device=self.device), count, text, drawn)
+        return Drawn(torch.tensor([sigma], device=self.device), count, text, drawn, controls)

@@ -38,6 +38,17 @@ def test_videos_bring_their_own() -> None:
     assert clips.padding_mask is mask
 
 
+def test_control_videos_are_behind_the_views() -> None:
+    views = torch.randn(3 * 3, 4, 2, 3, 3)  # three views, and two kinds of control videos of each
+    batch = SimpleNamespace(latents=[views], text=None, noise_seeds=[1])
+    clips = view_clips(batch, DATA)
+    assert clips.controls is not None
+    assert clips.controls.shape == (1, 2, 4, 6, 3, 3)
+    assert torch.equal(clips.latents[0, :, 4:6], views[2])
+    assert torch.equal(clips.controls[0, 0, :, 2:4], views[3 + 1])
+    assert torch.equal(clips.controls[0, 1, :, 4:6], views[6 + 2])
+
+
 def test_rays_of_a_view_are_those_of_all_its_frames() -> None:
     rays = torch.randn(1, 3, 2, 2, 6)
     batch = SimpleNamespace(latents=torch.randn(1, 4, 6, 3, 3), text=None, noise_seeds=[1], rays=rays)

@@ -58,7 +58,8 @@ def train_adapters(root: Path, files: dict[str, Path], shards: Path, *options: s
 def generate(folder: Path, files: dict[str, Path], run: Path, shards: Path, *options: object) -> dict[str, object]:
     """Generate the only clip of a split by the command line; return its record."""
     words = ["generate-views", "--checkpoint", files["network"], "--config", run / "config.yaml", "--vae", files["vae"],
-             "--data", shards, "--save_dir", folder, "--steps", 2, "--device", "cpu", *options]  # fmt: skip
+             "--data", shards, "--save_dir", folder, "--steps", 2, "--guidance", 0, "--device", "cpu",
+             *options]  # fmt: skip
     assert main([str(word) for word in words]) == 0
     (record,) = folder.glob("*.json")
     return json.loads(record.read_text()) | {"name": record.stem}
@@ -73,14 +74,14 @@ def frames_of(path: Path) -> np.ndarray:
 def test_from_records_of_waymo(tmp_path: Path) -> None:
     """Records, captions, embeddings, shards, latents, adapters, videos; the adapters change what is generated."""
     pytest.importorskip("transformers")
-    drive = record_drive(frames=6, top=(8, 60), side=(4, 30))
-    for start, segment in enumerate(("1111", "2222")):
-        frames = [replace(frame, segment=segment) for frame in drive.frames[start : start + 5]]
+    drive = record_drive(frames=5, top=(8, 60), side=(4, 30))
+    for segment in ("1111", "2222"):
+        frames = [replace(frame, segment=segment) for frame in drive.frames]
         write_tfrecord(tmp_path / "waymo" / f"segment-{segment}_with_camera_labels.tfrecord", drive, frames)
     shards = tmp_path / "shards"
     views = "FRONT_LEFT,FRONT,FRONT_RIGHT"
     prepare = ["prepare", tmp_path / "waymo", shards, "--task", "multiview", "--views", views, "--image-size", "32x48",
-               "--split", "0.5,0.5,0", "--prompt", "a street in the rain"]  # fmt: skip
+               "--split", "0.5,0.5,0", "--prompt", "a street in the rain", "--control", "depth"]  # fmt: skip
     assert main([str(word) for word in prepare]) == 0
     assert read_facts(shards).view_ids == (5, 0, 1)
     t5 = write_tiny_t5(tmp_path / "t5", width=TEXT[1])
@@ -88,9 +89,10 @@ def test_from_records_of_waymo(tmp_path: Path) -> None:
 
     files = write_weights(tmp_path, 2)
     shape = ["data.view_ids=[5,0,1]", "data.latent_shape=[16,2,4,6]", f"data.text_shape=[{TEXT[0]},{TEXT[1]}]"]
-    run, adapters = train_adapters(tmp_path, files, shards, *shape)
+    run, adapters = train_adapters(tmp_path, files, shards, *shape, "model.control.kinds=[depth]")
     with_adapters = generate(tmp_path / "with", files, run, shards, "--lora", adapters)
-    without = generate(tmp_path / "without", files, run, shards)
+    without = generate(tmp_path / "without", files, run, shards, "--control", "none")
+    no_depth = generate(tmp_path / "no_depth", files, run, shards, "--lora", adapters, "--control", "none")
 
     name = with_adapters["name"]
     assert with_adapters["cameras"] == views.split(",")
@@ -101,7 +103,8 @@ def test_from_records_of_waymo(tmp_path: Path) -> None:
     made, other = (frames_of(tmp_path / folder / f"{name}.mp4").astype(int) for folder in ("with", "without"))
     assert made.shape == (5, 2 * SIZE[0], 2 * SIZE[1], 3)
     assert np.abs(made[1:] - other[1:]).mean() > 1
-    assert with_adapters["psnr_db"] != without["psnr_db"]
+    assert len({record["psnr_db"] for record in (with_adapters, without, no_depth)}) == 3
+    assert with_adapters["settings"]["controls"] == ["depth"]
 
 
 def test_from_the_scene_of_ddad(test_data: Path, tmp_path: Path) -> None:

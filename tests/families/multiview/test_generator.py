@@ -85,6 +85,25 @@ def test_everything_that_it_is_given_counts(files: tuple[Path, Path]) -> None:
     assert not any(torch.equal(video, other) for other in others)
 
 
+def test_control_videos_count_and_may_be_left_out(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Those of an untrained projection change nothing, others do; without them it is the network without."""
+    run = apply_overrides(configuration(), ["model.control.kinds=[depth]"])
+    state = torch.load(files[0], weights_only=True)
+    state["net.control_embedder.weight"] = torch.randn(96, 64, generator=torch.Generator().manual_seed(0))
+    torch.save(state, tmp_path / "trained.pt")
+    videos = torch.randint(0, 255, (2, 3, 9, *SIZE), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    drawn, base = replace(given(), controls={"depth": videos}), generator(files, guidance=0.0)(given(), 0)
+    options = {"vae": files[1], "sampling": ViewSampling(steps=2, guidance=0.0)}
+    fresh, trained = (open_view_generator(file, run, **options) for file in (files[0], tmp_path / "trained.pt"))
+    assert torch.equal(fresh(drawn, 0), base)
+    assert torch.equal(trained(given(), 0), base)
+    assert not torch.equal(trained(drawn, 0), base)
+    with pytest.raises(DataError, match="control videos 'depth'.*model.control.kinds"):
+        generator(files)(drawn, 0)
+    with pytest.raises(DataError, match="1 segment"):
+        open_view_generator(files[0], run, **options | {"sampling": ViewSampling(steps=2, segments=2)})(drawn, 0)
+
+
 def test_a_chain_begins_where_the_clip_before_ends(files: tuple[Path, Path]) -> None:
     single, chain = generator(files)(given(), 4), generator(files, segments=2)(given(), 4)
     assert chain.shape[2] == 9 + 8

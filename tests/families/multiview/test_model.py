@@ -38,7 +38,7 @@ def test_the_loss_is_the_velocity_error_of_frames_that_are_not_given(tmp_path: P
     values = model.step(batch)
     wanted = []
     for number, seed in enumerate(batch.noise_seeds):
-        sigma, count, text, noise = model._draw(seed, batch.latents.shape[1:])
+        sigma, count, text, noise, _ = model._draw(seed, batch.latents.shape[1:])
         assert (count, text) == (1, True)
         clean, t = batch.latents[number], float(sigma / (1 + sigma))
         x = (1 - t) * clean + t * noise
@@ -75,6 +75,22 @@ def test_dropped_text_is_no_text(tmp_path: Path) -> None:
     dropped = float(model.step(batch)["loss"])
     batch.text = torch.zeros_like(batch.text)
     assert float(model.step(batch)["loss"]) == dropped
+
+
+@torch.no_grad()
+def test_control_videos_are_seen_or_left_out_kind_by_kind(tmp_path: Path) -> None:
+    options = ["synthetic_clips=0", "data.path=x", "data.vae.checkpoint=y"]
+    values = {}
+    for dropout in (0, 1):
+        model = stirred(tmp_path, *options, "model.control.kinds=[depth]", f"model.control.dropout={dropout}")
+        batch = model.example_batch(1)
+        batch.latents, batch.noise_seeds = torch.randn(1, 16, 4, 8, 12, generator=torch.manual_seed(3)), [5]
+        batch.controls = torch.randn(1, 1, 16, 4, 8, 12, generator=torch.manual_seed(4))
+        seen = float(model.step(batch)["loss"])
+        batch.controls = torch.zeros_like(batch.controls)
+        values[dropout] = seen, float(model.step(batch)["loss"])
+    assert values[0][0] != values[0][1]
+    assert values[1][0] == values[1][1] == pytest.approx(values[0][1])
 
 
 def test_flops_and_tokens_are_counted(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ class Predict2Config(DerivedSizes):
         ray_channels: numbers that describe the ray of a token (see models.dit.rays), of which a learned projection is
             added to the tokens; it starts at zero. 0: without rays, as published. With rays, cameras beyond the view
             table have an embedding of zeros, so that any number of them is distinguished by their rays.
+        control_channels: latent channels of control videos, of which a learned projection is added to the tokens; it
+            starts at zero. 0: without them, as published.
     """
 
     in_channels: int = 16
@@ -79,6 +81,7 @@ class Predict2Config(DerivedSizes):
     n_cameras_emb: int = 7
     state_t: int = 0
     ray_channels: int = 0
+    control_channels: int = 0
 
     def __post_init__(self) -> None:
         """Validate the configuration."""

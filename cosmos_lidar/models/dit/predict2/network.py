@@ -20,7 +20,7 @@ from cosmos_lidar.models.dit.rays import RAY, ray_features
 from cosmos_lidar.models.plan import ParallelPlan
 
 _ATTENTIONS = ("self_attn", "cross_attn")
-ADDED = ("ray_embedder",)  # projections that the published network lacks: they start at zero, and it is unchanged
+ADDED = ("ray_embedder", "control_embedder")  # beside the published network, which they leave as it is: zero at first
 
 
 class Predict2DiT(nn.Module):
@@ -43,13 +43,16 @@ class Predict2DiT(nn.Module):
             self.view_embeddings = nn.Embedding(config.n_cameras_emb, config.view_condition_dim)
         if config.ray_channels:
             self.ray_embedder = nn.Linear(config.ray_channels, width, bias=False)
+        if config.control_channels:
+            numbers = config.control_channels * config.patch_spatial**2 * config.patch_temporal
+            self.control_embedder = nn.Linear(numbers, width, bias=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
         self.final_layer = FinalLayer(config)
         self.sequence: Any = None  # sequence sharding (context parallelism), set by cosmos_lidar.parallel
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialize for training: truncated normal weights of variance 1 / inputs; modulation and rays start at 0."""
+        """Initialize for training: truncated normal weights of variance 1 / inputs; modulation and additions at 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 std = module.in_features**-0.5
@@ -71,6 +74,7 @@ class Predict2DiT(nn.Module):
         padding_mask: Tensor | None = None,
         view_indices: Tensor | None = None,
         rays: Tensor | None = None,
+        control: Tensor | None = None,
     ) -> Tensor:
         """Return the raw network output, shaped as x.
 
@@ -84,16 +88,18 @@ class Predict2DiT(nn.Module):
             view_indices: (B, V * T) camera of each latent frame; 0 to V - 1 when None. A number beyond the table takes
                 its last row; in a network with rays, zeros.
             rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``.
+            control: (B, control_channels, V * T, H, W) latents of control videos; zeros for those that are left out,
+                and None for zeros.
 
         Raises:
             UserError: sizes that do not divide into views and patches, or that are beyond the table of positions; rays
-                missing, of another shape, or given to a network without.
+                missing, rays or control videos of another shape, or given to a network without.
         """
         views, grid = self._grid(x)
         patch = cast(nn.Linear, cast(nn.Sequential, self.x_embedder["proj"])[1])
         x, text = x.to(patch.weight.dtype), None if text is None else text.to(patch.weight.dtype)
         patches = self._patches(x, condition_mask, padding_mask, view_indices)
-        added = self._added(views, grid, rays)
+        added = self._ray_inputs(views, grid, rays) | self._control_inputs(x, control)
         times = timesteps.view(len(timesteps), -1)
         sinusoids = sinusoid(times, self.config.model_channels).to(x.dtype)
         rotary = self._rotary(grid, fps, views, x.device)
@@ -136,8 +142,18 @@ class Predict2DiT(nn.Module):
             casts_inputs=False,
         )
 
-    def _added(self, views: int, grid: tuple[int, int, int], rays: Tensor | None) -> dict[str, Tensor]:
-        """Return what is added to the tokens: projection -> its inputs (B, L, numbers)."""
+    def _control_inputs(self, x: Tensor, control: Tensor | None) -> dict[str, Tensor]:
+        """Return the patches of control videos, by the projection that adds them to the tokens."""
+        c = self.config
+        if control is None:
+            return {}
+        wanted = c.control_channels, *x.shape[2:]
+        if tuple(control.shape[1:]) != wanted:
+            raise UserError(f"control videos of shape {tuple(control.shape[1:])}: expected {wanted}")
+        return {"control_embedder": cut_patches(control, c.patch_spatial, c.patch_temporal)}
+
+    def _ray_inputs(self, views: int, grid: tuple[int, int, int], rays: Tensor | None) -> dict[str, Tensor]:
+        """Return the features of rays (B, L, numbers), by the projection that adds them to the tokens."""
         if (rays is None) != (not self.config.ray_channels):
             missing, unexpected = "this network is ray-conditioned: rays are required", "this network takes no rays"
             raise UserError(missing if rays is None else unexpected)

@@ -13,7 +13,7 @@ from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.rays import RAY_CHANNELS
 from cosmos_lidar.models.dit.weights import load_dit_weights
 from cosmos_lidar.training.measure.flops import forward_flops
-from tests.models.dit.predict2.reference import TINY, inputs, tiny_network, vectors
+from tests.models.dit.predict2.reference import SHAPE, TINY, inputs, tiny_network, vectors
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +189,30 @@ def test_rays_missing_unwanted_or_of_another_shape(network: torch.nn.Module) -> 
         wanting(x, times)
     with pytest.raises(UserError, match=r"rays of shape \(4, 4, 6, 6\): expected \(6, 4, 6, 6\)"):
         wanting(x, times, rays=some_rays(2))
+
+
+def test_control_videos_start_as_the_published_network_and_are_learned(tmp_path: Path) -> None:
+    """A fresh branch leaves the output as it is, bit for bit, and has a gradient; zeros are no control videos."""
+    plain = tiny_network("B")
+    torch.save(plain.state_dict(), tmp_path / "model.pt")
+    network = build_dit("predict2_2b_multiview", **TINY, control_channels=32)
+    load_dit_weights(network, tmp_path / "model.pt")
+    control = torch.randn(1, 32, *SHAPE[2:], generator=torch.Generator().manual_seed(0))
+    y = network(**inputs(), control=control)
+    assert torch.equal(y, plain(**inputs()))
+    y.square().mean().backward()
+    assert bool((network.control_embedder.weight.grad != 0).all())
+    with torch.no_grad():
+        torch.nn.init.normal_(network.control_embedder.weight, std=0.1)
+        assert torch.equal(network(**inputs()), y)
+        torch.testing.assert_close(network(**inputs(), control=torch.zeros_like(control)), y)
+        early = control.clone()
+        early[:, :, 1:] = 0  # the first frame of the first view: the whole clip is another one
+        assert float((network(**inputs(), control=early) - y).abs().mean()) > 0.01
+    with pytest.raises(UserError, match=r"control videos of shape \(16, 6, 8, 12\): expected \(32, 6, 8, 12\)"):
+        network(**inputs(), control=control[:, :16])
+    with pytest.raises(UserError, match=r"expected \(0, 6, 8, 12\)"):
+        plain(**inputs(), control=control)
 
 
 def test_sizes_that_do_not_fit_name_the_numbers(network: torch.nn.Module) -> None:

@@ -1,0 +1,89 @@
+"""Lidar depth as a control image: the nearest sweep, moved to the moment of the image, in the view of the camera."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cosmos_lidar.clips.camera_pose import points_in_camera
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.controls import Control, lens_for
+from cosmos_lidar.clips.nearest import nearest_numbers
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.sensors.camera_projection import project_to_image
+
+NEAREST_M, FARTHEST_M = 1.0, 120.0
+BRIGHTEST, DARKEST = 255, 55  # of the nearest and of the farthest return; 0 is no return
+_KEPT = 64  # sweeps: every camera of a clip is drawn from the same ones
+_DOT = 320  # a return covers this share of the image's width, at least one pixel
+
+
+@dataclass(frozen=True)
+class LidarDepth:
+    """Draws the main lidar of a clip; the last sweeps are kept."""
+
+    clip: Clip
+    _sweeps: OrderedDict[int, Sweep] = field(default_factory=OrderedDict)
+
+    def __call__(self, camera: CameraStream, image: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Return (H, W, 3) uint8, gray: the nearer, the brighter; black where no return is.
+
+        An image without a sweep within the time of one is black.
+
+        Raises:
+            DataError: the camera has no lens or no place, or the sweep cannot be read.
+        """
+        lens = lens_for(self.clip, camera, size)
+        depth_m = np.full((lens.height, lens.width), np.inf, np.float32)
+        index = self._nearest(int(camera.timestamps_us[image]))
+        if index is not None:
+            sweep = self._sweep(index)
+            points = np.zeros((0, 3)) if sweep.points is None else sweep.points
+            seen = project_to_image(
+                points_in_camera(self.clip, camera, index, image, points, sweep.time_us), lens
+            )  # fmt: skip
+            _splat(depth_m, seen.uv[seen.visible], seen.depth[seen.visible])
+        return np.repeat(brightness(depth_m)[..., None], 3, axis=-1)
+
+    def _nearest(self, time_us: int) -> int | None:
+        """Return the sweep whose middle is nearest; None where that is farther away than a sweep takes."""
+        middles = self.clip.timestamps_us.mean(1)
+        index = int(nearest_numbers(middles, np.array([time_us]))[0])
+        steps = np.diff(middles) if len(middles) > 1 else np.diff(self.clip.timestamps_us[0])
+        return index if abs(middles[index] - time_us) <= np.median(steps) else None
+
+    def _sweep(self, index: int) -> Sweep:
+        if index not in self._sweeps:
+            while len(self._sweeps) >= _KEPT:
+                self._sweeps.popitem(last=False)
+            self._sweeps[index] = self.clip.lidar.cloud(index)
+        return self._sweeps[index]
+
+
+def brightness(depth_m: np.ndarray) -> np.ndarray:
+    """Return uint8 of depths in meters: linear in their logarithm, 255 at 1 m, 55 from 120 m on, 0 at infinity."""
+    near = np.log(np.clip(depth_m, NEAREST_M, FARTHEST_M) / NEAREST_M) / np.log(FARTHEST_M / NEAREST_M)
+    shades = np.rint(BRIGHTEST - (BRIGHTEST - DARKEST) * near)
+    return np.where(np.isfinite(depth_m), shades, 0).astype(np.uint8)
+
+
+def _splat(depth_m: np.ndarray, uv: np.ndarray, depth: np.ndarray) -> None:
+    """Draw points as squares into an image of depths; the nearest one counts."""
+    height, width = depth_m.shape
+    side = max(1, round(width / _DOT))
+    first = np.floor(uv + 0.5 - (side - 1) / 2).astype(int)
+    for down in range(side):
+        for right in range(side):
+            column, row = first[:, 0] + right, first[:, 1] + down
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            np.minimum.at(depth_m, (row[inside], column[inside]), depth[inside].astype(np.float32))
+
+
+def _open(clip: Clip) -> LidarDepth:
+    clip.lidar  # noqa: B018 - refuses a recording of cameras alone
+    return LidarDepth(clip)
+
+
+CONTROL = Control("depth", "depth of the main lidar's returns", _open)
