@@ -57,7 +57,7 @@ PUBLISHED: dict[str, tuple[list[int], list[int], float]] = {
 GPUS = 8
 T = TypeVar("T")
 _VAE_ON_CPU = {"vae_modes": ["4"], "vae_dtypes": ["float32"], "vae_repeats": 0}
-ON_CPU = {"network": "predict2_small_multiview", "views": 3, "latents": "48x4x8x14", "precision": "fp32", "steps": 3,
+ON_CPU = {"network": "predict2_small_multiview", "views": 3, "latents": "12x4x8x14", "precision": "fp32", "steps": 3,
           "recompute": "none", "vae_sizes": ["9x64x96"], **_VAE_ON_CPU}  # fmt: skip
 TINY = {"network": "predict2_debug_multiview", "views": 2, "latents": "16x2x4x6", "precision": "fp32", "steps": 1,
         "recompute": "none", "rows": ["480p 5 views"], "vae_dim": 4, "vae_sizes": ["5x32x32"],

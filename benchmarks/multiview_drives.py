@@ -1,8 +1,9 @@
 """Windows of synthetic drives for ``multiview_proof.py``: images with exact depth and poses, and their latent space.
 
-A window is a few consecutive frames of neighboring cameras. Latents are pixels: images averaged over 2 x 2 pixels,
-whose blocks of 4 x 4 are the 48 channels of a latent. Nothing is lost but the averaged detail, so that what is measured
-is the diffusion alone, without the error of a VAE.
+A window is a few consecutive frames of neighboring cameras. Latents are pixels: images averaged over 4 x 4 pixels,
+whose blocks of 2 x 2 are the 12 channels of a latent. Nothing is lost but the averaged detail, so that what is measured
+is the diffusion alone, without the error of a VAE. (Larger blocks have more numbers than a small network has channels,
+and it cannot tell their noise from images.)
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.synth import RigCamera, build_scene, render, surround_rig
 from cosmos_lidar.synth.labels import ROAD_USERS
 
-AVERAGED, BLOCK = 2, 4  # pixels of a side that become one, and of those the side of a latent
+AVERAGED, BLOCK = 4, 2  # pixels of a side that become one, and of those the side of a latent
 CHANNELS = 3 * BLOCK**2
 VIEW_IDS = (5, 0, 1)  # front left, front, front right
 RATE_HZ = 10.0
@@ -108,18 +109,18 @@ class AveragingSpace:
     """Latents that are averaged pixels; takes and gives what ``VideoLatentSpace`` does, images averaged."""
 
     def encode(self, videos: Tensor) -> Tensor:
-        """Return latents (48, V · T, H / 8, W / 8) of videos (V, 3, T, H, W) uint8."""
+        """Return latents (12, V · T, H / 8, W / 8) of videos (V, 3, T, H, W) uint8."""
         flat = averaged(videos).transpose(1, 2).flatten(0, 1)
         return pixel_unshuffle(flat / 127.5 - 1, BLOCK).mul(_SCALE).transpose(0, 1)
 
     def decode(self, latents: Tensor, views: int) -> Tensor:
-        """Return averaged images (V, 3, T, H / 2, W / 2) in [-1, 1], on the CPU."""
+        """Return averaged images (V, 3, T, H / 4, W / 4) in [-1, 1], on the CPU."""
         images = pixel_shuffle(latents.cpu().float().transpose(0, 1) / _SCALE, BLOCK)
         return images.unflatten(0, (views, -1)).transpose(1, 2)
 
 
 def averaged(videos: Tensor) -> Tensor:
-    """Return (…, H / 2, W / 2) float means of 2 x 2 pixels of (…, H, W)."""
+    """Return (…, H / 4, W / 4) float means of 4 x 4 pixels of (…, H, W)."""
     blocks = videos.float().unflatten(-1, (-1, AVERAGED)).unflatten(-3, (-1, AVERAGED))
     return blocks.mean(dim=(-3, -1))
 

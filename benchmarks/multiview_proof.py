@@ -100,9 +100,9 @@ def train(args: argparse.Namespace, layout: Layout, scope: str, shards: Path) ->
             "synthetic_clips=0", f"data.path={shards}", f"data.latent_shape={shape}", "data.text_shape=[]",
             f"data.view_ids={list(VIEW_IDS)}".replace(" ", ""), "data.batch_size=4", "data.shuffle=64",
             "model.name=predict2_small_multiview", f"model.attention_scope={scope}", "model.condition.frames=[1]",
-            "model.noise.high_ratio=0.2", "optim.lr=0.001", "optim.weight_decay=0.01", "optim.warmup_steps=100",
-            f"optim.decay_until={args.steps}", f"trainer.max_steps={args.steps}", "trainer.log_every=50",
-            "trainer.val_every=1000", "trainer.val_batches=25", "trainer.val_at_start=false", "trainer.save_every=1000",
+            "model.noise.high_ratio=0.2", "optim.lr=0.002", "optim.weight_decay=0.01", "optim.warmup_steps=100",
+            f"trainer.max_steps={args.steps}", "trainer.log_every=50", "trainer.val_every=1000",
+            "trainer.val_batches=25", "trainer.val_at_start=false", "trainer.save_every=1000",
             "trainer.keep_last=1", "log.tensorboard=false", f"log.root={args.folder / 'runs'}", f"log.name={scope}",
             *args.train_options,
         ],
@@ -211,17 +211,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="for drives, runs and results")
-    add("--train", dest="train", type=int, default=48, help="drives to train on (default %(default)s)")
+    add("--train", dest="train", type=int, default=40, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=10, help="others to score on (default %(default)s)")
     add("--windows", type=int, default=10, help="windows of a drive (default %(default)s)")
     add("--size", default="64x112", metavar="HxW", help="of the rendered images (default %(default)s)")
     add("--steps", type=int, default=4000, help="training steps of each network (default %(default)s)")
     add("--scopes", nargs="+", default=SCOPES, choices=SCOPES)
-    add("--settings", nargs="+", default=["2ab:35", "2ab:4", "2ab:1"], metavar="SAMPLER:STEPS")
+    add("--settings", nargs="+", default=["2ab:1", "2ab:8", "2ab:35"], metavar="SAMPLER:STEPS")
     add("--train-options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--tiny", action="store_true", help="a rehearsal of a minute")
-    add("--json", action="store_true", help="print JSON, as results.json of the folder has it")
+    add("--json", action="store_true", help="print results.json of the folder instead of the table")
     if parser.parse_args(arguments).tiny:
         parser.set_defaults(**_TINY)
     return parser.parse_args(arguments)
@@ -240,9 +240,12 @@ def main() -> int:
         for window in read_windows(args.folder, seed)
     ]
     where = f"{machine('cpu')}; {len(held_out)} windows of {args.held_out} drives; {time.strftime('%Y-%m-%d')}"
-    rows = print_table(compare(held_out, methods(args, layout, shards)), layout)
-    found = {"where": where, "rows": [asdict(row) for row in rows]}
-    (args.folder / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    rows = compare(held_out, methods(args, layout, shards))
+    kept = list(rows) if args.json else print_table(rows, layout)
+    text = json.dumps({"where": where, "steps": args.steps, "rows": [asdict(row) for row in kept]}, indent=1) + "\n"
+    (args.folder / "results.json").write_text(text)
+    if args.json:
+        sys.stdout.write(text)
     return 0
 
 

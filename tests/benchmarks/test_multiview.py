@@ -51,7 +51,7 @@ def test_reprojection_of_a_rendered_window(drives: ModuleType) -> None:
     assert errors[0][1] < 0.6 * errors[1][1]
     space = drives.AveragingSpace()
     latents = space.encode(window.video)
-    assert list(latents.shape) == [48, 3 * 2, 8, 12]
+    assert list(latents.shape) == [12, 3 * 2, 8, 12]
     back = (space.decode(latents, 3).permute(0, 2, 3, 4, 1).numpy() + 1) * 127.5
     assert np.abs(back - images).max() < 1e-3
     points = drives.static_points(layout, window)

@@ -127,7 +127,7 @@ SHAPES: dict[str, Predict2Config] = {
         crossattn_emb_channels=64,
     ),
     "predict2_small_multiview": Predict2Config(
-        **_VIEWS, in_channels=48, out_channels=48, model_channels=128, num_blocks=4, num_heads=4, adaln_lora_dim=16,
+        **_VIEWS, in_channels=12, out_channels=12, model_channels=96, num_blocks=3, num_heads=4, adaln_lora_dim=16,
         crossattn_emb_channels=64,
     ),
 }  # fmt: skip
