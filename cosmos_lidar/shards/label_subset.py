@@ -72,6 +72,12 @@ def write_subset(path: DataPath, split: str, ratio: int, out: Path) -> None:
     write_text(out / DOCUMENT, json.dumps(document, indent=1) + "\n")
 
 
+def read_parts(shard: Path, place: SamplePlace) -> dict[str, bytes]:
+    """Return the parts of a sample by name, read at the places that the index has."""
+    with shard.open("rb") as file:
+        return {name: _bytes(file, *extent) for name, extent in place.parts.items()}
+
+
 def _only_folder(sources: Sources) -> Path:
     sources.expect(SAMPLE_TYPE)
     part = sources.parts[0]
@@ -92,9 +98,7 @@ def _metas(folder: Path, places: list[_Placed]) -> Iterator[PointsMeta]:
 
 
 def _packed(folder: Path, shard: str, place: SamplePlace) -> PackedRun:
-    with (folder / shard).open("rb") as file:
-        parts = {name: _bytes(file, *extent) for name, extent in place.parts.items()}
-    return PackedRun(place.key, parts, 1, 0)
+    return PackedRun(place.key, read_parts(folder / shard, place), 1, 0)
 
 
 def _bytes(file: BinaryIO, first: int, size: int) -> bytes:

@@ -11,6 +11,7 @@ import torch
 from cosmos_lidar.cli import main
 from cosmos_lidar.launch.printed import text_of
 from cosmos_lidar.models.sparse import build_backbone
+from cosmos_lidar.models.sparse.export import write_backbone
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_jit, export_safetensors
 from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors import uniform_sensor
@@ -50,6 +51,7 @@ def make_stand_ins(folder: Path) -> None:
     np.concatenate([points, np.ones_like(points[:, :1])], 1).tofile(folder / "scans" / "000000.bin")
     _make_tokenizers(folder)
     command("prepare drives shards --split 0.5,0.5,0 --frames-per-sample 1")
+    command("prepare drives points_shards --task points --split 0.5,0.5,0")
     command("prepare drives video_shards --videos --split 0.5,0.5,0")
     write_tiny_t5(folder / "t5")
     write_sample(folder / "datasets" / "waymo", frames=5, clips=("a", "b", "c"))
@@ -90,6 +92,8 @@ def _make_tokenizers(folder: Path) -> None:
     second = build_backbone("second", in_channels=4, out_channels=0).state_dict()
     for name in ("pretrained_backbone_also_kitti3d_second_epoch_499.ckpt", "FILE"):
         torch.save(second, folder / name)
+    segmented = build_backbone("minkunet18sc", in_channels=4, out_channels=20, width=2)
+    write_backbone(segmented, folder / "semseg.safetensors", "segmentation", classifier=True)
     for name in ("lidar", "image"):
         torch.save((torch.zeros(16), torch.ones(16)), folder / f"{name}_mean_std.pt")
 

@@ -97,9 +97,10 @@ def lay_out(stand_ins: Path, folder: Path, words: list[str]) -> None:
     if "kitti" in words:
         (folder / "drives").unlink()
         (folder / "drives").symlink_to(stand_ins / "kitti_drives")
-    if any("video_tokenizer" in word for word in words):
-        (folder / "shards").unlink()
-        (folder / "shards").symlink_to(stand_ins / "video_shards")
+    for recipe, shards in (("video_tokenizer", "video_shards"), ("also_", "points_shards")):
+        if any(recipe in word for word in words):
+            (folder / "shards").unlink()
+            (folder / "shards").symlink_to(stand_ins / shards)
 
 
 def test_there_are_lines() -> None:

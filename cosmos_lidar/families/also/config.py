@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.families.also.epochs import epoch_facts
 from cosmos_lidar.training.config import (
     EFFECTIVE,
     QUIET,
@@ -156,25 +156,7 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
         from cosmos_lidar.shards.sources import resolve
 
         sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
-        return self.epoch_facts(sources.samples, sources.folders[0])
-
-    def epoch_facts(self, sweeps: float, where: Path) -> dict[str, DataFact]:
-        """Return ``trainer.max_steps`` and ``trainer.val_every`` for a number of sweeps per epoch.
-
-        Args:
-            sweeps: of the training split.
-            where: folder that holds them.
-        """
-        data, ranks = self.data, self._data_ranks()
-        samples = self.trainer.global_batch_size or data.batch_size * ranks * self.trainer.accumulate
-        steps = math.ceil(sweeps / samples)
-        facts = {"trainer.max_steps": data.epochs * steps, "trainer.val_every": data.val_interval * steps}
-        return {key: DataFact(value, where, suggested=True) for key, value in facts.items() if value}
-
-    def _data_ranks(self) -> int:
-        from cosmos_lidar.parallel.mesh import process_count  # imports torch
-
-        return process_count()
+        return epoch_facts(self, data.epochs, data.val_interval, sources.samples, sources.folders[0])
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.

@@ -9,6 +9,7 @@ import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.also.config import AlsoTrainConfig
+from cosmos_lidar.families.also.epochs import epoch_facts
 from cosmos_lidar.recipes.also_pretrain import FAMILY
 from cosmos_lidar.training.data_facts import fill_in
 from cosmos_lidar.training.overrides import apply_overrides
@@ -44,11 +45,11 @@ def test_epochs_are_steps_of_the_sweeps_that_there_are() -> None:
     """Published: 200 epochs of batches of 16; a step count that somebody gives is kept."""
     run = AlsoTrainConfig()
     run = replace(run, data=replace(run.data, epochs=200, val_interval=5))
-    facts = run.epoch_facts(1601, Path("shards"))
+    facts = epoch_facts(run, 200, 5, 1601, Path("shards"))
     filled = fill_in(run, facts, AlsoTrainConfig())
     assert (filled.trainer.max_steps, filled.trainer.val_every) == (200 * 101, 5 * 101)
     chosen = fill_in(apply_overrides(run, ["trainer.max_steps=7"]), facts, AlsoTrainConfig(), {"trainer.max_steps"})
     assert (chosen.trainer.max_steps, chosen.trainer.val_every) == (7, 5 * 101)
     accumulated = apply_overrides(run, ["trainer.global_batch_size=32"])
-    assert accumulated.epoch_facts(1601, Path("shards"))["trainer.max_steps"].value == 200 * 51
+    assert epoch_facts(accumulated, 200, 5, 1601, Path("shards"))["trainer.max_steps"].value == 200 * 51
     assert AlsoTrainConfig().data_facts() == {}

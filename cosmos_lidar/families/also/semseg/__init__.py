@@ -1,0 +1,1 @@
+"""Semantic segmentation of lidar sweeps: a sparse backbone, pre-trained or not, fine-tuned with labels."""

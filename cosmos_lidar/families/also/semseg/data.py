@@ -1,0 +1,175 @@
+"""Data of semantic segmentation: shards of labeled points as batches of voxels and classes; synthetic drives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.energon import Sample, edataclass, stateless
+from torch import Tensor
+
+from cosmos_lidar.clips.label_maps import LabelMap, load_label_map
+from cosmos_lidar.errors import DataError
+from cosmos_lidar.families.also.data import synthetic_shards
+from cosmos_lidar.families.also.semseg.config import SemsegTrainConfig
+from cosmos_lidar.families.also.semseg.samples import LabeledCloud, training_cloud, whole_cloud
+from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.shards.label_subset import write_subset
+from cosmos_lidar.shards.points import DOCUMENT, SAMPLE_TYPE, read_points_facts
+from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.training.engine import DataShare
+from energon_tasks.batches import DeviceBatch, Ragged
+from energon_tasks.loader import CheckedLoader
+from energon_tasks.points import PointsSample, PointsTaskEncoder
+from energon_tasks.skips import SkipReport
+from energon_tasks.splits import open_split
+
+_VALUES = ("intensity", "labels")
+
+
+@edataclass
+class SemsegSample(Sample):
+    """One labeled sweep, with all its points where it is validated."""
+
+    cloud: LabeledCloud
+    all_points: Tensor
+    all_classes: Tensor
+    clip_id: str
+
+
+@edataclass
+class SemsegBatch(DeviceBatch):
+    """Sweeps of a batch, their voxels and classes.
+
+    Attributes:
+        coords: (v, 3) int64 voxels x, y, z of each sweep.
+        feats: (v, C) of the voxels.
+        voxel_of_point: (n,) voxel of each point, counted in its own sweep.
+        points: (n, 3) meters, the points that the network sees, as recorded.
+        classes: (n,) int64 of these points; 0 is ignored.
+        all_points: (m, 3) meters, all points of each sweep; none in training.
+        all_classes: (m,) int64 of all points; none in training.
+        clip_ids: clip of each sweep.
+    """
+
+    coords: Ragged
+    feats: Ragged
+    voxel_of_point: Ragged
+    points: Ragged
+    classes: Ragged
+    all_points: Ragged
+    all_classes: Ragged
+    clip_ids: list[str]
+
+    @property
+    def voxels(self) -> Tensor:
+        """(V, 4) sweep, x, y, z of all voxels."""
+        return torch.cat([self.coords.batch_index[:, None], self.coords.values], dim=1)
+
+    @property
+    def voxel_rows(self) -> Tensor:
+        """(N,) row of each point's voxel among those of all sweeps."""
+        return self.voxel_of_point.values + self.coords.offsets[self.points.batch_index]
+
+
+class SemsegTaskEncoder(PointsTaskEncoder):
+    """Reads labeled sweeps, maps their labels to classes, augments, and makes voxels.
+
+    Args:
+        run: the configuration.
+        label_map: of the dataset.
+        seed: of the random choices.
+        training: they differ each time a sweep is read, and sweeps are thinned, turned and mirrored.
+        report: counts samples read and skipped.
+    """
+
+    def __init__(
+        self, run: SemsegTrainConfig, label_map: LabelMap, seed: int, training: bool, report: SkipReport
+    ) -> None:
+        super().__init__(_VALUES, seed, training, report)
+        self.run, self.label_map, self.training = run, label_map, training
+
+    @stateless
+    def encode_sample(self, sample: PointsSample) -> SemsegSample:
+        """Decode a sweep and make its voxels."""
+        read, run = super().encode_sample(sample), self.run
+        classes = self._classes(read.values["labels"], read.clip_id)
+        content = (read.points, read.values["intensity"], classes, run.model, run.data)
+        cloud = training_cloud(*content, read.noise_seed) if self.training else whole_cloud(*content)
+        shown = slice(0) if self.training else slice(None)
+        return SemsegSample.derive_from(
+            sample, cloud=cloud, all_points=read.points[shown], all_classes=classes[shown], clip_id=read.clip_id
+        )
+
+    def _classes(self, labels: Tensor, clip_id: str) -> Tensor:
+        try:
+            return torch.from_numpy(self.label_map.apply(labels.numpy())).long()
+        except DataError as error:
+            raise error.at(clip=clip_id, key="labels") from error
+
+    @stateless
+    def batch(self, samples: list[SemsegSample]) -> SemsegBatch:
+        """Concatenate sweeps."""
+        return SemsegBatch.from_samples(
+            samples,
+            **ragged_fields([sample.cloud for sample in samples]),
+            all_points=Ragged.from_list([sample.all_points for sample in samples]),
+            all_classes=Ragged.from_list([sample.all_classes for sample in samples]),
+            clip_ids=[sample.clip_id for sample in samples],
+        )
+
+
+def ragged_fields(clouds: Sequence[LabeledCloud]) -> dict[str, Ragged]:
+    """Return the tensors of some sweeps by the fields of :class:`SemsegBatch`."""
+    parts = {
+        "coords": [cloud.voxels.coords for cloud in clouds],
+        "feats": [cloud.voxels.feats for cloud in clouds],
+        "voxel_of_point": [cloud.voxels.voxel_of_point for cloud in clouds],
+        "points": [cloud.points for cloud in clouds],
+        "classes": [cloud.classes for cloud in clouds],
+    }
+    return {name: Ragged.from_list(tensors) for name, tensors in parts.items()}
+
+
+def make_loaders(run: SemsegTrainConfig, folder: Path, share: DataShare) -> tuple[CheckedLoader, CheckedLoader]:
+    """Return the loaders of training and validation.
+
+    Synthetic drives, and the labeled fraction of a skip ratio, are written below the run folder first.
+
+    Raises:
+        DataError: no shards there, damaged ones, or an empty split.
+        UserError: points without intensities or labels, or a skip ratio that the dataset does not have.
+    """
+    data = run.data
+    path = data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
+    labeled = _labeled(run, path, folder / f"labeled_{data.skip_ratio}")
+    common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
+    common |= {"bad_sample_budget": data.bad_sample_budget}
+    reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle}
+    train = _open(run, labeled, data.train_split, True, share.seed, **reading, **common)
+    val = _open(run, path, data.val_split, False, run.trainer.seed, limit=run.trainer.val_batches or None, **common)
+    return train, val
+
+
+def _labeled(run: SemsegTrainConfig, path: str | Path, folder: Path) -> str | Path:
+    """Return a folder with the sweeps that the skip ratio keeps; rank 0 writes it."""
+    data = run.data
+    if data.skip_ratio == 1:
+        return path
+    write = lambda: write_subset(path, data.train_split, data.skip_ratio, folder)  # noqa: E731
+    return made_once(folder, folder / DOCUMENT, write)
+
+
+def _open(
+    run: SemsegTrainConfig, path: str | Path, split: str, training: bool, seed: int, **options: Any
+) -> CheckedLoader:
+    sources = resolve(path, split, run.data.trust_sample_loaders)
+    read_points_facts(sources, _VALUES)
+    label_map = load_label_map(run.model.label_map)
+
+    def make_encoder(report: SkipReport) -> SemsegTaskEncoder:
+        return SemsegTaskEncoder(run, label_map, seed, training, report)
+
+    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
