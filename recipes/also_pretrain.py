@@ -10,7 +10,14 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from cosmos_lidar.families.also.config import PUBLISHED_KEYS, AlsoDataConfig, AlsoModelConfig, AlsoTrainConfig
+from cosmos_lidar.families.also.config import (
+    PUBLISHED_KEYS,
+    AlsoDataConfig,
+    AlsoModelConfig,
+    AlsoTrainConfig,
+    ContrastConfig,
+    OccupancyConfig,
+)
 from cosmos_lidar.training.config import LogConfig, OptimConfig, TrainerConfig
 from cosmos_lidar.training.family import Family
 
@@ -48,6 +55,37 @@ def once_raw_small_second() -> AlsoTrainConfig:
     """Return that of SECOND on the 100 k raw sweeps of ONCE: voxels of 0.1 x 0.1 x 0.2 m, 40 epochs of batches of 8."""
     model = replace(_second(), voxel_size=[0.1, 0.1, 0.2], spatial_extent=[-75.2, -75.2, -5.0, 75.2, 75.2, 3.0])
     return _published("once_raw_small_second", model, _dense(epochs=40, intensity_scale=255.0))
+
+
+def bevcontrast_nuscenes() -> AlsoTrainConfig:
+    """Return BEVContrast on nuScenes: keyframes 1 s apart, cells of 0.6 m, 50 epochs of 24 pairs; no occupancy.
+
+    ``model.loss.occupancy=1 model.loss.intensity=1`` adds ALSO's.
+    """
+    return _contrast("bevcontrast_nuscenes", AlsoModelConfig(), batch_size=24, intensity_scale=255.0)
+
+
+def bevcontrast_semantickitti() -> AlsoTrainConfig:
+    """Return BEVContrast on SemanticKITTI: scans 0.7 s apart, cells of 0.2 m, 50 epochs of 10 pairs; no occupancy."""
+    model = AlsoModelConfig(
+        backbone="MinkUNet18",
+        inputs=["pos", "intensities"],
+        voxel_size=0.05,
+        contrast=ContrastConfig(gap=7, stride=4),
+    )
+    return _contrast("bevcontrast_semantickitti", model, batch_size=10)
+
+
+def _contrast(name: str, model: AlsoModelConfig, batch_size: int, intensity_scale: float = 1.0) -> AlsoTrainConfig:
+    """Return a published run of BEVContrast: warm-up over 5 % of the steps, then a cosine from 1e-3 to 1e-5."""
+    data = AlsoDataConfig(
+        batch_size=batch_size, epochs=50, warmup_epochs=2.5, intensity_scale=intensity_scale, decimation=None,
+        points=200_000, flip=False,
+    )  # fmt: skip
+    loss, contrast = OccupancyConfig(occupancy=0.0, intensity=0.0), replace(model.contrast, weight=1.0)
+    run = _published(name, replace(model, loss=loss, contrast=contrast), data)
+    run.optim = OptimConfig(lr=1e-3, weight_decay=1e-3, clip_norm=0.0, decay_to=0.01)
+    return run
 
 
 def debug() -> AlsoTrainConfig:
@@ -102,6 +140,8 @@ FAMILY = Family(
         "nuscenes_second_kitti": nuscenes_second_kitti,
         "kitti360_second": kitti360_second,
         "once_raw_small_second": once_raw_small_second,
+        "bevcontrast_nuscenes": bevcontrast_nuscenes,
+        "bevcontrast_semantickitti": bevcontrast_semantickitti,
         "debug": debug,
     },
     aliases=PUBLISHED_KEYS,

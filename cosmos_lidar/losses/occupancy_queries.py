@@ -12,6 +12,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.sparse.decimation import decimate
 
 DISTANCE_M = 0.1  # of queries near a return, as published
+_MOST_SHIFT_M = 15.0  # as published with BEVContrast
 NO_INTENSITY = -1.0
 
 
@@ -36,11 +37,14 @@ class PretextSweep(NamedTuple):
         points: (N, 3) meters, input of the network.
         intensities: (N, 1).
         queries: whose occupancy the decoder predicts.
+        sensor_SE3_points: (4, 4) float64: takes ``points`` back to where the sensor has them; a reflection where they
+            were mirrored.
     """
 
     points: Tensor
     intensities: Tensor
     queries: Queries
+    sensor_SE3_points: Tensor
 
 
 class Seeds(NamedTuple):
@@ -70,6 +74,7 @@ def pretext_sweep(
     distance: float = DISTANCE_M,
     rotation: bool = True,
     flip: bool = True,
+    translation: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> PretextSweep:
     """Return a sweep with its queries, in the published order of steps.
@@ -86,6 +91,7 @@ def pretext_sweep(
         distance: of the queries near a return, meters.
         rotation: by any angle about z.
         flip: of x, with probability 1/2.
+        translation: before these, along x and y: its standard deviation, meters, cut at 15 m; 0: none.
         generator: of the CPU.
 
     Raises:
@@ -97,8 +103,12 @@ def pretext_sweep(
         points, intensities = points[stays], intensities[stays]
     queries = draw_queries(points, intensities, query_count, distance, generator)
     kept = draw_kept(points, most_points, generator)
-    turn = draw_turn(rotation, flip, generator).to(points.dtype)
-    return PretextSweep(points[kept] @ turn, intensities[kept], queries._replace(points=queries.points @ turn))
+    turn = draw_turn(rotation, flip, generator)
+    shift = draw_shift(translation, generator) if translation else torch.zeros(3)
+    back = torch.eye(4, dtype=torch.float64)
+    back[:3, :3], back[:3, 3] = turn.double(), -shift.double()
+    moved = [(part + shift.to(part.dtype)) @ turn.to(part.dtype) for part in (points[kept], queries.points)]
+    return PretextSweep(moved[0], intensities[kept], queries._replace(points=moved[1]), back)
 
 
 def draw_queries(
@@ -194,3 +204,14 @@ def draw_turn(rotation: bool = True, flip: bool = True, generator: torch.Generat
     if flip and side < 0:
         matrix[:, 0] *= -1
     return matrix.float()
+
+
+def draw_shift(deviation: float, generator: torch.Generator | None = None) -> Tensor:
+    """Return (3,) a random translation along x and y, normal and cut at 15 m.
+
+    Args:
+        deviation: standard deviation, meters.
+        generator: of the CPU.
+    """
+    drawn = (torch.randn(2, generator=generator) * deviation).clamp(-_MOST_SHIFT_M, _MOST_SHIFT_M)
+    return torch.cat([drawn, torch.zeros(1)])

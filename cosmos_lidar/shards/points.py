@@ -79,6 +79,11 @@ class PointSweep(NamedTuple):
     values: dict[str, np.ndarray]
 
 
+def sample_key(clip_id: str, number: int) -> str:
+    """Return the key of a sweep by its place in the clip."""
+    return f"{clip_id}_{number:06d}"
+
+
 def value_part(name: str) -> str:
     """Return the name of the part that holds a value of the points, such as ``labels.npy``."""
     return f"{name}.npy"

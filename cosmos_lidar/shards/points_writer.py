@@ -26,6 +26,7 @@ from cosmos_lidar.shards.points import (
     POINTS,
     SAMPLE_TYPE,
     PointsMeta,
+    sample_key,
     value_part,
     write_meta,
 )
@@ -91,7 +92,7 @@ def write_points(
 
 def _items(clip: Clip, labeled: bool) -> list[Item]:
     """Return the sweeps of a clip, each a sample."""
-    keys = [f"{clip.clip_id}_{number:06d}" for number in range(len(clip))]
+    keys = [sample_key(clip.clip_id, number) for number in range(len(clip))]
     return [
         Item(key, clip.source, partial(_pack, clip, number, key, labeled), state=clip_state(clip, number, number + 1))
         for number, key in enumerate(keys)

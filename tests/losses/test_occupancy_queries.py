@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.losses.occupancy_queries import Seeds, draw_kept, draw_queries, draw_turn, make_queries, pretext_sweep
+from cosmos_lidar.losses.occupancy_queries import (
+    Seeds,
+    draw_kept,
+    draw_queries,
+    draw_shift,
+    draw_turn,
+    make_queries,
+    pretext_sweep,
+)
 
 VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "occupancy.npz")
 
@@ -89,6 +97,17 @@ def test_a_training_sample_turns_points_and_queries_together() -> None:
     torch.testing.assert_close(still.queries.points @ turn, made.queries.points, rtol=1e-4, atol=1e-3)
     rows = (still.points[:, None] == points).all(2).nonzero()[:, 1]
     assert torch.equal(made.intensities, intensities[rows])
+
+
+def test_the_pose_takes_moved_points_back_to_the_sensor() -> None:
+    """Translated by up to 15 m along x and y, then turned."""
+    points, intensities = sweep()
+    made = pretext_sweep(points, intensities, 60, 5000, translation=20.0, generator=torch.Generator().manual_seed(5))
+    back = made.points.double() @ made.sensor_SE3_points[:3, :3].T + made.sensor_SE3_points[:3, 3]
+    torch.testing.assert_close(back.float(), points, rtol=1e-4, atol=1e-3)
+    shifts = torch.stack([draw_shift(20.0, torch.Generator().manual_seed(seed)) for seed in range(99)])
+    assert (float(shifts[:, :2].abs().max()), float(shifts[:, 2].abs().max())) == (15.0, 0.0)
+    assert torch.equal(-made.sensor_SE3_points[2, 3:].float(), torch.zeros(1))
 
 
 def test_what_has_no_queries_is_named() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.families.also.epochs import epoch_facts
+from cosmos_lidar.losses.bev_contrast import BevGrid
 from cosmos_lidar.recipes.also_pretrain import FAMILY, RECIPES
 
 # backbone, inputs, voxel size, decimation, points, queries, batch size, epochs
@@ -38,6 +42,19 @@ def test_the_published_configurations(name: str) -> None:
     assert data.intensity_scale == (255.0 if name.startswith(("nuscenes", "once")) else 1.0)
     if model.on_grid:
         assert model.grid == ((1504, 1504, 40) if "once" in name else (1408, 1600, 40))
+
+
+def test_the_published_contrasts() -> None:
+    for name, gap, stride, cells, batch in (("nuscenes", 2, 6, 170, 24), ("semantickitti", 7, 4, 512, 10)):
+        run, _ = FAMILY.choose([f"cfg=bevcontrast_{name}"], look_at_data=False)
+        contrast = run.model.contrast
+        assert (contrast.gap, contrast.stride, contrast.temperature, contrast.most_cells) == (gap, stride, 0.07, 4096)
+        assert BevGrid(contrast.half_extent, run.model.voxel_sizes[0], stride).cells == cells
+        assert (run.data.batch_size, run.data.epochs, contrast.weight, run.model.loss.occupancy) == (batch, 50, 1, 0)
+        steps = epoch_facts(run, 50, 5, 1000 * batch, Path("shards"), run.data.warmup_epochs)
+        facts = {key: fact.value for key, fact in steps.items() if key.startswith("optim.")}
+        assert facts == {"optim.warmup_steps": 2500, "optim.decay_until": 50_000}
+        assert (run.optim.lr, run.optim.weight_decay, run.optim.decay_to) == (1e-3, 1e-3, 0.01)
 
 
 def test_published_option_names() -> None:

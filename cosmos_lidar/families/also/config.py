@@ -10,6 +10,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.also.epochs import epoch_facts
 from cosmos_lidar.training.config import (
     EFFECTIVE,
+    FIXED,
     QUIET,
     START,
     TRUST_HELP,
@@ -65,6 +66,19 @@ class OccupancyConfig:
 
 
 @dataclass
+class ContrastConfig:
+    """Contrast of bird's-eye-view cells of two scans of a drive (BEVContrast); MinkUNet and SPVCNN."""
+
+    weight: float = setting(0.0, "weight in the loss; 0: sweeps are taken one by one, poses are not needed", FIXED)
+    gap: int = setting(2, "sweeps from one scan to the other", FIXED)
+    translation: float = setting(4.0, "standard deviation of the random translation of each scan, meters", FIXED)
+    stride: int = setting(6, "voxels along the side of a cell", EFFECTIVE)
+    half_extent: float = setting(51.2, "from the sensor to the border of the cells, meters", EFFECTIVE)
+    temperature: float = setting(0.07, "that cosines are divided by", EFFECTIVE)
+    most_cells: int = setting(4096, "cells of a batch that are compared, at random", EFFECTIVE)
+
+
+@dataclass
 class AlsoModelConfig:
     """Backbone, its voxels, and the occupancy decoder."""
 
@@ -86,6 +100,7 @@ class AlsoModelConfig:
         "random", "which ones where there are more; index: the first ones of the cloud, as published"
     )
     loss: OccupancyConfig = field(default_factory=OccupancyConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
 
     @property
@@ -128,6 +143,9 @@ class AlsoDataConfig:
     shuffle: int = setting(256, "shuffle buffer, encoded sweeps")
     epochs: int = setting(0, "above 0: sets trainer.max_steps, where that is not given", QUIET)
     val_interval: int = setting(0, "above 0: epochs between validations, sets trainer.val_every likewise", QUIET)
+    warmup_epochs: float = setting(
+        0.0, "above 0: sets optim.warmup_steps, and optim.decay_until to the last step of data.epochs, likewise", QUIET
+    )
     intensity_scale: float = setting(1.0, "intensities of the recordings are divided by this")
     decimation: float | None = setting(0.1, "one point stays per cell of this size, meters; null keeps all")
     points: int = setting(16_384, "most points of a sweep that the network sees")
@@ -156,7 +174,8 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
         from cosmos_lidar.shards.sources import resolve
 
         sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
-        return epoch_facts(self, data.epochs, data.val_interval, sources.samples, sources.folders[0])
+        sweeps, where = sources.samples, sources.folders[0]
+        return epoch_facts(self, data.epochs, data.val_interval, sweeps, where, data.warmup_epochs)
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.
@@ -173,6 +192,12 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
                 "model.most_neighbors": (model.most_neighbors, 1),
                 "data.epochs": (data.epochs, 0),
                 "data.val_interval": (data.val_interval, 0),
+                "data.warmup_epochs": (data.warmup_epochs, 0),
+                "model.contrast.weight": (model.contrast.weight, 0),
+                "model.contrast.gap": (model.contrast.gap, 1),
+                "model.contrast.translation": (model.contrast.translation, 0),
+                "model.contrast.stride": (model.contrast.stride, 1),
+                "model.contrast.most_cells": (model.contrast.most_cells, 1),
                 "data.points": (data.points, 1),
                 "data.queries": (data.queries, 3),
             }
@@ -180,19 +205,36 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
         _refuse_zero({"model.radius": model.radius, "data.query_distance": data.query_distance})
         _refuse_zero({"data.intensity_scale": data.intensity_scale, "data.decimation": data.decimation or 1.0})
         check_backbone(model)
+        check_contrast(model)
         self._check_parallel()
         if not data.path and not self.synthetic_drives:
             raise UserError("data.path is empty: give a folder of shards of points (data.path=shards)")
 
     def _check_parallel(self) -> None:
         parallel = self.parallel
-        if self.trainer.precision == "fp8":
-            raise UserError("trainer.precision=fp8: sparse convolutions have none; valid: fp32, bf16")
+        if self.trainer.precision != "fp32":
+            raise UserError(f"trainer.precision={self.trainer.precision}: not of sparse networks; valid: fp32")
         if parallel.recompute != "none" or parallel.compile:
             raise UserError(
                 f"parallel.recompute={parallel.recompute} parallel.compile={str(parallel.compile).lower()}: not of "
                 "sparse networks; valid: parallel.recompute=none parallel.compile=false"
             )
+
+
+def check_contrast(model: AlsoModelConfig) -> None:
+    """Refuse a contrast of scans that the backbone has no voxel features for, or without cells.
+
+    Raises:
+        UserError: the message names the option and valid values.
+    """
+    contrast = model.contrast
+    if not contrast.weight:
+        return
+    if model.on_grid:
+        raise UserError(f"model.contrast.weight={contrast.weight}: SECOND has no features of voxels; valid: 0")
+    _refuse_zero({"model.contrast.temperature": contrast.temperature})
+    if 2 * contrast.half_extent < contrast.stride * model.voxel_sizes[0]:
+        raise UserError(f"model.contrast.half_extent={contrast.half_extent}: smaller than a cell")
 
 
 def check_backbone(model: AlsoModelConfig) -> None:

@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.energon import Sample, edataclass, stateless
+from megatron.energon import Sample, SkipSample, edataclass, stateless
 from torch import Tensor
 
+from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.config import AlsoTrainConfig
 from cosmos_lidar.families.also.samples import PretextCloud, pretext_cloud
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
-from cosmos_lidar.shards.points import DOCUMENT, SAMPLE_TYPE, read_points_facts
+from cosmos_lidar.shards.points import DOCUMENT, META, SAMPLE_TYPE, read_meta, read_points_facts, sample_key
 from cosmos_lidar.shards.sources import resolve
 from cosmos_lidar.training.engine import DataShare
 from energon_tasks.batches import DeviceBatch, Ragged
 from energon_tasks.loader import CheckedLoader
-from energon_tasks.points import PointsSample, PointsTaskEncoder
+from energon_tasks.partners import SampleStore
+from energon_tasks.points import PointCloud, PointsSample, PointsTaskEncoder
 from energon_tasks.skips import SkipReport
 from energon_tasks.splits import open_split
 
@@ -27,16 +29,17 @@ _VALUES = ("intensity",)
 
 @edataclass
 class PretextSample(Sample):
-    """One sweep with its queries."""
+    """One sweep, or two of a drive, with their queries; poses (n, 4, 4) world_SE3_points."""
 
-    cloud: PretextCloud
+    clouds: list[PretextCloud]
+    poses: Tensor
     clip_id: str
     seed: int
 
 
 @edataclass
 class PretextBatch(DeviceBatch):
-    """Sweeps of a batch, their voxels and queries.
+    """Sweeps of a batch, their voxels and queries; with a contrast of scans, sweeps 2 i and 2 i + 1 are a pair.
 
     Attributes:
         coords: (v, 3) int64 voxels x, y, z of each sweep.
@@ -46,8 +49,10 @@ class PretextBatch(DeviceBatch):
         queries: (q, 3) meters.
         occupied: (q,) 0 or 1.
         intensities: (q, 1); -1 where there is none.
+        lowest: (B, 3) int64 voxel that 0 stands for, counted from the origin of each sweep's points.
+        poses: (B, 4, 4) float64 world_SE3_points, of augmented points; that of the sensor at the origin where unknown.
         clip_ids: clip of each sweep.
-        seeds: of the random choices of each sweep.
+        seeds: of the random choices of each sample.
     """
 
     coords: Ragged
@@ -57,6 +62,8 @@ class PretextBatch(DeviceBatch):
     queries: Ragged
     occupied: Ragged
     intensities: Ragged
+    lowest: Tensor
+    poses: Tensor
     clip_ids: list[str]
     seeds: list[int]
 
@@ -85,23 +92,49 @@ class PretextTaskEncoder(PointsTaskEncoder):
 
     def __init__(self, run: AlsoTrainConfig, seed: int, training: bool, report: SkipReport) -> None:
         super().__init__(_VALUES, seed, training, report)
-        self.run, self.training = run, training
+        self.run, self.training, self.store = run, training, SampleStore()
 
     @stateless
     def encode_sample(self, sample: PointsSample) -> PretextSample:
-        """Decode a sweep and make its voxels and queries."""
-        read = super().encode_sample(sample)
-        seed, run = read.noise_seed, self.run
-        cloud = pretext_cloud(read.points, read.values["intensity"], run.model, run.data, seed, self.training)
-        return PretextSample.derive_from(sample, cloud=cloud, clip_id=read.clip_id, seed=seed)
+        """Decode a sweep, with a second one of its drive where scans are contrasted; make voxels and queries."""
+        sweeps = [super().encode_sample(sample)]
+        if self.run.model.contrast.weight:
+            sweeps.append(super().encode_sample(self._partner(sample)))
+        first, run = sweeps[0], self.run
+        clouds = [
+            pretext_cloud(one.points, one.values["intensity"], run.model, run.data, first.noise_seed + i, self.training)
+            for i, one in enumerate(sweeps)
+        ]
+        poses = [self._pose(one) @ cloud.sensor_SE3_points for one, cloud in zip(sweeps, clouds, strict=True)]
+        return PretextSample.derive_from(
+            sample, clouds=clouds, poses=torch.stack(poses), clip_id=first.clip_id, seed=first.noise_seed
+        )
+
+    def _partner(self, sample: PointsSample) -> PointsSample:
+        """Return the sweep ``gap`` later in the clip, or earlier where the clip ends; skip the sample without one."""
+        meta, gap = read_meta(sample.parts.get(META, b"")), self.run.model.contrast.gap
+        for number in (meta.frame_number + gap, meta.frame_number - gap):
+            parts = self.store.read(sample.__sources__[0].dataset_path, sample_key(meta.clip_id, number))
+            if parts is not None:
+                return PointsSample.derive_from(sample, parts=parts)
+        self.report.count_short()
+        raise SkipSample
+
+    def _pose(self, sweep: PointCloud) -> Tensor:
+        if sweep.pose is None and self.run.model.contrast.weight:
+            wanted = "poses, which the contrast of scans needs: model.contrast.weight=0 trains without"
+            raise DataError("no pose", clip=sweep.clip_id, key="world_SE3_lidar", wanted=wanted)
+        return torch.eye(4, dtype=torch.float64) if sweep.pose is None else sweep.pose
 
     @stateless
     def batch(self, samples: list[PretextSample]) -> PretextBatch:
         """Concatenate sweeps."""
-        clouds = [sample.cloud for sample in samples]
+        clouds = [cloud for sample in samples for cloud in sample.clouds]
         return PretextBatch.from_samples(
             samples,
             **ragged_fields(clouds),
+            lowest=torch.stack([cloud.lowest for cloud in clouds]),
+            poses=torch.cat([sample.poses for sample in samples]),
             clip_ids=[sample.clip_id for sample in samples],
             seeds=[sample.seed for sample in samples],
         )

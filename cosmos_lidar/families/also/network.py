@@ -22,10 +22,12 @@ class Prediction(NamedTuple):
     Attributes:
         values: (P, 2) logit of occupancy and intensity of each pair.
         pairs: of queries and the points, or BEV cells, that they are predicted from.
+        features: (V, L) of voxels; None of SECOND.
     """
 
     values: Tensor
     pairs: Neighbors
+    features: Tensor | None
 
 
 class PretextNetwork(nn.Module):
@@ -69,13 +71,14 @@ class PretextNetwork(nn.Module):
         Raises:
             DataError: no voxels.
         """
-        x = SparseTensor(voxels, feats, clouds)
+        x, features = SparseTensor(voxels, feats, clouds), None
         if isinstance(self.backbone, Second):
             sources = bev_cells(self.backbone.bev(x), self.config.spatial_extent)
         else:
-            sources = BevCells(self.backbone(x)[voxel_of_point], points, point_clouds)
+            features = self.backbone(x)
+            sources = BevCells(features[voxel_of_point], points, point_clouds)
         pairs = self._neighbors(queries, query_clouds, sources, seed)
-        return Prediction(self.decoder(sources.latents, sources.positions, queries, pairs), pairs)
+        return Prediction(self.decoder(sources.latents, sources.positions, queries, pairs), pairs, features)
 
     @torch.no_grad()
     def _neighbors(self, queries: Tensor, query_clouds: Tensor, sources: BevCells, seed: int) -> Neighbors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -13,7 +13,8 @@ from cosmos_lidar.families.also.config import AlsoTrainConfig
 from cosmos_lidar.families.also.data import PretextBatch, ragged_fields
 from cosmos_lidar.families.also.network import Prediction, PretextNetwork
 from cosmos_lidar.families.also.samples import PretextCloud
-from cosmos_lidar.losses.occupancy import OccupancyLoss, occupancy_loss, pair_counts
+from cosmos_lidar.losses.bev_contrast import BevGrid, bev_contrast_loss, bev_means
+from cosmos_lidar.losses.occupancy import occupancy_loss, pair_counts
 from cosmos_lidar.losses.occupancy_queries import Queries
 from cosmos_lidar.metrics.iou import ConfusionMatrix
 from cosmos_lidar.models.sparse.voxels import Voxels
@@ -22,6 +23,13 @@ from cosmos_lidar.parallel.ranks import mean_over_ranks
 from cosmos_lidar.training.model import TrainedModel
 
 _EXAMPLE = 32  # voxels
+
+
+class Term(NamedTuple):
+    """A term of the loss: a mean, and the number of rows (pairs, cells) that it is a mean over."""
+
+    mean: Tensor
+    rows: int
 
 
 class PretrainModel(TrainedModel):
@@ -35,13 +43,17 @@ class PretrainModel(TrainedModel):
     Losses are means over the pairs of all ranks together; batch norm has the statistics of the voxels of all ranks.
     """
 
-    columns = ("loss", "occupancy", "intensity")
-    val_columns = ("val/loss", "val/occupancy", "val/intensity", "val/iou")
     item_name = "voxels"
     flops_unknown = "they depend on the voxels of each batch"
 
     def __init__(self, run: AlsoTrainConfig, network: PretextNetwork, folder: Path) -> None:
         super().__init__(run, network, folder)
+        loss, contrast = run.model.loss, run.model.contrast
+        self.term_weights = {"occupancy": loss.occupancy, "intensity": loss.intensity}
+        if contrast.weight:
+            self.term_weights["contrast"] = contrast.weight
+        self.columns = ("loss", *self.term_weights)
+        self.val_columns = (*(f"val/{name}" for name in self.columns), "val/iou")
 
     def parallelize(self) -> None:
         """Let all ranks share the statistics of batch norm, and parallelize the network."""
@@ -66,19 +78,37 @@ class PretrainModel(TrainedModel):
         }
 
     def step(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return ``loss``, ``occupancy`` and ``intensity`` of one batch, this rank's share of the means of all."""
-        predicted = self.network(**self.inputs(batch))
-        terms = _terms(predicted, batch)
-        shares = [self._share(count) for count in _counts(predicted, batch)]
-        return self._weighted(*(term * share for term, share in zip(terms, shares, strict=True)))
+        """Return ``loss`` and its terms of one batch, this rank's share of the means of all ranks."""
+        terms = self._terms(self.network(**self.inputs(batch)), batch)
+        return self._with_loss({name: term.mean * self._share(term.rows) for name, term in terms.items()})
 
-    def _weighted(self, occupancy: Tensor, intensity: Tensor) -> dict[str, Tensor]:
-        weights = self.run.model.loss
-        loss = weights.occupancy * occupancy + weights.intensity * intensity
-        return {"loss": loss, "occupancy": occupancy, "intensity": intensity}
+    def _terms(self, predicted: Prediction, batch: PretextBatch) -> dict[str, Term]:
+        occupied, intensities = batch.occupied.values, batch.intensities.values
+        means = occupancy_loss(predicted.values, predicted.pairs, occupied, intensities)
+        queries = predicted.pairs.queries
+        terms = {
+            "occupancy": Term(means.occupancy, len(queries)),
+            "intensity": Term(means.intensity, int((intensities[queries] >= 0).sum())),
+        }
+        if predicted.features is not None and "contrast" in self.term_weights:
+            terms["contrast"] = self._contrast(predicted.features, batch)
+        return terms
+
+    def _contrast(self, features: Tensor, batch: PretextBatch) -> Term:
+        config = self.run.model.contrast
+        grid = BevGrid(config.half_extent, self.run.model.voxel_sizes[0], config.stride)
+        maps = bev_means(batch.voxels, features, batch.lowest, grid)
+        first_SE3_second = torch.linalg.inv(batch.poses[::2]) @ batch.poses[1::2]
+        chosen = torch.Generator().manual_seed(batch.seeds[0])
+        limits = (config.temperature, config.most_cells, chosen)
+        return Term(*bev_contrast_loss(maps[::2], maps[1::2], first_SE3_second, grid, *limits))
+
+    def _with_loss(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = torch.stack([self.term_weights[name] * value for name, value in terms.items()]).sum()
+        return {"loss": loss, **terms}
 
     def _share(self, count: int) -> float:
-        """Return what a mean over ``count`` pairs is multiplied by, so that the mean over ranks is that of all."""
+        """Return what a mean over ``count`` rows is multiplied by, so that the mean over ranks is that of all."""
         mean = mean_over_ranks(float(count), self.device)
         return count / mean if mean else 1.0
 
@@ -92,35 +122,28 @@ class PretrainModel(TrainedModel):
         points, rows = cells * self.run.model.voxel_sizes[-1], torch.arange(_EXAMPLE)
         voxels = Voxels(cells, torch.zeros(_EXAMPLE, self.run.model.channels), rows)
         queries = Queries(points, torch.zeros_like(rows), torch.zeros(_EXAMPLE, 1))
-        cloud = PretextCloud(voxels, points, queries)
+        cloud = PretextCloud(voxels, points, queries, cells[0], torch.eye(4, dtype=torch.float64))
+        clouds = [cloud] * count * (2 if "contrast" in self.term_weights else 1)
         fields: dict[str, Any] = {"__key__": [""] * count, "__restore_key__": (), "clip_ids": [], "seeds": [0] * count}
-        return PretextBatch(**fields, **ragged_fields([cloud] * count))
+        fields |= {
+            "lowest": torch.zeros(len(clouds), 3, dtype=torch.int64),
+            "poses": torch.stack([one.sensor_SE3_points for one in clouds]),
+        }
+        return PretextBatch(**fields, **ragged_fields(clouds))
 
     def validation_step(self, batch: PretextBatch, batch_idx: int) -> dict[str, Any]:
-        """Return sums over the pairs of one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
+        """Return sums over one batch, to be pooled over batches and ranks by :meth:`pool_validation`."""
         predicted = self.network(**self.inputs(batch))
-        terms = _terms(predicted, batch)
-        counts = _counts(predicted, batch)
         confusion = pair_counts(predicted.values, predicted.pairs, batch.occupied.values)
-        sums = [float(term) * count for term, count in zip(terms, counts, strict=True)]
-        return {"sums": sums, "counts": counts, "confusion": confusion.tolist()}
+        terms = self._terms(predicted, batch)
+        sums = {name: (float(term.mean) * term.rows, term.rows) for name, term in terms.items()}
+        return {"sums": sums, "confusion": confusion.tolist()}
 
     def pool_validation(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Return the ``val/`` values: means over the pairs of all batches, and the mean IoU of occupied and free."""
-        sums, counts = (torch.tensor([result[name] for result in results]).sum(0) for name in ("sums", "counts"))
-        means = self._weighted(*(sums / counts.clamp(min=1)))
+        """Return the ``val/`` values: means over all batches, and the mean IoU of occupied and free pairs."""
         matrix = ConfusionMatrix(2, ignore=None)
         for result in results:
             matrix.counts += result["confusion"]
+        sums = {name: torch.tensor([result["sums"][name] for result in results]).sum(0) for name in self.term_weights}
+        means = self._with_loss({name: total / count.clamp(min=1) for name, (total, count) in sums.items()})
         return {f"val/{name}": float(value) for name, value in means.items()} | {"val/iou": matrix.mean_iou()}
-
-
-def _terms(predicted: Prediction, batch: PretextBatch) -> OccupancyLoss:
-    """Return the terms of the loss, means over the pairs of this batch."""
-    return occupancy_loss(predicted.values, predicted.pairs, batch.occupied.values, batch.intensities.values)
-
-
-def _counts(predicted: Prediction, batch: PretextBatch) -> list[int]:
-    """Return the pairs that the terms of the loss are means over: all of them, and those with an intensity."""
-    queries = predicted.pairs.queries
-    return [len(queries), int((batch.intensities.values[queries] >= 0).sum())]

@@ -22,11 +22,15 @@ class PretextCloud(NamedTuple):
         voxels: of the points.
         points: (N, 3) meters.
         queries: whose occupancy is predicted.
+        lowest: (3,) int64 voxel that 0 stands for, counted from the origin of the points.
+        sensor_SE3_points: (4, 4) float64: takes points back to where the sensor has them.
     """
 
     voxels: Voxels
     points: Tensor
     queries: Queries
+    lowest: Tensor
+    sensor_SE3_points: Tensor
 
 
 def pretext_cloud(
@@ -54,6 +58,7 @@ def pretext_cloud(
         data.query_distance,
         rotation=data.rotation and training,
         flip=data.flip and training,
+        translation=model.contrast.translation if model.contrast.weight and training else 0.0,
         generator=torch.Generator().manual_seed(seed),
     )
     voxels = make_voxels(sweep.points, sweep.intensities, model)
@@ -61,7 +66,8 @@ def pretext_cloud(
     if int((high - low).max()) < _COARSEST:
         found = f"{len(sweep.points)} points within {_COARSEST} voxels"
         raise DataError(found, key="points", wanted="a sweep: batch norm needs several voxels at the coarsest stride")
-    return PretextCloud(voxels, sweep.points, sweep.queries)
+    lowest = torch.round(sweep.points / model.voxel_sizes[0]).amin(0).long()
+    return PretextCloud(voxels, sweep.points, sweep.queries, lowest, sweep.sensor_SE3_points)
 
 
 def make_voxels(points: Tensor, intensities: Tensor, model: AlsoModelConfig) -> Voxels:

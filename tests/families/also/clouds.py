@@ -38,4 +38,6 @@ def batch_of(clouds: list[PretextCloud]) -> PretextBatch:
     """Return a batch."""
     names = [f"clip_{number}" for number in range(len(clouds))]
     seeds = list(range(len(clouds)))
-    return PretextBatch(__key__=names, __restore_key__=(), **ragged_fields(clouds), clip_ids=names, seeds=seeds)
+    fields = {"lowest": torch.stack([one.lowest for one in clouds]), "clip_ids": names, "seeds": seeds}
+    poses = torch.stack([one.sensor_SE3_points for one in clouds])
+    return PretextBatch(__key__=names, __restore_key__=(), **ragged_fields(clouds), **fields, poses=poses)

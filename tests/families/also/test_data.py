@@ -10,11 +10,13 @@ import torch
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.families.also.data import make_loaders
+from cosmos_lidar.families.also.data import PretextTaskEncoder, make_loaders
 from cosmos_lidar.recipes import also_pretrain
 from cosmos_lidar.training.engine import DataShare
 from cosmos_lidar.training.overrides import apply_overrides
 from energon_tasks.batches import join_batches
+from energon_tasks.points import PointCloud, points_loader
+from energon_tasks.skips import SkipReport
 from tests.families.also.clouds import GRID, batch_of, cloud
 
 
@@ -58,3 +60,38 @@ def test_training_and_validation_read_synthetic_drives(tmp_path: Path) -> None:
     unknown = apply_overrides(run, [f"data.path={tmp_path / 'synthetic'}", "data.val_split=none"])
     with pytest.raises(DataError, match="none"):
         make_loaders(unknown, tmp_path, DataShare(rank=0, world=1, seed=7))
+
+
+def test_pairs_of_scans_have_the_poses_of_their_augmented_points(tmp_path: Path) -> None:
+    """Every augmented point, taken to the world by its pose, is a point of the sweep as it was recorded."""
+    run = apply_overrides(also_pretrain.debug(), ["synthetic_drives=2", "model.contrast.weight=1", "data.batch_size=2"])
+    share = DataShare(rank=0, world=1, seed=7)
+    train, val = make_loaders(run, tmp_path, share)
+    batch = next(iter(train))
+    assert (len(batch.seeds), len(batch.coords), batch.poses.shape) == (2, 4, (4, 4, 4))
+    every = points_loader(tmp_path / "synthetic", "train", training=False, batch_size=1, rank=0, world_size=1)
+    recorded = {}
+    for one in every:
+        world = one.points[0].double() @ one.poses[0][:3, :3].T + one.poses[0][:3, 3]
+        recorded[one.frame_ids[0]] = world
+    frames = []
+    for points, pose in zip(batch.points, batch.poses, strict=True):
+        world = points.double() @ pose[:3, :3].T + pose[:3, 3]
+        far = {frame: float(torch.cdist(world[:50], cloud).amin(1).max()) for frame, cloud in recorded.items()}
+        frames.append(min(far, key=far.__getitem__))
+        assert far[frames[-1]] < 1e-3
+    assert [abs(int(a) - int(b)) for a, b in zip(frames[::2], frames[1::2], strict=True)] == [2, 2]
+    first = next(iter(val))
+    assert float(first.poses.diff(dim=0).abs().max()) > 0
+    lonely = apply_overrides(run, [f"data.path={tmp_path / 'synthetic'}", "model.contrast.gap=9"])
+    assert list(make_loaders(lonely, tmp_path, share)[1]) == []
+
+
+def test_scans_without_poses_are_refused() -> None:
+    run = apply_overrides(also_pretrain.debug(), ["model.contrast.weight=1"])
+    points = PointCloud(
+        __key__="a", __restore_key__=(), points=torch.zeros(1, 3), values={}, pose=None, origins_m=torch.zeros(1, 3),
+        clip_id="drive", frame_id="0", noise_seed=0,
+    )  # fmt: skip
+    with pytest.raises(DataError, match="no pose .*drive.*model.contrast.weight=0 trains without"):
+        PretextTaskEncoder(run, 0, True, SkipReport())._pose(points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch.nn.functional as F
 
 pytest.importorskip("nemo")
 
-from cosmos_lidar.families.also.config import AlsoTrainConfig, OccupancyConfig
+from cosmos_lidar.families.also.config import AlsoTrainConfig, ContrastConfig, OccupancyConfig
 from cosmos_lidar.families.also.pretrain import PretrainModel
+from cosmos_lidar.losses.bev_contrast import BevGrid, bev_contrast_loss, bev_means
 from tests.families.also.clouds import DATA, GRID, MINK, batch_of, cloud
 from tests.families.also.test_network import network_of
 
@@ -24,10 +26,10 @@ def model_of(config: object) -> PretrainModel:
 
 def test_losses_are_means_over_pairs() -> None:
     """Published: every neighbor of a query has a prediction of its own; far queries have no intensity."""
-    model, batch = model_of(MINK), batch_of([cloud(0), cloud(1)])
-    model.run.model.loss = OccupancyConfig(occupancy=2.0, intensity=0.5)
+    model = model_of(replace(MINK, loss=OccupancyConfig(occupancy=2.0, intensity=0.5)))
+    batch = batch_of([cloud(0), cloud(1)])
     with torch.no_grad():
-        values, pairs = model.network(**model.inputs(batch))
+        values, pairs, _ = model.network(**model.inputs(batch))
         found = model.step(batch)
     truth = batch.occupied.values[pairs.queries].float()
     wanted = batch.intensities.values[pairs.queries, 0]
@@ -50,7 +52,7 @@ def test_validation_is_pooled_over_pairs() -> None:
     assert tuple(pooled) == model.val_columns
     for name, value in together.items():
         assert pooled[f"val/{name}"] == pytest.approx(float(value), rel=1e-4)
-    values, pairs = model.network(**model.inputs(whole))
+    values, pairs, _ = model.network(**model.inputs(whole))
     guess, truth = values[:, 0] > 0, whole.occupied.values[pairs.queries] == 1
     ious = [
         float((guess & truth).sum() / (guess | truth).sum()),
@@ -72,6 +74,30 @@ def test_the_loss_of_a_batch_falls(config: object) -> None:
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@torch.no_grad()
+def test_contrast_of_scans_is_a_term_beside_occupancy() -> None:
+    model = model_of(replace(MINK, contrast=ContrastConfig(weight=0.5, half_extent=8.0, stride=2)))
+    clouds = [cloud(seed, MINK) for seed in (0, 0, 1, 2)]
+    batch, seen = batch_of(clouds), []
+    found = model.step(batch)
+    assert model.columns == ("loss", "occupancy", "intensity", "contrast")
+    assert float(found["loss"]) == pytest.approx(
+        float(found["occupancy"] + found["intensity"] + 0.5 * found["contrast"]), rel=1e-5
+    )
+    features, grid = model.network(**model.inputs(batch)).features, BevGrid(8.0, 0.5, 2)
+    for number, one in enumerate(clouds):  # maps of one cloud at a time
+        own = batch.voxels[:, 0] == number
+        coords = torch.nn.functional.pad(one.voxels.coords, (1, 0))
+        seen.append(bev_means(coords, features[own], one.lowest[None], grid))
+    poses = torch.stack([torch.linalg.inv(batch.poses[i]) @ batch.poses[i + 1] for i in (0, 2)])
+    wanted, cells = bev_contrast_loss(torch.cat(seen[::2]), torch.cat(seen[1::2]), poses, grid)
+    assert cells > 50
+    assert float(found["contrast"]) == pytest.approx(float(wanted), rel=1e-4)
+    pooled = model.pool_validation([model.validation_step(batch, 0)])
+    assert pooled["val/contrast"] == pytest.approx(float(wanted), rel=1e-4)
+    model.step(model.example_batch(2))
 
 
 def test_queries_without_neighbors_have_a_loss_of_zero() -> None:
