@@ -17,6 +17,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
 if TYPE_CHECKING:
+    from cosmos_lidar.clips.boxes import Boxes
     from cosmos_lidar.sensors import Projection
     from cosmos_lidar.sensors.ftheta import FThetaCamera
     from cosmos_lidar.sensors.pinhole import PinholeCamera
@@ -168,6 +169,8 @@ class Clip:
         cameras: by name; empty for a recording of lidars alone.
         notes: remarks of the reader that `inspect` shows, such as poses that were not found.
         findings: contradictions in the files that the reader met, with evidence; `inspect` shows them with its own.
+        boxes: time in microseconds -> :class:`~cosmos_lidar.clips.boxes.Boxes` of the objects around; None where the
+            reader has none.
     """
 
     clip_id: str
@@ -177,6 +180,7 @@ class Clip:
     cameras: dict[str, CameraStream] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    boxes: Callable[[int], Boxes] | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> Clip:
         """Refuse the arguments of a clip of one lidar: they name :func:`one_lidar_clip` and :meth:`with_lidar`."""

@@ -15,6 +15,7 @@ from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors.sensor import Sensor
+from cosmos_lidar.synth.boxes import DriveBoxes
 from cosmos_lidar.synth.camera import render
 from cosmos_lidar.synth.lidar import Noise, cast_sweep
 from cosmos_lidar.synth.primitives import Primitives
@@ -152,7 +153,8 @@ def synthesize_drive(
     photos = {one.camera.name: _photos(one, times_s, start) for one in photographers}
     first, last = streams["lidar"].timestamps_us[[0, -1], [0, 1]]
     clip_id = _clip_id(drive, int(first), int(last))
-    return Clip(clip_id, Path("synth") / f"drive_{seed}", "synth", streams, photos)
+    boxes = DriveBoxes(drive.bodies, start)
+    return Clip(clip_id, Path("synth") / f"drive_{seed}", "synth", streams, photos, boxes=boxes)
 
 
 def _stream(

@@ -6,7 +6,7 @@ much. The same goes for every cloud whose calibration is the identity; other clo
 Several lidars of a scene are lidars of the clip, by their names.
 
 ``point_format`` lists the values of a point: intensity, ring, class and instance are read. Not read: colors,
-normals and times of points (of unknown unit), annotation files (boxes, segmentation), depth maps.
+normals and times of points (of unknown unit), annotation files but the boxes of the first lidar, depth maps.
 Stamps are the numbers in the file names, 1e-7 s since 1970: the ISO texts in the files read them as microseconds,
 which is a finding of the clip.
 Every datum has its own pose. A cloud counts as one moment: the layout does not record how long it took, or whether
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from cosmos_lidar.arrays import read_npz
 from cosmos_lidar.clips.blocks import select
+from cosmos_lidar.clips.boxes import NO_BOXES, Boxes, RecordedBoxes, kind_of
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
 from cosmos_lidar.clips.finding import Finding
@@ -46,6 +47,7 @@ scene_dataset_v1.0.json, ddad.json                         (optional: each lists
 _HEIGHT_M = 2.0  # of the virtual lidar above the vehicle's origin
 _FORMAT = ("X", "Y", "Z", "INTENSITY")
 _COLUMNS = {"intensity": "INTENSITY", "ring": "RING", "labels": "CLASS_ID", "instance": "INSTANCE_ID"}
+_BOXES_3D = "1"  # number of the kind of annotation
 _WANTED = "a scene as DGP writes it"
 
 
@@ -230,7 +232,64 @@ def _open_scene(path: Path, sensor: Sensor, notes: tuple[str, ...]) -> Clip:
         key: replace(one, lidar_SE3_camera=lidar_SE3_ego @ np.asarray(one.ego_SE3_camera))
         for key, one in cameras.items()
     }
-    return Clip(name, path, "ddad", lidars, mounted, notes, findings)
+    return Clip(name, path, "ddad", lidars, mounted, notes, findings, _boxes(scene, document))
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    """``boxes`` of a scene, read when first asked for.
+
+    Attributes:
+        clip_id: for messages.
+        times_us: of the clouds that boxes belong to.
+        files: annotations of each.
+        poses: (K, 4, 4) world_SE3_sensor of each.
+        ontology: names of the classes; None where the scene has none.
+    """
+
+    clip_id: str
+    times_us: np.ndarray
+    files: tuple[Path, ...]
+    poses: np.ndarray
+    ontology: Path | None
+
+    def __call__(self, time_us: int) -> Boxes:
+        return self._recorded(time_us)
+
+    @cached_property
+    def _recorded(self) -> RecordedBoxes:
+        names = {} if self.ontology is None else {
+            int(item["id"]): str(item["name"]) for item in _read(self.ontology).get("items", [])
+        }  # fmt: skip
+        moments = [self._moment(file, pose, names) for file, pose in zip(self.files, self.poses, strict=True)]
+        return RecordedBoxes(self.times_us, moments)
+
+    def _moment(self, file: Path, pose: np.ndarray, names: dict[int, str]) -> Boxes:
+        try:
+            found = _read(file)["annotations"]
+            sizes = [[float(one["box"][key]) for key in ("length", "width", "height")] for one in found]
+            kinds = tuple(kind_of(names.get(one["class_id"], "")) for one in found)
+            tracks = tuple(str(one["instance_id"]) for one in found)
+            own = [_transform(one["box"]["pose"], file, self.clip_id) for one in found]
+        except (KeyError, TypeError, ValueError) as error:
+            wanted = "annotations with box, class_id and instance_id"
+            raise DataError(f"no boxes: {error!r}", file=file, clip=self.clip_id, wanted=wanted) from error
+        return Boxes(pose @ np.stack(own), np.array(sizes), kinds, tracks) if found else NO_BOXES
+
+
+def _boxes(scene: _Scene, document: dict[str, Any]) -> _Boxes | None:
+    """Return the boxes of the first lidar; None where a cloud has none."""
+    records = next(iter(scene.by_sensor("point_cloud").values()))
+    names = [record.get("annotations", {}).get(_BOXES_3D) for record in records]
+    if not all(isinstance(name, str) for name in names):
+        return None
+    files = tuple(scene.path.parent / str(name) for name in names)
+    key = document.get("ontologies", {}).get(_BOXES_3D)
+    ontology = scene.path.parent / "ontology" / f"{key}.json"
+    times = np.array([scene.stamp_us(record) for record in records], np.int64)
+    poses = np.stack([scene.pose(record) for record in records])
+    known = ontology if ontology.is_file() else None
+    return _Boxes(scene.clip_id, times, files, poses, known) if all(file.is_file() for file in files) else None
 
 
 def _contradictions(scene: _Scene) -> Iterator[Finding]:

@@ -17,9 +17,11 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from cosmos_lidar.clips.boxes import NO_BOXES, Boxes
 from cosmos_lidar.sensors import ray_directions
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor
+from cosmos_lidar.synth.boxes import boxes_of
 from cosmos_lidar.synth.camera import render
 from cosmos_lidar.synth.drive import Drive
 from cosmos_lidar.synth.lidar import cast_sweep
@@ -60,6 +62,8 @@ class Frame:
     lasers: dict[int, Laser]
     images: dict[int, CameraImage]
     segment: str = SEGMENT
+    boxes: Boxes = NO_BOXES
+    """In the world, of road users within 40 m."""
 
 
 @dataclass
@@ -168,6 +172,13 @@ def _image(drive: Drive, number: int, calibration: CameraCalibration, index: int
     return CameraImage(buffer.getvalue(), (FIRST_US + time_us) / 1e6, ego)
 
 
+def _boxes_near(drive: Drive, time_s: float) -> Boxes:
+    found, ego = boxes_of(drive.bodies(time_s)), drive.scene.world_SE3_vehicle(time_s)
+    near = np.linalg.norm(found.world_SE3_box[:, :3, 3] - ego[:3, 3], axis=-1) < 40
+    kinds, tracks = (tuple(np.array(values)[near].tolist()) for values in (found.kinds, found.tracks))
+    return Boxes(found.world_SE3_box[near], found.size_m[near], kinds, tracks)
+
+
 @lru_cache(maxsize=2)
 def record_drive(
     frames: int = 3,
@@ -185,6 +196,7 @@ def record_drive(
             drive.scene.world_SE3_vehicle((index + 0.5) * PERIOD_US / 1e6),
             {number: _laser(drive, number, lasers[number], index, top if number == 1 else side) for number in lasers},
             {number: _image(drive, number, cameras[number], index) for number in cameras},
+            boxes=_boxes_near(drive, (index + 0.5) * PERIOD_US / 1e6),
         ))  # fmt: skip
     return Recording(made, lasers, cameras)
 
@@ -280,7 +292,21 @@ def encode_frame(recording: Recording, frame: Frame) -> bytes:
             content += chunk(4, encode_image(number, frame.images[number]))
     for number in recording.lasers:
         content += chunk(5, encode_laser(number, frame.lasers[number]) if number in frame.lasers else b"")
-    return content + chunk(6, chunk(1, b"box")) + chunk(7, b"")
+    return content + encode_labels(frame) + chunk(7, b"")
+
+
+def encode_labels(frame: Frame) -> bytes:
+    """Labels by ``label.proto``: boxes in axes of the vehicle, turned about its z alone."""
+    content, types = b"", {"vehicle": 1, "person": 2, "sign": 3, "cyclist": 4}
+    for world_SE3_box, size, kind, track in zip(
+        frame.boxes.world_SE3_box, frame.boxes.size_m, frame.boxes.kinds, frame.boxes.tracks, strict=True
+    ):
+        pose = np.linalg.inv(frame.world_SE3_ego) @ world_SE3_box
+        heading = np.arctan2(pose[1, 0], pose[0, 0])
+        values = {1: pose[0, 3], 2: pose[1, 3], 3: pose[2, 3], 5: size[0], 4: size[1], 6: size[2], 7: heading}
+        box = chunk(1, b"".join(double(number, value) for number, value in values.items()))
+        content += chunk(6, box + chunk(2, double(1, 0.5)) + integer(3, types[kind]) + chunk(4, track.encode()))
+    return content
 
 
 def crc32c(data: bytes) -> int:

@@ -81,7 +81,7 @@ def test_from_records_of_waymo(tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     views = "FRONT_LEFT,FRONT,FRONT_RIGHT"
     prepare = ["prepare", tmp_path / "waymo", shards, "--task", "multiview", "--views", views, "--image-size", "32x48",
-               "--split", "0.5,0.5,0", "--prompt", "a street in the rain", "--control", "depth"]  # fmt: skip
+               "--split", "0.5,0.5,0", "--prompt", "a street in the rain", "--control", "depth,boxes"]  # fmt: skip
     assert main([str(word) for word in prepare]) == 0
     assert read_facts(shards).view_ids == (5, 0, 1)
     t5 = write_tiny_t5(tmp_path / "t5", width=TEXT[1])
@@ -89,7 +89,7 @@ def test_from_records_of_waymo(tmp_path: Path) -> None:
 
     files = write_weights(tmp_path, 2)
     shape = ["data.view_ids=[5,0,1]", "data.latent_shape=[16,2,4,6]", f"data.text_shape=[{TEXT[0]},{TEXT[1]}]"]
-    run, adapters = train_adapters(tmp_path, files, shards, *shape, "model.control.kinds=[depth]")
+    run, adapters = train_adapters(tmp_path, files, shards, *shape, "model.control.kinds=[depth,boxes]")
     with_adapters = generate(tmp_path / "with", files, run, shards, "--lora", adapters)
     without = generate(tmp_path / "without", files, run, shards, "--control", "none")
     no_depth = generate(tmp_path / "no_depth", files, run, shards, "--lora", adapters, "--control", "none")
@@ -104,7 +104,7 @@ def test_from_records_of_waymo(tmp_path: Path) -> None:
     assert made.shape == (5, 2 * SIZE[0], 2 * SIZE[1], 3)
     assert np.abs(made[1:] - other[1:]).mean() > 1
     assert len({record["psnr_db"] for record in (with_adapters, without, no_depth)}) == 3
-    assert with_adapters["settings"]["controls"] == ["depth"]
+    assert with_adapters["settings"]["controls"] == ["depth", "boxes"]
 
 
 def test_from_the_scene_of_ddad(test_data: Path, tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_embeddings_of_one_text_and_of_all_slots(tmp_path: Path) -> None:
         assert slots.sum(1).tolist() == [0.0] * 4 + [8.0, 8.0] + [0.0] * 6
 
 
+def test_control_videos_of_files_begin_with_the_result(tmp_path: Path) -> None:
+    """The first frames of control videos, whereas conditioning frames are the last ones of theirs."""
+    for name in ("a", "b", "c"):
+        write_video(tmp_path / f"{name}.mp4", [np.full((32, 48, 3), 20 * n, np.uint8) for n in range(7)], crf=0)
+    files = [tmp_path / f"{name}.mp4" for name in ("a", "b", "c")]
+    found = input_of_files("x", files, DATA, 1, None, controls={"depth": files})
+    levels = found.controls["depth"].float().mean((1, 3, 4))
+    assert found.controls["depth"].shape == (3, 3, 5, 32, 48)
+    assert torch.allclose(levels, torch.tensor([0.0, 20, 40, 60, 80]).expand(3, 5), atol=2)
+    assert float(found.frames.float().mean()) == pytest.approx(120, abs=2)
+    data = MultiviewDataConfig(view_ids=[5, 0, 1], latent_shape=[16, 3, 4, 6])
+    with pytest.raises(DataError, match="7 frames of a control video"):
+        input_of_files("x", files, data, 1, None, controls={"depth": files})
+
+
 def test_no_text() -> None:
     assert text_slots("", DATA, embed) == (None, [])
     assert text_slots("x", MultiviewDataConfig(text_shape=[]), embed) == (None, [])

@@ -12,8 +12,11 @@ Intensity and elongation are in Waymo's units. Labels are those of 3D segmentati
 that returns were projected to. Five cameras, with lenses with distortion; stamps and poses of images are
 ``pose_timestamp`` and the pose of the vehicle then. Images count as one moment.
 
-Not read: no-label zones, boxes, panoptic labels of cameras, scene flow, maps, velocities, shutter times. Frames without
-range images, and lidars without any, are normal. Checksums of record contents are not verified, those of zlib data are.
+Boxes are ``laser_labels``, about the middle of each frame.
+
+Not read: no-label zones, boxes and panoptic labels of camera images, scene flow, maps, velocities, shutter times.
+Frames without range images, and lidars without any, are normal. Checksums of record contents are not verified, those
+of zlib data are.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Frame:
         world_SE3_ego: (4, 4) the vehicle about the middle of the frame.
         lasers: lidar -> first and second returns, of lidars with a range image.
         shots: camera -> image.
+        labeled: there are boxes in it.
     """
 
     record: int
@@ -66,6 +67,7 @@ class Frame:
     world_SE3_ego: np.ndarray
     lasers: dict[int, tuple[ReturnSpans, ReturnSpans | None]]
     shots: dict[int, Shot]
+    labeled: bool = False
 
 
 class LaserCalibration(NamedTuple):
@@ -116,7 +118,8 @@ def _frame(source: FileSource, place: Record, number: int, path: Path) -> Frame:
         shot = _shot(image)
         if shot is not None:
             shots[_known(image.integer(1, "name"), CAMERAS, image)] = shot
-    return Frame(number, place, segment, time_us, _transform(message, 3, "pose"), lasers, shots)
+    pose, labeled = _transform(message, 3, "pose"), bool(message.messages(6, "laser_labels"))
+    return Frame(number, place, segment, time_us, pose, lasers, shots, labeled)
 
 
 def _return(laser: Message, number: int, name: str) -> ReturnSpans | None:

@@ -12,6 +12,7 @@ from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.protobuf import FileSource
+from cosmos_lidar.clips.readers.waymo.boxes import LabeledBoxes
 from cosmos_lidar.clips.readers.waymo.frames import (
     CameraCalibration,
     Frame,
@@ -148,7 +149,10 @@ def open_segment(path: Path, frames: tuple[Frame, ...], sensor: Sensor | None) -
         for number in CAMERAS
         if any(number in frame.shots for frame in frames)
     ]
-    return make_clip(segment, lidars, images, sensor)
+    labeled = np.flatnonzero([frame.labeled for frame in frames])
+    middles = segment.spans_us[labeled].sum(1) // 2
+    boxes = LabeledBoxes(path, name, tuple(frames[at] for at in labeled), middles) if len(labeled) else None
+    return replace(make_clip(segment, lidars, images, sensor), boxes=boxes)
 
 
 def _lidar(

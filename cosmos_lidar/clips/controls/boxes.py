@@ -1,0 +1,110 @@
+"""Boxes of objects as a control image: colored by kind, darker with distance, the nearer ones in front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.spatial import ConvexHull, QhullError
+
+from cosmos_lidar.clips.clip import CameraStream, Clip
+from cosmos_lidar.clips.controls import Control, lens_for
+from cosmos_lidar.clips.controls.depth import brightness
+from cosmos_lidar.clips.fit_images import Lens
+from cosmos_lidar.errors import DataError
+
+COLORS = {"vehicle": (60, 120, 255), "person": (255, 70, 70), "cyclist": (70, 230, 110), "sign": (250, 220, 60),
+          "other": (200, 120, 230)}  # fmt: skip
+_FILLED = 0.6  # of the color, inside of the edges
+_STEPS = 12  # points of an edge: edges are bent by lenses, and cut where they leave the view
+_BEYOND = 2.0  # image sizes that an edge is drawn beyond the image
+_LEAST_DEPTH_M = 0.1
+_EDGES = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
+_FRONT = 4  # of corners: bit of those ahead
+
+
+@dataclass(frozen=True)
+class BoxImages:
+    """Draws the boxes of a clip."""
+
+    clip: Clip
+
+    def __call__(self, camera: CameraStream, image: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Return (H, W, 3) uint8: boxes filled by kind, with edges in the full color, white ones at the front.
+
+        Raises:
+            DataError: the camera has no lens or no poses, or the boxes cannot be read.
+        """
+        lens = lens_for(self.clip, camera, size)
+        picture = Image.new("RGB", (lens.width, lens.height))
+        if self.clip.boxes is None:
+            return np.asarray(picture)
+        if camera.world_SE3_camera is None:
+            wanted = "poses of its images: boxes are in the world"
+            raise DataError(f"camera {camera.name} has no poses", file=self.clip.source, clip=self.clip.clip_id,
+                            wanted=wanted)  # fmt: skip
+        boxes = self.clip.boxes(int(camera.timestamps_us[image]))
+        camera_SE3_world = np.linalg.inv(camera.world_SE3_camera[image])
+        corners = boxes.corners() @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
+        distance = np.linalg.norm(corners.mean(1), axis=-1)
+        for place in np.argsort(-distance):
+            shade = float(brightness(distance[place : place + 1])[0]) / 255.0
+            _draw_box(picture, lens, corners[place], np.array(COLORS[boxes.kinds[place]]) * shade)
+        return np.asarray(picture)
+
+
+def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.ndarray) -> None:
+    """Draw a box of corners (8, 3), in axes of the camera."""
+    lines = [_project(lens, np.linspace(corners[a], corners[b], _STEPS)) for a, b in _EDGES]
+    seen = np.concatenate(lines)
+    seen = seen[np.isfinite(seen).all(-1)]
+    if not len(seen) or not _touches(seen, lens):
+        return
+    draw = ImageDraw.Draw(picture)
+    outline = _hull(seen)
+    if outline is not None:
+        draw.polygon([tuple(point) for point in outline.tolist()], fill=_as_color(_FILLED * color))
+    width = max(1, round(lens.width / 640))
+    for (a, b), line in zip(_EDGES, lines, strict=True):
+        shown = (255, 255, 255) if a & _FRONT and b & _FRONT else _as_color(color)
+        for start, end in zip(line[:-1], line[1:], strict=True):
+            if np.isfinite(start).all() and np.isfinite(end).all():
+                draw.line([tuple(start.tolist()), tuple(end.tolist())], fill=shown, width=width)
+
+
+def _project(lens: Lens, points: np.ndarray) -> np.ndarray:
+    """Return pixels (N, 2) of points in axes of the camera; NaN behind it, and far beyond the image."""
+    uv, depth = lens.project(points)
+    size = np.array([lens.width, lens.height])
+    with np.errstate(invalid="ignore"):
+        near = (depth > _LEAST_DEPTH_M) & (np.abs(uv - size / 2) < (0.5 + _BEYOND) * size).all(-1)
+    return np.where(near[:, None], uv, np.nan)
+
+
+def _touches(seen: np.ndarray, lens: Lens) -> bool:
+    low, high = seen.min(0), seen.max(0)
+    return bool((high >= -0.5).all() and low[0] < lens.width - 0.5 and low[1] < lens.height - 0.5)
+
+
+def _hull(points: np.ndarray) -> np.ndarray | None:
+    """Return the outline of points (N, 2); None where they are fewer than three, or on a line."""
+    try:
+        return points[ConvexHull(points).vertices] if len(points) > 2 else None
+    except QhullError:
+        return None
+
+
+def _as_color(values: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = np.rint(values).astype(int).tolist()
+    return red, green, blue
+
+
+def _open(clip: Clip) -> BoxImages:
+    if clip.boxes is None:
+        wanted = "a recording whose boxes are read: synthetic drives, Waymo v1, DDAD"
+        raise DataError("no boxes in it", file=clip.source, clip=clip.clip_id, wanted=wanted)
+    return BoxImages(clip)
+
+
+CONTROL = Control("boxes", "boxes of vehicles, people, cyclists and signs", _open)
