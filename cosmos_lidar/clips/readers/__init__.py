@@ -41,6 +41,7 @@ What a reader has to bring into the project's conventions, and nothing more:
 * A :class:`~cosmos_lidar.clips.sweep.Sweep` holds everything that the dataset has per return: intensity, semantic
   class, instance, time, ring, and the second returns. Native range images stay range images, points stay points.
   What is not read is named in the module docstring.
+* Boxes of objects, where they are read, are ``Clip.boxes`` (:mod:`cosmos_lidar.clips.boxes`), in the world.
 * What is missing (poses, times, labels) is None and a line in ``notes``; what is broken is a
   :class:`~cosmos_lidar.errors.DataError` that names file, clip and key. Nothing is guessed silently.
 * What contradicts itself in the files, such as two clocks of which the reader believes one, is a

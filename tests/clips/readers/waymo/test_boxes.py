@@ -49,3 +49,17 @@ def test_broken_labels_are_named(tmp_path: Path) -> None:
     (clip,) = open_clips(write_tfrecord(tmp_path / "a.tfrecord", recording, broken))
     with pytest.raises(DataError, match=r"a box that is none.*laser_labels"):
         clip.boxes(FIRST_US)
+
+
+def test_a_real_record(test_data: Path) -> None:
+    """75 labels, all near the vehicle, upright, of the sizes of what they are."""
+    (clip,) = open_clips(test_data / "waymo" / "v1" / "pvps_data_one_frame.tfrecord")
+    boxes = clip.boxes(int(clip.cameras["FRONT"].timestamps_us[0]))
+    assert len(boxes) == len(set(boxes.tracks)) == 75
+    assert set(boxes.kinds) == {"vehicle", "person", "sign", "cyclist"}
+    heights = {kind: boxes.size_m[[one == kind for one in boxes.kinds], 2] for kind in ("vehicle", "person")}
+    assert 1.2 < np.median(heights["vehicle"]) < 3
+    assert 1.4 < np.median(heights["person"]) < 2
+    away = boxes.world_SE3_box[:, :3, 3] - clip.cameras["FRONT"].world_SE3_camera[0, :3, 3]
+    assert np.linalg.norm(away, axis=1).max() < 90
+    assert boxes.world_SE3_box[:, 2, 2].min() > 0.99
