@@ -32,6 +32,7 @@ import numpy as np
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.readers.rosbag.messages import CAMERA_INFO, CLOUD, TRANSFORMS
 from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.sweep_times import times_of_starts
 from cosmos_lidar.clips.writers._clouds import fields_of, table_of
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
 from cosmos_lidar.clips.writers._image_files import image_bytes
@@ -298,7 +299,6 @@ def _is_pinhole(camera: CameraStream) -> bool:
 
 
 def _ends_off(lidar: LidarStream) -> int:
-    """Return how far the ends of sweeps are from those that a reader takes, which knows starts alone."""
-    steps = np.diff(lidar.timestamps_us[:, 0])
-    length = round(min([1e6 / lidar.sensor.spin_hz, *([float(np.median(steps))] if len(steps) else [])]))
-    return int(np.abs(lidar.timestamps_us[:, 1] - lidar.timestamps_us[:, 0] - length).max(initial=0))
+    """Return how far the ends of sweeps are from those that the reader takes from the starts."""
+    read = times_of_starts(lidar.timestamps_us[:, 0], lidar.sensor.spin_hz)
+    return int(np.abs(lidar.timestamps_us[:, 1] - read[:, 1]).max(initial=0))

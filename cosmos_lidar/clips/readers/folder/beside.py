@@ -21,6 +21,7 @@ from cosmos_lidar.clips.readers.folder.track import (
     stamps_of_names,
 )
 from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.sweep_times import times_of_starts
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
 
@@ -120,10 +121,8 @@ def _starts(
 
 def _sweep_times(starts: np.ndarray, sensor: Sensor, file: Path, clip: str) -> np.ndarray:
     """Return (N, 2) start and end of sweeps."""
-    steps = np.diff(starts)
-    back = np.flatnonzero(steps <= 0)
+    back = np.flatnonzero(np.diff(starts) <= 0)
     if len(back):
         problem = f"time goes from {starts[back[0]]} to {starts[back[0] + 1]} us"
         raise DataError(problem, file=file, clip=clip, key=f"row {back[0] + 2}", wanted="increasing times")
-    length = min([1e6 / sensor.spin_hz, *([float(np.median(steps))] if len(steps) else [])])
-    return np.stack([starts, starts + max(1, round(length))], axis=1)
+    return times_of_starts(starts, sensor.spin_hz)

@@ -40,6 +40,7 @@ from cosmos_lidar.clips.readers.rosbag.messages import (
 )
 from cosmos_lidar.clips.readers.rosbag.streams import CloudMessages, ImageMessages, Stream, in_time_order, largest_first
 from cosmos_lidar.clips.recognition import Strength
+from cosmos_lidar.clips.sweep_times import times_of_starts
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
@@ -136,14 +137,12 @@ def _frames(bag: Bag) -> Frames:
 
 
 def _lidar(bag: Bag, stream: Stream, sensor: Sensor, frames: Frames, clip: str) -> LidarStream:
-    starts, spin_us = stream.times_us, 1e6 / sensor.spin_hz
-    length = min([spin_us, *([float(np.median(np.diff(starts)))] if len(starts) > 1 else [])])
-    times = np.stack([starts, starts + max(1, round(length))], axis=1)
+    times = times_of_starts(stream.times_us, sensor.spin_hz)
     frame = frame_name(stream.frame)
     return LidarStream(
         _short(stream.topic),
         sensor,
-        tuple(str(time) for time in starts),
+        tuple(map(str, stream.times_us)),
         times,
         CloudMessages(stream.read(bag, clip), times),
         _poses(frames, frame, times),
