@@ -55,6 +55,11 @@ class PinholeCamera:
         focal = width / 2.0 / np.tan(horizontal_fov_rad / 2.0)
         return cls(focal, focal, (width - 1) / 2.0, (height - 1) / 2.0, width, height)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The intrinsic matrix K (3, 3)."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
     def project(self, points_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(uv, depth)`` of points (..., 3): pixels (..., 2) and z (...), NaN pixels where z <= 0.
 

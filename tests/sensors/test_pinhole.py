@@ -30,6 +30,7 @@ def test_pinhole_against_the_textbook():
     uv, depth = camera.project(POINTS)
     assert uv[1].tolist() == [700.0 / 5 + 320.5, 240.0]
     assert uv[3].tolist() == [3 * 700.0 + 320.5, -0.5 * 710 + 240]
+    assert (camera.matrix @ [3, -0.5, 1]).tolist() == [*uv[3].tolist(), 1.0]
     assert np.isnan(uv[4]).all()
     assert depth[4] == -1
     rays = camera.unproject(uv[:4])

@@ -87,14 +87,9 @@ def relative(camera: NumberedCamera, first_SE3_lidar: np.ndarray) -> np.ndarray:
     return pose
 
 
-def lens_matrix(model: PinholeCamera) -> np.ndarray:
-    """Return K (3, 3)."""
-    return np.array([[model.fx, 0.0, model.cx], [0.0, model.fy, model.cy], [0.0, 0.0, 1.0]])
-
-
 def projection(camera: NumberedCamera, first_SE3_lidar: np.ndarray) -> np.ndarray:
     """Return ``K [R | t]`` (3, 4), which projects points in the axes of the first camera."""
-    return lens_matrix(camera.model) @ relative(camera, first_SE3_lidar)[:3]
+    return camera.model.matrix @ relative(camera, first_SE3_lidar)[:3]
 
 
 def row(name: str, values: np.ndarray | Iterable[float]) -> str:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from cosmos_lidar.clips.poses import quaternion_of
-from cosmos_lidar.clips.readers.rosbag.messages import CAMERA_INFO, CLOUD, TRANSFORMS
-from cosmos_lidar.extras import require
+from cosmos_lidar.clips.readers.rosbag.messages import CAMERA_INFO, CLOUD, POINT_TYPES, TRANSFORMS, message_types
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 DISTORTION = "plumb_bob"  # k1 k2 p1 p2 k3
-_POINT_TYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
+_POINT_CODES = {kind: code for code, kind in POINT_TYPES.items()}
 
 # Child frame in its parent at a time: parent, child, time_us, parent_SE3_child (4, 4).
 Edge = tuple[str, str, int, np.ndarray]
-
-
-@lru_cache(maxsize=1)
-def types() -> Any:
-    """Return the message types.
-
-    Raises:
-        UserError: rosbags is not installed.
-    """
-    module = require("rosbags.typesys")
-    return module.get_typestore(module.Stores.ROS2_HUMBLE)
 
 
 def cloud_message(time_us: int, frame: str, table: np.ndarray) -> bytes:
@@ -36,7 +23,7 @@ def cloud_message(time_us: int, frame: str, table: np.ndarray) -> bytes:
     fields, offset = [], 0
     for name in table.dtype.names or ():
         kind = table.dtype[name]
-        code = _POINT_TYPES[kind.str[1:]]
+        code = _POINT_CODES[kind.str[1:]]
         fields.append(_make("sensor_msgs/msg/PointField", name=name, offset=offset, datatype=code, count=1))
         offset += kind.itemsize
     step = table.dtype.itemsize
@@ -56,14 +43,12 @@ def image_message(time_us: int, frame: str, jpeg: bytes) -> bytes:
 
 def camera_message(time_us: int, frame: str, model: PinholeCamera) -> bytes:
     """Return a CameraInfo of images that are not rectified."""
-    lens = np.array([[model.fx, 0.0, model.cx], [0.0, model.fy, model.cy], [0.0, 0.0, 1.0]])
-    region = _make(
-        "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-    )  # fmt: skip
+    region = _make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    matrix = model.matrix
     message = _make(
         CAMERA_INFO, header=_header(time_us, frame), height=int(model.height), width=int(model.width),
-        distortion_model=DISTORTION, d=np.array(model.distortion or (0.0,) * 5), k=lens.ravel(),
-        r=np.eye(3).ravel(), p=np.column_stack([lens, np.zeros(3)]).ravel(), binning_x=0, binning_y=0, roi=region,
+        distortion_model=DISTORTION, d=np.array(model.distortion or (0.0,) * 5), k=matrix.ravel(),
+        r=np.eye(3).ravel(), p=np.column_stack([matrix, np.zeros(3)]).ravel(), binning_x=0, binning_y=0, roi=region,
     )  # fmt: skip
     return _serialized(message, CAMERA_INFO)
 
@@ -92,8 +77,8 @@ def _header(time_us: int, frame: str) -> Any:
 
 
 def _make(type: str, **values: Any) -> Any:
-    return types().types[type](**values)
+    return message_types("cdr").types[type](**values)
 
 
 def _serialized(message: Any, type: str) -> bytes:
-    return bytes(types().serialize_cdr(message, type))
+    return bytes(message_types("cdr").serialize_cdr(message, type))

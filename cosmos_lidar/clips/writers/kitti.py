@@ -37,7 +37,6 @@ from cosmos_lidar.clips.writers._image_files import image_bytes
 from cosmos_lidar.clips.writers._kitti import (
     NumberedCamera,
     first_camera,
-    lens_matrix,
     note_frames,
     note_sweep,
     numbered_cameras,
@@ -221,7 +220,7 @@ def _rows(camera: NumberedCamera, first_SE3_lidar: np.ndarray) -> str:
     size, pose = (model.width, model.height), relative(camera, first_SE3_lidar)
     rows: dict[str, Iterable[float]] = {
         f"S_{number}": size,
-        f"K_{number}": lens_matrix(model),
+        f"K_{number}": model.matrix,
         f"D_{number}": model.distortion or (0.0,) * 5,
         f"R_{number}": pose[:3, :3],
         f"T_{number}": pose[:3, 3],

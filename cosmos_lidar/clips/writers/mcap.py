@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
-from cosmos_lidar.clips.readers.rosbag.messages import CAMERA_INFO, CLOUD, TRANSFORMS
+from cosmos_lidar.clips.readers.rosbag.messages import CAMERA_INFO, CLOUD, TRANSFORMS, message_types
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.sweep_times import times_of_starts
 from cosmos_lidar.clips.writers._clouds import fields_of, table_of
@@ -51,7 +51,6 @@ from cosmos_lidar.clips.writers._ros_messages import (
     cloud_message,
     image_message,
     transforms_message,
-    types,
 )
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.errors import DataError
@@ -247,7 +246,7 @@ def _write_bag(folder: Path, messages: list[_Message], progress: Progress) -> No
             if message.topic not in connections:
                 profiles = [_latched(interfaces)] if message.topic == "/tf_static" else []
                 connections[message.topic] = writer.add_connection(
-                    message.topic, message.type, typestore=types(), offered_qos_profiles=profiles
+                    message.topic, message.type, typestore=message_types("cdr"), offered_qos_profiles=profiles
                 )
             writer.write(connections[message.topic], 1000 * message.time_us, message.make())
             if message.counts:

@@ -22,12 +22,17 @@ OLD_TRANSFORMS = "tf/msg/tfMessage"  # of ROS 1, with the same fields
 ODOMETRY = "nav_msgs/msg/Odometry"
 IMAGE_ENCODINGS = {"rgb8": (3, "u1"), "bgr8": (3, "u1"), "rgba8": (4, "u1"), "bgra8": (4, "u1"), "mono8": (1, "u1"),
                    "mono16": (1, "u2"), "8UC3": (3, "u1"), "8UC1": (1, "u1")}  # fmt: skip
-_POINT_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+POINT_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 _MOST_FIELDS, _MOST_VALUES = 256, 1 << 12
 
 
 @lru_cache(maxsize=2)
-def _types(encoding: str) -> Any:
+def message_types(encoding: str) -> Any:
+    """Return the message types of ROS 2 Humble (``cdr``) or ROS 1 Noetic (``ros1``).
+
+    Raises:
+        UserError: rosbags is not installed.
+    """
     module = require("rosbags.typesys")
     if encoding == "cdr":
         return module.get_typestore(module.Stores.ROS2_HUMBLE)
@@ -52,7 +57,7 @@ def parse(content: bytes, type: str, encoding: str, *, file: Path, clip: str | N
         DataError: it is truncated, or of another type.
         UserError: rosbags is not installed.
     """
-    types = _types(encoding)
+    types = message_types(encoding)
     kind = TRANSFORMS if type == OLD_TRANSFORMS else type
     try:
         return types.deserialize_ros1(content, kind) if encoding == "ros1" else types.deserialize_cdr(content, kind)
@@ -93,7 +98,7 @@ def _point_dtype(message: Any, step: int) -> np.dtype:
             f"{len(message.fields)} fields, points of {step} bytes", key="fields", wanted="fields of a point"
         )
     for one in message.fields:
-        kind, count = _POINT_TYPES.get(int(one.datatype)), int(one.count) or 1
+        kind, count = POINT_TYPES.get(int(one.datatype)), int(one.count) or 1
         size = 0 if kind is None else np.dtype(kind).itemsize * count
         if kind is None or count > _MOST_VALUES or one.name in names or one.offset + size > step:
             problem = f"datatype {one.datatype} x {one.count} at byte {one.offset} of {step}"
