@@ -38,8 +38,9 @@ CLIP/000000.exr, CLIP/sensor.yaml                             one range map per 
 CLIP/timestamps.csv, CLIP/poses.csv, CLIP/lidar.json          (optional)
 CLIP/lidars/rear/000000.exr, CLIP/lidars/rear/sensor.yaml     (optional: more lidars)
 """
-_RANGE, _SECOND = "Y", "second."
-_CHANNELS = {"label": "labels"} | {name: name for name in RETURN_VALUES if name != "labels"}
+CHANNELS = {"range_m": "Y", "intensity": "intensity", "elongation": "elongation", "labels": "label",
+            "instance": "instance", "ring": "ring", "time_us": "time_us"}  # fmt: skip
+SECOND = "second."
 _WANTED = "a channel Y of ranges in meters, 0 without a return"
 
 
@@ -121,21 +122,22 @@ class ExrSweeps:
         file = self.files[index]
         channels = read_exr(file, shape=self.shape, clip=self.clip_id)
         first = self._sweep(channels, "", file)
-        if f"{_SECOND}{_RANGE}" not in channels:
+        if SECOND + CHANNELS["range_m"] not in channels:
             return first
-        return replace(first, second_return=self._sweep(channels, _SECOND, file))
+        return replace(first, second_return=self._sweep(channels, SECOND, file))
 
     def _sweep(self, channels: dict[str, np.ndarray], prefix: str, file: Path) -> Sweep:
-        ranges = channels.get(f"{prefix}{_RANGE}")
+        key = prefix + CHANNELS["range_m"]
+        ranges = channels.get(key)
         if ranges is None or ranges.dtype != np.float32:
             found = f"channels {', '.join(sorted(channels))}"[:300]
-            raise DataError(found, file=file, clip=self.clip_id, key=f"{prefix}{_RANGE}", wanted=_WANTED)
+            raise DataError(found, file=file, clip=self.clip_id, key=key, wanted=_WANTED)
         if not (np.isfinite(ranges) & (ranges >= 0)).all():
             problem = "ranges that are NaN, infinite or below 0"
-            raise DataError(problem, file=file, clip=self.clip_id, key=f"{prefix}{_RANGE}", wanted=_WANTED)
+            raise DataError(problem, file=file, clip=self.clip_id, key=key, wanted=_WANTED)
         values: dict[str, Any] = {}
-        for channel, name in _CHANNELS.items():
-            if (held := channels.get(f"{prefix}{channel}")) is not None:
+        for name in RETURN_VALUES:
+            if (held := channels.get(prefix + CHANNELS[name])) is not None:
                 values[name] = self._whole(held, name, file)
         return Sweep(range_m=ranges, **values)
 

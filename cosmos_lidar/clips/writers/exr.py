@@ -30,6 +30,7 @@ from cosmos_lidar.clips.camera_pose import points_in_camera
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.exr import write_exr
 from cosmos_lidar.clips.files import clean_id
+from cosmos_lidar.clips.readers.exr import CHANNELS, SECOND
 from cosmos_lidar.clips.rig import MountedCamera, save_rig
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.writers._clouds import file_names, pose_table, write_beside
@@ -46,9 +47,6 @@ HOLDS = frozenset(("range_image", "intensity", "labels", "instance", "time_us", 
     | frozenset(("camera_times", "camera_poses", "camera_mounting"))
 )
 NEEDS = ("OpenEXR",)
-CHANNELS = {"range_m": "Y", "intensity": "intensity", "elongation": "elongation", "labels": "label",
-            "instance": "instance", "ring": "ring", "time_us": "time_us"}  # fmt: skip
-SECOND = "second."
 _WHOLE = ("labels", "instance", "ring")
 _EXACT_US = 1 << 24  # whole numbers that float32 holds
 

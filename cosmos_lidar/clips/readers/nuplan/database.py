@@ -98,21 +98,17 @@ def _cameras(database: sqlite3.Connection, file: Path, clip: str) -> dict[str, C
         images[token].append((stamp, name))
     columns = _pickled("rotation", "translation", "intrinsic", "distortion")
     rows = database.execute(f"SELECT token, substr(channel, 1, 64), width, height, {columns} FROM camera").fetchmany(64)
-    return {str(channel): _camera(str(channel), size, values, images.get(token, []), file, clip)
-            for token, channel, *size, values in _grouped(rows)}  # fmt: skip
-
-
-def _grouped(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return [(*row[:4], row[4:]) for row in rows]
+    return {str(channel): _camera(str(channel), [width, height], values, images.get(token, []), file, clip)
+            for token, channel, width, height, *values in rows}  # fmt: skip
 
 
 def _camera(
-    channel: str, size: list[Any], values: tuple[Any, ...], images: list[tuple[int, str]], file: Path, clip: str
+    channel: str, size: list[Any], values: list[Any], images: list[tuple[int, str]], file: Path, clip: str
 ) -> CameraRecords:
     rotation, translation, intrinsic, distortion = map(_unpickled, values)
-    if not all(type(length) is int and 0 < length < 1 << 16 for length in size):
-        raise DataError(f"size {size}", file=file, clip=clip, key=f"camera {channel}", wanted="pixels")
     key = f"camera {channel}"
+    if not all(type(length) is int and 0 < length < 1 << 16 for length in size):
+        raise DataError(f"size {size}", file=file, clip=clip, key=key, wanted="pixels")
     lens = numbers(intrinsic, (3, 3), file, clip, f"{key}, intrinsic"), five(distortion, file, clip, key)
     pose = mounting(rotation, translation, file, clip, key)
     return CameraRecords(pose, lens, (size[0], size[1]), images)
