@@ -1,4 +1,4 @@
-"""Opening of image files: formats of cameras alone, and the size compared before anything is decoded.
+"""Opening and encoding of image files: formats of cameras alone, and the size compared before anything is decoded.
 
 Pillow opens dozens of formats by their content, whatever the name: one of them (EPS) starts another program.
 """
@@ -15,11 +15,21 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # What Pillow raises for a damaged image: SyntaxError and struct.error, too.
 _BROKEN = (ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError, ArithmeticError, RuntimeError)
+
+
+def jpeg_bytes(image: np.ndarray) -> bytes:
+    """Return an image (H, W, 3) uint8 RGB as a JPEG file of quality 95, without subsampled colors."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0)
+    return stream.getvalue()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cosmos_lidar.bounds import ENVIRONMENT
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.images import open_image
+from cosmos_lidar.images import jpeg_bytes, open_image
 
 
 def png(width: int, height: int) -> bytes:
@@ -32,6 +32,14 @@ def test_formats_of_cameras_are_read(kind: str, tmp_path: Path) -> None:
     for source in (tmp_path / f"x.{kind}", (tmp_path / f"x.{kind}").read_bytes()):
         with open_image(source) as image:
             assert np.asarray(image.convert("RGB")).shape == (4, 6, 3)
+
+
+def test_encoded_images_keep_their_colors() -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[::2, :, 0], image[1::2, :, 2] = 220, 220  # rows of red and blue: half of the colors would mix them
+    with open_image(jpeg_bytes(image)) as found:
+        assert found.format == "JPEG"
+        assert np.abs(np.asarray(found).astype(int) - image).mean() < 4
 
 
 @pytest.mark.parametrize("kind", ["eps", "tiff", "gif", "pdf"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from cosmos_lidar.clips.source_state import recording_state
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.clips.view_ids import parse_views, view_ids
 from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.images import jpeg_bytes
 from cosmos_lidar.shards.captions import ClipCaptions, clip_stem, prefix_sentences
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.journaled import Item, Kind, shard_list, shard_plan, write_journaled
@@ -50,7 +50,6 @@ Format = Literal["mp4", "jpg"]
 KIND = Kind("clip", SAMPLE_TYPE, "multiview.journal.jsonl", DOCUMENT)
 _ASKED = ("views", "fps", "image_size", "format", "tolerance_s", "frames_per_sample", "embeddings", "controls")
 _KEY_EVERY = 16  # frames: a window of 29 anywhere decodes 8 more on average
-_QUALITY = 95
 _LARGEST_VIDEO = 1 << 32
 
 
@@ -293,7 +292,7 @@ def _pack_camera(camera: CameraStream, numbers: np.ndarray, fps: float, options:
     """Return the parts of a camera's images."""
     if options.format == "jpg":
         images = enumerate(_images(camera, numbers, options.image_size))
-        return {image_part(camera.name, place): _jpeg(image) for place, image in images}
+        return {image_part(camera.name, place): jpeg_bytes(image) for place, image in images}
     whole = _whole_video(camera, numbers, options.image_size, fps)
     return {camera.name + VIDEO: _encode(camera, numbers, fps, options) if whole is None else whole}
 
@@ -347,14 +346,6 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)  # antialiased, as published
     return np.asarray(resized)
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
-    return stream.getvalue()
 
 
 def _lens(lens: Lens | None, size: tuple[int, int] | None) -> dict[str, object] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.range_codec import encode_ranges
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.views import FrameViews
+from cosmos_lidar.images import jpeg_bytes
 from cosmos_lidar.shards.files import write_text
 from cosmos_lidar.shards.frames import FrameFormat, write_frames
 from cosmos_lidar.shards.latents import half_bytes
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.views import IMAGE, RANGES, RAYS, SAMPLE_TYPE, SENSOR, VIEWS
-
-_QUALITY = 95
 
 
 def write_views(
@@ -67,16 +65,8 @@ def pack_views(views: FrameViews, clip: Clip, index: int) -> dict[str, bytes]:
         raise error.at(file=clip.source, clip=clip.clip_id) from error
     for name, image in zip(views.cameras, views.images(clip, index), strict=True):
         rows = (image.permute(1, 2, 0).numpy() * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
-        parts[f"{name}{IMAGE}"] = _jpeg(rows)
+        parts[f"{name}{IMAGE}"] = jpeg_bytes(rows)
     rays = views.rays(clip, index)
     if rays is not None:
         parts[RAYS] = half_bytes(rays)
     return parts
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
-    return stream.getvalue()
