@@ -68,6 +68,26 @@ class _Hashing:
         return self.size
 
 
+def claim_folder(folder: Path, begun: bool) -> None:
+    """Make a folder for shards, or take the one that is there.
+
+    Args:
+        folder: output; missing folders above it are made, too.
+        begun: shards were begun there, so that it need not be empty.
+
+    Raises:
+        DataError: it holds something else, is a file, or cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError("this is a file", file=folder, wanted="a folder to write to")
+    if not begun and folder.is_dir() and any(folder.iterdir()):
+        raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot be made: {error.strerror}", file=folder, wanted="a folder to write to") from error
+
+
 def write_tar(path: Path, samples: Iterable[PackedRun]) -> tuple[int, str]:
     """Write samples to a tar that appears under its name only when it is whole and on disk.
 

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
-from cosmos_lidar.errors import DataError, problem_of
+from cosmos_lidar.errors import problem_of
 from cosmos_lidar.files import parse_json, read_text, remove_partial
 from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, claim_folder, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.journaled import shard_list
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.plan import Plan, PrepareOptions, drives_of, fill_shards, make_plan
@@ -81,9 +81,7 @@ def write_frames(clips: Sequence[Clip], format: FrameFormat, folder: Path, optio
     """
     plan = make_plan(clips, options)
     journal_name = f"{Path(format.document).stem}.journal.jsonl"
-    if folder.exists() and not (folder / journal_name).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_folder(folder, begun=(folder / journal_name).exists())
     with alone_in(folder):
         journal = Journal(folder / journal_name, _fingerprint(plan, format))
         return _write_folder(folder, journal, list(_plan_shards(clips, plan, format, options)), plan, format, options)

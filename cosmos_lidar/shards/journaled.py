@@ -21,7 +21,7 @@ from cosmos_lidar.files import remove_partial
 from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, claim_folder, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.plan import PrepareOptions, fill_shards
 from cosmos_lidar.shards.sweeps import BadFrame, PackedRun
@@ -91,9 +91,7 @@ def write_journaled(
         DataError: the folder holds something else, the disk is full, or too many items cannot be used.
         UserError: another run is at work in the folder, or a worker process was ended from outside.
     """
-    if folder.exists() and not (folder / kind.journal).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_folder(folder, begun=(folder / kind.journal).exists())
     with alone_in(folder):
         return _write_folder(plan, folder, kind, fingerprint, bad_budget, jobs)
 

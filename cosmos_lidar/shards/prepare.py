@@ -20,7 +20,7 @@ from cosmos_lidar.files import remove_partial
 from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.files import Journal, ShardRecord, drop_changed, write_tar, write_text
+from cosmos_lidar.shards.files import Journal, ShardRecord, claim_folder, drop_changed, write_tar, write_text
 from cosmos_lidar.shards.manifest import (
     MANIFEST,
     SENSORS,
@@ -183,17 +183,10 @@ def _work_on(clips: Sequence[Clip], folder: Path, journal: Journal, allowed: flo
 
 
 def _claim_folder(folder: Path, resume: bool) -> None:
-    if not (folder / JOURNAL).exists():
-        if folder.exists() and not folder.is_dir():
-            raise DataError("this is a file", file=folder, wanted="a folder to write to")
-        if folder.is_dir() and any(folder.iterdir()) and not begun(folder):
-            raise DataError("the folder is not empty", file=folder, wanted="an empty folder, or one that is not there")
-        if resume and not (folder / PARTS).is_dir():
-            raise UserError(f"--resume: no interrupted run in {folder}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot be made: {error.strerror}", file=folder, wanted="a folder to write to") from error
+    started = (folder / JOURNAL).exists()
+    if resume and not started and not (folder / PARTS).is_dir():
+        raise UserError(f"--resume: no interrupted run in {folder}")
+    claim_folder(folder, begun=started or (folder.is_dir() and begun(folder)))
 
 
 def _state_of(shard: ShardPlan, clips: Sequence[Clip]) -> str:
