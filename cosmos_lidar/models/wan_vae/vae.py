@@ -188,8 +188,7 @@ class WanVAE(nn.Module):
 
     def parallel_plan(self) -> ParallelPlan:
         """Return the parallelization plan: FSDP units, and columns of images over context ranks."""
-        parts = [f"{half}.{name}" for half, name in (("encoder", "downsamples"), ("encoder", "middle"))]
-        parts += ["decoder.middle", "decoder.upsamples"]
+        parts = "encoder.downsamples", "encoder.middle", "decoder.middle", "decoder.upsamples"
         blocks = [f"{part}.{name}" for part in parts for name, _ in self.get_submodule(part).named_children()]
         methods, step = ("encode", "decode", "moments", "images"), self.config.spatial_compression
         return ParallelPlan(blocks=tuple(blocks), methods=methods, context="width", compression=step)
