@@ -87,10 +87,10 @@ class Attention(NormedAttention):
 
     def __init__(self, query_channels: int, context_channels: int, heads: int) -> None:
         super().__init__(query_channels, heads)
-        self.to_q = nn.Sequential(_linear(query_channels, query_channels), HeadNorm(self.head_dim, EPS))
-        self.to_k = nn.Sequential(_linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS))
-        self.to_v = nn.Sequential(_linear(context_channels, query_channels))
-        self.to_out = nn.Sequential(_linear(query_channels, query_channels))
+        self.to_q = nn.Sequential(linear(query_channels, query_channels), HeadNorm(self.head_dim, EPS))
+        self.to_k = nn.Sequential(linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS))
+        self.to_v = nn.Sequential(linear(context_channels, query_channels))
+        self.to_out = nn.Sequential(linear(query_channels, query_channels))
 
     def layers(self) -> AttentionLayers:
         """Return the layers."""
@@ -103,7 +103,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.layer1, self.layer2 = _linear(channels, hidden), _linear(hidden, channels)
+        self.layer1, self.layer2 = linear(channels, hidden), linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, C) to (B, L, C)."""
@@ -115,8 +115,8 @@ class TimestepMLP(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear_1 = _linear(channels, channels)
-        self.linear_2 = _linear(channels, 3 * channels)
+        self.linear_1 = linear(channels, channels)
+        self.linear_2 = linear(channels, 3 * channels)
 
     def forward(self, sinusoids: Tensor) -> Tensor:
         """Map (..., C) to (..., 3 C)."""
@@ -127,7 +127,7 @@ class Modulation(nn.Sequential):
     """SiLU, then two linear layers of low rank: time embedding -> ``parts`` modulation vectors."""
 
     def __init__(self, channels: int, rank: int, parts: int) -> None:
-        super().__init__(nn.SiLU(), _linear(channels, rank), _linear(rank, parts * channels))
+        super().__init__(nn.SiLU(), linear(channels, rank), linear(rank, parts * channels))
 
 
 class _Holder(nn.Module):
@@ -239,7 +239,7 @@ class FinalLayer(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         width = config.model_channels
-        self.linear = _linear(width, config.patch_spatial**2 * config.patch_temporal * config.out_channels)
+        self.linear = linear(width, config.patch_spatial**2 * config.patch_temporal * config.out_channels)
         self.adaLN_modulation = Modulation(width, config.adaln_lora_dim, 2)
 
     def forward(self, x: Tensor, emb: Tensor, lora: Tensor) -> Tensor:
@@ -255,5 +255,6 @@ def _positioned(norm: HeadNorm, x: Tensor, rotary: tuple[Tensor, Tensor] | None)
     return norm(x) if rotary is None else kernels.rotate(norm(x), *rotary)
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """Return a linear layer without bias."""
     return nn.Linear(inputs, outputs, bias=False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.dit.config import DiTConfig
 from cosmos_lidar.models.dit.embeddings import absolute_positions, rotary_angles, sinusoid
-from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer, TimestepMLP
+from cosmos_lidar.models.dit.layers import EPS, Block, FinalLayer, TimestepMLP, linear
 from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_channel
 from cosmos_lidar.models.dit.rays import ray_angles, ray_features
 from cosmos_lidar.models.plan import ParallelPlan
@@ -33,14 +33,14 @@ class GeneralDiT(nn.Module):
         super().__init__()
         self.config = config
         width = config.model_channels
-        self.x_embedder = nn.ModuleDict({"proj": nn.Sequential(nn.Identity(), _linear(config.patch_channels, width))})
+        self.x_embedder = nn.ModuleDict({"proj": nn.Sequential(nn.Identity(), linear(config.patch_channels, width))})
         patch = config.patch_spatial
         longest = max(config.max_img_h // patch, config.max_img_w // patch, config.max_frames // config.patch_temporal)
         self.pos_embedder = PositionSequence(longest)
         self.t_embedder = nn.Sequential(nn.Identity(), TimestepMLP(width))
         self.affline_norm = nn.RMSNorm(width, EPS)  # the published spelling
         if config.ray_channels:
-            self.ray_embedder = _linear(config.ray_channels, width)
+            self.ray_embedder = linear(config.ray_channels, width)
         if config.view_condition_dim:
             self.view_embeddings = nn.Embedding(config.n_views_emb, config.view_condition_dim)
         self.blocks = nn.ModuleDict({f"block{i}": Block(config) for i in range(config.num_blocks)})
@@ -183,7 +183,3 @@ class GeneralDiT(nn.Module):
             return rotary, None
         absolute = absolute_positions(*grid, c.model_channels, x.device).flatten(0, 2).repeat(c.n_views, 1)
         return rotary, (absolute if kept is None else absolute[kept]).to(x.dtype)
-
-
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    return nn.Linear(inputs, outputs, bias=False)

@@ -14,6 +14,7 @@ from cosmos_lidar.models.dit.layers import (
     Modulation,
     NormedAttention,
     attend_per_view,
+    linear,
     modulated_norm,
     residual,
 )
@@ -26,10 +27,10 @@ class Attention(NormedAttention):
 
     def __init__(self, query_channels: int, context_channels: int, heads: int) -> None:
         super().__init__(query_channels, heads)
-        self.q_proj, self.q_norm = _linear(query_channels, query_channels), HeadNorm(self.head_dim, EPS)
-        self.k_proj, self.k_norm = _linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS)
-        self.v_proj = _linear(context_channels, query_channels)
-        self.output_proj = _linear(query_channels, query_channels)
+        self.q_proj, self.q_norm = linear(query_channels, query_channels), HeadNorm(self.head_dim, EPS)
+        self.k_proj, self.k_norm = linear(context_channels, query_channels), HeadNorm(self.head_dim, EPS)
+        self.v_proj = linear(context_channels, query_channels)
+        self.output_proj = linear(query_channels, query_channels)
         self.attend = attend
 
     def layers(self) -> AttentionLayers:
@@ -86,14 +87,10 @@ class FinalLayer(nn.Module):
     def __init__(self, config: Predict2Config) -> None:
         super().__init__()
         width = config.model_channels
-        self.linear = _linear(width, config.patch_spatial**2 * config.patch_temporal * config.out_channels)
+        self.linear = linear(width, config.patch_spatial**2 * config.patch_temporal * config.out_channels)
         self.adaln_modulation = Modulation(width, config.adaln_lora_dim, 2)
 
     def forward(self, x: Tensor, emb: Tensor, lora: Tensor) -> Tensor:
         """Map tokens (B, F, n, C) to patches (B, F n, patch); emb (B, F, C) and lora (B, F, 3 C) as in the blocks."""
         modulation = self.adaln_modulation(emb) + lora[..., : 2 * x.shape[-1]]
         return self.linear(modulated_norm(x, *modulation.chunk(2, dim=-1)))
-
-
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    return nn.Linear(inputs, outputs, bias=False)

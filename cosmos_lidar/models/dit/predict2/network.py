@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.dit.embeddings import sinusoid
-from cosmos_lidar.models.dit.layers import EPS, TimestepMLP
+from cosmos_lidar.models.dit.layers import EPS, TimestepMLP, linear
 from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_channel
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
 from cosmos_lidar.models.dit.predict2.layers import Block, FinalLayer
@@ -32,7 +32,7 @@ class Predict2DiT(nn.Module):
         super().__init__()
         self.config = config
         width = config.model_channels
-        patch = nn.Linear(config.patch_channels, width, bias=False)
+        patch = linear(config.patch_channels, width)
         self.x_embedder = nn.ModuleDict({"proj": nn.Sequential(nn.Identity(), patch)})
         self.t_embedder = nn.Sequential(nn.Identity(), TimestepMLP(width))
         self.t_embedding_norm = nn.RMSNorm(width, EPS)
