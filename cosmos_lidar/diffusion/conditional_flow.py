@@ -2,7 +2,7 @@
 
 The noise level sigma of x0 + sigma noise is that of the flow time t = sigma / (1 + sigma), where the network sees
 x_t = (1 - t) x0 + t noise and predicts the velocity noise - x0. Conditioning frames are given to it as they are,
-without noise or scale, at the time of ``SIGMA_CONDITION``; they come back unchanged.
+without noise or scale, at the time of ``SIGMA_CONDITION``, and copied to the output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Condition(NamedTuple):
     """What a clip is generated from.
 
     Attributes:
-        latents: (B, C, F, H, W), of which the frames of the mask are looked at.
+        latents: (B, C, F, H, W), of which the frames of the mask are used.
         mask: (B, 1, F, 1, 1), 1 for conditioning frames.
         inputs: further arguments of the network, such as text and frame rate.
     """
@@ -57,7 +57,7 @@ class ConditionalFlow:
         """Return the arguments of the network.
 
         Args:
-            x_t: (B, C, F, H, W) interpolant; its conditioning frames are not looked at.
+            x_t: (B, C, F, H, W) interpolant; its conditioning frames are ignored.
             t: (B,) flow times.
             given: the condition.
         """

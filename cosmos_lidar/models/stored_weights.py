@@ -13,7 +13,7 @@ _MADV_DONTNEED = 4  # of madvise(2)
 
 
 class StoredWeights:
-    """Tensors of files by name, each read when it is asked for.
+    """Tensors of files by name, each read when it is used.
 
     Args:
         tensors: memory-mapped or not.
@@ -28,7 +28,7 @@ class StoredWeights:
         return name in self._tensors
 
     def read(self, name: str) -> Tensor:
-        """Return a whole tensor; parts of it that nobody looks at are not read from the file."""
+        """Return a whole tensor; parts of it that are not used are not read from the file."""
         return self._tensors[name]
 
     def release(self, value: Tensor) -> None:
@@ -40,7 +40,7 @@ class StoredWeights:
 
 
 def _mappings(files: Iterable[Path]) -> list[tuple[int, int]]:
-    """Return the addresses at which files are mapped; none where the system does not tell."""
+    """Return the addresses at which files are mapped; none where the system has no list of them."""
     wanted = {str(path.resolve()) for path in files}
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()

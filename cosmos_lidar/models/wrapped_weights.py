@@ -140,7 +140,7 @@ def _ema_name(name: str) -> str | None:
 
 
 def unwrap(state: Mapping[str, Tensor], file: Path, keep: str | None = None) -> dict[str, Tensor]:
-    """Return tensors without the names that wrappers put before all of theirs, in any nesting, and say so.
+    """Return tensors without the names that wrappers put before all of theirs, in any nesting; those are logged.
 
     Args:
         state: tensors by name.

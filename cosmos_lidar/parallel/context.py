@@ -1,6 +1,6 @@
-"""Self-attention over a sequence that is divided among the context ranks, and the division itself.
+"""Context parallelism: self-attention over a sequence that is sharded over the context ranks, and the sharding.
 
-Tokens are divided once, in front of the first block, and joined once, behind the last: :class:`SequenceSplit`.
+Tokens are sharded once, in front of the first block, and joined once, behind the last: :class:`SequenceSplit`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Attend = Callable[..., Tensor]
 
 
 class SequenceSplit:
-    """Gives each context rank an equal share of the tokens of every view: of its frames, and of the space in each.
+    """Sequence sharding: an equal share of each view's tokens for every context rank, first by frames, then by space.
 
     Put in the place of a network's ``sequence`` attribute. Every context process sees the same input and, after
     :meth:`join`, the same output; a loss computed from it has its gradient summed over the ranks on the way back,
@@ -130,7 +130,7 @@ def gather(attend: Attend, group: dist.ProcessGroup) -> Attend:
 
 
 def ring(attend: Attend, group: dist.ProcessGroup) -> Attend:
-    """Return attention in which keys and values go round the ranks (Liu et al. 2023, arXiv 2310.01889).
+    """Return attention in which keys and values are passed from rank to rank (Liu et al. 2023, arXiv 2310.01889).
 
     TransformerEngine's where it is installed, else PyTorch's; both need CUDA.
 

@@ -17,7 +17,7 @@ class MeshStrategy(ModelParallelStrategy):
 
     Args:
         sizes: of the mesh; their product is the number of ranks.
-        on_gpu: the ranks talk through NCCL (and gloo for what is on the CPU), else through gloo alone.
+        on_gpu: the ranks communicate through NCCL (and gloo for what is on the CPU), else through gloo alone.
     """
 
     def __init__(self, sizes: MeshSizes, on_gpu: bool) -> None:

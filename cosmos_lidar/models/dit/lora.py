@@ -95,7 +95,7 @@ class MergedLinear(nn.Linear):
         self.weight = nn.Parameter(_added(adapted.weight, adapted.update()), requires_grad=False)
         self.register_parameter("bias", adapted.bias)
         self.adapted = [adapted]  # a plain list: its factors are no part of this network
-        adapted.register_parameter("weight", None)  # its memory is given back
+        adapted.register_parameter("weight", None)  # frees its memory
 
     def unmerged(self) -> LoraLinear:
         """Return the layer with adapters again; the update is subtracted from the weight."""

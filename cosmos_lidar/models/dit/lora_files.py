@@ -35,7 +35,7 @@ _PREFIX = "base_model.model."
 _WANTED = f"a LoRA adapter: a folder with {TENSORS} and {CONFIG}, as save_lora and PEFT write them"
 _FINGERPRINT = "base_fingerprint"
 _REFUSED = ("use_dora", "use_rslora", "fan_in_fan_out", "alpha_pattern", "rank_pattern")  # other formulas
-_PROBED = 64  # values of each tensor that a fingerprint looks at
+_PROBED = 64  # values of each tensor in a fingerprint
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Layers of the Wan2.1 video VAE, with the published parameter names.
 
-Layers that look back in time are handed a :class:`~.memory.StreamMemory`. Layers that look sideways have a hook
-``halo``, and attention over all positions of a frame has a hook ``gather``: None on one device, set by
-``cosmos_lidar.parallel`` where each rank holds a slice of the columns. Layers that take each pixel by itself are
+Layers with a temporal receptive field take a :class:`~.memory.StreamMemory`. Convolutions over several columns have a
+hook ``halo``, and attention over all positions of a frame has a hook ``gather``: None on one device, set by
+``cosmos_lidar.parallel`` where each rank holds a slice of the columns. Layers that compute each pixel by itself are
 ``pixelwise``.
 """
 
@@ -150,7 +150,7 @@ class Downsample(nn.Module):
         self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), (2, 1, 1)) if temporal else None
 
     def forward(self, x: Tensor, memory: StreamMemory) -> Tensor:
-        """Map (B, C, T, H, W) to (B, C, T', H/2, W/2): T' is 1 + (T - 1)/2 at the begin of a video, then T/2."""
+        """Map (B, C, T, H, W) to (B, C, T', H/2, W/2): T' is 1 + (T - 1)/2 at the start of a video, then T/2."""
         x = self.resample["1"](x)
         if self.time_conv is None:
             return x
@@ -173,7 +173,7 @@ class Upsample(nn.Module):
         self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if temporal else None
 
     def forward(self, x: Tensor, memory: StreamMemory) -> Tensor:
-        """Map (B, C, T, H, W) to (B, C/2, T', 2 H, 2 W): T' is 2 T - 1 at the begin of a video, then 2 T."""
+        """Map (B, C, T, H, W) to (B, C/2, T', 2 H, 2 W): T' is 2 T - 1 at the start of a video, then 2 T."""
         if self.time_conv is not None:
             x = self._double_time(self.time_conv, x, memory)
         return self.resample["1"](F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest-exact"))

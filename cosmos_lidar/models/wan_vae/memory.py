@@ -1,4 +1,4 @@
-"""What causal layers remember between the chunks of a video: the last frames of their inputs."""
+"""State of causal layers between the chunks of a streamed video: the last frames of their inputs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cosmos_lidar.errors import UserError
 class StreamMemory:
     """Past frames of each causal layer of one network, for one video.
 
-    The layers are handed this object beside their input, and keep nothing themselves: any number of videos may be
-    computed with one network at once, in threads, too. Frames are given up as they are used, so that those of two
-    chunks are never held together; a chunk that fails therefore ends its video.
+    The layers take this object beside their input, and keep nothing themselves: any number of videos may be computed
+    with one network at once, in threads, too. Frames are freed as they are used, so that those of two chunks are never
+    held together; a chunk that fails therefore ends its video.
 
     Args:
         keep: False for a video that is computed in one chunk: nothing is kept.
