@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
-from sparse_conv import read_points
+from sparse_conv import Clock, read_points
+from tables import row, table_head
 from torch import Tensor
 
 from cosmos_lidar.losses.occupancy_queries import pretext_sweep
@@ -30,16 +29,6 @@ RADIUS_M, EVERY = 1.0, 1 << 40
 COLUMNS = (
     "sweep", "sources", "queries", "pairs", "k-d tree", "voxel hash", "ratio", "random 32", "nearest 32", "first 32",
 )  # fmt: skip
-
-
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    """Return the shortest processor time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def search(queries: Tensor, sources: Tensor, **options: object) -> Tensor:
@@ -53,7 +42,7 @@ def tree(queries: np.ndarray, sources: np.ndarray) -> object:
     return cKDTree(sources).query_ball_point(queries, RADIUS_M)
 
 
-def row(dataset: str, repeats: int) -> list[str]:
+def measure(dataset: str, repeats: int) -> list[str]:
     """Return the cells of a row of the table."""
     name, size, most, count = (*dataset.split("@"), *("", "0.1", "16384", "2048")[dataset.count("@") + 1 :])
     points = torch.from_numpy(np.ascontiguousarray(read_points(name)[0], np.float32))
@@ -61,9 +50,10 @@ def row(dataset: str, repeats: int) -> list[str]:
     none = torch.zeros(len(points), 1)
     sweep = pretext_sweep(points, none, int(count), int(most), float(size), generator=generator)
     queries, sources = sweep.queries.points, sweep.points
-    by_tree = seconds(partial(tree, queries.numpy(), sources.numpy()), repeats)
-    by_hash = seconds(partial(search, queries, sources, most=EVERY), repeats)
-    capped = [seconds(partial(search, queries, sources, choice=one), repeats) for one in ("random", "nearest", "index")]
+    clock = Clock(repeats, "cpu")
+    _, by_tree = clock(partial(tree, queries.numpy(), sources.numpy()))
+    _, by_hash = clock(partial(search, queries, sources, most=EVERY))
+    capped = [clock(partial(search, queries, sources, choice=one))[1] for one in ("random", "nearest", "index")]
     pairs = len(search(queries, sources, most=EVERY))
     times = [f"{by_tree:.4f}", f"{by_hash:.4f}", f"{by_hash / by_tree:.2f}", *(f"{one:.4f}" for one in capped)]
     return [name.partition("=")[0], str(len(sources)), str(len(queries)), str(pairs), *times]
@@ -78,11 +68,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    lines = [f"torch {torch.__version__}, {args.threads} threads, CPU, processor seconds, best of {args.repeats}", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    sys.stdout.write("\n".join(lines) + "\n")
+    out = sys.stdout.write
+    out(f"torch {torch.__version__}, {args.threads} threads, CPU, processor seconds, best of {args.repeats}\n\n")
+    out(table_head(*COLUMNS))
     for dataset in args.datasets:
-        sys.stdout.write(f"| {' | '.join(row(dataset, args.repeats))} |\n")
+        out(row(*measure(dataset, args.repeats)))
         sys.stdout.flush()
     return 0
 

@@ -41,6 +41,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from host import forget_resident_peak, processor, resident_peak_mib
+from tables import row, table_head
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(1, str(ROOT))  # the encoders of the tests
@@ -180,18 +182,11 @@ def _peak_here(first: Callable[[], object], second: Callable[[], object]) -> int
     first()
     first()
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = _status("VmRSS")
+    before = forget_resident_peak()
     kept = second()  # still there when the peak is read
-    peak = _status("VmHWM") - before
+    peak = resident_peak_mib() - before
     del kept
-    return peak
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+    return int(peak * 2**20)
 
 
 # --- readers
@@ -372,24 +367,19 @@ def measured(names: list[str], rows: Callable[..., Iterator[Row]], *given: Any) 
 
 def print_table(title: str, rows: Iterator[Row]) -> None:
     """Print Markdown, each row when it is measured."""
-    lines = [f"\n| {title} | {' | '.join(HEADINGS)} |", "|---" * (1 + len(HEADINGS)) + "|"]
-    for row in rows:
-        cells = (row.name, row.what, f"{row.points:,}" if row.points else "", f"{row.megabytes:.1f}",
-                 f"{row.frames_per_s:.1f}", f"{row.megabytes_per_s:.0f}", row.decoder, f"{row.ratio:.2f}",
-                 f"{row.peak_megabytes:.1f}", f"{row.peak_ratio:.2f}")  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-        sys.stdout.write("\n".join(lines) + "\n")
+    head = "\n" + table_head(title, *HEADINGS)  # only where there are rows
+    for one in rows:
+        cells = (one.name, one.what, f"{one.points:,}" if one.points else "", f"{one.megabytes:.1f}",
+                 f"{one.frames_per_s:.1f}", f"{one.megabytes_per_s:.0f}", one.decoder, f"{one.ratio:.2f}",
+                 f"{one.peak_megabytes:.1f}", f"{one.peak_ratio:.2f}")  # fmt: skip
+        sys.stdout.write(head + row(*cells))
         sys.stdout.flush()
-        lines.clear()
+        head = ""
 
 
 def machine() -> str:
     """Return processor and versions."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.machine()
-    return f"{processor}, one core, numpy {np.__version__}, Python {platform.python_version()}"
+    return f"{processor()}, one core, numpy {np.__version__}, Python {platform.python_version()}"
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import torch
 from engine_step import Case, Measured, make_batch  # what runs in the processes of a row
+from tables import row, table_head
 from tokenizer import machine, synchronize  # the benchmark beside this one
 from torch import Tensor
 
@@ -126,7 +127,7 @@ def measure(cases: list[Case], args: argparse.Namespace) -> dict[str, list[Measu
 
 def cost_rows(cases: list[Case], args: argparse.Namespace) -> Iterator[str]:
     """Step time and peak memory of cases, and both as ratios to the first one."""
-    yield table_head("|", "processes", "step ms", "of the first", "peak MiB per process", "of the first")
+    yield table_head("", "processes", "step ms", "of the first", "peak MiB per process", "of the first")
     found = measure(cases, args)
     first = found[cases[0].name]
     for case in cases:
@@ -214,7 +215,7 @@ def throughput_rows(args: argparse.Namespace) -> Iterator[str]:
                    precision="bf16", recompute=args.throughput_recompute, tight_memory=False)  # fmt: skip
     yield about("Throughput", base)
     peaks = args.peak_tflops or ([790.0, 989.0] if args.device == "cuda" else [])
-    yield table_head("|", "step ms", "of the first", "tokens/s", "TFLOP/s", *(f"MFU of {peak:g}" for peak in peaks),
+    yield table_head("", "step ms", "of the first", "tokens/s", "TFLOP/s", *(f"MFU of {peak:g}" for peak in peaks),
                      "first step s", "peak MiB")  # fmt: skip
     cases, missing = [], []
     for name in args.variants:
@@ -270,16 +271,6 @@ def about(title: str, case: Case) -> str:
     return (f"\n{title}: {case.network}, {millions:.1f} M parameters, latents {'x'.join(map(str, case.latents))} = "
             f"{tokens} tokens and {case.text} of text per view, {flops / 1e12:.4g} model TFLOP per step, "
             f"{case.precision}{again}\n\n")  # fmt: skip
-
-
-def table_head(*names: str) -> str:
-    """Return the header of a table."""
-    return row(*(name.strip("|") for name in names)) + "|---" * len(names) + "|\n"
-
-
-def row(*cells: object) -> str:
-    """Return a row of a table."""
-    return "| " + " | ".join(str(cell) for cell in cells) + " |\n"
 
 
 def left_out(missing: list[str]) -> Iterator[str]:

@@ -13,15 +13,14 @@ backward pass. To use what won: ``kernels.OPERATION=BACKEND`` on the command lin
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
+from tokenizer import machine  # the benchmark beside this one
 from torch import Tensor, nn
 
 from cosmos_lidar import kernels
@@ -165,16 +164,6 @@ def rows(name: str, operation: Operation, times: dict[str, tuple[float, float]])
                  *(f"{rate:.3g}" for rate in rates), unit, f"{times['eager'][1] / measured[1]:.2f}")  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |\n")
     return lines
-
-
-def machine(device: str) -> str:
-    """Return processor or GPU, threads and torch version."""
-    if device.startswith("cuda"):
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, CUDA {torch.version.cuda}"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from pathlib import Path
 
 import torch
+from host import processor
 
 from cosmos_lidar.demo.page import TRAINED
 from cosmos_lidar.demo.run import DemoOptions, run_demo
@@ -53,10 +53,8 @@ def measure(name: str, out: Path, steps: int | None) -> dict:
 
 def hardware() -> str:
     """Return processor, threads and versions of the packages."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32"
+    return f"{processor()}, {cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32"
 
 
 def table(results: dict) -> str:

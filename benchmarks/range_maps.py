@@ -17,10 +17,10 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from host import processor
 
 from cosmos_lidar.sensors import (
     Sensor,
@@ -118,11 +118,8 @@ def measure(sensor: Sensor, repeats: int, shuffle: bool) -> dict[str, object]:
 
 def machine() -> str:
     """Return processor and versions."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     versions = f"torch {torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
-    return f"{names[0] if names else platform.machine()}, one thread, {versions}"
+    return f"{processor()}, one thread, {versions}"
 
 
 def main() -> None:

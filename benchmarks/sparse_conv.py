@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tables import row, table_head
+from tokenizer import peak_mib, start_counting_memory, synchronize  # the benchmark beside this one
 from torch import Tensor
 
 from cosmos_lidar.clips.open import open_clips
@@ -63,7 +65,7 @@ class Clock:
     """Shortest wall and processor times of a function."""
 
     def __init__(self, repeats: int, device: str) -> None:
-        self.repeats, self.device = repeats, device
+        self.repeats, self.device = repeats, torch.device(device)
 
     def __call__(self, run: Callable[[], object]) -> tuple[float, float]:
         """Return seconds and processor seconds of a call."""
@@ -71,15 +73,11 @@ class Clock:
         return min(wall for wall, _ in times), min(cpu for _, cpu in times)
 
     def _once(self, run: Callable[[], object]) -> tuple[float, float]:
-        self._wait()
+        synchronize(self.device)
         wall, cpu = time.perf_counter(), time.process_time()
         run()
-        self._wait()
+        synchronize(self.device)
         return time.perf_counter() - wall, time.process_time() - cpu
-
-    def _wait(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
 
 
 class Products:
@@ -134,7 +132,7 @@ def measure(args: argparse.Namespace, threads: int) -> list[str]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     batch, clock = read_batch(args.datasets, args.most_points, args.device), Clock(args.repeats, args.device)
-    before = memory_bytes(args.device, restart=True)
+    before = start_counting_memory(clock.device)
     network = build_backbone(args.backbone, 1, 128).to(args.device)
 
     def fresh() -> SparseTensor:
@@ -144,7 +142,7 @@ def measure(args: argparse.Namespace, threads: int) -> list[str]:
     factors = torch.randn_like(out)
     out.backward(factors)
     del out
-    peak = memory_bytes(args.device) - before
+    peak = (peak_mib(clock.device) - before) * 2**20
     products = Products(network)
     network(batch)
     products.stop()
@@ -170,23 +168,6 @@ def measure(args: argparse.Namespace, threads: int) -> list[str]:
     return [str(threads), *cells, f"{inference[0]:.2f}", f"{peak / 1e9:.2f}", f"{products.flops / 1e9:.1f}"]
 
 
-def memory_bytes(device: str, restart: bool = False) -> int:
-    """Return the peak of the memory so far.
-
-    Args:
-        device: whose memory.
-        restart: count from now on.
-    """
-    if device == "cuda":
-        if restart:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated()
-    if restart:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-
-
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,17 +181,12 @@ def main() -> int:
     args.most_points = 3000 if args.small else 1 << 30
     batch = read_batch(args.datasets, args.most_points, "cpu")
     parameters = count_parameters(build_backbone(args.backbone, 1, 128)) / 1e6
-    lines = [
-        f"{args.backbone}, {parameters:.1f} M parameters, {len(batch.feats)} voxels of {batch.clouds} sweeps, float32, "
-        f"{args.device}; torch {torch.__version__}, {platform.machine()}, best of {args.repeats}",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-    ]
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+    out = sys.stdout.write
+    out(f"{args.backbone}, {parameters:.1f} M parameters, {len(batch.feats)} voxels of {batch.clouds} sweeps, ")
+    out(f"float32, {args.device}; torch {torch.__version__}, {platform.machine()}, best of {args.repeats}\n\n")
+    out(table_head(*COLUMNS))
     for threads in args.threads:
-        sys.stdout.write(f"| {' | '.join(measure(args, threads))} |\n")
+        out(row(*measure(args, threads)))
         sys.stdout.flush()
     return 0
 

@@ -10,19 +10,16 @@ of the CUDA allocator, or of the resident memory of the process (Linux only). Ev
 from __future__ import annotations
 
 import argparse
-import ctypes
 import itertools
-import math
 import multiprocessing
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from host import forget_resident_peak, processor, resident_peak_mib
 from torch import Tensor, nn
 
 from cosmos_lidar.models.tokenizer import build_tokenizer
@@ -116,31 +113,11 @@ def peak_mib(device: torch.device) -> float:
     return torch.cuda.max_memory_allocated(device) / 2**20
 
 
-def forget_resident_peak() -> float:
-    """Return freed memory to Linux and reset the peak of this process; returns MiB in use, NaN elsewhere."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what building the network freed would be used unseen
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
-        return math.nan
-    return resident_peak_mib()
-
-
-def resident_peak_mib() -> float:
-    """Return the peak resident memory of this process in MiB, NaN if the system has no such number."""
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), math.nan)
-
-
 def machine(device: str) -> str:
     """Return processor or GPU, threads and torch version."""
     if device.startswith("cuda"):
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, CUDA {torch.version.cuda}"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def table_row(case: Case, measured: Measured) -> str:

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from tables import row, table_head
 
 # the benchmark beside this one
 from tokenizer import machine, peak_mib, start_counting_memory, synchronize
@@ -56,6 +57,16 @@ class Case:
     dtype: str
     mode: str
     tile: int
+
+    @property
+    def size(self) -> str:
+        """Of a view, for tables."""
+        return f"{self.frames} x {self.height} x {self.width}"
+
+    @property
+    def at_once(self) -> str:
+        """Views that are computed at once, for tables."""
+        return f"{self.batch} of {self.views}"
 
 
 @dataclass(frozen=True)
@@ -204,31 +215,28 @@ def main() -> None:
 
 def print_prediction(cases: list[Case]) -> None:
     """Print the memory of each case."""
-    sys.stdout.write("| T x H x W | type | views at once | mode | encode GiB | decode GiB |\n" + "|---" * 6 + "|\n")
+    out = sys.stdout.write
+    out(table_head("T x H x W", "type", "views at once", "mode", "encode GiB", "decode GiB"))
     for case in cases:
         encode, decode = predicted(case)
-        size, mode = f"{case.frames} x {case.height} x {case.width}", case.mode
-        mode = f"tile {case.tile}" if mode == "tile" else mode
-        views = f"{case.batch} of {case.views}"
-        sys.stdout.write(f"| {size} | {case.dtype} | {views} | {mode} | {encode:.2f} | {decode:.2f} |\n")
+        mode = f"tile {case.tile}" if case.mode == "tile" else case.mode
+        out(row(case.size, case.dtype, case.at_once, mode, f"{encode:.2f}", f"{decode:.2f}"))
         sys.stdout.flush()
 
 
 def print_speed(cases: list[Case], repeats: int) -> None:
     """Print the first table."""
     out = sys.stdout.write
-    out("| T x H x W | type | views at once | mode | encode frames/s | decode frames/s | encode MiB | decode MiB ")
-    out("| time of whole | memory of whole |\n" + "|---" * 10 + "|\n")
+    out(table_head("T x H x W", "type", "views at once", "mode", "encode frames/s", "decode frames/s", "encode MiB",
+                   "decode MiB", "time of whole", "memory of whole"))  # fmt: skip
     whole: Measured | None = None
     for case in cases:
         with multiprocessing.get_context("spawn").Pool(1) as fresh:  # its own peak memory
             found = fresh.apply(measure, (case, repeats))
         whole = found if case.mode == "whole" else whole
         ratios = ("", "") if whole is None else compared(found, whole)
-        size = f"{case.frames} x {case.height} x {case.width}"
         numbers = (f"{found.encode:.3g}", f"{found.decode:.3g}", f"{found.encode_mib:.0f}", f"{found.decode_mib:.0f}")
-        cells = (size, case.dtype, f"{case.batch} of {case.views}", case.mode, *numbers, *ratios)
-        out("| " + " | ".join(cells) + " |\n")
+        out(row(case.size, case.dtype, case.at_once, case.mode, *numbers, *ratios))
         sys.stdout.flush()
 
 
@@ -245,11 +253,10 @@ def _memory(measured: Measured) -> tuple[float, float]:
 def print_seams(cases: list[Case]) -> None:
     """Print the second table."""
     out = sys.stdout.write
-    out("\n| T x H x W | type | tile | overlap | latents, error / std | frames, PSNR dB |\n" + "|---" * 6 + "|\n")
+    out("\n" + table_head("T x H x W", "type", "tile", "overlap", "latents, error / std", "frames, PSNR dB"))
     for case in cases:
-        size = f"{case.frames} x {case.height} x {case.width}"
         for overlap, error, psnr in seams(case):
-            out(f"| {size} | {case.dtype} | {case.tile} | {overlap} | {error:.4f} | {psnr:.1f} |\n")
+            out(row(case.size, case.dtype, case.tile, overlap, f"{error:.4f}", f"{psnr:.1f}"))
             sys.stdout.flush()
 
 
