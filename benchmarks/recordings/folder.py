@@ -9,36 +9,29 @@ import DracoPy
 import laspy
 import numpy as np
 
-from cosmos_lidar.clips import Clip, Sweep
+from cosmos_lidar.clips import Clip
 from cosmos_lidar.clips.point_formats import point_formats
-from recordings.street import Read, Street, plain_reads
+from recordings.street import Read, Street, plain_reads, point_records
 from tests.clips.point_formats.encoders import write_pcd, write_ply
 
 DTYPE = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2"), ("time_us", "<i4")]
+BESIDE = ("intensity", "ring", "time_us")
 
 
 def write(root: Path, street: Street) -> Path:
     """Write a folder per extension, with the sensor beside headerless files.
 
     Raises:
-        KeyError: an extension that the reader knows and this module does not.
+        KeyError: an extension of the reader that this module lacks.
     """
     sensor = street.sensor("kitti_hdl64e")
     for extension in (".bin", *point_formats()):
         folder = root / "clouds" / extension[1:]
         folder.mkdir(parents=True)
         for index, cloud in enumerate(street.clouds(sensor)):
-            WRITE[extension](folder / f"{index:04d}{extension}", _table(cloud))
+            WRITE[extension](folder / f"{index:04d}{extension}", point_records(cloud, DTYPE))
         (folder / "sensor.yaml").write_text(sensor.to_yaml())
     return root / "clouds"
-
-
-def _table(cloud: Sweep) -> np.ndarray:
-    table = np.zeros(len(cloud.points), DTYPE)
-    for axis, values in zip("xyz", cloud.points.T, strict=True):
-        table[axis] = values
-    table["intensity"], table["ring"], table["time_us"] = cloud.intensity, cloud.ring, cloud.time_us
-    return table
 
 
 def _columns(table: np.ndarray) -> np.ndarray:
@@ -67,11 +60,10 @@ WRITE: dict[str, Callable[[Path, np.ndarray], object]] = {
     ".las": _write_las,
     ".laz": _write_las,
     ".npy": lambda path, table: np.save(path, _columns(table)),
-    ".npz": lambda path, table: np.savez(path, points=_columns(table)[:, :3], **{n: table[n] for n in DTYPE_BESIDE}),
+    ".npz": lambda path, table: np.savez(path, points=_columns(table)[:, :3], **{n: table[n] for n in BESIDE}),
     ".pcd": write_pcd,
     ".ply": write_ply,
 }
-DTYPE_BESIDE = ("intensity", "ring", "time_us")
 
 
 def reads(clip: Clip) -> list[Read]:

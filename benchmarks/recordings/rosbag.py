@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from cosmos_lidar.clips import Clip
-from recordings.street import Read, Street, plain_reads
+from recordings.street import Read, Street, plain_reads, point_records
 from tests.clips.point_formats.encoders import DTYPE
 from tests.clips.readers.rosbag.bags import KINDS, LIDAR, Types, drive, write_bag
 
 
 def write(root: Path, street: Street) -> Path:
     """Write one bag per storage."""
-    clouds = street.clouds(street.sensor("kitti_hdl64e"))
-    tables = []
-    for cloud in clouds:
-        table = np.zeros(len(cloud.points), DTYPE)
-        for axis, values in zip("xyz", cloud.points.T, strict=True):
-            table[axis] = values
-        table["intensity"], table["ring"], table["t"] = cloud.intensity, cloud.ring, cloud.time_us
-        tables.append(table)
+    tables = [point_records(cloud, DTYPE) for cloud in street.clouds(street.sensor("kitti_hdl64e"))]
     for kind in KINDS:
         types = Types(kind.startswith("ros1"))
         records, sweep = [], 0

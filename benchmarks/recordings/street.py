@@ -62,7 +62,11 @@ class Street:
 
     def sweeps(self, sensor: Sensor) -> list[Sweep]:
         """Return range images with intensity, class, instance and time."""
-        return [_sweep(sensor.to_yaml(), sensor, self.frames, index) for index in range(self.frames)]
+        key = sensor.to_yaml(), self.frames
+        if key not in _MADE:
+            drive = synthesize_drive(5, sensor, self.frames)
+            _MADE[key] = [drive.read_sweep(index) for index in range(self.frames)]
+        return _MADE[key]
 
     def clouds(self, sensor: Sensor) -> list[Sweep]:
         """Return the sweeps as points."""
@@ -78,13 +82,7 @@ class Street:
         return _jpeg(width, height, seed)
 
 
-_MADE: dict[tuple[str, int, int], Sweep] = {}
-
-
-def _sweep(key: str, sensor: Sensor, frames: int, index: int) -> Sweep:
-    if (key, frames, index) not in _MADE:
-        _MADE[key, frames, index] = synthesize_drive(5, sensor, frames).read_sweep(index)
-    return _MADE[key, frames, index]
+_MADE: dict[tuple[str, int], list[Sweep]] = {}  # by sensor and number of sweeps
 
 
 @lru_cache(maxsize=8)
@@ -96,6 +94,15 @@ def _jpeg(width: int, height: int, seed: int) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "JPEG", quality=75)
     return content.getvalue()
+
+
+def point_records(cloud: Sweep, dtype: Any) -> np.ndarray:
+    """Return (N,) records of points; the fields of ``dtype`` are x, y, z, intensity, ring and time, of any names."""
+    table = np.zeros(len(cloud.points), dtype)
+    columns = (*cloud.points.T, cloud.intensity, cloud.ring, cloud.time_us)
+    for name, values in zip(table.dtype.names, columns, strict=True):
+        table[name] = values
+    return table
 
 
 def decode_jpeg(content: bytes) -> np.ndarray:
