@@ -51,6 +51,8 @@ NAMES: Mapping[str, str] = {
     "trainer.max_val_iter": "trainer.val_batches",
     "trainer.validation_iter": "trainer.val_every",
 }
+# Complete names that this project had before -> today's; also in the config.yaml of older run folders.
+FORMER: Mapping[str, str] = {"model.lora.also_trained": "model.lora.modules_to_save"}
 # Last parts of names, alone or behind one of PREFIXES -> ours.
 SHORT_NAMES: Mapping[str, str] = {
     "activations_checkpoint_granularity": "parallel.recompute",
@@ -101,7 +103,7 @@ def translate(text: str, aliases: Mapping[str, str]) -> str | None:
             return None
         raise UserError(f"{key}={value}: {REFUSED[name]}")
     short = SHORT_NAMES.get(name, key) if prefix in PREFIXES else key
-    key = aliases.get(key) or NAMES.get(key, short)
+    key = aliases.get(key) or NAMES.get(key) or FORMER.get(key, short)
     if key == "optim.warmup_steps":  # a list with one number for each cycle of the schedule, where published
         value = value.strip("[]")
     return key + separator + _VALUES.get(key, {}).get(value, value)

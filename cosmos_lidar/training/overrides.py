@@ -19,6 +19,7 @@ import yaml
 
 from cosmos_lidar.errors import DataError, UserError, nearest
 from cosmos_lidar.files import atomic_write, read_yaml
+from cosmos_lidar.training.option_names import FORMER
 
 T = TypeVar("T")
 _WANTED = "the config.yaml of a run folder"
@@ -46,15 +47,15 @@ def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = N
     Args:
         kind: type of the configuration.
         path: YAML file.
-        aliases: former names of keys -> today's.
+        aliases: further names of keys -> ours, beside those of :data:`~cosmos_lidar.training.option_names.FORMER`.
 
     Raises:
         DataError: the file is missing or no YAML mapping.
         UserError: a key does not exist or has a value of another type.
     """
-    run = kind()
+    run, names = kind(), {**FORMER, **(aliases or {})}
     for key, value in leaves(read_yaml(path, _WANTED)):
-        set_option(run, (aliases or {}).get(key, key), value, where=f" in {path}")
+        set_option(run, names.get(key, key), value, where=f" in {path}")
     return run
 
 

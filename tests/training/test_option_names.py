@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.recipes.registry import family_names, find_family
 from cosmos_lidar.training.option_names import NAMES, SHORT_NAMES, translate
-from cosmos_lidar.training.overrides import option_types
+from cosmos_lidar.training.overrides import load_config, option_types, save_config
 
 
 @pytest.mark.parametrize(
@@ -80,3 +82,14 @@ def test_every_recipe_knows_the_shuffle_buffer_by_one_name(name: str) -> None:
     run, _ = family.choose(["recipe=debug", "data.shuffle_buffer=7"])
     found = run.data.shuffle_runs if name == "lidar_tokenizer" else run.data.shuffle
     assert found == 7
+
+
+@pytest.mark.parametrize("name", ["dit", "lidargen"])
+def test_former_names_on_the_command_line_and_in_configurations_of_older_runs(name: str, tmp_path: Path) -> None:
+    family = find_family(name)
+    run, _ = family.choose(["recipe=debug", "model.lora.also_trained=[final_layer]"])
+    assert run.model.lora.modules_to_save == ["final_layer"]
+    save_config(run, tmp_path / "config.yaml")
+    text = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("modules_to_save", "also_trained"))
+    assert load_config(type(run), tmp_path / "config.yaml").model.lora.modules_to_save == ["final_layer"]
