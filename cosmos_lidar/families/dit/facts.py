@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cosmos_lidar.shards.latents import LATENTS, LatentsFacts, read_latents_facts
 from cosmos_lidar.shards.sources import resolve
 from cosmos_lidar.training.data_facts import DataFact
 
-if TYPE_CHECKING:
-    from cosmos_lidar.families.dit.config import DitDataConfig
+
+class LatentsOptions(Protocol):
+    """What :func:`latents_facts` needs to know of ``data``."""
+
+    path: str
+    train_split: str
+    trust_sample_loaders: bool
 
 
-def latents_facts(data: DitDataConfig) -> tuple[LatentsFacts, Path]:
+def latents_facts(data: LatentsOptions) -> tuple[LatentsFacts, Path]:
     """Return what is known of the latents of the training split, and the file or folder it was read from.
 
     Raises:

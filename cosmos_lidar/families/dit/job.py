@@ -25,7 +25,9 @@ from cosmos_lidar.models.dit.weights import open_dit_weights
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.shards.latents import LATENT, META, SAMPLE_TYPE, TEXT, array_bytes
+from cosmos_lidar.training.config import TrainConfig
 from cosmos_lidar.training.engine import DataShare, Job
+from cosmos_lidar.training.model import TrainedModel
 
 _VAL_SHARE = 4  # one synthetic clip in four is validated on
 
@@ -59,21 +61,38 @@ def make_job(run: DitTrainConfig, folder: Path, share: DataShare) -> Job:
 
 
 def load_job(
-    run: DitTrainConfig, model: DitModel, folder: Path, share: DataShare, loader: Callable[..., Any] | None = None
+    run: TrainConfig[Any, Any],
+    model: TrainedModel,
+    folder: Path,
+    share: DataShare,
+    loader: Callable[..., Any] | None = None,
+    synthetic: Callable[[Path, Any], Path] | None = None,
+    export: Callable[..., list[Path]] = export_weights,
 ) -> Job:
-    """Return a model with the data of its run: latents, or what ``loader`` reads."""
+    """Return a model with the data of its run.
+
+    Args:
+        run: with the options of :class:`~cosmos_lidar.families.dit.config.DitDataConfig` in ``data``.
+        model: with its network.
+        folder: of the run.
+        share: rank and seed of the data.
+        loader: opens a split; None for latents.
+        synthetic: makes the data where ``data.path`` is empty; None for :func:`synthetic_latents`.
+        export: writes weights as files.
+    """
     from energon_tasks.latents import latents_loader
 
     loader = loader or latents_loader
     data, trainer = run.data, run.trainer
-    path = data.path or synthetic_latents(folder / "synthetic", run)
+    make: Callable[[Path, Any], Path] = synthetic or synthetic_latents
+    path = data.path or make(folder / "synthetic", run)
     common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
     common |= {"bad_sample_budget": data.bad_sample_budget, "trust_sample_loaders": data.trust_sample_loaders}
     reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
     train = loader(path, data.train_split, training=True, **reading, **common)
     val = loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
-    export = partial(export_trained, export_weights)
-    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export)
+    start = run.model.checkpoint or "scratch"
+    return Job(model, train, val, data.batch_size, data.workers, start, partial(export_trained, export))
 
 
 def make_dry_model(run: DitTrainConfig) -> DitModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from cosmos_lidar.diffusion.edm import draw_sigma, loss_weight, precondition
 from cosmos_lidar.families.dit.config import DitTrainConfig
+from cosmos_lidar.models.dit import Predict2Config
+from cosmos_lidar.models.dit.config import DiTConfig
 from cosmos_lidar.training.batches import ExampleBatch
 from cosmos_lidar.training.model import TrainedModel
 
@@ -82,6 +85,10 @@ class DitModel(TrainedModel):
 
     def items_per_sample(self) -> int:
         """Return the tokens of one clip."""
-        _, frames, height, width = self.run.data.latent_shape
-        config = self.network.config
-        return frames // config.patch_temporal * (height // config.patch_spatial) * (width // config.patch_spatial)
+        return count_tokens(self.network.config, self.run.data.latent_shape)
+
+
+def count_tokens(config: DiTConfig | Predict2Config, latent_shape: Sequence[int]) -> int:
+    """Return the tokens of latents of shape (C, T, H, W), those of all views together."""
+    _, frames, height, width = latent_shape
+    return frames // config.patch_temporal * (height // config.patch_spatial) * (width // config.patch_spatial)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.shards.latents import LATENTS, read_latents_facts
-from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.families.dit.facts import latents_facts
 from cosmos_lidar.training.data_facts import DataFact
 
 if TYPE_CHECKING:
@@ -20,10 +19,7 @@ def latents_of_views(data: MultiviewDataConfig) -> dict[str, DataFact]:
         DataError: they are not on this machine, or cannot be read.
         UserError: folders whose latents differ, or frames or text that the views do not divide.
     """
-    sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
-    found = read_latents_facts(sources)
-    documents = [folder / LATENTS for folder in sources.folders if (folder / LATENTS).is_file()]
-    where = (documents or sources.folders)[0]
+    found, where = latents_facts(data)
     if found.latent is None:
         return {}
     channels, frames, height, width = found.latent

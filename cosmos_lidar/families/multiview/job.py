@@ -11,13 +11,11 @@ from typing import Any
 from torch import nn
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.dit.job import open_shape, write_waves
-from cosmos_lidar.families.export import export_trained
+from cosmos_lidar.families.dit.job import load_job, open_shape, write_waves
 from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
 from cosmos_lidar.families.multiview.export import export_weights
 from cosmos_lidar.families.multiview.model import MultiviewModel
 from cosmos_lidar.families.multiview.online_encoder import WindowLatents
-from cosmos_lidar.models.dit import Predict2Config
 from cosmos_lidar.models.dit.predict2 import SHAPES
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.training.engine import DataShare, Job
@@ -31,16 +29,7 @@ def make_job(run: MultiviewTrainConfig, folder: Path, share: DataShare) -> Job:
     network, weights = open_network(run)
     model = MultiviewModel(run, network, folder, encode)
     model.weights = weights
-    data, trainer = run.data, run.trainer
-    path = data.path or synthetic_latents(folder / "synthetic", run)
-    common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
-    common |= {"bad_sample_budget": data.bad_sample_budget, "trust_sample_loaders": data.trust_sample_loaders}
-    reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle, "seed": share.seed}
-    loader = _loader(run, encode)
-    train = loader(path, data.train_split, training=True, **reading, **common)
-    val = loader(path, data.val_split, training=False, limit=trainer.val_batches or None, **common)
-    export = partial(export_trained, export_weights)
-    return Job(model, train, val, data.batch_size, data.workers, run.model.checkpoint or "scratch", export)
+    return load_job(run, model, folder, share, _loader(run, encode), synthetic_latents, export_weights)
 
 
 def make_dry_model(run: MultiviewTrainConfig) -> MultiviewModel:
@@ -70,10 +59,7 @@ def open_network(run: MultiviewTrainConfig) -> tuple[nn.Module, Sequence[WeightS
         raise UserError(f"model.name={run.model.name}; valid: {', '.join(SHAPES)}")
     model = replace(run.model, lora=replace(run.model.lora, modules_to_save=run.trained_whole()))
     network, sources = open_shape(model, run.shape(), run.data.text_shape)
-    config = network.config
-    if not isinstance(config, Predict2Config):
-        raise UserError(f"model.name={run.model.name}: expected a network of several views, predict2_2b_multiview")
-    rows = config.n_cameras_emb
+    rows = SHAPES[run.model.name].n_cameras_emb
     if max(run.data.view_ids) >= rows and not run.model.rays:
         problem = f"{run.model.name} has a view table of {rows} rows, from 0; model.rays=true takes any cameras"
         raise UserError(f"data.view_ids={run.data.view_ids}: {problem}")
@@ -85,12 +71,10 @@ def synthetic_latents(folder: Path, run: MultiviewTrainConfig) -> Path:
     return write_waves(folder, run.synthetic_clips, run.data.clip_shape, run.data.clip_text_shape, run.trainer.seed)
 
 
-def _loader(run: MultiviewTrainConfig, encode: WindowLatents | None) -> Callable[..., Any]:
-    """Return what opens a split: of videos where there is an encoder, else of latents."""
+def _loader(run: MultiviewTrainConfig, encode: WindowLatents | None) -> Callable[..., Any] | None:
+    """Return what opens a split of videos; None for latents, where there is no encoder."""
     if encode is None:
-        from energon_tasks.latents import latents_loader
-
-        return latents_loader
+        return None
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
     data = run.data

@@ -20,6 +20,7 @@ from cosmos_lidar.diffusion.conditional_flow import (
     interpolate,
 )
 from cosmos_lidar.diffusion.objective import flow_time
+from cosmos_lidar.families.dit.model import count_tokens
 from cosmos_lidar.families.multiview.clips import ViewClips, view_clips
 from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
 from cosmos_lidar.families.multiview.online_encoder import WindowLatents
@@ -110,9 +111,7 @@ class MultiviewModel(TrainedModel):
 
     def items_per_sample(self) -> int:
         """Return the tokens of one clip."""
-        _, frames, height, width = self.run.data.clip_shape
-        config = self.network.config
-        return frames // config.patch_temporal * (height // config.patch_spatial) * (width // config.patch_spatial)
+        return count_tokens(self.network.config, self.run.data.clip_shape)
 
     def _clips(self, batch: Any) -> ViewClips:
         return view_clips(batch, self.run.data, self.run.model.rays)
