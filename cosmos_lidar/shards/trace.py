@@ -121,13 +121,16 @@ class Tracer:
 def _fields(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise TypeError(f"a {type(document).__name__}")
-    one = document.get("frame_id")
     clip, sensor = document.get("clip_id"), document.get("sensor")
-    frames = document.get("frame_ids", () if one is None else [one])
+    frames, numbers, times = (document.get(name, ()) for name in ("frame_ids", "frame_numbers", "timestamps_us"))
+    if document.get("frame_id") is not None:  # samples of one frame
+        frames = [document["frame_id"]]
+        numbers = [document["frame_number"]] if "frame_number" in document else ()
+        times = [times] if times else ()
     return {
         "clip": None if clip is None else str(clip),
         "frame_ids": tuple(str(frame) for frame in frames),
-        "frame_numbers": tuple(int(number) for number in document.get("frame_numbers", ())),
-        "timestamps_us": tuple((int(start), int(end)) for start, end in document.get("timestamps_us", ())),
+        "frame_numbers": tuple(int(number) for number in numbers),
+        "timestamps_us": tuple((int(start), int(end)) for start, end in times),
         "sensor": None if sensor is None else str(sensor),
     }

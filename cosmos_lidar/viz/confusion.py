@@ -31,7 +31,7 @@ def confusion_image(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
     there = np.flatnonzero(counts.sum(0) + counts.sum(1))
     if not len(there):
         raise UserError("a confusion matrix without points: expected at least one labeled point")
-    counts, shown = counts[np.ix_(there, there)], [names[number] for number in there]
+    counts, shown = counts[np.ix_(there, there)], [names[number] for number in there.tolist()]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     left = max(text_width(name, _TEXT_PX) for name in shown) + 2 * _GAP_PX
     cells = np.repeat(np.repeat(apply_colormap(shares, "viridis"), _CELL_PX, 0), _CELL_PX, 1)

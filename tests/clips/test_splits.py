@@ -69,6 +69,14 @@ def test_known_members(test_data):
     assert log in published_split("av2", "val")
 
 
+def test_lists_that_were_published_together_are_a_split():
+    split = open_published("nuscenes_also")
+    counts = {name: sum(found == name for found in split.names.values()) for name in ("train", "val", "test")}
+    assert counts == {"train": 600, "val": 100, "test": 150}
+    assert split.of(published_split("nuscenes", "verifying")[0], Path()) == "val"
+    assert split.of(published_split("nuscenes", "val")[0], Path()) == "test"
+
+
 def test_unknown_splits_name_the_known_ones():
     with pytest.raises(UserError, match="no published split of 'nuscene'.*nearest is nuscenes"):
         published_split("nuscene", "val")
@@ -85,9 +93,10 @@ def test_datasets_are_names_of_readers():
 
 def test_names_of_whole_splits():
     assert split_names() == (
-        "av2", "kitti360", "nuscenes", "nuscenes_mini", "once", "semantickitti", "semanticposs", "waymo", "waymo_v2",
+        "av2", "kitti360", "nuscenes", "nuscenes_also", "nuscenes_mini", "once", "semantickitti", "semanticposs",
+        "waymo", "waymo_v2",
     )  # fmt: skip
-    assert {name.removesuffix("_mini") for name in split_names()} <= set(find_readers())
+    assert {name.removesuffix("_mini").removesuffix("_also") for name in split_names()} <= set(find_readers())
     with pytest.raises(UserError, match="no published split 'nuscene': known are av2.*nearest is nuscenes"):
         open_published("nuscene")
 

@@ -41,6 +41,19 @@ def test_command_line_from_recordings_to_checked_shards(
     assert "other clips or other options" in capsys.readouterr().err
 
 
+def test_sweeps_as_points(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "points"
+    command = ["prepare", str(release), str(out), "--split", "2,1,0"]
+    assert main([*command, "--task", "points"]) == 0
+    text = capsys.readouterr().out
+    assert "train: 8 sweeps, 8 frames, 1 shards" in text
+    assert "no sweep skipped" in text
+    assert main(["check", str(out)]) == 0
+    assert main([*command, "--task", "points", "--labeled"]) == 2  # other options, and none has labels
+    assert main([*command, "--labeled"]) == 2
+    assert "--labeled: only with --task points" in capsys.readouterr().err
+
+
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
     """Recordings with the names of nuScenes' scenes, of which one is in no list."""

@@ -33,6 +33,7 @@ from tests.energon_tasks.conftest import tiny_clip, tiny_map
 from tests.shards.cameras import NAMES, camera_clip
 
 KINDS = ("sweeps", "videos", "views", "latents", "multiview", "points")
+REPEATED = KINDS[:-1]  # of slow tests whose code is the same for all types
 SENSOR = uniform_sensor(8, 64, name="small", format=RangeMapFormat(repeat_rows=2, crop_columns=0))
 
 

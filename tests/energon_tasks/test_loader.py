@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("megatron.energon")
 
-from tests.energon_tasks.mixes import KINDS, write  # noqa: E402
+from tests.energon_tasks.mixes import KINDS, REPEATED, write  # noqa: E402
 from tests.shards.energon_folders import metadataset  # noqa: E402
 from tests.workers.client import ROOT, python  # noqa: E402
 
@@ -71,7 +71,7 @@ def test_many_stops_of_every_loader(folders: Path, kind: str, blend: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("blend", ["a", "blend.yaml"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REPEATED)
 def test_pairs_of_stops_of_every_loader(folders: Path, kind: str, blend: str, workers: int) -> None:
     """Every pair for latents; every fourth for the others, whose loaders share the code, unless all are asked for."""
     pairs = [list(pair) for pair in product(range(3 * workers + 3), range(workers + 1))]

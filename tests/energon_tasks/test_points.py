@@ -16,7 +16,8 @@ from cosmos_lidar.errors import DataError, UserError  # noqa: E402
 from cosmos_lidar.shards.plan import PrepareOptions  # noqa: E402
 from cosmos_lidar.shards.points_writer import write_points  # noqa: E402
 from energon_tasks.points import points_loader  # noqa: E402
-from tests.shards.point_clips import labeled_clip, points_of  # noqa: E402
+from energon_tasks.trace import trace_batch  # noqa: E402
+from tests.shards.point_clips import START_US, labeled_clip, points_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,13 @@ def test_a_batch_holds_whole_sweeps(shards: Path):
     assert batch.poses[1][0, 3] == pytest.approx(1.5)
     assert batch.origins_m[0].tolist() == [[0, 0, 0]]
     assert set(batch.to("cpu").values) == {"intensity", "labels"}
+
+
+def test_a_sweep_is_traced_to_its_recording(shards: Path):
+    (batch,) = open_points(shards, "val")
+    first, second = trace_batch(batch)
+    assert (first.sample.clip, second.frame_number) == (batch.clip_ids[0], 1)
+    assert second.sample.timestamps_us == ((START_US + 100_000, START_US + 200_000),)
 
 
 def test_a_resumed_stream_has_the_same_seeds(shards: Path):

@@ -18,7 +18,7 @@ from cosmos_lidar.log import logger  # noqa: E402
 from cosmos_lidar.sensors.sensor import uniform_sensor  # noqa: E402
 from cosmos_lidar.shards.sources import resolve  # noqa: E402
 from tests.energon_tasks.energon_commands import energon_prepare  # noqa: E402
-from tests.energon_tasks.mixes import KINDS, open_loader, signature, take, write  # noqa: E402
+from tests.energon_tasks.mixes import KINDS, REPEATED, open_loader, signature, take, write  # noqa: E402
 from tests.shards.energon_folders import metadataset  # noqa: E402
 from tests.workers.client import python  # noqa: E402
 
@@ -47,7 +47,7 @@ def keys(loader: Any) -> list[str]:
 
 
 # The loaders of all sample types share their splits: latents alone run in the fast tests.
-ONE_FAST = [pytest.param(kind, marks=[] if kind == "latents" else pytest.mark.slow) for kind in KINDS]
+ONE_FAST = [pytest.param(kind, marks=[] if kind == "latents" else pytest.mark.slow) for kind in REPEATED]
 
 
 def several(folders: Path, kind: str) -> str:
@@ -149,10 +149,10 @@ RESUME = """
 import json, os, sys, warnings
 warnings.filterwarnings("ignore")
 from pathlib import Path
-from tests.energon_tasks.mixes import KINDS, open_loader, take
+from tests.energon_tasks.mixes import REPEATED, open_loader, take
 
 found = {}
-for kind in KINDS:
+for kind in REPEATED:
     for blend in ("weights", "repetitions"):
         options = {"num_workers": 2, "batch_size": 2} | ({"frames_per_clip": 3} if kind == "sweeps" else {})
         path = Path(sys.argv[1]) / kind / f"{blend}.yaml"
@@ -172,7 +172,7 @@ def test_a_resumed_blend_of_two_workers(folders: Path) -> None:
     done = python("-c", RESUME, folders, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) == 8
+    assert len(found) == 2 * len(REPEATED)
     for name, (whole, resumed) in found.items():
         assert resumed == whole, name
         assert len({json.dumps(batch) for batch in whole}) > 6

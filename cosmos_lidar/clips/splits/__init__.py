@@ -2,8 +2,8 @@
 
 A file holds one name per line, those that :attr:`~cosmos_lidar.clips.clip.Clip.clip_id` has; lines that start with
 ``#`` have its origin. Adding a split is adding a file. Datasets that keep their split as folders, as Waymo
-does, have a file ``DATASET.folders`` instead: a name of a folder and a split per line. DDAD keeps its splits as lists
-beside the recordings.
+does, have a file ``DATASET.folders`` instead: a name of a folder and a split per line. A file ``DATASET_VARIANT.lists``
+makes splits of such lists: a list and a split per line. DDAD keeps its splits as lists beside the recordings.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def split_names() -> tuple[str, ...]:
     """Return the names that :func:`open_published` takes: datasets, and ``DATASET_VARIANT`` such as nuscenes_mini."""
     ends = [f"_{split}" for split in SPLITS]
     listed = {entry.removesuffix(end) for entry in _files(".txt") for end in ends if entry.endswith(end)}
-    return tuple(sorted(listed | set(_files(".folders"))))
+    return tuple(sorted(listed | set(_files(".folders")) | set(_files(".lists"))))
 
 
 def open_published(name: str) -> PublishedSplit:
     """Return a published split by its name.
 
     Args:
-        name: a dataset, or ``nuscenes_mini``.
+        name: a dataset, or a variant such as ``nuscenes_mini`` and ``nuscenes_also``.
 
     Raises:
         UserError: no such split; the message has those that there are.
@@ -91,11 +91,15 @@ def open_published(name: str) -> PublishedSplit:
     if name in _files(".folders"):
         folders = dict(line.split() for line in _lines(f"{name}.folders"))
         return PublishedSplit(name, {}, folders)
-    names: dict[str, str] = {}
-    for split in SPLITS:
-        if f"{name}_{split}" in _files(".txt"):
-            names |= dict.fromkeys(_lines(f"{name}_{split}.txt"), split)
-    return PublishedSplit(name, names, {})
+    return PublishedSplit(name, {clip: split for split, file in _listed(name) for clip in _lines(file)}, {})
+
+
+def _listed(name: str) -> list[tuple[str, str]]:
+    """Return split and file of each list of a published split."""
+    if name in _files(".lists"):
+        pairs = (line.split() for line in _lines(f"{name}.lists"))
+        return [(split, f"{name.partition('_')[0]}_{listed}.txt") for listed, split in pairs]
+    return [(split, f"{name}_{split}.txt") for split in SPLITS if f"{name}_{split}" in _files(".txt")]
 
 
 def _files(suffix: str) -> list[str]:

@@ -106,11 +106,11 @@ def test_a_ratio_that_leaves_nothing_is_refused(root: Path):
 @pytest.mark.slow
 def test_interrupted_is_uninterrupted(root: Path):
     options = ["trainer.val_at_start=false", "model.anneal=false", "data.skip_ratio=2"]
-    whole = train(root, "whole", "trainer.max_steps=5", *options)
-    train(root, "part", "trainer.max_steps=3", *options)
-    part = train(root, "part", "trainer.max_steps=5", *options)
+    whole = train(root, "whole", "trainer.max_steps=4", *options)
+    train(root, "part", "trainer.max_steps=2", *options)
+    part = train(root, "part", "trainer.max_steps=4", *options)
     assert losses(whole) == losses(part)
-    ours, theirs = (load_full(folder / "checkpoints" / "iter_000000005") for folder in (whole, part))
+    ours, theirs = (load_full(folder / "checkpoints" / "iter_000000004") for folder in (whole, part))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -118,7 +118,7 @@ def test_interrupted_is_uninterrupted(root: Path):
 @pytest.mark.slow
 def test_two_ranks_are_one(root: Path):
     """Batch norm has the voxels of both, and the loss all labeled points, however many each rank has."""
-    common = ["trainer.max_steps=3", "trainer.val_at_start=false"]
+    common = ["trainer.max_steps=2", "trainer.val_at_start=false"]
     ranks = some_options(root, "two", *common, "data.batch_size=1", "data.workers=1")
     done = torchrun(2, str(ROOT / "recipes" / "also_semseg.py"), "recipe=debug", *ranks)
     assert done.returncode == 0, done.stderr[-3000:]
