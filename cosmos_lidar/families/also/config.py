@@ -150,6 +150,8 @@ class AlsoDataConfig:
     decimation: float | None = setting(0.1, "one point stays per cell of this size, meters; null keeps all")
     points: int = setting(16_384, "most points of a sweep that the network sees")
     queries: int = setting(2048, "query points of a sweep")
+    sweeps: int = setting(0, "sweeps before, and as many after, whose returns give queries, too; needs poses")
+    sweep_gap: int = setting(1, "from one of these sweeps to the next")
     query_distance: float = setting(0.1, "of the queries behind and in front of a return, meters at most")
     rotation: bool = setting(True, "turn sweeps by any angle about z")
     flip: bool = setting(True, "mirror every other sweep in x")
@@ -199,7 +201,9 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
                 "model.contrast.stride": (model.contrast.stride, 1),
                 "model.contrast.most_cells": (model.contrast.most_cells, 1),
                 "data.points": (data.points, 1),
-                "data.queries": (data.queries, 3),
+                "data.sweeps": (data.sweeps, 0),
+                "data.sweep_gap": (data.sweep_gap, 1),
+                "data.queries": (data.queries, 3 * (1 + 2 * max(data.sweeps, 0))),
             }
         )
         _refuse_zero({"model.radius": model.radius, "data.query_distance": data.query_distance})

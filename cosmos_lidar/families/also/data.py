@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.config import AlsoTrainConfig
-from cosmos_lidar.families.also.samples import PretextCloud, pretext_cloud
+from cosmos_lidar.families.also.samples import OtherSweep, PretextCloud, pretext_cloud
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.shards.points import DOCUMENT, META, SAMPLE_TYPE, read_meta, read_points_facts, sample_key
@@ -97,32 +97,58 @@ class PretextTaskEncoder(PointsTaskEncoder):
     @stateless
     def encode_sample(self, sample: PointsSample) -> PretextSample:
         """Decode a sweep, with a second one of its drive where scans are contrasted; make voxels and queries."""
-        sweeps = [super().encode_sample(sample)]
+        scans = [sample]
         if self.run.model.contrast.weight:
-            sweeps.append(super().encode_sample(self._partner(sample)))
-        first, run = sweeps[0], self.run
+            scans.append(self._partner(sample))
+        sweeps = [super(PretextTaskEncoder, self).encode_sample(one) for one in scans]
         clouds = [
-            pretext_cloud(one.points, one.values["intensity"], run.model, run.data, first.noise_seed + i, self.training)
-            for i, one in enumerate(sweeps)
+            self._cloud(one, sweep, number) for number, (one, sweep) in enumerate(zip(scans, sweeps, strict=True))
         ]
         poses = [self._pose(one) @ cloud.sensor_SE3_points for one, cloud in zip(sweeps, clouds, strict=True)]
+        first = sweeps[0]
         return PretextSample.derive_from(
             sample, clouds=clouds, poses=torch.stack(poses), clip_id=first.clip_id, seed=first.noise_seed
         )
 
+    def _cloud(self, sample: PointsSample, sweep: PointCloud, number: int) -> PretextCloud:
+        """Return the pretext sample of a sweep, the first or the second of a pair."""
+        config, seed = self.run, sweep.noise_seed + number
+        others = [self._other(one, sweep) for one in self._others(sample)]
+        return pretext_cloud(
+            sweep.points, sweep.values["intensity"], config.model, config.data, seed, self.training, others
+        )
+
+    def _others(self, sample: PointsSample) -> list[PointsSample]:
+        """Return the sweeps before and after that the clip has."""
+        data = self.run.data
+        steps = [data.sweep_gap * step for step in range(-data.sweeps, data.sweeps + 1) if step]
+        found = [self._sweep_at(sample, step) for step in steps]
+        return [one for one in found if one is not None]
+
+    def _other(self, sample: PointsSample, sweep: PointCloud) -> OtherSweep:
+        other = super().encode_sample(sample)
+        pose = torch.linalg.inv(self._pose(sweep)) @ self._pose(other)
+        return OtherSweep(other.points, other.values["intensity"], pose)
+
     def _partner(self, sample: PointsSample) -> PointsSample:
         """Return the sweep ``gap`` later in the clip, or earlier where the clip ends; skip the sample without one."""
-        meta, gap = read_meta(sample.parts.get(META, b"")), self.run.model.contrast.gap
-        for number in (meta.frame_number + gap, meta.frame_number - gap):
-            parts = self.store.read(sample.__sources__[0].dataset_path, sample_key(meta.clip_id, number))
-            if parts is not None:
-                return PointsSample.derive_from(sample, parts=parts)
-        self.report.count_short()
-        raise SkipSample
+        gap = self.run.model.contrast.gap
+        partner = self._sweep_at(sample, gap) or self._sweep_at(sample, -gap)
+        if partner is None:
+            self.report.count_short()
+            raise SkipSample
+        return partner
+
+    def _sweep_at(self, sample: PointsSample, step: int) -> PointsSample | None:
+        """Return the sweep so many later in the clip of a sample, where the shards have it."""
+        meta = read_meta(sample.parts.get(META, b""))
+        key = sample_key(meta.clip_id, meta.frame_number + step)
+        parts = self.store.read(sample.__sources__[0].dataset_path, key)
+        return None if parts is None else PointsSample.derive_from(sample, parts=parts)
 
     def _pose(self, sweep: PointCloud) -> Tensor:
-        if sweep.pose is None and self.run.model.contrast.weight:
-            wanted = "poses, which the contrast of scans needs: model.contrast.weight=0 trains without"
+        if sweep.pose is None and (self.run.model.contrast.weight or self.run.data.sweeps):
+            wanted = "poses, which several sweeps need: model.contrast.weight=0 data.sweeps=0 trains without"
             raise DataError("no pose", clip=sweep.clip_id, key="world_SE3_lidar", wanted=wanted)
         return torch.eye(4, dtype=torch.float64) if sweep.pose is None else sweep.pose
 

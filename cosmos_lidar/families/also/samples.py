@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.config import AlsoDataConfig, AlsoModelConfig
-from cosmos_lidar.losses.occupancy_queries import Queries, pretext_sweep
+from cosmos_lidar.losses.occupancy_queries import PretextSweep, Queries, pretext_sweep
+from cosmos_lidar.losses.other_sweeps import other_queries
+from cosmos_lidar.models.sparse.decimation import decimate
 from cosmos_lidar.models.sparse.voxels import Voxels, mean_voxels, rounded_voxels
 
 _COARSEST = 16  # largest stride of the networks, voxels
@@ -33,8 +36,28 @@ class PretextCloud(NamedTuple):
     sensor_SE3_points: Tensor
 
 
+class OtherSweep(NamedTuple):
+    """A sweep before or after, for queries.
+
+    Attributes:
+        points: (N, 3) meters from its sensor.
+        intensities: (N,) in the units of the recording.
+        sweep_SE3_other: (4, 4) pose of its sensor in the axes of the sweep.
+    """
+
+    points: Tensor
+    intensities: Tensor
+    sweep_SE3_other: Tensor
+
+
 def pretext_cloud(
-    points: Tensor, intensities: Tensor, model: AlsoModelConfig, data: AlsoDataConfig, seed: int, training: bool
+    points: Tensor,
+    intensities: Tensor,
+    model: AlsoModelConfig,
+    data: AlsoDataConfig,
+    seed: int,
+    training: bool,
+    others: Sequence[OtherSweep] = (),
 ) -> PretextCloud:
     """Return the pretext sample of a sweep.
 
@@ -45,29 +68,47 @@ def pretext_cloud(
         data: what is drawn.
         seed: of queries, points and augmentation.
         training: with augmentation.
+        others: sweeps that give an equal share of the queries.
 
     Raises:
         DataError: no points, none in the range of SECOND, or all of them in a few voxels.
     """
+    generator, share = torch.Generator().manual_seed(seed), data.queries // (1 + len(others))
     sweep = pretext_sweep(
         points,
         intensities[:, None] / data.intensity_scale,
-        data.queries,
+        share,
         data.points,
         data.decimation,
         data.query_distance,
         rotation=data.rotation and training,
         flip=data.flip and training,
         translation=model.contrast.translation if model.contrast.weight and training else 0.0,
-        generator=torch.Generator().manual_seed(seed),
+        generator=generator,
     )
+    parts = [sweep.queries, *(_queries_of(one, points, sweep, share, data, generator) for one in others)]
+    queries = Queries(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     voxels = make_voxels(sweep.points, sweep.intensities, model)
     low, high = voxels.coords.aminmax(dim=0)
     if int((high - low).max()) < _COARSEST:
         found = f"{len(sweep.points)} points within {_COARSEST} voxels"
         raise DataError(found, key="points", wanted="a sweep: batch norm needs several voxels at the coarsest stride")
     lowest = torch.round(sweep.points / model.voxel_sizes[0]).amin(0).long()
-    return PretextCloud(voxels, sweep.points, sweep.queries, lowest, sweep.sensor_SE3_points)
+    return PretextCloud(voxels, sweep.points, queries, lowest, sweep.sensor_SE3_points)
+
+
+def _queries_of(
+    other: OtherSweep, sweep: Tensor, made: PretextSweep, count: int, data: AlsoDataConfig, generator: torch.Generator
+) -> Queries:
+    """Return queries of another sweep in the axes of the augmented points of one."""
+    points, intensities = other.points, other.intensities[:, None] / data.intensity_scale
+    if data.decimation is not None:
+        stays = decimate(points, data.decimation)
+        points, intensities = points[stays], intensities[stays]
+    pose, distance = other.sweep_SE3_other, data.query_distance
+    queries = other_queries(points, intensities, count, pose, sweep, distance, generator)
+    back = torch.linalg.inv(made.sensor_SE3_points).to(queries.points.dtype)
+    return queries._replace(points=queries.points @ back[:3, :3].t() + back[:3, 3])
 
 
 def make_voxels(points: Tensor, intensities: Tensor, model: AlsoModelConfig) -> Voxels:

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("megatron.energon")
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.families.also.data import PretextTaskEncoder, make_loaders
+from cosmos_lidar.families.also.data import PretextTaskEncoder, make_loaders, synthetic_shards
 from cosmos_lidar.recipes import also_pretrain
 from cosmos_lidar.training.engine import DataShare
 from cosmos_lidar.training.overrides import apply_overrides
@@ -18,6 +18,12 @@ from energon_tasks.batches import join_batches
 from energon_tasks.points import PointCloud, points_loader
 from energon_tasks.skips import SkipReport
 from tests.families.also.clouds import GRID, batch_of, cloud
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return shards of two drives of four sweeps."""
+    return synthetic_shards(tmp_path_factory.mktemp("points") / "shards", drives=2, seed=1234)
 
 
 def test_rows_of_voxels_are_those_of_the_batch() -> None:
@@ -62,14 +68,16 @@ def test_training_and_validation_read_synthetic_drives(tmp_path: Path) -> None:
         make_loaders(unknown, tmp_path, DataShare(rank=0, world=1, seed=7))
 
 
-def test_pairs_of_scans_have_the_poses_of_their_augmented_points(tmp_path: Path) -> None:
+def test_pairs_of_scans_have_the_poses_of_their_augmented_points(shards: Path) -> None:
     """Every augmented point, taken to the world by its pose, is a point of the sweep as it was recorded."""
-    run = apply_overrides(also_pretrain.debug(), ["synthetic_drives=2", "model.contrast.weight=1", "data.batch_size=2"])
+    run = apply_overrides(
+        also_pretrain.debug(), ["model.contrast.weight=1", "data.batch_size=2", f"data.path={shards}"]
+    )
     share = DataShare(rank=0, world=1, seed=7)
-    train, val = make_loaders(run, tmp_path, share)
+    train, val = make_loaders(run, shards, share)
     batch = next(iter(train))
     assert (len(batch.seeds), len(batch.coords), batch.poses.shape) == (2, 4, (4, 4, 4))
-    every = points_loader(tmp_path / "synthetic", "train", training=False, batch_size=1, rank=0, world_size=1)
+    every = points_loader(shards, "train", training=False, batch_size=1, rank=0, world_size=1)
     recorded = {}
     for one in every:
         world = one.points[0].double() @ one.poses[0][:3, :3].T + one.poses[0][:3, 3]
@@ -83,8 +91,8 @@ def test_pairs_of_scans_have_the_poses_of_their_augmented_points(tmp_path: Path)
     assert [abs(int(a) - int(b)) for a, b in zip(frames[::2], frames[1::2], strict=True)] == [2, 2]
     first = next(iter(val))
     assert float(first.poses.diff(dim=0).abs().max()) > 0
-    lonely = apply_overrides(run, [f"data.path={tmp_path / 'synthetic'}", "model.contrast.gap=9"])
-    assert list(make_loaders(lonely, tmp_path, share)[1]) == []
+    lonely = apply_overrides(run, ["model.contrast.gap=9"])
+    assert list(make_loaders(lonely, shards, share)[1]) == []
 
 
 def test_scans_without_poses_are_refused() -> None:
@@ -93,5 +101,16 @@ def test_scans_without_poses_are_refused() -> None:
         __key__="a", __restore_key__=(), points=torch.zeros(1, 3), values={}, pose=None, origins_m=torch.zeros(1, 3),
         clip_id="drive", frame_id="0", noise_seed=0,
     )  # fmt: skip
-    with pytest.raises(DataError, match="no pose .*drive.*model.contrast.weight=0 trains without"):
+    with pytest.raises(DataError, match="no pose .*drive.*model.contrast.weight=0 data.sweeps=0 trains without"):
         PretextTaskEncoder(run, 0, True, SkipReport())._pose(points)
+
+
+def test_sweeps_before_and_after_give_queries(shards: Path) -> None:
+    """A third of the queries each; those of other sweeps near a return lie at returns of these, in one world."""
+    run = apply_overrides(also_pretrain.debug(), ["data.sweeps=1", "data.rotation=false", "data.flip=false"])
+    run = apply_overrides(run, [f"data.path={shards}", "data.batch_size=1", "data.queries=300"])
+    for batch in make_loaders(run, shards, DataShare(rank=0, world=1, seed=7))[1]:
+        assert 100 < int(batch.queries.lengths[0]) <= 300
+        near = batch.intensities.values[:, 0] >= 0
+        far_off = torch.cdist(batch.queries.values[near], batch.points.values).amin(1)
+        assert float(far_off.median()) < 1.0
