@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.clip import Sweep
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.shards.check import read_samples
@@ -82,6 +83,18 @@ def test_odd_sweeps_are_skipped_and_unlabeled_ones_left_out(tmp_path: Path):
     assert again.without_labels == 1
     with pytest.raises(DataError, match="2 sweeps cannot be used"):
         write_points(clips, tmp_path / "strict", replace(OPTIONS, bad_budget=0.0), labeled=True)
+
+
+def test_a_real_sweep_keeps_its_labels(test_data: Path, tmp_path: Path):
+    clips = open_clips(test_data / "semantickitti")
+    write_points(clips, tmp_path / "out", PrepareOptions(split=(1,)), labeled=True)
+    (sweep,) = samples(tmp_path / "out").values()
+    folder = test_data / "semantickitti" / "dataset" / "sequences" / "08"
+    labels = np.fromfile(folder / "labels" / "000000.label", np.uint32) & 0xFFFF
+    recorded = np.fromfile(folder / "velodyne" / "000000.bin", np.float32).reshape(-1, 4)
+    assert sweep.meta.dataset == "semantickitti"
+    np.testing.assert_array_equal(np.bincount(sweep.values["labels"]), np.bincount(labels))
+    np.testing.assert_array_equal(np.sort(sweep.values["intensity"]), np.sort(recorded[:, 3]))
 
 
 def test_unknown_poses_are_none():

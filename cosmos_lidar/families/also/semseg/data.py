@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from megatron.energon import Sample, edataclass, stateless
 from torch import Tensor
 
 from cosmos_lidar.clips.label_maps import LabelMap, load_label_map
+from cosmos_lidar.clips.source_state import files_state
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.data import synthetic_shards
 from cosmos_lidar.families.also.semseg.config import SemsegTrainConfig
@@ -144,7 +146,7 @@ def make_loaders(run: SemsegTrainConfig, folder: Path, share: DataShare) -> tupl
     """
     data = run.data
     path = data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
-    labeled = _labeled(run, path, folder / f"labeled_{data.skip_ratio}")
+    labeled = _labeled(run, path, folder)
     common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
     common |= {"bad_sample_budget": data.bad_sample_budget}
     reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle}
@@ -154,12 +156,13 @@ def make_loaders(run: SemsegTrainConfig, folder: Path, share: DataShare) -> tupl
 
 
 def _labeled(run: SemsegTrainConfig, path: str | Path, folder: Path) -> str | Path:
-    """Return a folder with the sweeps that the skip ratio keeps; rank 0 writes it."""
+    """Return a folder with the sweeps that the skip ratio keeps; rank 0 writes it, again where the data has changed."""
     data = run.data
     if data.skip_ratio == 1:
         return path
-    write = lambda: write_subset(path, data.train_split, data.skip_ratio, folder)  # noqa: E731
-    return made_once(folder, folder / DOCUMENT, write)
+    state = files_state([Path(path) / DOCUMENT])
+    out = folder / f"labeled_{data.skip_ratio}_{data.train_split}_{state[:8]}"
+    return made_once(out, out / DOCUMENT, partial(write_subset, path, data.train_split, data.skip_ratio, out))
 
 
 def _open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -44,7 +45,12 @@ def test_training_takes_the_fraction_and_validation_all_points(tmp_path: Path):
     cells = torch.cat([batch.points.batch_index[:, None].float(), (points / 0.2).trunc()], 1)
     assert len(points) == len(cells.unique(dim=0))
     assert batch.voxel_rows.unique().tolist() == list(range(len(batch.voxels)))
-    assert (tmp_path / "labeled_2" / "points.json").is_file()
+    (labeled,) = tmp_path.glob("labeled_2_train_*")
+    shutil.rmtree(tmp_path / "shards")
+    moved = run_on(tmp_path, [room_clip(name, 6) for name in "abc"], skip_ratio=2)
+    train, _ = make_loaders(moved, tmp_path, SHARE)
+    assert {key[-6:] for batch in islice(train, 9) for key in batch.__key__} == {"000000", "000002", "000004"}
+    assert len(list(tmp_path.glob("labeled_2_train_*"))) == 2
 
 
 def test_unknown_classes_are_counted_and_named(tmp_path: Path):
