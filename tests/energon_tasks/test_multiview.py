@@ -15,6 +15,7 @@ from cosmos_lidar.clips.controls.depth import CONTROL
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.captions import ClipCaptions
+from cosmos_lidar.shards.check_index import check_indexed
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.synth import pinhole_rig, synthesize_drive
@@ -118,6 +119,7 @@ def test_control_videos_follow_those_of_the_cameras(tmp_path: Path):
     for folder, controls in (("with", ("depth",)), ("without", ())):
         write_multiview(clips, tmp_path / folder, MultiviewOptions(controls=controls), PrepareOptions(split=(1.0,)))
     (batch,) = loader(tmp_path / "with", training=False, window=replace(WINDOW, views=(3, 0), controls=("depth",)))
+    assert not check_indexed(tmp_path / "with").problems
     (plain,) = loader(tmp_path / "without", training=False, window=replace(WINDOW, views=(3, 0)))
     assert batch.frames[0].shape == (4, 3, 5, 48, 64)
     assert torch.equal(batch.frames[0][:2], plain.frames[0])

@@ -19,7 +19,7 @@ Beyond the published arrays ``lidar_raw`` has intensity and ``starting_timestamp
 
 The frames are the images of the camera ``front``, else of the first one, and of each other camera the nearest ones.
 Videos have no times: each is shown at the usual rate of the frames, and all images of a frame have its timestamp. The
-converter's boxes and maps are not written, as clips have none.
+converter's boxes and maps are not written.
 """
 
 from __future__ import annotations

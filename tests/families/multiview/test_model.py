@@ -102,7 +102,11 @@ def test_flops_and_tokens_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("context", [1, 2])
 def test_memory_is_predicted_without_values(context: int) -> None:
     """Nothing that is drawn, and no frame rate, is read back from tensors."""
-    run = apply_overrides(multiview.debug(), [f"parallel.context={context}", "model.lora.rank=2"])
+    options = [f"parallel.context={context}", "model.lora.rank=2"]
+    if context == 2:  # with everything that may be given beside
+        options += ["model.rays=true", "model.control.kinds=[depth,boxes]", "synthetic_clips=0", "data.path=x"]
+        options += ["data.vae.checkpoint=y"]
+    run = apply_overrides(multiview.debug(), options)
     found = predict(run, multiview.FAMILY, mesh_sizes(0, 1, context, 1, context))
     assert not found.peak_unknown
     assert found.activations > 0
