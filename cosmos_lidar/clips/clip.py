@@ -171,6 +171,8 @@ class Clip:
         findings: contradictions in the files that the reader met, with evidence; `inspect` shows them with its own.
         boxes: time in microseconds -> :class:`~cosmos_lidar.clips.boxes.Boxes` of the objects around; None where the
             reader has none.
+        lane_lines: returns the lane lines of the map, (P, 3) float64 meters in the world each; None where the reader
+            has none.
     """
 
     clip_id: str
@@ -181,6 +183,7 @@ class Clip:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     boxes: Callable[[int], Boxes] | None = None
+    lane_lines: Callable[[], list[np.ndarray]] | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> Clip:
         """Refuse the arguments of a clip of one lidar: they name :func:`one_lidar_clip` and :meth:`with_lidar`."""

@@ -117,7 +117,7 @@ def _add_multiview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", metavar="TEXT", help="multiview: caption of all clips that have none")
     parser.add_argument(
         "--control", default="", metavar="KIND,KIND",
-        help="multiview: control videos beside those of the cameras: depth (returns of the lidar), boxes",
+        help="multiview: control videos beside those of the cameras: depth (returns of the lidar), boxes, lanes",
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.sensors.sensor import Sensor
 from cosmos_lidar.synth.boxes import DriveBoxes
 from cosmos_lidar.synth.camera import render
+from cosmos_lidar.synth.lanes import LINES_M, DriveLanes
 from cosmos_lidar.synth.lidar import Noise, cast_sweep
 from cosmos_lidar.synth.primitives import Primitives
 from cosmos_lidar.synth.rigs import RigCamera, RigLidar
@@ -154,7 +155,22 @@ def synthesize_drive(
     first, last = streams["lidar"].timestamps_us[[0, -1], [0, 1]]
     clip_id = _clip_id(drive, int(first), int(last))
     boxes = DriveBoxes(drive.bodies, start)
-    return Clip(clip_id, Path("synth") / f"drive_{seed}", "synth", streams, photos, boxes=boxes)
+    lanes = _DriveLanes(drive)
+    source = Path("synth") / f"drive_{seed}"
+    return Clip(clip_id, source, "synth", streams, photos, boxes=boxes, lane_lines=lanes)
+
+
+@dataclass(frozen=True)
+class _DriveLanes:
+    """``lane_lines`` of a clip: the street is built when they are first asked for."""
+
+    drive: Drive
+
+    def __call__(self) -> list[np.ndarray]:
+        scene, duration_s = self.drive.scene, self.drive.frames / self.drive.sensor.spin_hz
+        if scene.terrain is None:
+            return []
+        return DriveLanes(scene.terrain, scene.ego.x(0.0) - LINES_M, scene.ego.x(duration_s) + LINES_M)()
 
 
 def _stream(

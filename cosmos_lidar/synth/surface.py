@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosmos_lidar.synth.labels import Material
+from cosmos_lidar.synth.lanes import EDGE_M, JUNCTION_M
 from cosmos_lidar.synth.primitives import Primitives, Shape, normals
 from cosmos_lidar.synth.rays import GROUND, NOTHING, Hits, RayTiles
 from cosmos_lidar.synth.terrain import Terrain
@@ -158,10 +159,10 @@ def _marked(near: Terrain, x: np.ndarray, lateral: np.ndarray, world_x: np.ndarr
     zebra = np.zeros(len(x), bool)
     for crossing in near.crossings_m:
         away = np.abs(x - crossing) - near.crossing_half_width_m
-        junction |= away < 5.0
+        junction |= away < JUNCTION_M
         zebra |= (away > 1.0) & (away < 4.0) & (off < near.road_half_width_m - 0.4) & (lateral % 1.0 < 0.5)
     dashes = (off < 0.07) & (world_x % 9.0 < 4.0)
-    edge = np.abs(off - 3.55) < 0.06
+    edge = np.abs(off - EDGE_M) < 0.06
     return (dashes | edge) & ~junction | zebra
 
 

@@ -66,6 +66,18 @@ def check_controls(names: tuple[str, ...] | list[str]) -> None:
         raise UserError(f"control images {', '.join(names)}: valid: {', '.join(known)}, each once")
 
 
+def camera_SE3_world_of(clip: Clip, camera: CameraStream, image: int) -> np.ndarray:
+    """Return camera_SE3_world (4, 4) of an image.
+
+    Raises:
+        DataError: the camera has no poses.
+    """
+    if camera.world_SE3_camera is None:
+        wanted = "poses of its images: what is drawn is in the world"
+        raise DataError(f"camera {camera.name} has no poses", file=clip.source, clip=clip.clip_id, wanted=wanted)
+    return np.linalg.inv(camera.world_SE3_camera[image])
+
+
 def lens_for(clip: Clip, camera: CameraStream, size: tuple[int, int] | None) -> Lens:
     """Return the lens of a camera for images of ``size`` (height, width); None for its own size.
 

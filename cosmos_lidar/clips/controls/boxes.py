@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull, QhullError
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
-from cosmos_lidar.clips.controls import Control, lens_for
+from cosmos_lidar.clips.controls import Control, camera_SE3_world_of, lens_for
+from cosmos_lidar.clips.controls._lines import project_line, segments
 from cosmos_lidar.clips.controls.depth import brightness
 from cosmos_lidar.clips.fit_images import Lens
 from cosmos_lidar.errors import DataError
@@ -18,8 +19,6 @@ COLORS = {"vehicle": (60, 120, 255), "person": (255, 70, 70), "cyclist": (70, 23
           "other": (200, 120, 230)}  # fmt: skip
 _FILLED = 0.6  # of the color, inside of the edges
 _STEPS = 12  # points of an edge: edges are bent by lenses, and cut where they leave the view
-_BEYOND = 2.0  # image sizes that an edge is drawn beyond the image
-_LEAST_DEPTH_M = 0.1
 _EDGES = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
 _FRONT = 4  # of corners: bit of those ahead
 
@@ -40,12 +39,8 @@ class BoxImages:
         picture = Image.new("RGB", (lens.width, lens.height))
         if self.clip.boxes is None:
             return np.asarray(picture)
-        if camera.world_SE3_camera is None:
-            wanted = "poses of its images: boxes are in the world"
-            raise DataError(f"camera {camera.name} has no poses", file=self.clip.source, clip=self.clip.clip_id,
-                            wanted=wanted)  # fmt: skip
         boxes = self.clip.boxes(int(camera.timestamps_us[image]))
-        camera_SE3_world = np.linalg.inv(camera.world_SE3_camera[image])
+        camera_SE3_world = camera_SE3_world_of(self.clip, camera, image)
         corners = boxes.corners() @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
         distance = np.linalg.norm(corners.mean(1), axis=-1)
         for place in np.argsort(-distance):
@@ -56,7 +51,7 @@ class BoxImages:
 
 def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.ndarray) -> None:
     """Draw a box of corners (8, 3), in axes of the camera."""
-    lines = [_project(lens, np.linspace(corners[a], corners[b], _STEPS)) for a, b in _EDGES]
+    lines = [project_line(lens, np.linspace(corners[a], corners[b], _STEPS)) for a, b in _EDGES]
     seen = np.concatenate(lines)
     seen = seen[np.isfinite(seen).all(-1)]
     if not len(seen) or not _touches(seen, lens):
@@ -68,18 +63,8 @@ def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.n
     width = max(1, round(lens.width / 640))
     for (a, b), line in zip(_EDGES, lines, strict=True):
         shown = (255, 255, 255) if a & _FRONT and b & _FRONT else _as_color(color)
-        for start, end in zip(line[:-1], line[1:], strict=True):
-            if np.isfinite(start).all() and np.isfinite(end).all():
-                draw.line([tuple(start.tolist()), tuple(end.tolist())], fill=shown, width=width)
-
-
-def _project(lens: Lens, points: np.ndarray) -> np.ndarray:
-    """Return pixels (N, 2) of points in axes of the camera; NaN behind it, and far beyond the image."""
-    uv, depth = lens.project(points)
-    size = np.array([lens.width, lens.height])
-    with np.errstate(invalid="ignore"):
-        near = (depth > _LEAST_DEPTH_M) & (np.abs(uv - size / 2) < (0.5 + _BEYOND) * size).all(-1)
-    return np.where(near[:, None], uv, np.nan)
+        for _, start, end in segments(line):
+            draw.line([start, end], fill=shown, width=width)
 
 
 def _touches(seen: np.ndarray, lens: Lens) -> bool:
@@ -102,7 +87,7 @@ def _as_color(values: np.ndarray) -> tuple[int, int, int]:
 
 def _open(clip: Clip) -> BoxImages:
     if clip.boxes is None:
-        wanted = "a recording whose boxes are read: synthetic drives, Waymo v1, DDAD"
+        wanted = "a recording whose boxes are read: synthetic drives, Waymo v1, DDAD, all_object_info"
         raise DataError("no boxes in it", file=clip.source, clip=clip.clip_id, wanted=wanted)
     return BoxImages(clip)
 

@@ -3,7 +3,7 @@
 Times, poses and lenses are those of the tars that the guide's Waymo converter writes beside the videos. Without them
 there are no times: frames are at the rate of the container, counted from 0. The cameras of a clip are taken for one
 clock. Captions and text embeddings are read where clips are prepared for training, not here. Not read: points
-(``lidar_raw``, whose lidar is not known), poses of the vehicle, boxes, maps.
+(``lidar_raw``, whose lidar is not known), poses of the vehicle, maps but lane lines.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from cosmos_lidar.clips.multiview_folder import (
     is_published,
 )
 from cosmos_lidar.clips.multiview_tables import camera_of, frame_numbers, read_poses, read_timestamps
+from cosmos_lidar.clips.object_tables import open_boxes, open_lane_lines
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.release.cameras import read_lenses
 from cosmos_lidar.clips.recognition import Strength
@@ -83,4 +84,5 @@ def open_clip(folder: MultiviewFolder, clip: str) -> Clip:
         poses = read_poses(videos, clip, camera_of(name), list(stamps))
         video, lens = VideoFile(folder.video(name, clip), clip), lenses.get(camera_of(name))
         cameras[name] = CameraStream(name, times_us, video, lens, poses)
-    return Clip(clip_id_of(clip), folder.root, "multiview", {}, cameras, notes)
+    boxes, lines = open_boxes(videos, clip, stamps), open_lane_lines(videos, clip)
+    return Clip(clip_id_of(clip), folder.root, "multiview", {}, cameras, notes, boxes=boxes, lane_lines=lines)

@@ -17,6 +17,7 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import load_sensor, uniform_sensor
 from cosmos_lidar.synth import bumper_lidar, pinhole_rig, synthesize_drive
+from tests.clips.test_object_tables import objects, write_table
 
 
 def write_sample(root: Path) -> Path:
@@ -435,3 +436,18 @@ def test_broken_intrinsics_and_video(make_clip, edit_tar, npy, tmp_path):
     video.write_bytes(video.read_bytes()[:300])
     with pytest.raises(DataError, match="not a readable video.*a_drive.mp4, clip a_drive"):
         open_clips(tmp_path)
+
+
+def test_boxes_and_lane_lines(make_clip, tmp_path):
+    """Numbers of the table of objects are those of the images, which give them their times."""
+    write_release(tmp_path, make_clip(frames=4))
+    write_table(tmp_path / "all_object_info" / "a_drive.tar",
+                {f"a_drive.{number:06d}.all_object_info.json": objects(number) for number in (0, 3, 6)})  # fmt: skip
+    labels = [{"labelData": {"shape3d": {"polyline3d": {"vertices": [[0.0, 0, 0], [1.0, 0, 0]]}}}}]
+    write_table(tmp_path / "3d_lanelines" / "a_drive.tar", {"a_drive.lanelines.json": {"labels": labels}})
+    (clip,) = open_clips(tmp_path)
+    times = clip.cameras["camera_front_wide_120fov"].timestamps_us
+    assert clip.boxes(int(times[4])).world_SE3_box[0, 0, 3] == pytest.approx(4.0, abs=1e-3)
+    assert [line.tolist() for line in clip.lane_lines()] == [[[0, 0, 0], [1, 0, 0]]]
+    copy = pickle.loads(pickle.dumps(clip))
+    assert copy.boxes(int(times[3])).tracks == ("7",)

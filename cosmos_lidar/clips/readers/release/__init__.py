@@ -7,6 +7,9 @@ takes ``sensor.yaml`` at the root (the sensor, where it is not the 128-beam one)
 ``ego_SE3_lidar`` and the name ``lidar_name``, and ``labels/<clip>.tar`` with ``.lidar_label.npz`` (classes),
 ``.lidar_instance.npz`` and ``.lidar_time.npz`` (microseconds after the start of the sweep), one value per stored range.
 
+Boxes are those of ``all_object_info``, for clips with cameras, whose images give times to its numbers; lane lines those
+of ``3d_lanelines``: see :mod:`~cosmos_lidar.clips.object_tables`.
+
 Each folder ``lidars/<name>`` holds a further lidar of the same clips in the same layout, cameras excepted.
 The published files have neither times of points nor second returns; the ring of a pixel is its row.
 """
@@ -22,6 +25,7 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, LidarStream, one_lidar_clip
 from cosmos_lidar.clips.files import clean_id
+from cosmos_lidar.clips.object_tables import open_boxes, open_lane_lines
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.release.cameras import open_cameras
 from cosmos_lidar.clips.readers.release.metadata import calibrate, match_frames, read_metadata, sweep_stems
@@ -115,7 +119,12 @@ def _open_clip(root: Path, name: str, base: Sensor, calibrated: bool) -> Clip:
     cameras = open_cameras(root, name, main.frame_ids, main.timestamps_us[:, 0])
     if cameras:
         lidars[main.name] = replace(main, image_numbers=np.array(main.frame_ids).astype(np.int64))
-    return Clip(clean_id(name), root / "lidar" / f"{name}.tar", "release", lidars, cameras, notes)
+    first = next(iter(cameras.values()), None)
+    time_of = dict(enumerate(first.timestamps_us.tolist())) if first is not None else {}
+    return Clip(
+        clean_id(name), root / "lidar" / f"{name}.tar", "release", lidars, cameras, notes,
+        boxes=open_boxes(root, name, time_of), lane_lines=open_lane_lines(root, name),
+    )  # fmt: skip
 
 
 def _open_lidar(root: Path, name: str, base: Sensor, calibrated: bool) -> tuple[LidarStream, tuple[str, ...]]:
