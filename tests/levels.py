@@ -116,6 +116,7 @@ SLOW: dict[str, tuple[str, ...]] = {
         "synth/test_drive.py::test_published_loaders_keep_the_ids_of_drives_whole",
         "synth/test_drive.py::test_same_seed_same_bits",
         "benchmarks/test_sparse_conv.py::test_table",
+        "benchmarks/test_also_pretraining.py::test_table",
         "benchmarks/test_benchmark_programs.py::test_clips_of_some_formats",
     ),
 }

@@ -46,10 +46,10 @@ def test_points_without_a_voxel_stay_without() -> None:
     assert torch.equal(batch_of(clouds).voxel_rows < 0, missing)
 
 
-def test_training_and_validation_read_synthetic_drives(tmp_path: Path) -> None:
+def test_training_and_validation_read_synthetic_drives(shards: Path) -> None:
     """Two drives of four sweeps; training draws other queries each time, validation the same ones."""
-    run = apply_overrides(also_pretrain.debug(), ["synthetic_drives=2", "data.batch_size=2"])
-    train, val = make_loaders(run, tmp_path, DataShare(rank=0, world=1, seed=7))
+    run = apply_overrides(also_pretrain.debug(), [f"data.path={shards}", "data.batch_size=2"])
+    train, val = make_loaders(run, shards, DataShare(rank=0, world=1, seed=7))
     batches = iter(train)
     first = next(batches)
     assert len(first.coords) == len(first.seeds) == len(first.queries) == 2
@@ -63,9 +63,9 @@ def test_training_and_validation_read_synthetic_drives(tmp_path: Path) -> None:
     for one, other in zip(*twice, strict=True):
         assert torch.equal(one.queries.values, other.queries.values)
     assert not set(twice[0][0].clip_ids) & set(first.clip_ids)
-    unknown = apply_overrides(run, [f"data.path={tmp_path / 'synthetic'}", "data.val_split=none"])
+    unknown = apply_overrides(run, ["data.val_split=none"])
     with pytest.raises(DataError, match="none"):
-        make_loaders(unknown, tmp_path, DataShare(rank=0, world=1, seed=7))
+        make_loaders(unknown, shards, DataShare(rank=0, world=1, seed=7))
 
 
 def test_pairs_of_scans_have_the_poses_of_their_augmented_points(shards: Path) -> None:
