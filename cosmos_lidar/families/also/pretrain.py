@@ -40,7 +40,8 @@ class PretrainModel(TrainedModel):
         network: backbone and decoder; parameters appear as ``network.backbone.*`` and ``network.decoder.*``.
         folder: of the run.
 
-    Losses are means over the pairs of all ranks together; batch norm has the statistics of the voxels of all ranks.
+    Losses are means over the pairs of all ranks together; batch norm has the statistics of the voxels of all ranks. The
+    contrast of scans compares the cells of a rank with each other.
     """
 
     item_name = "voxels"
