@@ -96,22 +96,37 @@ def points_in_camera(
     Raises:
         DataError: no place of the camera.
     """
-    lidar_SE3_camera = camera_in_sweep(clip, stream, index, image)
+    if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None:
+        camera_SE3_points = np.linalg.inv(stream.world_SE3_camera[image])
+        still = points_in_world(clip, index, points, time_us)
+    else:
+        camera_SE3_points = np.linalg.inv(camera_in_sweep(clip, stream, index, image))
+        still = points.astype(np.float64)
+    return still @ camera_SE3_points[:3, :3].T + camera_SE3_points[:3, 3]
+
+
+def points_in_world(clip: Clip, index: int, points: np.ndarray, time_us: np.ndarray | None = None) -> np.ndarray:
+    """Return points of a sweep in the world, (N, 3) float64 meters, each from where the lidar was when it saw it.
+
+    Args:
+        clip: whose lidar has poses.
+        index: number of the sweep.
+        points: (N, 3) meters, lidar axes.
+        time_us: (N,) microseconds after the start of the sweep, where the sweep has them; None: by azimuth.
+    """
     still = points.astype(np.float64)
-    if clip.world_SE3_lidar is not None and stream.world_SE3_camera is not None and len(points):
-        start_us, end_us = clip.timestamps_us[index].astype(np.float64)
-        if clip.motion_compensated:
-            reference = clip.lidar.reference_us
-            seen_us = np.full(len(points), start_us if reference is None else float(reference[index]))
-        elif time_us is not None:
-            seen_us = start_us + time_us
-        else:
-            seen_us = start_us + column_fraction(still, clip.sensor) * (end_us - start_us)
-        seen_from = _lidar_at(clip, index, seen_us)
-        middle_SE3_seen = np.linalg.inv(_lidar_at(clip, index, (start_us + end_us) / 2)) @ seen_from
-        still = np.einsum("nij,nj->ni", middle_SE3_seen[:, :3, :3], still) + middle_SE3_seen[:, :3, 3]
-    camera_SE3_lidar = np.linalg.inv(lidar_SE3_camera)
-    return still @ camera_SE3_lidar[:3, :3].T + camera_SE3_lidar[:3, 3]
+    if not len(points):
+        return still
+    start_us, end_us = clip.timestamps_us[index].astype(np.float64)
+    if clip.motion_compensated:
+        reference = clip.lidar.reference_us
+        pose = _lidar_at(clip, index, np.float64(start_us if reference is None else reference[index]))
+        return still @ pose[:3, :3].T + pose[:3, 3]
+    seen_us = start_us + (
+        column_fraction(still, clip.sensor) * (end_us - start_us) if time_us is None else time_us
+    )  # fmt: skip
+    world_SE3_seen = _lidar_at(clip, index, seen_us)
+    return np.einsum("nij,nj->ni", world_SE3_seen[:, :3, :3], still) + world_SE3_seen[:, :3, 3]
 
 
 def _lidar_at(clip: Clip, index: int, times_us: np.ndarray) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull, QhullError
 
+from cosmos_lidar.clips.boxes import NO_BOXES, Boxes
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.controls import Control, camera_SE3_world_of, lens_for
 from cosmos_lidar.clips.controls._lines import project_line, segments
@@ -17,6 +19,7 @@ from cosmos_lidar.errors import DataError
 
 COLORS = {"vehicle": (60, 120, 255), "person": (255, 70, 70), "cyclist": (70, 230, 110), "sign": (250, 220, 60),
           "other": (200, 120, 230)}  # fmt: skip
+_MOMENTS = 64  # whose boxes are kept
 _FILLED = 0.6  # of the color, inside of the edges
 _STEPS = 12  # points of an edge: edges are bent by lenses, and cut where they leave the view
 _EDGES = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
@@ -25,9 +28,10 @@ _FRONT = 4  # of corners: bit of those ahead
 
 @dataclass(frozen=True)
 class BoxImages:
-    """Draws the boxes of a clip."""
+    """Draws the boxes of a clip; those of the last moments are kept, as several cameras see them."""
 
     clip: Clip
+    _kept: OrderedDict[int, Boxes] = field(default_factory=OrderedDict)
 
     def __call__(self, camera: CameraStream, image: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """Return (H, W, 3) uint8: boxes filled by kind, with edges in the full color, white ones at the front.
@@ -37,9 +41,7 @@ class BoxImages:
         """
         lens = lens_for(self.clip, camera, size)
         picture = Image.new("RGB", (lens.width, lens.height))
-        if self.clip.boxes is None:
-            return np.asarray(picture)
-        boxes = self.clip.boxes(int(camera.timestamps_us[image]))
+        boxes = self._boxes(int(camera.timestamps_us[image]))
         camera_SE3_world = camera_SE3_world_of(self.clip, camera, image)
         corners = boxes.corners() @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
         distance = np.linalg.norm(corners.mean(1), axis=-1)
@@ -48,12 +50,20 @@ class BoxImages:
             _draw_box(picture, lens, corners[place], np.array(COLORS[boxes.kinds[place]]) * shade)
         return np.asarray(picture)
 
+    def _boxes(self, time_us: int) -> Boxes:
+        if time_us not in self._kept:
+            while len(self._kept) >= _MOMENTS:
+                self._kept.popitem(last=False)
+            self._kept[time_us] = NO_BOXES if self.clip.boxes is None else self.clip.boxes(time_us)
+        return self._kept[time_us]
+
 
 def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.ndarray) -> None:
     """Draw a box of corners (8, 3), in axes of the camera."""
-    lines = [project_line(lens, np.linspace(corners[a], corners[b], _STEPS)) for a, b in _EDGES]
-    seen = np.concatenate(lines)
-    seen = seen[np.isfinite(seen).all(-1)]
+    starts, ends = corners[[a for a, _ in _EDGES]], corners[[b for _, b in _EDGES]]
+    along = np.linspace(0.0, 1.0, _STEPS)[None, :, None]
+    uv = project_line(lens, (starts[:, None] + along * (ends - starts)[:, None]).reshape(-1, 3))
+    seen = uv[np.isfinite(uv).all(-1)]
     if not len(seen) or not _touches(seen, lens):
         return
     draw = ImageDraw.Draw(picture)
@@ -61,7 +71,7 @@ def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.n
     if outline is not None:
         draw.polygon([tuple(point) for point in outline.tolist()], fill=_as_color(_FILLED * color))
     width = max(1, round(lens.width / 640))
-    for (a, b), line in zip(_EDGES, lines, strict=True):
+    for (a, b), line in zip(_EDGES, uv.reshape(len(_EDGES), _STEPS, 2), strict=True):
         shown = (255, 255, 255) if a & _FRONT and b & _FRONT else _as_color(color)
         for _, start, end in segments(line):
             draw.line([start, end], fill=shown, width=width)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cosmos_lidar.clips.camera_pose import points_in_camera
+from cosmos_lidar.clips.camera_pose import points_in_camera, points_in_world
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.controls import Control, lens_for
 from cosmos_lidar.clips.nearest import nearest_numbers
-from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.sensors.camera_projection import project_to_image
 
 NEAREST_M, FARTHEST_M = 1.0, 120.0
@@ -22,10 +21,10 @@ _DOT = 320  # a return covers this share of the image's width, at least one pixe
 
 @dataclass(frozen=True)
 class LidarDepth:
-    """Draws the main lidar of a clip; the last sweeps are kept."""
+    """Draws the main lidar of a clip; points of the last sweeps are kept, in the world where poses are known."""
 
     clip: Clip
-    _sweeps: OrderedDict[int, Sweep] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[int, np.ndarray] = field(default_factory=OrderedDict)
 
     def __call__(self, camera: CameraStream, image: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """Return (H, W, 3) uint8, gray: the nearer, the brighter; black where no return is.
@@ -39,11 +38,7 @@ class LidarDepth:
         depth_m = np.full((lens.height, lens.width), np.inf, np.float32)
         index = self._nearest(int(camera.timestamps_us[image]))
         if index is not None:
-            sweep = self._sweep(index)
-            points = np.zeros((0, 3)) if sweep.points is None else sweep.points
-            seen = project_to_image(
-                points_in_camera(self.clip, camera, index, image, points, sweep.time_us), lens
-            )  # fmt: skip
+            seen = project_to_image(self._points(camera, image, index), lens)
             _splat(depth_m, seen.uv[seen.visible], seen.depth[seen.visible])
         return np.repeat(brightness(depth_m)[..., None], 3, axis=-1)
 
@@ -54,12 +49,20 @@ class LidarDepth:
         steps = np.diff(middles) if len(middles) > 1 else np.diff(self.clip.timestamps_us[0])
         return index if abs(middles[index] - time_us) <= np.median(steps) else None
 
-    def _sweep(self, index: int) -> Sweep:
-        if index not in self._sweeps:
-            while len(self._sweeps) >= _KEPT:
-                self._sweeps.popitem(last=False)
-            self._sweeps[index] = self.clip.lidar.cloud(index)
-        return self._sweeps[index]
+    def _points(self, camera: CameraStream, image: int, index: int) -> np.ndarray:
+        """Return the points of a sweep in axes of the camera, as it was for an image."""
+        if self.clip.world_SE3_lidar is None or camera.world_SE3_camera is None:
+            return points_in_camera(self.clip, camera, index, image, self._cloud(index)[0])
+        if index not in self._kept:
+            while len(self._kept) >= _KEPT:
+                self._kept.popitem(last=False)
+            self._kept[index] = points_in_world(self.clip, index, *self._cloud(index))
+        camera_SE3_world = np.linalg.inv(camera.world_SE3_camera[image])
+        return self._kept[index] @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
+
+    def _cloud(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        sweep = self.clip.lidar.cloud(index)
+        return np.zeros((0, 3)) if sweep.points is None else sweep.points, sweep.time_us
 
 
 def brightness(depth_m: np.ndarray) -> np.ndarray:
