@@ -11,7 +11,8 @@ published seconds are those of 8 H100 NVL; s/step at ``--fraction`` of ``--peak`
 A measured step is forward, backward, clipping and AdamW of the trainer's own model on cached latents, random weights
 (none are zero), batch 1. TFLOP/s and MFU count what is computed without recomputation: low-rank updates compute no
 gradients of the weights that they adapt. Memory is the peak above what was there before the network. Rows run in fresh
-processes. The VAE has random weights of full width: ``wan_vae.py`` has its other options.
+processes; one thread of a CPU is timed in processor time. The VAE has random weights of full width, and other options
+in ``wan_vae.py``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ import torch
 import torch.distributed as dist
 import wan_vae  # the benchmarks beside this one
 from engine import row, table_head
-from engine_step import prepare_device, seconds, warm_up
-from tokenizer import machine, peak_mib, start_counting_memory
+from engine_step import prepare_device, warm_up
+from tokenizer import machine, peak_mib, start_counting_memory, synchronize
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -183,6 +184,16 @@ def measure_step(case: StepCase) -> Step:
     if dist.is_initialized():
         dist.destroy_process_group()
     return found
+
+
+def seconds(work: Callable[[], None], device: torch.device) -> float:
+    """Return the time of one call; of one thread on a CPU its processor time, without that of other programs."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    synchronize(device)
+    started = clock()
+    work()
+    synchronize(device)
+    return clock() - started
 
 
 @torch.no_grad()

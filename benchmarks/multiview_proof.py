@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--train", dest="train", type=int, default=40, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=10, help="others to score on (default %(default)s)")
     add("--windows", type=int, default=10, help="windows of a drive (default %(default)s)")
+    add("--every", type=int, default=1, help="score every n-th window of a drive (default: all)")
     add("--size", default="64x112", metavar="HxW", help="of the rendered images (default %(default)s)")
     add("--steps", type=int, default=4000, help="training steps of each network (default %(default)s)")
     add("--scopes", nargs="+", default=SCOPES, choices=SCOPES)
@@ -237,7 +239,7 @@ def main() -> int:
     held_out = [
         HeldOut(seed, window, averaged_images(window), static_points(layout, window))
         for seed in held_seeds
-        for window in read_windows(args.folder, seed)
+        for window in islice(read_windows(args.folder, seed), 0, None, args.every)
     ]
     where = f"{machine('cpu')}; {len(held_out)} windows of {args.held_out} drives; {time.strftime('%Y-%m-%d')}"
     rows = compare(held_out, methods(args, layout, shards))
