@@ -157,11 +157,8 @@ def methods(args: argparse.Namespace, layout: Layout, shards: Path) -> Iterator[
             name = f"{scope}, {sampler}, {evaluations(sampler, int(steps))} evaluations"
             predict = sampled(generator, setting)
             yield name, predict
-        other = sampled(generator, args.settings[0], shift=10**6)
-        yield (
-            f"{scope}, middle view of another sample",
-            one_view_of_another_sample(sampled(generator, args.settings[0]), other),
-        )
+        mixed = one_view_of_another_sample(predict, sampled(generator, setting, shift=10**6))
+        yield f"{name}, middle view of another sample", mixed
 
 
 def score(held_out: Sequence[HeldOut], predict: Predict) -> tuple[np.ndarray, float, float]:
@@ -212,14 +209,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="for drives, runs and results")
-    add("--train", dest="train", type=int, default=40, help="drives to train on (default %(default)s)")
+    add("--train", dest="train", type=int, default=32, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=10, help="others to score on (default %(default)s)")
     add("--windows", type=int, default=10, help="windows of a drive (default %(default)s)")
     add("--every", type=int, default=1, help="score every n-th window of a drive (default: all)")
     add("--size", default="64x112", metavar="HxW", help="of the rendered images (default %(default)s)")
     add("--steps", type=int, default=4000, help="training steps of each network (default %(default)s)")
     add("--scopes", nargs="+", default=SCOPES, choices=SCOPES)
-    add("--settings", nargs="+", default=["2ab:1", "2ab:8", "2ab:35"], metavar="SAMPLER:STEPS")
+    add("--settings", nargs="+", default=["2ab:1", "2ab:35", "2ab:8"], metavar="SAMPLER:STEPS",
+        help="samples of the last one are also mixed with others of their window (default %(default)s)")  # fmt: skip
     add("--train-options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--tiny", action="store_true", help="a rehearsal of a minute")

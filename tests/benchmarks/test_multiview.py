@@ -75,5 +75,6 @@ def test_the_proof_rehearsed(tmp_path: Path) -> None:
     assert reprojected["mean_db"] > repeated["mean_db"]
     assert recorded["mean_db"] > 70
     assert sampled["name"] == "same_view_or_frame, 2ab, 2 evaluations"
+    assert mixed["name"] == "same_view_or_frame, 2ab, 2 evaluations, middle view of another sample"
     assert mixed["views_rms"] > repeated["views_rms"]
     assert done.stdout.count("| same_view_or_frame, ") == 2
