@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.recipes import multiview
 from tests.families.multiview.runs import some_run
 
 
@@ -32,6 +33,10 @@ def test_sizes_of_a_clip_follow_from_those_of_a_view(tmp_path: Path) -> None:
             "parallel.attention=ring model.attention_scope=same_view_or_frame",
             "excludes ring: parallel.attention=ulysses",
         ),
+        ("model.rays=true", "model.rays=true needs the videos of shards, not latents"),
+        ("model.control.kinds=[depth]", "model.control needs the videos of shards, not latents"),
+        ("model.control.kinds=[deep]", r"control images deep: valid: .*depth.*, each once"),
+        ("model.control.dropout=2", "model.control.dropout=2.0: expected 0 to 1"),
         ("parallel.context=5", "parallel.context=5 does not divide 2 latent frames of 24 tokens each"),
     ],
 )
@@ -39,3 +44,13 @@ def test_what_cannot_work_is_refused(option: str, message: str, tmp_path: Path) 
     run = some_run(tmp_path, "x", *option.split())
     with pytest.raises(UserError, match=message):
         run.check()
+
+
+def test_networks_and_what_is_trained_beside_adapters() -> None:
+    """Nothing more than the published network by default; else what is added, in the order of the kinds."""
+    run = multiview.waymo_720p_lora()
+    assert (run.shape()["ray_channels"], run.shape()["control_channels"], run.trained_whole()) == (0, 0, [])
+    run.model.rays, run.model.control.kinds = True, ["depth", "boxes"]
+    run.model.lora.modules_to_save = ["view_embeddings"]
+    assert (run.shape()["ray_channels"], run.shape()["control_channels"]) == (36, 32)
+    assert run.trained_whole() == ["view_embeddings", "ray_embedder", "control_embedder"]
