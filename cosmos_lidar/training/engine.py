@@ -39,6 +39,7 @@ from cosmos_lidar.training.guards.hangs import HangWatch
 from cosmos_lidar.training.guards.owner_watch import OwnerWatch
 from cosmos_lidar.training.guards.stop_signals import StopSignals, interrupts_pass
 from cosmos_lidar.training.loggers import check_loggers, close_loggers, quieten, start_loggers
+from cosmos_lidar.training.measure.device import device_name
 from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
 from cosmos_lidar.training.model import TrainedModel
@@ -219,7 +220,7 @@ class Session(Generic[ConfigT]):
 
     def _begin(self) -> Start:
         """On rank 0: nothing is written to the run folder before it is ours."""
-        self._owner = RunOwner(self.folder, this_process(self.sizes.world))
+        self._owner = RunOwner(self.folder, this_process(self.sizes.world, device=device_name(self.on_gpu)))
         self._owner.acquire()
         try:
             start = begin(self.run, self.folder, self._owner)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.files import atomic_write
+from cosmos_lidar.files import atomic_write, parse_json
 from cosmos_lidar.log import logger
 
 FOLDER = ".owner"
@@ -47,6 +47,7 @@ class Owner:
         attempt: how often that started it.
         begun: it has found where to begin, and moved away what is not of its run.
         ended: the run has ended and gave the folder back.
+        device: of each rank, in words; empty of an earlier version.
     """
 
     token: str
@@ -60,6 +61,7 @@ class Owner:
     attempt: int = 0
     begun: bool = False
     ended: bool = False
+    device: str = ""
 
     def __str__(self) -> str:
         """Such as ``process 4711 on host gpu12 (4 ranks, since 2026-11-28 22:10:00)``."""
@@ -68,20 +70,48 @@ class Owner:
         return f"process {self.process} on host {self.host} ({ranks}since {self.started}{job})"
 
 
-def this_process(ranks: int = 1, environment: Mapping[str, str] | None = None) -> Owner:
+def this_process(ranks: int = 1, environment: Mapping[str, str] | None = None, device: str = "") -> Owner:
     """Return the description of this process as an owner.
 
     Args:
         ranks: of the run.
         environment: of the launcher; that of this process by default.
+        device: of each rank, in words.
     """
     pid = os.getpid()
     job, attempt = _job(os.environ if environment is None else environment)
     return Owner(
         token=uuid.uuid4().hex, host=socket.gethostname(), process=pid, ranks=ranks,
         started=time.strftime("%Y-%m-%d %H:%M:%S"), machine=_machine(), process_start=_state_and_start(pid)[1],
-        job=job, attempt=attempt,
+        job=job, attempt=attempt, device=device,
     )  # fmt: skip
+
+
+def last_owner(run: Path) -> tuple[Owner | None, bool]:
+    """Return the newest owner of a run folder, and whether it is alive now; nothing is written and nobody waits.
+
+    An owner of this machine is looked up among its processes. Any other counts as alive while its last heartbeat, by
+    the clock of the file server, is less than :data:`STALE_S` before now, by the clock of this machine.
+
+    Args:
+        run: the run folder; without a readable record the owner is None.
+    """
+    found = max((path for path in (run / FOLDER).glob("*.json") if path.is_file()), key=_number, default=None)
+    record = None if found is None else _read(found)
+    if record is None or record.owner is None or not _is_plain(record.owner):
+        return None, False
+    owner = record.owner
+    if owner.ended:
+        return owner, False
+    if owner.machine and owner.machine == _machine():
+        return owner, _runs(owner)
+    return owner, time.time() - record.time < STALE_S
+
+
+def _is_plain(owner: Owner) -> bool:
+    """Whether every value of a record is of the type that was written; files come from anywhere."""
+    kinds = {"int": int, "str": str, "bool": bool}
+    return all(type(getattr(owner, field.name)) is kinds[str(field.type)] for field in fields(Owner))
 
 
 class RunOwner:
@@ -270,13 +300,13 @@ def _read(path: Path) -> _Record | None:
         return None
     try:
         known = {field.name for field in fields(Owner)}
-        return _Record(Owner(**{key: value for key, value in json.loads(content).items() if key in known}), touched)
+        return _Record(Owner(**{key: value for key, value in parse_json(content).items() if key in known}), touched)
     except (ValueError, TypeError, AttributeError):
         return _Record(None, touched)
 
 
 def _number(path: Path) -> int:
-    return int(path.stem) if path.stem.isdigit() else -1
+    return int(path.stem) if path.stem.isdecimal() else -1
 
 
 def _restart(former: Owner, owner: Owner) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,12 +93,13 @@ def ticks(low: float, high: float, log: bool, most: int = 6) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def curve_html(series: Mapping[str, Series], log: bool | None = None) -> str:
+def curve_html(series: Mapping[str, Series], log: bool | None = None, colors: Sequence[str] = COLORS) -> str:
     """Return the HTML of one plot: SVG lines, axes, a key with the last values, and the data for tooltips.
 
     Args:
         series: by the name shown; long ones (more than 60 values) are drawn faintly with their moving average on top.
         log: logarithmic vertical axis; when None, taken if the values are positive and span more than a factor of 8.
+        colors: of the lines, in CSS; repeated where there are more lines.
 
     Raises:
         UserError: nothing to draw.
@@ -110,7 +112,7 @@ def curve_html(series: Mapping[str, Series], log: bool | None = None) -> str:
     log = bool(values.min() > 0 and values.max() > 8 * values.min()) if log is None else log
     frame = _Frame(float(steps.min()), float(steps.max()), *_limits(values, log), log)
     lines, shown, keys = [], [], []
-    for (name, one), color in zip(series.items(), COLORS, strict=False):
+    for (name, one), color in zip(series.items(), cycle(colors), strict=False):
         soft = Series(one.steps, smooth(one.values, len(one.steps) // 50)) if len(one.steps) > 60 else None
         if soft is not None:
             lines.append(_path(frame, thin(one), color, "faint"))

@@ -16,7 +16,7 @@ from cosmos_lidar import __version__
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.viz.cloud_figure import Cloud, CloudFrame, clouds_html, color_table_html, gradient_css
-from cosmos_lidar.viz.curve import Series, curve_html, read_series
+from cosmos_lidar.viz.curve import COLORS, Series, curve_html, read_series
 from cosmos_lidar.viz.images import png_bytes, to_uint8
 from cosmos_lidar.viz.range_map import INVENTED, MISSED, bar_ticks_m, error_map_image, range_map_image
 
@@ -89,7 +89,7 @@ class Report:
         for row in rows:
             if len(row) != len(columns):
                 raise UserError(f"the table has {len(columns)} columns, this row {len(row)} fields: {list(row)}")
-        head = "".join(f"<th scope='col'>{escape(str(column))}</th>" for column in columns)
+        head = "".join(_head(str(column)) for column in columns)
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
         note = f'<p class="note">{escape(caption)}</p>' if caption else ""
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -102,6 +102,7 @@ class Report:
         names: Mapping[str, str] | None = None,
         caption: str = "",
         log: bool | None = None,
+        colors: Sequence[str] = COLORS,
     ) -> Report:
         """Add a training curve.
 
@@ -110,6 +111,7 @@ class Report:
             names: columns to draw and the names to show them by; all columns with "loss" in their name when None.
             caption: text below.
             log: logarithmic vertical axis; decided by the values when None.
+            colors: of the lines, in CSS.
 
         Raises:
             UserError: none of the wanted columns has a value; the message lists those that have.
@@ -120,7 +122,7 @@ class Report:
         wanted = {names[key]: series[key] for key in names if key in series} if names is not None else series
         if not wanted:
             raise UserError(f"no values of {', '.join(names or ()) or 'a loss'} to draw: there are {', '.join(series)}")
-        return self.block(f"<figure>{curve_html(wanted, log)}{_caption(caption)}</figure>", "curve.js")
+        return self.block(f"<figure>{curve_html(wanted, log, colors)}{_caption(caption)}</figure>", "curve.js")
 
     def image(self, image: np.ndarray, caption: str = "", alt: str = "") -> Report:
         """Add an (H, W, 3) image, uint8 or floats in [0, 1]; wide ones scroll sideways on a phone."""
@@ -249,6 +251,11 @@ def comparison_clouds(frame: Comparison) -> CloudFrame:
 
 def _as_series(source: Mapping) -> dict[str, Series]:
     return {name: Series(*(np.asarray(part, np.float64) for part in one)) for name, one in source.items()}
+
+
+def _head(name: str) -> str:
+    kind = " class='long'" if len(name) > 24 else ""
+    return f"<th scope='col'{kind}>{escape(name)}</th>"
 
 
 def _cell(value: object) -> str:

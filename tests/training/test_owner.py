@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.owner import FOLDER, Owner, RunOwner, this_process
+from cosmos_lidar.training.owner import FOLDER, Owner, RunOwner, last_owner, this_process
 
 FAST = {"beat_s": 0.05, "stale_s": 1.0}
 ELSEWHERE = replace(this_process(), host="gpu12", process=4711, machine="another boot", token="other")
@@ -164,3 +164,29 @@ def test_an_owner_that_was_stopped_for_too_long_finds_out(tmp_path: Path) -> Non
             stopped.check()
         assert stopped.taken_over.startswith("process 4711")
     assert json.loads((tmp_path / FOLDER / "000002.json").read_text())["ended"] is False  # not ours to end
+
+
+def test_an_owner_is_read_without_taking_part(tmp_path: Path) -> None:
+    assert last_owner(tmp_path) == (None, False)
+    with owned(tmp_path, this_process(device="Big CPU")):
+        owner, alive = last_owner(tmp_path)
+        assert (owner.device, alive) == ("Big CPU", True)
+        (tmp_path / "metrics.csv").touch()  # else the folder is removed
+    owner, alive = last_owner(tmp_path)
+    assert (owner.ended, alive) == (True, False)
+
+
+@pytest.mark.parametrize(("age_s", "alive"), [(10.0, True), (61.0, False)])
+def test_an_owner_elsewhere_is_alive_as_long_as_its_heartbeat_is_new(tmp_path: Path, age_s: float, alive: bool) -> None:
+    record = leave_record(tmp_path, ELSEWHERE)
+    then = time.time() - age_s
+    os.utime(record, (then, then))
+    assert last_owner(tmp_path) == (ELSEWHERE, alive)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"token": 1, "host": "h", "process": "../1"}', "[" * 60_000])
+def test_a_record_of_something_else_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "000001.json").write_text(content)
+    (tmp_path / FOLDER / "\u00b2.json").write_text("{}")  # a digit, and no number
+    assert last_owner(tmp_path) == (None, False)
