@@ -9,8 +9,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
-from tests.workers.client import python
+from cosmos_lidar.models.dit import build_dit
+from tests.workers.client import python, torchrun
 
 pytest.importorskip("nemo")
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -78,3 +80,16 @@ def test_the_proof_rehearsed(tmp_path: Path) -> None:
     assert mixed["name"] == "same_view_or_frame, 2ab, 2 evaluations, middle view of another sample"
     assert mixed["views_rms"] > repeated["views_rms"]
     assert done.stdout.count("| same_view_or_frame, ") == 2
+
+
+def test_ranks_load_their_shards_of_a_published_file(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = build_dit("predict2_2b_multiview", model_channels=128, num_blocks=1, num_heads=1)
+    torch.save({f"net.{name}": value for name, value in network.state_dict().items()}, tmp_path / "model.pt")
+    size = "--width", "128", "--blocks", "1"
+    done = torchrun(2, FOLDER / "multiview_loading.py", "--file", tmp_path / "model.pt", *size)
+    assert done.returncode == 0, done.stderr
+    ranks = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [rank["same"] for rank in ranks] == [True, True]
+    whole = sum(value.nbytes for value in network.state_dict().values()) / 2**20
+    assert sum(rank["share_mib"] for rank in ranks) == pytest.approx(whole, rel=0.02)
