@@ -138,6 +138,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def needs(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the optional packages that the command needs."""
+    return (*(("megatron.energon",) if args.data else ()), *(("transformers",) if args.text_encoder else ()))
+
+
 def run(args: argparse.Namespace) -> int:
     """Sample videos and write them; returns the exit status."""
     from cosmos_lidar.errors import UserError
@@ -228,7 +233,6 @@ def _open(
 ) -> tuple[ViewGenerator, str]:
     import torch
 
-    from cosmos_lidar.families.multiview.generate import with_guidance_text
     from cosmos_lidar.families.multiview.generator import ViewSampling, open_view_generator
     from cosmos_lidar.families.multiview.inputs import text_slots
 
@@ -238,6 +242,7 @@ def _open(
     sampling = ViewSampling(
         args.num_steps, args.guidance, args.num_conditional_frames, args.segments, args.sampler, args.sigma_max
     )
+    negative, _ = text_slots(args.negative_prompt, configuration.data, _embedder(args))
     generator = open_view_generator(
         args.checkpoint,
         configuration,
@@ -249,9 +254,9 @@ def _open(
         dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
         share=share,
         tile=args.tile,
+        negative=negative,
     )
-    negative, _ = text_slots(args.negative_prompt, configuration.data, _embedder(args))
-    return with_guidance_text(generator, negative), precision
+    return generator, precision
 
 
 def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterable[Callable[[], ViewInput]], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def generate_views(
                 settings |= {"controls": list(given.controls)} if given.controls else {}
                 if is_finished(output.folder, given.name, settings, output.overwrite) and not output.benchmark:
                     kept.append(given.name)
+                    meter.advance(1)
                     continue
                 runs = 1 + _TIMED if output.benchmark else 1
                 video, took = _timed(partial(generator, given, output.seed, fps), runs)
@@ -121,11 +122,6 @@ def weights_record(checkpoint: Path, ema: bool, adapters: Sequence[Path], vae: P
     record = {"checkpoint": _identity(checkpoint), "weights": "ema" if ema else "plain", "vae": _identity(vae)}
     record["adapters"] = ", ".join(_identity(path) for path in adapters)
     return record | {"precision": dtype}
-
-
-def with_guidance_text(generator: ViewGenerator, negative: Any) -> ViewGenerator:
-    """Return a generator that moves away from a text (V L, D)."""
-    return replace(generator, negative=negative)
 
 
 def _timed(generate: Callable[[], Tensor], runs: int) -> tuple[Tensor, list[float]]:

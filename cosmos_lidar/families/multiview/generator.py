@@ -73,6 +73,9 @@ class ViewSampling:
         return 1 + (self.conditional - 1) // _PER_LATENT if self.conditional else 0
 
 
+_CPU = torch.device("cpu")
+
+
 @dataclass(frozen=True)
 class ViewGenerator:
     """Conditioning frames and text in, videos of all views out.
@@ -82,6 +85,7 @@ class ViewGenerator:
         space: latent space of the videos.
         data: options of the run: views, shapes.
         sampling: see there.
+        device: of the network.
         negative: (V L, D) text to move away from; None: no text.
         controls: kinds of control videos that the network takes, in its order.
     """
@@ -90,6 +94,7 @@ class ViewGenerator:
     space: VideoLatentSpace
     data: MultiviewDataConfig
     sampling: ViewSampling
+    device: torch.device = _CPU
     negative: Tensor | None = None
     controls: tuple[str, ...] = ()
 
@@ -133,21 +138,20 @@ class ViewGenerator:
     ) -> Tensor:
         """Return normalized latents (C, V t, h, w)."""
         data, count = self.data, self.sampling.conditional_latents
-        device = next(self.flow.network.parameters()).device  # type: ignore[attr-defined]
         latents = torch.zeros(1, *data.clip_shape)
         if count:
             encoded = self.space.encode(frames).unflatten(1, (data.views, count))
             latents.unflatten(2, (data.views, data.state_t))[0, :, :, :count] = encoded
-        ids = torch.tensor([data.view_ids], device=device).repeat_interleave(data.state_t, dim=1)
-        mask = first_frames([count], data.views, data.state_t, device)
+        ids = torch.tensor([data.view_ids], device=self.device).repeat_interleave(data.state_t, dim=1)
+        mask = first_frames([count], data.views, data.state_t, self.device)
         inputs = {"fps": [fps], "view_indices": ids, "text": self._text(given.text)}
         inputs |= self._rays(given) | self._control(given)
-        condition = Condition(latents.to(device), mask, inputs)
+        condition = Condition(latents.to(self.device), mask, inputs)
         other = condition.with_inputs(text=self._text(self.negative)) if self.sampling.guidance else None
         denoise = self.flow.denoiser(condition, other, self.sampling.guidance)
         options = self.sampling
         schedule = sigma_ladder(options.steps, options.sigma_max, options.sigma_min)
-        noise = seeded_noise(seed, latents.shape).to(device)
+        noise = seeded_noise(seed, latents.shape).to(self.device)
         return solve(options.sampler, denoise, noise, schedule, progress)[0].float()
 
     def _check_controls(self, given: ViewInput) -> None:
@@ -164,8 +168,7 @@ class ViewGenerator:
             return {}
         none = torch.zeros(self.data.clip_shape)
         encoded = {kind: self.space.encode(video).cpu() for kind, video in given.controls.items()}
-        device = next(self.flow.network.parameters()).device  # type: ignore[attr-defined]
-        return {"control": torch.cat([encoded.get(kind, none) for kind in self.controls])[None].to(device)}
+        return {"control": torch.cat([encoded.get(kind, none) for kind in self.controls])[None].to(self.device)}
 
     def _rays(self, given: ViewInput) -> dict[str, Tensor]:
         """Return the rays of the cameras as an argument of the network; nothing where it takes none."""
@@ -175,14 +178,12 @@ class ViewGenerator:
         if given.rays is None:
             wanted = "clips of --data, whose cameras are calibrated: the network is ray-conditioned"
             raise DataError("no rays of the cameras", clip=given.name, wanted=wanted)
-        device = next(network.parameters()).device
-        return {"rays": given.rays[None].to(device).repeat_interleave(self.data.state_t, dim=1)}
+        return {"rays": given.rays[None].to(self.device).repeat_interleave(self.data.state_t, dim=1)}
 
     def _text(self, text: Tensor | None) -> Tensor | None:
         if text is None:
             return None
-        device = next(self.flow.network.parameters()).device  # type: ignore[attr-defined]
-        return text[None].to(device, self.flow.compute_dtype)
+        return text[None].to(self.device, self.flow.compute_dtype)
 
     def _images(self, latents: Tensor) -> Tensor:
         """Return (V, 3, T, H, W) uint8 of latents, as published: (x + 1) / 2, clamped, 255 x + 0.5 truncated."""
@@ -211,6 +212,7 @@ def open_view_generator(
     dtype: torch.dtype = torch.float32,
     share: Share | None = None,
     tile: int | None = None,
+    negative: Tensor | None = None,
 ) -> ViewGenerator:
     """Return the generator of a checkpoint.
 
@@ -225,6 +227,7 @@ def open_view_generator(
         dtype: of the network; the state of the sampler is float64.
         share: ranks that compute each clip together.
         tile: side of the VAE's tiles in pixels; None for whole images.
+        negative: (V L, D) text to move away from; None: no text.
 
     Raises:
         DataError: a file is missing, or holds the weights or adapters of another network.
@@ -246,4 +249,4 @@ def open_view_generator(
         share_samples(network, share.context)
     space = open_video_space(vae, device=device, encoding=VideoEncoding(tile=tile))
     flow, controls = ConditionalFlow(network, dtype, run.model.compat), tuple(run.model.control.kinds)
-    return ViewGenerator(flow, space, run.data, sampling, controls=controls)
+    return ViewGenerator(flow, space, run.data, sampling, torch.device(device), negative, controls)

@@ -29,8 +29,8 @@ class ViewInput:
     Attributes:
         name: of the outputs.
         cameras: names of the views.
-        frames: (V, 3, T, H, W) uint8, conditioning frames first; T of 0 without any.
-        recorded: frames of ``frames`` that are recorded, to compare with; 0 where only conditioning frames are there.
+        frames: (V, 3, T, H, W) uint8, recorded: the conditioning frames, T of 0 without any, and those that follow
+            them, to compare with, where they are known.
         text: (V L, D) slots of the text; None for none.
         captions: text of each slot, for the record.
         fps: frames per second.
@@ -41,7 +41,6 @@ class ViewInput:
     name: str
     cameras: tuple[str, ...]
     frames: Tensor
-    recorded: int
     text: Tensor | None
     captions: tuple[str, ...]
     fps: float
@@ -87,7 +86,7 @@ def inputs_of_data(
         text = batch.text[0] if data.text_shape else None
         rays = batch_rays(batch)[0] if with_rays else None
         yield ViewInput(
-            name, tuple(batch.cameras[0]), frames, frames.shape[2], text, tuple(batch.captions[0]),
+            name, tuple(batch.cameras[0]), frames, text, tuple(batch.captions[0]),
             float(batch.fps[0]), rays, dict(zip(controls, drawn, strict=True)),
         )  # fmt: skip
 
@@ -118,9 +117,9 @@ def input_of_files(
     cameras = tuple(f"view_{number}" for number in data.view_ids)
     if not conditional:
         frames = torch.zeros(data.views, 3, 0, *data.size, dtype=torch.uint8)
-        return ViewInput(name, cameras, frames, 0, text, tuple(captions), data.fps, controls=drawn)
+        return ViewInput(name, cameras, frames, text, tuple(captions), data.fps, controls=drawn)
     frames = torch.stack([_last(*view, conditional, data.size) for view in _open_views(files, data.views)])
-    return ViewInput(name, cameras, frames, 0, text, tuple(captions), data.fps, controls=drawn)
+    return ViewInput(name, cameras, frames, text, tuple(captions), data.fps, controls=drawn)
 
 
 def _control_of_files(files: Sequence[Path], data: MultiviewDataConfig) -> Tensor:

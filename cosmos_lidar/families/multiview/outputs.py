@@ -14,7 +14,8 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.multiview.inputs import ViewInput
 from cosmos_lidar.files import parse_json, read_text, write_json
 from cosmos_lidar.images import open_image
-from cosmos_lidar.viz.images import write_png
+from cosmos_lidar.metrics.image import psnr_of_error
+from cosmos_lidar.viz.images import stack_images, write_png
 from cosmos_lidar.viz.report import Report
 from cosmos_lidar.viz.video import write_video
 
@@ -77,7 +78,7 @@ def write_clip(
     for camera, frames in zip(given.cameras, images, strict=True):
         write_video(folder / "videos" / camera / f"{given.name}.mp4", frames, fps)
     write_video(tiled_file(folder, given.name), (tile(list(at), layout) for at in images.swapaxes(0, 1)), fps)
-    write_png(folder / f"{given.name}.png", picture(given, video))
+    write_png(folder / f"{given.name}.png", comparison_image(given, video))
     facts: dict[str, Any] = {"cameras": list(given.cameras), "captions": list(given.captions), "fps": fps}
     facts |= {"frames": int(video.shape[2]), "psnr_db": frame_psnr(given, video, int(settings["conditional"]))}
     write_json(record_file(folder, given.name), {"settings": dict(settings), **facts})
@@ -86,37 +87,32 @@ def write_clip(
 def tile(images: Sequence[np.ndarray], layout: Layout) -> np.ndarray:
     """Return images (H, W, 3) of one size in one: one above the other, or in rows, rest black."""
     columns = 1 if layout == "stack" else math.ceil(math.sqrt(len(images)))
-    rows = -(-len(images) // columns)
-    height, width, _ = images[0].shape
-    whole = np.zeros((rows * height, columns * width, 3), images[0].dtype)
-    for number, image in enumerate(images):
-        top, left = number // columns * height, number % columns * width
-        whole[top : top + height, left : left + width] = image
-    return whole
+    rows = [np.concatenate(images[start : start + columns], axis=1) for start in range(0, len(images), columns)]
+    return stack_images(rows)
 
 
 def frame_psnr(given: ViewInput, video: Tensor, conditional: int) -> float | None:
     """Return the PSNR in dB of the generated frames against the recorded ones, over all views; None without these."""
-    stop = min(given.recorded, video.shape[2])
+    stop = min(given.frames.shape[2], video.shape[2])
     if stop <= conditional:
         return None
     part = slice(conditional, stop)
-    error = (video[:, :, part].double() - given.frames[:, :, part].double()).square().mean().item()
-    return None if error == 0 else 10 * math.log10(255.0**2 / error)
+    error = (video[:, :, part].double() - given.frames[:, :, part].double()).square().mean()
+    return float(psnr_of_error(error))
 
 
-def picture(given: ViewInput, video: Tensor) -> np.ndarray:
+def comparison_image(given: ViewInput, video: Tensor) -> np.ndarray:
     """Return an image of the views (rows) at some instants (columns); recorded images are above the generated ones."""
     frames = video.shape[2]
     chosen = np.unique(np.linspace(0, frames - 1, _SHOWN).astype(int))
     step = max(1, math.ceil(video.shape[4] / _SHOWN_WIDTH))
     rows = []
     for view in range(len(video)):
-        for source, length in ((given.frames, given.recorded), (video, frames)):
-            if length > chosen[-1]:
+        for source in (given.frames, video):
+            if source.shape[2] > chosen[-1]:
                 shown = source[view][:, chosen, ::step, ::step].permute(1, 2, 3, 0).numpy()
                 rows.append(np.concatenate(list(shown), axis=1))
-    return np.concatenate(rows)
+    return stack_images(rows)
 
 
 def write_page(folder: Path, names: Sequence[str], facts: str) -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.multiview.config import MultiviewDataConfig
-from cosmos_lidar.families.multiview.generate import ViewOutput, generate_views, weights_record, with_guidance_text
+from cosmos_lidar.families.multiview.generate import ViewOutput, generate_views, weights_record
 from cosmos_lidar.families.multiview.generator import ViewSampling
 from cosmos_lidar.families.multiview.inputs import ViewInput
 from cosmos_lidar.parallel.work_sharing import Share
@@ -24,7 +24,6 @@ class Fake:
 
     data: MultiviewDataConfig = field(default_factory=lambda: MultiviewDataConfig(view_ids=[0]))
     sampling: ViewSampling = ViewSampling()
-    negative: Tensor | None = None
     stop_at: str = ""
 
     def __call__(self, given: ViewInput, seed: int, fps: float = 0.0) -> Tensor:
@@ -36,7 +35,7 @@ class Fake:
 
 
 def clip(name: str, frames: int = 1) -> ViewInput:
-    return ViewInput(name, ("front",), torch.zeros(1, 3, frames, 16, 16, dtype=torch.uint8), frames, None, (), 10.0)
+    return ViewInput(name, ("front",), torch.zeros(1, 3, frames, 16, 16, dtype=torch.uint8), None, (), 10.0)
 
 
 def clips(*names: str) -> list:
@@ -92,8 +91,3 @@ def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
     ]
     assert base not in others
     assert base["checkpoint"].startswith("model.pt ")
-
-
-def test_text_to_move_away_from() -> None:
-    text = torch.ones(2, 3)
-    assert with_guidance_text(Fake(), text).negative is text

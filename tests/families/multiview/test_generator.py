@@ -54,7 +54,7 @@ def given(frames: int = 9, text: bool = True) -> ViewInput:
     random = torch.Generator().manual_seed(1)
     images = torch.randint(0, 255, (2, 3, frames, *SIZE), generator=random).to(torch.uint8)
     slots = torch.randn(2 * 8, 64, generator=random) if text else None
-    return ViewInput("clip", ("a", "b"), images, frames, slots, (), 10.0)
+    return ViewInput("clip", ("a", "b"), images, slots, (), 10.0)
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -11,15 +11,13 @@ import torch
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.multiview.inputs import ViewInput
-from cosmos_lidar.families.multiview.outputs import frame_psnr, is_finished, picture, tile, write_clip
+from cosmos_lidar.families.multiview.outputs import comparison_image, frame_psnr, is_finished, tile, write_clip
 
 SETTINGS = {"seed": 0, "conditional": 1}
 
 
 def some(recorded: int = 4) -> ViewInput:
-    return ViewInput(
-        "clip", ("a", "b"), torch.zeros(2, 3, recorded, 16, 32, dtype=torch.uint8), recorded, None, (), 10.0
-    )
+    return ViewInput("clip", ("a", "b"), torch.zeros(2, 3, recorded, 16, 32, dtype=torch.uint8), None, (), 10.0)
 
 
 def test_tiles() -> None:
@@ -38,12 +36,12 @@ def test_psnr_is_of_the_generated_frames() -> None:
     assert frame_psnr(some(1), video, 1) is None
 
 
-def test_the_picture_has_recorded_images_above() -> None:
+def test_the_image_has_recorded_images_above() -> None:
     video = torch.full((2, 3, 4, 16, 32), 5, dtype=torch.uint8)
-    image = picture(some(), video)
+    image = comparison_image(some(), video)
     assert image.shape == (4 * 16, 4 * 32, 3)
     assert image[::16, 0, 0].tolist() == [0, 5, 0, 5]
-    assert picture(some(1), video).shape == (2 * 16, 4 * 32, 3)
+    assert comparison_image(some(1), video).shape == (2 * 16, 4 * 32, 3)
 
 
 def test_records(tmp_path: Path) -> None:
