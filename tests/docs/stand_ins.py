@@ -103,7 +103,7 @@ def _make_runs(folder: Path) -> None:
     command(
         f"train dit recipe=debug trainer.max_steps=30 trainer.save_every=15 trainer.keep_last=0 {few} log.root=dit_runs"
     )
-    (folder / "checkpoints" / "posttraining").symlink_to(folder / "dit_runs" / "posttraining")
+    (folder / "checkpoints" / "dit_runs").symlink_to(folder / "dit_runs")
     (folder / "RUN").symlink_to(next((folder / "dit_runs").rglob("config.yaml")).parent)
     (folder / "CHECKPOINT").symlink_to(folder / "RUN" / "checkpoints" / "iter_000000030")
     options = [
