@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ def test_a_run_is_trained(run: Path) -> None:
     assert [row.partition(",")[0] for row in rows[1:3]] == ["1", "2"]
     run = run if (run / "checkpoints").is_dir() else run.parent
     assert (run / "checkpoints" / "iter_000000002").is_dir()
+
+
+def test_it_is_listed_as_finished(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run if (run / "checkpoints").is_dir() else run.parent
+    assert main(["runs", str(run), "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)["runs"]
+    facts = ("state", "reason", "family", "recipe", "step", "checkpoint_step", "ranks", "problems")
+    assert [listed[name] for name in facts] == ["finished", "", "dit", "debug", 2, 2, 1, []]
+    assert listed["seconds"] > 0
+    assert listed["device"].endswith(("core", "cores"))
 
 
 def test_wrong_names_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
