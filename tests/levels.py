@@ -131,6 +131,7 @@ NIGHTLY: dict[str, tuple[str, ...]] = {
         "benchmarks/test_benchmark_programs.py::test_sensor_fit_without_recordings",
         "benchmarks/test_benchmark_programs.py::test_clips_measures_every_reader_and_writer",
         "commands/test_generate_lidar.py::test_the_benchmark_of_quality",
+        "benchmarks/test_also_proof.py::*",
         "benchmarks/test_same_numbers.py::test_a_changed_default_is_found_and_all_else_is_equal",
         "benchmarks/test_same_numbers.py::test_unknown_revisions_and_parts_are_refused",
     ),
