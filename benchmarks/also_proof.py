@@ -41,6 +41,7 @@ from cosmos_lidar.shards.points import DOCUMENT, SAMPLE_TYPE
 from cosmos_lidar.shards.points_writer import write_points
 from cosmos_lidar.shards.sweeps import PackedRun
 from cosmos_lidar.synth import synthesize_drive
+from cosmos_lidar.training.engine import RunResult
 from cosmos_lidar.training.metrics_file import read_metrics
 from cosmos_lidar.training.overrides import apply_overrides
 
@@ -58,7 +59,7 @@ _TINY = {
     "train": 3, "held_out": 1, "frames": 5, "sensor": "16x90", "width": 4, "labeled": [1, 2], "seeds": 2,
     "pretrain_steps": 2, "steps": 2,
 }  # fmt: skip
-_NOT_SETTINGS = ("folder", "json", "jobs", "tiny")
+_NOT_SETTINGS = ("folder", "json", "jobs", "tiny", "finished")
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,11 @@ class Cell:
 
 
 def cells(args: argparse.Namespace) -> Iterator[Cell]:
-    """Yield the runs, seed by seed, so that an interrupted table is whole for the first seeds."""
-    for seed, task in itertools.product(range(args.seeds), (FINE_TUNED, PROBED)):
-        starts = [start for start in STARTS if task == FINE_TUNED or start != SCRATCH]
-        for labeled, start in itertools.product(args.labeled, starts):
-            yield Cell(task, start, labeled, seed)
+    """Yield the runs, one number of labeled sweeps after the other: rows of the first are whole early."""
+    for labeled, seed, task in itertools.product(args.labeled, range(args.seeds), (FINE_TUNED, PROBED)):
+        for start in STARTS:
+            if task == FINE_TUNED or start != SCRATCH:
+                yield Cell(task, start, labeled, seed)
 
 
 def make_drives(args: argparse.Namespace) -> Path:
@@ -143,8 +144,14 @@ def pretrain(args: argparse.Namespace, start: str, shards: Path) -> Path:
             f"optim.decay_until={args.pretrain_steps}", *STARTS[start][1], *args.pretrain_options,
         ],
     )  # fmt: skip
-    folder = also_pretrain.train(run).folder
-    return folder / "checkpoints" / f"iter_{args.pretrain_steps:09d}_backbone.safetensors"
+    return ended(also_pretrain.train(run)) / "checkpoints" / f"iter_{args.pretrain_steps:09d}_backbone.safetensors"
+
+
+def ended(result: RunResult) -> Path:
+    """Return the folder of a run; end the program where a signal has ended the run early."""
+    if result.signal:
+        sys.exit(result.exit_status)
+    return result.folder
 
 
 def train(args: argparse.Namespace, cell: Cell, shards: Path) -> float:
@@ -161,7 +168,7 @@ def train(args: argparse.Namespace, cell: Cell, shards: Path) -> float:
             f"model.linear_probing={str(probing).lower()}", *weights, *args.train_options,
         ],
     )  # fmt: skip
-    rows = read_metrics(also_semseg.train(run).folder / "metrics.csv")
+    rows = read_metrics(ended(also_semseg.train(run)) / "metrics.csv")
     return float([one["val/miou"] for one in rows if one["val/miou"]][-1])
 
 
@@ -235,13 +242,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--labeled", type=int, nargs="+", default=[10, 100, 1], help="numbers of labeled sweeps, in this order")
     add("--seeds", type=int, default=3, help="fine-tunings of each (default %(default)s)")
     add("--pretrain-steps", type=int, default=200, help="of 4 sweeps (default %(default)s)")
-    add("--steps", type=int, default=60, help="of fine-tuning, 2 sweeps each (default %(default)s)")
-    add("--lr", type=float, default=0.005, help="of fine-tuning (default %(default)s)")
+    add("--steps", type=int, default=150, help="of fine-tuning, 2 sweeps each (default %(default)s)")
+    add("--lr", type=float, default=0.01, help="of fine-tuning (default %(default)s)")
     add("--probe-lr", type=float, default=0.05, help="of linear probing (default %(default)s)")
     add("--pretrain-options", nargs="+", default=[], metavar="key=value", help="further options of pre-training")
     add("--train-options", nargs="+", default=[], metavar="key=value", help="further options of fine-tuning")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--tiny", action="store_true", help="a rehearsal of a minute")
+    add("--finished", action="store_true", help="train nothing, print what there is")
     add("--json", action="store_true", help="print results.json of the folder instead of the table")
     if parser.parse_args(arguments).tiny:
         parser.set_defaults(**_TINY)
@@ -259,7 +267,8 @@ def main() -> int:
     def save() -> None:
         write_text(path, json.dumps(results, indent=1) + "\n")
 
-    run_cells(args, results, save)
+    if not args.finished:
+        run_cells(args, results, save)
     save()
     text = path.read_text() if args.json else f"{results['where']}\n\n{table(args, results)}"
     sys.stdout.write(text)

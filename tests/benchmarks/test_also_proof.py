@@ -24,6 +24,9 @@ def test_rehearsed_and_taken_up(tmp_path: Path) -> None:
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:5]] == ["ALSO", "BEVContrast", "both"]
     assert f"{100 * found['cells']['tune_scratch_2_0']:.1f} |" in rows[1]
 
+    shown = python(PROGRAM, tmp_path, *FEW, "--finished")
+    assert shown.stdout == done.stdout
+
     del found["cells"]["probe_both_2_0"]
     kept = {name: score + 0.5 for name, score in found["cells"].items()}  # what is there is not trained again
     path.write_text(json.dumps(found | {"cells": kept}))
