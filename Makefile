@@ -27,8 +27,8 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,trackers,text,viz,datasets,dev,docs]'
 	@touch $@
 
-demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti
-	$(RUN) -m cosmos_lidar.cli demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(FORMAT),--format $(FORMAT))
+demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti; STEPS=100: less training
+	$(RUN) -m cosmos_lidar.cli demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(FORMAT),--format $(FORMAT)) $(if $(STEPS),--steps $(STEPS))
 
 test: venv lint  ## the tests, without the slow ones, JOBS (2) at a time
 	$(PYTEST) -m "not slow and not nightly"
