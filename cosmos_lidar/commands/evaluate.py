@@ -14,6 +14,7 @@ from cosmos_lidar.commands._arguments import (
     add_image_arguments,
     add_tokenizer_arguments,
 )
+from cosmos_lidar.commands._feature_arguments import add_feature_arguments, features_of, print_feature_problems
 from cosmos_lidar.metrics import metric_names
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _HEADINGS = {
     "drop_recall": "drop recall",
     "psnr_db": "PSNR dB",
 }  # the first columns of the table; those of further metrics follow under their own names
+_SHORT = {"frechet_backbone_distance": "Frechet, backbone"}
 GROUP = "tokenizers"
 HELP = "evaluate a lidar tokenizer: range errors, ray drop, Chamfer; per clip and pooled"
 EXAMPLE = "cosmos-lidar evaluate --checkpoint checkpoints/lidar --data drives --max_clips 10 --output results.json"
@@ -52,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
     add_image_arguments(parser)
     add_flag(parser, "chamfer", type=int, choices=(0, 1), default=1, help="0 leaves out the point clouds (faster)")
+    add_feature_arguments(parser)
     add_flag(
         parser,
         "output",
@@ -77,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     require_one_sensor(clips)
     options = choose_options(args, clips[0].sensor)
     tokenizer = _tokenizer(args, clips, options)
+    features = features_of(args, tokenizer.device)
     with Meter("evaluate", "frames", sum(count_frames(clip, args.max_frames) for clip in clips)) as meter:
         evaluation = evaluate_clips(
             tokenizer.network,
@@ -86,9 +90,10 @@ def run(args: argparse.Namespace) -> int:
             device=tokenizer.device,
             dtype=tokenizer.dtype,
             chamfer=bool(args.chamfer),
+            features=features,
             on_frame=meter.advance,
         )
-    protocol = describe_protocol(clips[0].sensor, options, args.tokenizer_dtype, args.max_frames)
+    protocol = describe_protocol(clips[0].sensor, options, args.tokenizer_dtype, args.max_frames, features)
     document = {
         "data": str(args.data),
         "tokenizer": tokenizer.description,
@@ -99,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     }
     write_json(Path(args.output), document)
     _print_tables(evaluation, protocol["hash"])
+    print_feature_problems(features, evaluation.pooled.frames)
     sys.stdout.write(f"written to {args.output}\n")
     if evaluation.skipped:
         count = f"{len(evaluation.clips)} of {len(clips)} clips; {len(evaluation.skipped)} skipped"
@@ -131,7 +137,7 @@ def _print_tables(evaluation: Evaluation, protocol_hash: str) -> None:
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150)
     table = Table(title=f"protocol {protocol_hash}")
     names = [*_HEADINGS, *(name for name in evaluation.pooled.columns() if name not in _HEADINGS)]
-    for heading in ("clip", "frames", *(_HEADINGS.get(name, name) for name in names)):
+    for heading in ("clip", "frames", *((_HEADINGS | _SHORT).get(name, name) for name in names)):
         table.add_column(heading, justify="left" if heading == "clip" else "right", overflow="fold")
     for clip_id, score in evaluation.clips.items():
         table.add_row(clip_id, *_cells(score, names))

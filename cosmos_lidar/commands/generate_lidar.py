@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument
+from cosmos_lidar.commands._feature_arguments import add_feature_arguments, features_of, print_feature_problems
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
     from cosmos_lidar.families.lidargen.generator import LidarGenerator
     from cosmos_lidar.families.lidargen.inputs import Frame
+    from cosmos_lidar.metrics.backbone_features import BackboneFeatures
     from cosmos_lidar.parallel.work_sharing import Share
 
 GROUP = "generation"
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     together = "ranks over which the tokens of each sweep are sharded (default 1)"
     add_flag(parser, "context_parallel_size", type=int, default=1, metavar="N", help=together)
+    add_feature_arguments(parser)
     add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
 
 
@@ -114,16 +117,20 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("give --images, in the order of the views, or --data, recordings with cameras")
     if args.images and not args.sensor:
         raise UserError("--images needs --sensor: the lidar whose range maps are generated")
+    if args.feature_checkpoint and not args.data:
+        raise UserError("--feature_checkpoint compares with recorded sweeps: give --data instead of --images")
     if args.save_iter < 1:
         raise UserError(f"--save_iter {args.save_iter}: expected at least 1")
     with shared_work(args.context_parallel_size, choose_device(args.device).type) as share:
         generator, frames = _prepare(args, share)
         if args.dryrun:
             return _say(args, generator, frames)
+        first = share.rank == 0 and share.writes
+        features = features_of(args, share.device(choose_device(args.device))) if first else None
         output = OutputOptions(args.seed, args.save_iter if args.vis else 0, args.filter_outlier)
         generate_frames(frames, generator, args.save_dir, output, share)
         share.wait()
-        return _finish(args, generator, frames) if share.rank == 0 and share.writes else 0
+        return _finish(args, generator, frames, features) if first else 0
 
 
 def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, list[Frame]]:
@@ -193,7 +200,9 @@ def _open_recordings(args: argparse.Namespace) -> list[Clip]:
     return [there[name] for name in args.clip]
 
 
-def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame]) -> int:
+def _finish(
+    args: argparse.Namespace, generator: LidarGenerator, frames: list[Frame], features: BackboneFeatures | None
+) -> int:
     from cosmos_lidar.errors import DataError
     from cosmos_lidar.families.lidargen.outputs import compare, sweep_file, write_page
 
@@ -205,9 +214,10 @@ def _finish(args: argparse.Namespace, generator: LidarGenerator, frames: list[Fr
         missing = ", ".join(frame.name for frame in frames if frame not in made)
         sys.stdout.write(f"{len(frames) - len(made)} of {len(frames)} sweeps skipped: {missing}\n")
     frames = made
-    measurements = compare(args.save_dir, frames, generator)
+    measurements = compare(args.save_dir, frames, generator, features)
     for found in measurements:
         sys.stdout.write(f"{found.name}: {found.value:.4g} ({found.n} sweeps)\n")
+    print_feature_problems(features, sum(1 for frame in frames if frame.recorded))
     if measurements:
         sys.stdout.write(f"{args.save_dir / 'metrics.json'}, metrics.csv\n")
     if args.vis:

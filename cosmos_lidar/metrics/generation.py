@@ -14,6 +14,7 @@ import numpy as np
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.metrics import Scores, find_metrics, pooled
+from cosmos_lidar.metrics.backbone_features import COLUMN, BackboneFeatures
 from cosmos_lidar.metrics.bev import BANDWIDTH, BevGrid, KernelMeans, bev_histogram, jensen_shannon
 from cosmos_lidar.metrics.bootstrap import interval_of_draws, resample_clips
 from cosmos_lidar.metrics.chamfer import DEFINITION as CHAMFER
@@ -63,6 +64,7 @@ class _Samples:
     histograms: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # recorded, generated
     rays: list[np.ndarray] = field(default_factory=list)
     features: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    backbone: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     others: list[Scores] = field(default_factory=list)  # metrics of files that have columns of ``generate``
 
 
@@ -72,10 +74,16 @@ class GenerationScores:
     Args:
         protocol: the constants.
         features: describes range maps, for the Frechet range distance; None leaves it out.
+        backbone: describes point clouds, for the Frechet distance of a sparse backbone; None leaves it out.
     """
 
-    def __init__(self, protocol: GenerationProtocol | None = None, features: RangeFeatures | None = None) -> None:
-        self.protocol, self.features = protocol or GenerationProtocol(), features
+    def __init__(
+        self,
+        protocol: GenerationProtocol | None = None,
+        features: RangeFeatures | None = None,
+        backbone: BackboneFeatures | None = None,
+    ) -> None:
+        self.protocol, self.features, self.backbone = protocol or GenerationProtocol(), features, backbone
         self._kept = _Samples()
 
     def __len__(self) -> int:
@@ -111,6 +119,9 @@ class GenerationScores:
         if self.features is not None:
             vectors = self.features(np.stack([reference_m, generated_m]))
             kept.features.append((vectors[0], vectors[1]))
+        if self.backbone is not None:
+            vectors = self.backbone([reference_points_m, generated_points_m])
+            kept.backbone.append((vectors[0], vectors[1]))
         others = Scores("generate", "ranges", self.protocol.ranges, points=True)
         others.add(RangePair(reference_m, generated_m, points=lambda: (reference_points_m, generated_points_m)))
         kept.others.append(others)
@@ -130,8 +141,7 @@ class GenerationScores:
         Raises:
             DataError: it was made with other constants or features.
         """
-        names = [scores.features.name if scores.features else None for scores in (self, other)]
-        if other.protocol != self.protocol or names[0] != names[1]:
+        if other.protocol != self.protocol or other._sources() != self._sources():
             raise DataError("scores of different protocols or features", wanted="the same in every process")
         for name, values in vars(other._kept).items():
             getattr(self._kept, name).extend(values)
@@ -146,7 +156,14 @@ class GenerationScores:
             raise DataError("no samples", wanted="at least one generated sweep and its recording")
         draws = resample_clips(self._kept.clips, self.protocol.resamplings, self.protocol.seed)
         rows = [*self._chamfer(draws), *self._seen_from_above(draws), *self._ray_drop(draws)]
-        return [*rows, *self._frechet(draws), *self._others(draws)]
+        if self.features is not None and len(self) > 1:
+            rows.append(self._frechet("frechet_range_distance", self.features.name, self._kept.features, draws))
+        if self.backbone is not None and len(self) > 1:
+            rows.append(self._frechet(COLUMN, self.backbone.name, self._kept.backbone, draws))
+        return [*rows, *self._others(draws)]
+
+    def _sources(self) -> list[str | None]:
+        return [one.name if one is not None else None for one in (self.features, self.backbone)]
 
     def _chamfer(self, draws: np.ndarray) -> list[Measurement]:
         values = np.array(self._kept.chamfer)
@@ -188,17 +205,17 @@ class GenerationScores:
             rows.append(Measurement(f"ray_drop_{name}", value, interval.low, interval.high, len(self), protocol))
         return rows
 
-    def _frechet(self, draws: np.ndarray) -> list[Measurement]:
-        if self.features is None or len(self) < 2:
-            return []
-        recorded, made = (np.stack(side) for side in zip(*self._kept.features, strict=True))
-        published = frechet_protocol("frechet_range_distance", self.features.name)
+    def _frechet(
+        self, name: str, source: str, kept: list[tuple[np.ndarray, np.ndarray]], draws: np.ndarray
+    ) -> Measurement:
+        recorded, made = (np.stack(side) for side in zip(*kept, strict=True))
+        published = frechet_protocol(name, source)
         protocol = self._protocol(published.metric, published.definition, **published.settings)
 
         def statistic(times: np.ndarray) -> float:
             return frechet_of_weighted(recorded, made, (times, times))
 
-        return [self._set_distance(published.metric, statistic, draws, protocol)]
+        return self._set_distance(published.metric, statistic, draws, protocol)
 
     def _others(self, draws: np.ndarray) -> list[Measurement]:
         """Return the columns of metrics found by listing; an interval is that of resampled clips."""

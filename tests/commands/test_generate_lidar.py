@@ -20,6 +20,8 @@ from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_clip
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
 from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 from cosmos_lidar.latents.space import open_space
+from cosmos_lidar.models.sparse import build_backbone
+from cosmos_lidar.models.sparse.export import write_backbone
 from cosmos_lidar.models.tokenizer import load_tokenizer
 from cosmos_lidar.recipes import lidargen
 from cosmos_lidar.sensors.range_image import cut_image
@@ -31,6 +33,15 @@ from tests.workers.client import python, torchrun
 
 CANVAS = ["model.canvas.views=2", "model.canvas.lidar=[8,16]", "model.canvas.image=[8,14]", "model.n_views=3",
           "data.latent_shape=[16,3,8,16]"]  # fmt: skip
+
+
+def backbone_file(folder: Path) -> Path:
+    """Return a small sparse backbone with its configuration beside it."""
+    path = folder / "backbone" / "backbone.safetensors"
+    torch.manual_seed(0)
+    write_backbone(build_backbone("minkunet18", 3, 0, width=2), path, "segmentation")
+    path.with_name("config.yaml").write_text("model: {backbone: MinkUNet18, inputs: [pos], voxel_size: 2.0, width: 2}")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +57,10 @@ def checkpoint(made: Path) -> Path:
 
 def test_sweeps_from_recordings_and_from_ones_own_images(made: Path, checkpoint: Path, capsys):
     words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--ddim_iters", 2]
-    out = made / "out"
-    assert command(*words, "--data", made / "drives", "--save_dir", out, "--max_frames", 1) == 0
-    assert "chamfer" in capsys.readouterr().out
+    out, backbone = made / "out", backbone_file(made)
+    measured = ["--save_dir", out, "--max_frames", 1, "--feature_checkpoint", backbone]
+    assert command(*words, "--data", made / "drives", *measured) == 0
+    assert "frechet_backbone_distance" in capsys.readouterr().out
     names = sorted(path.stem for path in out.glob("*.npz"))
     assert len(names) == 3
     with np.load(out / f"{names[0]}.npz") as file:
@@ -68,12 +80,15 @@ def test_sweeps_from_recordings_and_from_ones_own_images(made: Path, checkpoint:
     rows = {row["name"]: row for row in json.loads((out / "metrics.json").read_text())["rows"]}
     assert {"chamfer_mean_m", "jsd", "mmd", "ray_drop_f1"} < rows.keys()
     assert rows["frechet_range_distance"]["value"] > 0
+    assert rows["frechet_backbone_distance"]["value"] > 0
+    assert rows["frechet_backbone_distance"]["n"] == 3
     stream = open_clips(made / "drives")[0].cameras
     images = []
     for number, camera in enumerate(("camera_front_wide_120fov", "camera_rear_left_70fov")):
         images.append(made / f"view_{number}.png")
         write_png(images[-1], stream[camera].read(0))
     own = ["--images", *images, "--sensor", made / "small.yaml"]
+    assert command(*words, *own, "--feature_checkpoint", backbone) == 2
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         assert command(*words, *own, "--save_dir", made / name, "--seed", seed) == 0
     maps = [np.load(made / name / "sample.npz")["range_m"] for name in "abc"]

@@ -92,6 +92,8 @@ def _make_tokenizers(folder: Path) -> None:
     second = build_backbone("second", in_channels=4, out_channels=0).state_dict()
     for name in ("pretrained_backbone_also_kitti3d_second_epoch_499.ckpt", "FILE"):
         torch.save(second, folder / name)
+    narrow = build_backbone("minkunet34", in_channels=1, out_channels=0, width=2).state_dict()
+    torch.save(narrow, folder / "pretrained_backbone_also_nuscenes.ckpt")
     segmented = build_backbone("minkunet18sc", in_channels=4, out_channels=20, width=2)
     write_backbone(segmented, folder / "semseg.safetensors", "segmentation", classifier=True)
     for name in ("lidar", "image"):

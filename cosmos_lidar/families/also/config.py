@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.also.epochs import epoch_facts
@@ -20,6 +20,9 @@ from cosmos_lidar.training.config import (
     setting,
 )
 from cosmos_lidar.training.data_facts import DataFact
+
+if TYPE_CHECKING:
+    from cosmos_lidar.models.sparse.inputs import VoxelInput
 
 # Keys of the published configurations -> ours, beside those that all families understand (training/option_names.py).
 PUBLISHED_KEYS = {
@@ -122,6 +125,15 @@ class AlsoModelConfig:
     def voxel_sizes(self) -> list[float]:
         """Meters along x, y, z, or one number for all."""
         return self.voxel_size if isinstance(self.voxel_size, list) else [self.voxel_size]
+
+    @property
+    def voxel_input(self) -> VoxelInput:
+        """How the voxels of a point cloud are made."""
+        from cosmos_lidar.models.sparse.inputs import VoxelInput
+
+        return VoxelInput(
+            tuple(self.inputs), tuple(self.voxel_sizes), tuple(self.spatial_extent), self.published_features
+        )
 
     @property
     def grid(self) -> tuple[int, int, int]:

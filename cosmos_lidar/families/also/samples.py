@@ -13,7 +13,7 @@ from cosmos_lidar.families.also.config import AlsoDataConfig, AlsoModelConfig
 from cosmos_lidar.losses.occupancy_queries import PretextSweep, Queries, pretext_sweep
 from cosmos_lidar.losses.other_sweeps import other_queries
 from cosmos_lidar.models.sparse.decimation import decimate
-from cosmos_lidar.models.sparse.voxels import Voxels, mean_voxels, rounded_voxels
+from cosmos_lidar.models.sparse.voxels import Voxels
 
 _COARSEST = 16  # largest stride of the networks, voxels
 
@@ -122,9 +122,4 @@ def make_voxels(points: Tensor, intensities: Tensor, model: AlsoModelConfig) -> 
     Raises:
         DataError: no points, or none in the range.
     """
-    parts = {"intensities": intensities, "pos": points, "x": torch.ones_like(intensities)}
-    feats = torch.cat([parts[name] for name in model.inputs], dim=1)
-    if not model.on_grid:
-        return rounded_voxels(points, feats, model.voxel_sizes[0])
-    extent, features = model.spatial_extent, model.published_features
-    return mean_voxels(points, feats, model.voxel_sizes, extent, published_pretraining=features)
+    return model.voxel_input.voxels(points, intensities)

@@ -12,6 +12,7 @@ import numpy as np
 
 from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions, DecodedFrame, frame_points
 from cosmos_lidar.metrics import Scores, find_metrics
+from cosmos_lidar.metrics.backbone_features import COLUMN, BackboneDistance, BackboneFeatures, backbone_protocol
 from cosmos_lidar.metrics.lidar import RangeErrors
 from cosmos_lidar.metrics.pairs import RangePair
 from cosmos_lidar.metrics.range_errors import FORMULAS, RangeErrorSums
@@ -28,23 +29,36 @@ class ClipScore:
     Args:
         options: how the frames were made.
         directions: (rows, columns of the full map, 3) rays; None to leave out point clouds and Chamfer distances.
+        features: of a sparse backbone, for a Frechet distance of the same point clouds; None leaves it out.
+        chamfer: False leaves out the Chamfer distances alone.
     """
 
-    def __init__(self, options: AutoencodeOptions, directions: np.ndarray | None) -> None:
-        self.options, self.directions = options, directions
-        self.scores = Scores("evaluate", "ranges", options.range_protocol(), points=directions is not None)
+    def __init__(
+        self,
+        options: AutoencodeOptions,
+        directions: np.ndarray | None,
+        features: BackboneFeatures | None = None,
+        chamfer: bool = True,
+    ) -> None:
+        self.options, self.directions, points = options, directions, chamfer and directions is not None
+        self.scores = Scores("evaluate", "ranges", options.range_protocol(), points=points)
+        self.backbone = None if features is None else BackboneDistance(features)
         self.frames, self.seconds = 0, 0.0
 
     def add(self, frame: DecodedFrame) -> None:
         """Compare one more frame."""
         points = None if self.directions is None else partial(_points, frame, self.directions)
         self.scores.add(RangePair(frame.reference_m, frame.decoded_m, points=points))
+        if self.backbone is not None and points is not None:
+            self.backbone.add(points())
         self.frames += 1
         self.seconds += frame.seconds
 
     def merge(self, other: ClipScore) -> None:
         """Add what was measured on another clip."""
         self.scores.merge(other.scores)
+        if self.backbone is not None and other.backbone is not None:
+            self.backbone.merge(other.backbone)
         self.frames += other.frames
         self.seconds += other.seconds
 
@@ -57,11 +71,12 @@ class ClipScore:
 
     def columns(self) -> dict[str, float]:
         """Return the numbers of a table by column; NaN where there is no value."""
-        return self.scores.result()
+        return self.scores.result() | ({} if self.backbone is None else self.backbone.result())
 
     def to_dict(self) -> dict[str, Any]:
         """Return all metrics as plain values at full precision; a number that does not exist is None."""
-        return {"frames": self.frames, **self.scores.document(), "encode_decode_seconds": self.seconds}
+        parts = self.scores.document() | ({} if self.backbone is None else self.backbone.document())
+        return {"frames": self.frames, **parts, "encode_decode_seconds": self.seconds}
 
 
 def _points(frame: DecodedFrame, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,10 +85,23 @@ def _points(frame: DecodedFrame, directions: np.ndarray) -> tuple[np.ndarray, np
     return recorded, made
 
 
-def describe_protocol(sensor: Sensor, options: AutoencodeOptions, dtype: str, max_frames: int) -> dict[str, Any]:
+def describe_protocol(
+    sensor: Sensor,
+    options: AutoencodeOptions,
+    dtype: str,
+    max_frames: int,
+    features: BackboneFeatures | None = None,
+) -> dict[str, Any]:
     """Return everything that the numbers depend on besides network and data, with a hash of it.
 
     Two results may be compared when their hashes are equal. Metrics that are not part of it have theirs in ``others``.
+
+    Args:
+        sensor: of the clips.
+        options: how maps go through the tokenizer.
+        dtype: of the tokenizer.
+        max_frames: first frames of each clip; -1 for all.
+        features: of the Frechet distance of a sparse backbone, where there is one.
     """
     image = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "format")}
     metrics = find_metrics("evaluate", "ranges")
@@ -91,9 +119,8 @@ def describe_protocol(sensor: Sensor, options: AutoencodeOptions, dtype: str, ma
         "chamfer": {**metrics["chamfer"].settings, "definition": metrics["chamfer"].definition},
     }
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
-    others = {
-        name: {"hash": protocol.hash, **protocol.to_dict()}
-        for name, protocol in ((name, metric.protocol(name)) for name, metric in metrics.items())
-        if name not in _HASHED
-    }
+    protocols = {name: metric.protocol(name) for name, metric in metrics.items() if name not in _HASHED}
+    if features is not None:
+        protocols[COLUMN] = backbone_protocol(features.name)
+    others = {name: {"hash": protocol.hash, **protocol.to_dict()} for name, protocol in protocols.items()}
     return {"hash": digest, **document, **({"others": others} if others else {})}

@@ -13,6 +13,7 @@ from cosmos_lidar.families.lidargen.generator import LidarGenerator
 from cosmos_lidar.families.lidargen.inputs import Frame
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.images import open_image
+from cosmos_lidar.metrics.backbone_features import BackboneFeatures
 from cosmos_lidar.metrics.generation import GenerationProtocol, GenerationScores
 from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.metrics.protocol import Measurement, write_measurements
@@ -48,15 +49,23 @@ def write_image(folder: Path, frame: Frame, generator: LidarGenerator, made_m: n
     write_png(folder / f"{frame.name}.png", image)
 
 
-def compare(folder: Path, frames: Sequence[Frame], generator: LidarGenerator) -> list[Measurement]:
+def compare(
+    folder: Path, frames: Sequence[Frame], generator: LidarGenerator, backbone: BackboneFeatures | None = None
+) -> list[Measurement]:
     """Compare what was written with the recorded sweeps; write ``metrics.json``, ``metrics.csv``.
+
+    Args:
+        folder: of the sweeps.
+        frames: that were generated.
+        generator: that made them.
+        backbone: for a Frechet distance of a sparse backbone; None leaves it out.
 
     Returns:
         The rows of the table; none where no frame has a recording.
     """
     limits = generator.sensor.format
     ranges = RangeProtocol(min_range_m=float(limits.min_range_m), max_range_m=float(limits.max_range_m))
-    scores = GenerationScores(GenerationProtocol(ranges=ranges), generator.features())
+    scores = GenerationScores(GenerationProtocol(ranges=ranges), generator.features(), backbone)
     for frame in frames:
         if frame.recorded:
             recorded_m, made = frame.recorded(), np.load(sweep_file(folder, frame))
