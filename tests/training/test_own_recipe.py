@@ -69,5 +69,5 @@ def test_what_is_no_recipe_file(tmp_path: Path) -> None:
     for name, said in ((tmp_path / "empty.py", "expected a recipe file"), (tmp_path / "none.py", "no such recipe")):
         with pytest.raises(UserError, match=said):
             find_family(str(name))
-    with pytest.raises(UserError, match="unknown recipe 'nobody'; valid: dit, lidar_tokenizer, lidargen"):
+    with pytest.raises(UserError, match="unknown recipe 'nobody'; valid: also_pretrain, also_semseg, dit, lidar_tok"):
         find_family("nobody")

@@ -50,6 +50,7 @@ PUBLISHED_KEYS = {
     "cfg.transforms.random_rotation_z": "data.rotation",
     "cfg.transforms.voxel_decimation": "data.decimation",
     "cfg.val_split": "data.val_split",
+    "data.shuffle_buffer": "data.shuffle",
 }
 
 Backbones = Literal["MinkUNet34", "MinkUNet18", "MinkUNet18SC", "SPVCNN", "SECOND"]

@@ -44,6 +44,7 @@ PUBLISHED_KEYS = {
     "cfg.transforms.random_rotation_z": "data.rotation",
     "cfg.transforms.voxel_decimation": "data.decimation",
     "cfg.val_split": "data.val_split",
+    "data.shuffle_buffer": "data.shuffle",
 }
 # Skip ratio -> published epochs, and epochs between validations.
 PUBLISHED_EPOCHS = {1: (30, 5), 2: (50, 5), 10: (100, 10), 100: (500, 50), 1000: (1000, 100)}
