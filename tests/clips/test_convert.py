@@ -7,19 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips import Clip, open_clips
+from cosmos_lidar.clips import Clip, convert, open_clips
 from cosmos_lidar.clips.convert import REPORT, convert_clips, find_writer
 from cosmos_lidar.clips.cut import cut_frames
 from cosmos_lidar.clips.writers._contract import WriteOptions
 from cosmos_lidar.errors import DataError, UserError
 from tests.clips.writers.conftest import make_drive
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +107,19 @@ def test_a_part_of_the_frames_is_another_state(scans, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interruption_leaves_complete_clips(drives, tmp_path, monkeypatch, workers) -> None:
+def test_an_interruption_leaves_complete_clips(drives, tmp_path, request, workers) -> None:
     def read(index: int):
         if index == 1:
             os.kill(os.getppid() if workers > 1 else os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+            if workers > 1:
+                wait_until(lambda: convert._work.stop.is_set(), "the parent stops its workers")
         return drives[2].lidar.read(index)
 
     clips = [*drives[:2], drives[2].with_lidar(read=read), drives[3]]
+    interruptible = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored in background jobs
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, interruptible))
     with pytest.raises(KeyboardInterrupt):
         convert_clips(clips, tmp_path, "pcd", workers=workers)
     left = [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
@@ -134,6 +139,7 @@ import os, signal, sys
 from pathlib import Path
 from cosmos_lidar.clips.convert import convert_clips
 from tests.clips.writers.conftest import make_drive
+from tests.waiting import wait_until
 drives = [make_drive(seed, 2, cameras=()) for seed in range(2)]
 def read(index):
     if index == 1:
