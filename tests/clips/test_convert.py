@@ -116,9 +116,7 @@ def test_an_interruption_leaves_complete_clips(drives, tmp_path, request, worker
         return drives[2].lidar.read(index)
 
     clips = [*drives[:2], drives[2].with_lidar(read=read), drives[3]]
-    interruptible = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # ignored in background jobs
+    interruptible = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, interruptible))
     with pytest.raises(KeyboardInterrupt):
         convert_clips(clips, tmp_path, "pcd", workers=workers)
