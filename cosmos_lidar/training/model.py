@@ -102,6 +102,13 @@ class TrainedModel(ModelPT):
         """Return ``count`` training samples of zeros, of the shapes that ``step`` takes."""
         raise NotImplementedError(f"{type(self).__name__} has no example_batch(count)")
 
+    def encode_example(self, ranks: int) -> None:
+        """Encode one recorded sample as a step does it, this rank's part of it, on the current default device.
+
+        Args:
+            ranks: that share the sample.
+        """
+
     def items_per_sample(self) -> int | None:
         """Return the items (:attr:`item_name`) of one sample; None where each batch has its own number."""
         return None

@@ -23,9 +23,10 @@ from cosmos_lidar.diffusion.objective import flow_time
 from cosmos_lidar.families.dit.model import count_tokens
 from cosmos_lidar.families.multiview.clips import ViewClips, view_clips
 from cosmos_lidar.families.multiview.config import MultiviewTrainConfig
-from cosmos_lidar.families.multiview.online_encoder import WindowLatents
+from cosmos_lidar.families.multiview.online_encoder import VAE_DTYPES, WindowLatents
 from cosmos_lidar.families.multiview.rays import TOKEN_PX
 from cosmos_lidar.models.dit.rays import RAY
+from cosmos_lidar.models.wan_vae import build_vae
 from cosmos_lidar.training.batches import ExampleBatch
 from cosmos_lidar.training.model import TrainedModel
 
@@ -108,6 +109,16 @@ class MultiviewModel(TrainedModel):
         if self.run.model.rays:
             batch.rays = torch.zeros(count, data.views, *(-(-side // TOKEN_PX) for side in data.size), RAY)
         return batch
+
+    def encode_example(self, ranks: int) -> None:
+        """Encode a rank's views with the VAE of the published weights; nothing where latents come from a cache."""
+        data = self.run.data
+        if not data.vae.checkpoint or data.vae.cache:
+            return
+        dtype = VAE_DTYPES[data.vae.precision]
+        vae = build_vae("wan2_1").to(dtype)
+        for _ in range(-(-data.views // ranks)):
+            vae.encode(torch.empty(1, 3, data.frames, *data.size, dtype=dtype), data.vae.window)
 
     def items_per_sample(self) -> int:
         """Return the tokens of one clip."""

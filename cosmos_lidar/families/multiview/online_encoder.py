@@ -19,7 +19,7 @@ from cosmos_lidar.parallel.exchange import gather_tensors
 if TYPE_CHECKING:
     from energon_tasks.multiview import FindLatent, MultiviewBatch
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+VAE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class WindowLatents:
@@ -37,7 +37,7 @@ class WindowLatents:
         config = data.vae
         encoding = VideoEncoding(window=config.window, batch=config.batch)
         self.space = open_video_space(
-            config.checkpoint, dtype=_DTYPES[config.precision], cache=config.cache or None, encoding=encoding
+            config.checkpoint, dtype=VAE_DTYPES[config.precision], cache=config.cache or None, encoding=encoding
         )
         self.space.vae.requires_grad_(False)
         channels = self.space.vae.config.latent_channels

@@ -22,6 +22,7 @@ from cosmos_lidar.shards.sources import describe, resolve
 from cosmos_lidar.training.family import Family
 
 if TYPE_CHECKING:
+    from cosmos_lidar.training.preflight.launch_time import LaunchTime, Target
     from cosmos_lidar.training.preflight.prediction import Prediction
 
 # What training imports, and the versions that are known to work together.
@@ -50,10 +51,11 @@ class Finding:
 
 @dataclass
 class Report:
-    """All findings, and the prediction where a recipe was named."""
+    """All findings, the prediction where a recipe was named, and its time where a machine was."""
 
     findings: list[Finding] = field(default_factory=list)
     prediction: Prediction | None = None
+    time: LaunchTime | None = None
 
     @property
     def ok(self) -> bool:
@@ -69,12 +71,14 @@ class Report:
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
         found = asdict(self.prediction) | {"activations": self.prediction.activations} if self.prediction else None
-        return {"ok": self.ok, "findings": [asdict(f) for f in self.findings], "prediction": found}
+        time = self.time.document() if self.time else None
+        return {"ok": self.ok, "findings": [asdict(f) for f in self.findings], "prediction": found, "time": time}
 
 
 def examine(
-    family: Family[Any] | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True
-) -> Report:
+    family: Family[Any] | None, options: list[str], processes: int, memory_gb: float, look_at_data: bool = True,
+    where: Target | None = None,
+) -> Report:  # fmt: skip
     """Look at the machine and, where one is named, at a recipe.
 
     Args:
@@ -83,6 +87,7 @@ def examine(
         processes: of the run; 0 for those that its sizes name, or of the launcher.
         memory_gb: of one device in 1e9 bytes; 0 for that of this machine.
         look_at_data: the data is on this machine.
+        where: the run is to be launched; None: its time is not predicted.
 
     Raises:
         UserError: an option that the recipe does not have.
@@ -91,6 +96,8 @@ def examine(
     if family is None:
         return report
     run, _ = family.choose(options, look_at_data)
+    if where is not None:
+        processes, memory_gb = where.gpus, memory_gb or where.machine.memory_gb
     try:
         no_data = _check(run, family)
         sizes = _sizes(run, processes)
@@ -102,6 +109,7 @@ def examine(
             warnings.simplefilter("ignore")
             report.prediction = _predict(run, family, sizes)
             report.findings += _memory(run, family, sizes, report.prediction, memory_gb)
+            report.findings += _time(report, run, family, sizes, where)
         report.findings += _disk(run, report.prediction)
     except UserError as error:
         report.findings.append(Finding("recipe", False, str(error)))
@@ -124,6 +132,21 @@ def _predict(run: Any, family: Family[Any], sizes: MeshSizes) -> Prediction:
     from cosmos_lidar.training.preflight.prediction import predict  # imports Lightning, which the machine may not have
 
     return predict(run, family, sizes)
+
+
+def _time(report: Report, run: Any, family: Family[Any], sizes: MeshSizes, where: Target | None) -> Iterator[Finding]:
+    """Predict the time of a step; it stays in the report."""
+    found = report.prediction
+    if where is None or found is None:
+        return
+    if found.flops is None:
+        yield Finding("step", None, f"time not predicted: {found.flops_unknown}")
+        return
+    from cosmos_lidar.training.preflight.launch_time import predict_launch  # imports as prediction does
+
+    report.time = predict_launch(run, family, sizes, found, where)
+    for topic, text in report.time.lines():
+        yield Finding(topic, None, text)
 
 
 def base_memory() -> int:
