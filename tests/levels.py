@@ -14,7 +14,6 @@ import pytest
 SLOW: dict[str, tuple[str, ...]] = {
     "trainings, and commands that train": (
         "families/video_tokenizer/test_job.py::test_loss_falls_quality_rises_and_exports_load",
-        "families/lidar_tokenizer/test_job.py::test_sequences_are_learned_from_and_exported",
         "families/lidar_tokenizer/test_job.py::test_exports_are_what_training_goes_on_from",
         "families/lidar_tokenizer/test_job.py::test_a_decoder_trained_alone_leaves_the_latents_as_they_are",
         "families/video_tokenizer/test_job.py::test_single_images_train_an_image_tokenizer",
@@ -181,6 +180,10 @@ NIGHTLY: dict[str, tuple[str, ...]] = {
         "training/test_engine.py::test_a_resumed_run_is_the_uninterrupted_one[dit-1]",
         "training/test_engine.py::test_a_resumed_run_is_the_uninterrupted_one[lidar_tokenizer-0]",
         "training/test_engine.py::test_a_resumed_run_is_the_uninterrupted_one[lidar_tokenizer-2]",
+        "training/test_engine.py::test_a_resumed_run_is_the_uninterrupted_one[dit-2]",
+        "families/lidar_tokenizer/test_job.py::test_sequences_are_learned_from_and_exported",
+        "families/video_tokenizer/test_job.py::test_perceptual_terms_and_lpips_with_weights_of_a_file",
+        "launch/test_factories.py::test_the_local_executor_trains",
         "training/test_engine.py::test_other_meshes_take_over",
         "training/test_engine.py::test_a_tokenizer_on_halves_of_the_width_trains_like_one_process",
         "training/checkpoint/test_trained_only.py::test_a_run_resumes_exactly[2]",

@@ -21,7 +21,7 @@ RECIPE = ["recipes/lidar_tokenizer.py", "recipe=debug", "log.name=two words", "o
 
 
 def launch(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
-    return run_program(home, "launch.nemo_run", *arguments, COLUMNS="250", **env)
+    return run_program(home, "launch.nemo_run", *arguments, **{**env, "COLUMNS": "250"})
 
 
 def without_places(text: str, home: Path) -> str:

@@ -64,8 +64,8 @@ class LaunchTime:
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield (topic, text) for people."""
         yield "step", _step_text(self.step)
-        for one in self.step.traffic:
-            yield "network", _traffic_text(one)
+        for traffic in self.step.traffic:
+            yield "network", _traffic_text(traffic)
         best = [one for one in self.meshes if one.fits is not False][:_SHOWN]
         faster = [one for one in best if one.time.samples_per_s > 1.01 * self.step.samples_per_s]
         for one in faster:

@@ -200,16 +200,17 @@ def _watching(network: nn.Module, plan: ParallelPlan) -> Iterator[Exchanged]:
     found = Exchanged()
     hooks = [_watch(network, name, 0, found.column) for name in plan.column]
     hooks += [_watch(network, name, 1, found.row) for name in plan.row]
-    attends = {name: network.get_submodule(name).attend for name in plan.attention}
-    for name, attend in attends.items():
-        network.get_submodule(name).attend = partial(_attend, attend, found)
+    layers: list[Any] = [network.get_submodule(name) for name in plan.attention]
+    attends = [layer.attend for layer in layers]
+    for layer, attend in zip(layers, attends, strict=True):
+        layer.attend = partial(_attend, attend, found)
     try:
         yield found
     finally:
         for hook in hooks:
             hook.remove()
-        for name, attend in attends.items():
-            network.get_submodule(name).attend = attend
+        for layer, attend in zip(layers, attends, strict=True):
+            layer.attend = attend
 
 
 def _watch(network: nn.Module, name: str, which: int, sizes: list[int]) -> Any:
