@@ -128,7 +128,7 @@ def sampled(generator: ViewGenerator, setting: str, shift: int = 0) -> Predict:
 
     def predict(window: Window, number: int) -> np.ndarray:
         frames = window.video[:, :, :1]
-        given = ViewInput(str(number), (), frames, 0, None, (), chosen.data.fps)
+        given = ViewInput(str(number), (), frames, None, (), chosen.data.fps)
         return chosen(given, number + shift).permute(0, 2, 3, 4, 1).float().numpy()
 
     return predict

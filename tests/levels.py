@@ -153,8 +153,17 @@ NIGHTLY: dict[str, tuple[str, ...]] = {
         "benchmarks/test_same_numbers.py::test_a_changed_default_is_found_and_all_else_is_equal",
         "benchmarks/test_same_numbers.py::test_unknown_revisions_and_parts_are_refused",
     ),
-    "further sample types, whose loaders share the code: sweeps, latents and multiview are slow": (
+    "further sample types, whose loaders share the code: latents (splits), sweeps and multiview are slow": (
         "energon_tasks/test_splits.py::*[videos*",
+        "energon_tasks/test_splits.py::*[sweeps*",
+        "energon_tasks/test_splits.py::*[multiview*",
+        "energon_tasks/test_loader.py::test_many_stops_of_every_loader[sweeps*",
+        "energon_tasks/test_loader.py::test_many_stops_of_every_loader[videos*",
+        "energon_tasks/test_loader.py::test_many_stops_of_every_loader[views*",
+        "energon_tasks/test_loader.py::test_many_stops_of_every_loader[points*",
+        "energon_tasks/test_loader.py::test_pairs_of_stops_of_every_loader[sweeps*",
+        "energon_tasks/test_videos.py::test_exact_resume_in_the_middle[2]",
+        "recipes/test_same_seed.py::*",
         "energon_tasks/test_splits.py::*[views*",
         "energon_tasks/test_splits.py::*[points*",
         "energon_tasks/test_cookers.py::*[videos*",
