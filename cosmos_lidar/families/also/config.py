@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from cosmos_lidar.training.config import (
     START,
     TRUST_HELP,
     EmaConfig,
+    ParallelConfig,
     TrainConfig,
     refuse_below,
     setting,
@@ -25,32 +27,34 @@ if TYPE_CHECKING:
     from cosmos_lidar.models.sparse.inputs import VoxelInput
 
 # Keys of the published configurations -> ours, beside those that all families understand (training/option_names.py).
-PUBLISHED_KEYS = {
+COMMON_KEYS = {
     "cfg": "recipe",
     "cfg.dataset_root": "data.path",
     "cfg.inputs": "model.inputs",
-    "cfg.loss.intensity_loss_lambda": "model.loss.intensity",
-    "cfg.loss.recons_loss_lambda": "model.loss.occupancy",
     "cfg.manifold_points": "data.points",
     "cfg.network.backbone": "model.backbone",
-    "cfg.network.backbone_params.quantization_params.spatial_extent": "model.spatial_extent",
     "cfg.network.backbone_params.quantization_params.voxel_size": "model.voxel_size",
-    "cfg.network.decoder_params.radius": "model.radius",
-    "cfg.network.latent_size": "model.latent_size",
-    "cfg.non_manifold_points": "data.queries",
     "cfg.optimizer_params.lr": "optim.lr",
     "cfg.resume": "trainer.resume",
     "cfg.save_dir": "log.root",
     "cfg.threads": "data.workers",
     "cfg.train_split": "data.train_split",
-    "cfg.training.batch_size": "data.batch_size",
-    "cfg.training.max_epochs": "data.epochs",
-    "cfg.training.val_interval": "data.val_interval",
     "cfg.transforms.random_flip": "data.flip",
     "cfg.transforms.random_rotation_z": "data.rotation",
     "cfg.transforms.voxel_decimation": "data.decimation",
     "cfg.val_split": "data.val_split",
     "data.shuffle_buffer": "data.shuffle",
+}
+PUBLISHED_KEYS = COMMON_KEYS | {
+    "cfg.loss.intensity_loss_lambda": "model.loss.intensity",
+    "cfg.loss.recons_loss_lambda": "model.loss.occupancy",
+    "cfg.network.backbone_params.quantization_params.spatial_extent": "model.spatial_extent",
+    "cfg.network.decoder_params.radius": "model.radius",
+    "cfg.network.latent_size": "model.latent_size",
+    "cfg.non_manifold_points": "data.queries",
+    "cfg.training.batch_size": "data.batch_size",
+    "cfg.training.max_epochs": "data.epochs",
+    "cfg.training.val_interval": "data.val_interval",
 }
 
 Backbones = Literal["MinkUNet34", "MinkUNet18", "MinkUNet18SC", "SPVCNN", "SECOND"]
@@ -219,8 +223,8 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
                 "data.queries": (data.queries, 3 * (1 + 2 * max(data.sweeps, 0))),
             }
         )
-        _refuse_zero({"model.radius": model.radius, "data.query_distance": data.query_distance})
-        _refuse_zero({"data.intensity_scale": data.intensity_scale, "data.decimation": data.decimation or 1.0})
+        refuse_zero({"model.radius": model.radius, "data.query_distance": data.query_distance})
+        refuse_zero({"data.intensity_scale": data.intensity_scale, "data.decimation": data.decimation or 1.0})
         check_backbone(model)
         check_contrast(model)
         self._check_parallel()
@@ -228,14 +232,32 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
             raise UserError("data.path is empty: give a folder of shards of points (data.path=shards)")
 
     def _check_parallel(self) -> None:
-        parallel = self.parallel
         if self.trainer.precision != "fp32":
             raise UserError(f"trainer.precision={self.trainer.precision}: not of sparse networks; valid: fp32")
-        if parallel.recompute != "none" or parallel.compile:
-            raise UserError(
-                f"parallel.recompute={parallel.recompute} parallel.compile={str(parallel.compile).lower()}: not of "
-                "sparse networks; valid: parallel.recompute=none parallel.compile=false"
-            )
+        check_parallel(self.parallel)
+
+
+def check_parallel(parallel: ParallelConfig) -> None:
+    """Refuse what sparse networks do not have: recomputation and compilation.
+
+    Raises:
+        UserError: the message names the options and valid values.
+    """
+    if parallel.recompute != "none" or parallel.compile:
+        raise UserError(
+            f"parallel.recompute={parallel.recompute} parallel.compile={str(parallel.compile).lower()}: not of "
+            "sparse networks; valid: parallel.recompute=none parallel.compile=false"
+        )
+
+
+def check_inputs(inputs: Sequence[Inputs]) -> None:
+    """Refuse voxels without features, or with one twice.
+
+    Raises:
+        UserError: the message has the valid ones.
+    """
+    if not inputs or len(set(inputs)) < len(inputs):
+        raise UserError(f"model.inputs={inputs}: expected some of {', '.join(CHANNELS)}, each once")
 
 
 def check_contrast(model: AlsoModelConfig) -> None:
@@ -249,7 +271,7 @@ def check_contrast(model: AlsoModelConfig) -> None:
         return
     if model.on_grid:
         raise UserError(f"model.contrast.weight={contrast.weight}: SECOND has no features of voxels; valid: 0")
-    _refuse_zero({"model.contrast.temperature": contrast.temperature})
+    refuse_zero({"model.contrast.temperature": contrast.temperature})
     if 2 * contrast.half_extent < contrast.stride * model.voxel_sizes[0]:
         raise UserError(f"model.contrast.half_extent={contrast.half_extent}: smaller than a cell")
 
@@ -262,9 +284,8 @@ def check_backbone(model: AlsoModelConfig) -> None:
     """
     sizes, extent = model.voxel_sizes, model.spatial_extent
     wanted = (3, 6) if model.on_grid else (1, 0)
-    _refuse_zero({"model.voxel_size": min(sizes, default=0.0)})
-    if not model.inputs or len(set(model.inputs)) < len(model.inputs):
-        raise UserError(f"model.inputs={model.inputs}: expected some of {', '.join(CHANNELS)}, each once")
+    refuse_zero({"model.voxel_size": min(sizes, default=0.0)})
+    check_inputs(model.inputs)
     if model.on_grid and model.width != _WIDTH:
         raise UserError(f"model.width={model.width}: the layers of SECOND are as published; valid: {_WIDTH}")
     if (len(sizes), len(extent)) != wanted:
@@ -281,7 +302,8 @@ def check_backbone(model: AlsoModelConfig) -> None:
             )
 
 
-def _refuse_zero(values: dict[str, float]) -> None:
+def refuse_zero(values: dict[str, float]) -> None:
+    """Raise UserError for the first option of {key: value} that is not above 0, or infinite."""
     for key, value in values.items():
         if not 0 < value < math.inf:
             raise UserError(f"{key}={value}: expected more than 0")

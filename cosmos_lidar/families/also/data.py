@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from megatron.energon import Sample, SkipSample, edataclass, stateless
@@ -11,18 +11,17 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.config import AlsoTrainConfig
+from cosmos_lidar.families.also.loaders import VoxelRows, open_loaders
 from cosmos_lidar.families.also.samples import OtherSweep, PretextCloud, pretext_cloud
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
-from cosmos_lidar.shards.points import DOCUMENT, META, SAMPLE_TYPE, read_meta, read_points_facts, sample_key
-from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.shards.points import DOCUMENT, META, read_meta, sample_key
 from cosmos_lidar.training.engine import DataShare
 from energon_tasks.batches import DeviceBatch, Ragged
 from energon_tasks.loader import CheckedLoader
 from energon_tasks.partners import SampleStore
 from energon_tasks.points import PointCloud, PointsSample, PointsTaskEncoder
 from energon_tasks.skips import SkipReport
-from energon_tasks.splits import open_split
 
 _VALUES = ("intensity",)
 
@@ -38,7 +37,7 @@ class PretextSample(Sample):
 
 
 @edataclass
-class PretextBatch(DeviceBatch):
+class PretextBatch(VoxelRows, DeviceBatch):
     """Sweeps of a batch, their voxels and queries; with a contrast of scans, sweeps 2 i and 2 i + 1 are a pair.
 
     Attributes:
@@ -66,18 +65,6 @@ class PretextBatch(DeviceBatch):
     poses: Tensor
     clip_ids: list[str]
     seeds: list[int]
-
-    @property
-    def voxels(self) -> Tensor:
-        """(V, 4) sweep, x, y, z of all voxels."""
-        return torch.cat([self.coords.batch_index[:, None], self.coords.values], dim=1)
-
-    @property
-    def voxel_rows(self) -> Tensor:
-        """(N,) row of each point's voxel among those of all sweeps; -1 for none."""
-        first = self.coords.offsets[self.points.batch_index]
-        rows = self.voxel_of_point.values
-        return torch.where(rows < 0, rows, rows + first)
 
 
 class PretextTaskEncoder(PointsTaskEncoder):
@@ -187,26 +174,8 @@ def make_loaders(run: AlsoTrainConfig, folder: Path, share: DataShare) -> tuple[
         DataError: no shards there, damaged ones, or an empty split.
         UserError: points without intensities.
     """
-    data = run.data
-    path = data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
-    common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
-    common |= {"bad_sample_budget": data.bad_sample_budget}
-    reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle}
-    train = _open(run, path, data.train_split, True, share.seed, **reading, **common)
-    val = _open(run, path, data.val_split, False, run.trainer.seed, limit=run.trainer.val_batches or None, **common)
-    return train, val
-
-
-def _open(
-    run: AlsoTrainConfig, path: str | Path, split: str, training: bool, seed: int, **options: Any
-) -> CheckedLoader:
-    sources = resolve(path, split, run.data.trust_sample_loaders)
-    read_points_facts(sources, _VALUES)
-
-    def make_encoder(report: SkipReport) -> PretextTaskEncoder:
-        return PretextTaskEncoder(run, seed, training, report)
-
-    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
+    path = run.data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
+    return open_loaders(run, (path, path), share, _VALUES, partial(PretextTaskEncoder, run))
 
 
 def synthetic_shards(folder: Path, drives: int, seed: int, frames: int = 4) -> Path:

@@ -6,21 +6,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from cosmos_lidar.families.also.config import AlsoTrainConfig
 from cosmos_lidar.families.also.data import PretextBatch, ragged_fields
 from cosmos_lidar.families.also.network import Prediction, PretextNetwork
 from cosmos_lidar.families.also.samples import PretextCloud
+from cosmos_lidar.families.also.sparse_model import SparseModel
 from cosmos_lidar.losses.bev_contrast import BevGrid, bev_contrast_loss, bev_means
 from cosmos_lidar.losses.occupancy import occupancy_loss, pair_counts
 from cosmos_lidar.losses.occupancy_queries import Queries
 from cosmos_lidar.metrics.iou import ConfusionMatrix
 from cosmos_lidar.models.sparse.voxels import Voxels
-from cosmos_lidar.parallel.batch_norm import synchronize_batch_norm
-from cosmos_lidar.parallel.ranks import mean_over_ranks
-from cosmos_lidar.training.model import TrainedModel
 
 _EXAMPLE = 32  # voxels
 
@@ -32,7 +29,7 @@ class Term(NamedTuple):
     rows: int
 
 
-class PretrainModel(TrainedModel):
+class PretrainModel(SparseModel):
     """Train a backbone to predict the occupancy of query points.
 
     Args:
@@ -44,9 +41,6 @@ class PretrainModel(TrainedModel):
     contrast of scans compares the cells of a rank with each other.
     """
 
-    item_name = "voxels"
-    flops_unknown = "they depend on the voxels of each batch"
-
     def __init__(self, run: AlsoTrainConfig, network: PretextNetwork, folder: Path) -> None:
         super().__init__(run, network, folder)
         loss, contrast = run.model.loss, run.model.contrast
@@ -55,14 +49,6 @@ class PretrainModel(TrainedModel):
             self.term_weights["contrast"] = contrast.weight
         self.columns = ("loss", *self.term_weights)
         self.val_columns = (*(f"val/{name}" for name in self.columns), "val/iou")
-
-    def parallelize(self) -> None:
-        """Let all ranks share the statistics of batch norm, and parallelize the network."""
-        if self._device_mesh is not None and dist.get_world_size() > 1:
-            everyone = dist.group.WORLD
-            assert everyone is not None
-            synchronize_batch_norm(self.network, everyone)
-        super().parallelize()
 
     def inputs(self, batch: PretextBatch) -> dict[str, Any]:
         """Return voxels, points and queries of a batch, as the network takes them."""
@@ -81,7 +67,7 @@ class PretrainModel(TrainedModel):
     def step(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return ``loss`` and its terms of one batch, this rank's share of the means of all ranks."""
         terms = self._terms(self.network(**self.inputs(batch)), batch)
-        return self._with_loss({name: term.mean * self._share(term.rows) for name, term in terms.items()})
+        return self._with_loss({name: term.mean * self.share_of(term.rows) for name, term in terms.items()})
 
     def _terms(self, predicted: Prediction, batch: PretextBatch) -> dict[str, Term]:
         occupied, intensities = batch.occupied.values, batch.intensities.values
@@ -107,15 +93,6 @@ class PretrainModel(TrainedModel):
     def _with_loss(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = torch.stack([self.term_weights[name] * value for name, value in terms.items()]).sum()
         return {"loss": loss, **terms}
-
-    def _share(self, count: int) -> float:
-        """Return what a mean over ``count`` rows is multiplied by, so that the mean over ranks is that of all."""
-        mean = mean_over_ranks(float(count), self.device)
-        return count / mean if mean else 1.0
-
-    def items_of(self, batch: PretextBatch) -> int:
-        """Return the voxels of a batch."""
-        return len(batch.coords.values)
 
     def example_batch(self, count: int) -> PretextBatch:
         """Return ``count`` sweeps, each a line of points."""

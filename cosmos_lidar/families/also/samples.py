@@ -88,7 +88,7 @@ def pretext_cloud(
     )
     parts = [sweep.queries, *(_queries_of(one, points, sweep, share, data, generator) for one in others)]
     queries = Queries(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-    voxels = make_voxels(sweep.points, sweep.intensities, model)
+    voxels = model.voxel_input.voxels(sweep.points, sweep.intensities)
     low, high = voxels.coords.aminmax(dim=0)
     if int((high - low).max()) < _COARSEST:
         found = f"{len(sweep.points)} points within {_COARSEST} voxels"
@@ -109,17 +109,3 @@ def _queries_of(
     queries = other_queries(points, intensities, count, pose, sweep, distance, generator)
     back = torch.linalg.inv(made.sensor_SE3_points).to(queries.points.dtype)
     return queries._replace(points=queries.points @ back[:3, :3].t() + back[:3, 3])
-
-
-def make_voxels(points: Tensor, intensities: Tensor, model: AlsoModelConfig) -> Voxels:
-    """Return voxels as a backbone takes them.
-
-    Args:
-        points: (N, 3) meters.
-        intensities: (N, 1).
-        model: inputs, sizes and range.
-
-    Raises:
-        DataError: no points, or none in the range.
-    """
-    return model.voxel_input.voxels(points, intensities)

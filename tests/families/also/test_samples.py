@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.families.also.samples import make_voxels, pretext_cloud
+from cosmos_lidar.families.also.samples import pretext_cloud
 from tests.families.also.clouds import DATA, GRID, MINK, cloud, sweep
 
 
@@ -47,7 +47,7 @@ def test_second_takes_the_points_of_its_range() -> None:
         torch.tensor([[1.0, 2.0, 0.0], [1.1, 2.1, 0.04], [9.0, 0.0, 0.0]]),
         torch.tensor([1.0, 3.0, 5.0]),
     )
-    voxels = make_voxels(points, intensities[:, None], GRID)
+    voxels = GRID.voxel_input.voxels(points, intensities[:, None])
     assert voxels.coords.tolist() == [[18, 36, 30]]
     torch.testing.assert_close(voxels.feats, torch.tensor([[1.05, 2.05, 0.02, 2.0]]))
     assert voxels.voxel_of_point.tolist() == [0, 0, -1]

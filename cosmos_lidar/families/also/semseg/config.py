@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.families.also.config import CHANNELS, Inputs
+from cosmos_lidar.families.also.config import CHANNELS, COMMON_KEYS, Inputs, check_inputs, check_parallel, refuse_zero
 from cosmos_lidar.families.also.epochs import epoch_facts
 from cosmos_lidar.training.config import (
     EFFECTIVE,
@@ -21,30 +21,17 @@ from cosmos_lidar.training.config import (
 )
 from cosmos_lidar.training.data_facts import DataFact
 
-# Keys of the published configurations -> ours, beside those that all families understand (training/option_names.py).
-PUBLISHED_KEYS = {
-    "cfg": "recipe",
-    "cfg.dataset_root": "data.path",
+if TYPE_CHECKING:
+    from cosmos_lidar.models.sparse.inputs import VoxelInput
+
+# Keys of the published configurations -> ours.
+PUBLISHED_KEYS = COMMON_KEYS | {
     "cfg.downstream.batch_size": "data.batch_size",
     "cfg.downstream.checkpoint_dir": "model.checkpoint_dir",
     "cfg.downstream.checkpoint_name": "model.checkpoint",
     "cfg.downstream.max_epochs": "data.epochs",
     "cfg.downstream.skip_ratio": "data.skip_ratio",
     "cfg.downstream.val_interval": "data.val_interval",
-    "cfg.inputs": "model.inputs",
-    "cfg.manifold_points": "data.points",
-    "cfg.network.backbone": "model.backbone",
-    "cfg.network.backbone_params.quantization_params.voxel_size": "model.voxel_size",
-    "cfg.optimizer_params.lr": "optim.lr",
-    "cfg.resume": "trainer.resume",
-    "cfg.save_dir": "log.root",
-    "cfg.threads": "data.workers",
-    "cfg.train_split": "data.train_split",
-    "cfg.transforms.random_flip": "data.flip",
-    "cfg.transforms.random_rotation_z": "data.rotation",
-    "cfg.transforms.voxel_decimation": "data.decimation",
-    "cfg.val_split": "data.val_split",
-    "data.shuffle_buffer": "data.shuffle",
 }
 # Skip ratio -> published epochs, and epochs between validations.
 PUBLISHED_EPOCHS = {1: (30, 5), 2: (50, 5), 10: (100, 10), 100: (500, 50), 1000: (1000, 100)}
@@ -87,6 +74,13 @@ class SemsegModelConfig:
     def channels(self) -> int:
         """Features of a voxel."""
         return sum(CHANNELS[name] for name in self.inputs)
+
+    @property
+    def voxel_input(self) -> VoxelInput:
+        """How the voxels of a point cloud are made."""
+        from cosmos_lidar.models.sparse.inputs import VoxelInput
+
+        return VoxelInput(tuple(self.inputs), (self.voxel_size,))
 
     @property
     def weights(self) -> Path | None:
@@ -176,26 +170,15 @@ class SemsegTrainConfig(TrainConfig[SemsegModelConfig, SemsegDataConfig]):
                 "data.points": (data.points, 0),
             }
         )
-        positive = {"model.voxel_size": model.voxel_size, "data.intensity_scale": data.intensity_scale}
-        for key, value in (positive | {"data.decimation": data.decimation or 1.0}).items():
-            if not 0 < value < float("inf"):
-                raise UserError(f"{key}={value}: expected more than 0")
-        if not model.inputs or len(set(model.inputs)) < len(model.inputs):
-            raise UserError(f"model.inputs={model.inputs}: expected some of {', '.join(CHANNELS)}, each once")
+        refuse_zero({"model.voxel_size": model.voxel_size, "data.intensity_scale": data.intensity_scale})
+        refuse_zero({"data.decimation": data.decimation or 1.0})
+        check_inputs(model.inputs)
         if model.loss.cross_entropy == model.loss.lovasz == 0:
             raise UserError("model.loss.cross_entropy=0 model.loss.lovasz=0: one of them above 0")
         if model.linear_probing and not model.checkpoint:
             raise UserError("model.linear_probing=true: give pre-trained weights (model.checkpoint=FILE)")
-        self._check_engine()
-        if not data.path and not self.synthetic_drives:
-            raise UserError("data.path is empty: give a folder of shards of points with labels (data.path=shards)")
-
-    def _check_engine(self) -> None:
-        parallel = self.parallel
         if self.trainer.precision == "fp8":
             raise UserError("trainer.precision=fp8: sparse convolutions have none; valid: fp32, bf16")
-        if parallel.recompute != "none" or parallel.compile:
-            raise UserError(
-                f"parallel.recompute={parallel.recompute} parallel.compile={str(parallel.compile).lower()}: not of "
-                "sparse networks; valid: parallel.recompute=none parallel.compile=false"
-            )
+        check_parallel(self.parallel)
+        if not data.path and not self.synthetic_drives:
+            raise UserError("data.path is empty: give a folder of shards of points with labels (data.path=shards)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from megatron.energon import Sample, edataclass, stateless
@@ -15,18 +14,17 @@ from cosmos_lidar.clips.label_maps import LabelMap, load_label_map
 from cosmos_lidar.clips.source_state import files_state
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.data import synthetic_shards
+from cosmos_lidar.families.also.loaders import VoxelRows, open_loaders
 from cosmos_lidar.families.also.semseg.config import SemsegTrainConfig
 from cosmos_lidar.families.also.semseg.samples import LabeledCloud, training_cloud, whole_cloud
 from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.shards.label_subset import write_subset
-from cosmos_lidar.shards.points import DOCUMENT, SAMPLE_TYPE, read_points_facts
-from cosmos_lidar.shards.sources import resolve
+from cosmos_lidar.shards.points import DOCUMENT
 from cosmos_lidar.training.engine import DataShare
 from energon_tasks.batches import DeviceBatch, Ragged
 from energon_tasks.loader import CheckedLoader
 from energon_tasks.points import PointsSample, PointsTaskEncoder
 from energon_tasks.skips import SkipReport
-from energon_tasks.splits import open_split
 
 _VALUES = ("intensity", "labels")
 
@@ -42,7 +40,7 @@ class SemsegSample(Sample):
 
 
 @edataclass
-class SemsegBatch(DeviceBatch):
+class SemsegBatch(VoxelRows, DeviceBatch):
     """Sweeps of a batch, their voxels and classes.
 
     Attributes:
@@ -64,16 +62,6 @@ class SemsegBatch(DeviceBatch):
     all_points: Ragged
     all_classes: Ragged
     clip_ids: list[str]
-
-    @property
-    def voxels(self) -> Tensor:
-        """(V, 4) sweep, x, y, z of all voxels."""
-        return torch.cat([self.coords.batch_index[:, None], self.coords.values], dim=1)
-
-    @property
-    def voxel_rows(self) -> Tensor:
-        """(N,) row of each point's voxel among those of all sweeps."""
-        return self.voxel_of_point.values + self.coords.offsets[self.points.batch_index]
 
 
 class SemsegTaskEncoder(PointsTaskEncoder):
@@ -144,15 +132,9 @@ def make_loaders(run: SemsegTrainConfig, folder: Path, share: DataShare) -> tupl
         DataError: no shards there, damaged ones, or an empty split.
         UserError: points without intensities or labels, or a skip ratio that the dataset does not have.
     """
-    data = run.data
-    path = data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
-    labeled = _labeled(run, path, folder)
-    common: dict[str, Any] = {"batch_size": data.batch_size, "rank": share.rank, "world_size": share.world}
-    common |= {"bad_sample_budget": data.bad_sample_budget}
-    reading: dict[str, Any] = {"num_workers": data.workers, "shuffle_buffer": data.shuffle}
-    train = _open(run, labeled, data.train_split, True, share.seed, **reading, **common)
-    val = _open(run, path, data.val_split, False, run.trainer.seed, limit=run.trainer.val_batches or None, **common)
-    return train, val
+    path = run.data.path or synthetic_shards(folder / "synthetic", run.synthetic_drives, run.trainer.seed)
+    encoder = partial(SemsegTaskEncoder, run, load_label_map(run.model.label_map))
+    return open_loaders(run, (_labeled(run, path, folder), path), share, _VALUES, encoder)
 
 
 def _labeled(run: SemsegTrainConfig, path: str | Path, folder: Path) -> str | Path:
@@ -163,16 +145,3 @@ def _labeled(run: SemsegTrainConfig, path: str | Path, folder: Path) -> str | Pa
     state = files_state([Path(path) / DOCUMENT])
     out = folder / f"labeled_{data.skip_ratio}_{data.train_split}_{state[:8]}"
     return made_once(out, out / DOCUMENT, partial(write_subset, path, data.train_split, data.skip_ratio, out))
-
-
-def _open(
-    run: SemsegTrainConfig, path: str | Path, split: str, training: bool, seed: int, **options: Any
-) -> CheckedLoader:
-    sources = resolve(path, split, run.data.trust_sample_loaders)
-    read_points_facts(sources, _VALUES)
-    label_map = load_label_map(run.model.label_map)
-
-    def make_encoder(report: SkipReport) -> SemsegTaskEncoder:
-        return SemsegTaskEncoder(run, label_map, seed, training, report)
-
-    return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)

@@ -10,18 +10,16 @@ from pathlib import Path
 from torch import Tensor
 
 from cosmos_lidar.clips.label_maps import load_label_map
+from cosmos_lidar.families.also.export import write_backbones
 from cosmos_lidar.families.also.semseg.config import SemsegTrainConfig
 from cosmos_lidar.families.also.semseg.data import make_loaders
 from cosmos_lidar.families.also.semseg.model import SemsegModel
 from cosmos_lidar.families.also.semseg.network import SegmentationNetwork
 from cosmos_lidar.families.export import export_trained
-from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.deferred import build_deferred
 from cosmos_lidar.models.sparse import build_backbone, load_backbone
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.training.engine import DataShare, Job
-
-_BACKBONE = "backbone."
 
 
 def make_job(run: SemsegTrainConfig, folder: Path, share: DataShare) -> Job:
@@ -97,13 +95,4 @@ def export_weights(weights: dict[str, Tensor], average: dict[str, Tensor], folde
     Returns:
         The files.
     """
-    from safetensors.torch import save_file
-
-    paths = []
-    for kind, state in (("", weights), ("ema_", weights | average if average else {})):
-        if state:
-            paths.append(folder / f"iter_{step:09d}_{kind}semseg.safetensors")
-            tensors = {name.removeprefix(_BACKBONE): tensor.contiguous() for name, tensor in state.items()}
-            with atomic_write(paths[-1], sync=True) as partial_file:
-                save_file(tensors, partial_file, {"iteration": str(step)})
-    return paths
+    return write_backbones(weights, average, folder, step, "semseg")

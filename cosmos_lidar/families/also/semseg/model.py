@@ -7,25 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from cosmos_lidar.families.also.semseg.config import SemsegTrainConfig
 from cosmos_lidar.families.also.semseg.data import SemsegBatch, ragged_fields
 from cosmos_lidar.families.also.semseg.network import SegmentationNetwork
 from cosmos_lidar.families.also.semseg.samples import LabeledCloud
+from cosmos_lidar.families.also.sparse_model import SparseModel
 from cosmos_lidar.losses.segmentation import lovasz_softmax, segmentation_loss
 from cosmos_lidar.metrics.iou import ConfusionMatrix, spread_labels
 from cosmos_lidar.models.sparse.voxels import Voxels
-from cosmos_lidar.parallel.batch_norm import synchronize_batch_norm
-from cosmos_lidar.parallel.ranks import mean_over_ranks
-from cosmos_lidar.training.model import TrainedModel
 from energon_tasks.batches import Ragged
 
 _EXAMPLE = 64  # points of an example: more voxels than the largest stride
 
 
-class SemsegModel(TrainedModel):
+class SemsegModel(SparseModel):
     """Train a backbone to classify points.
 
     Args:
@@ -40,21 +37,15 @@ class SemsegModel(TrainedModel):
 
     columns = ("loss", "cross_entropy", "lovasz")
     val_columns = ("val/loss", "val/miou", "val/fiou", "val/accuracy", "val/miou_decimated")
-    item_name = "voxels"
-    flops_unknown = "they depend on the voxels of each batch"
 
     def __init__(self, run: SemsegTrainConfig, network: SegmentationNetwork, folder: Path, classes: int) -> None:
         super().__init__(run, network, folder)
         self.classes = classes
 
-    def parallelize(self) -> None:
-        """Let all ranks share the statistics of batch norm, and parallelize the network."""
-        several = self._device_mesh is not None and dist.get_world_size() > 1
-        if several and not self.run.model.linear_probing:
-            everyone = dist.group.WORLD
-            assert everyone is not None
-            synchronize_batch_norm(self.network, everyone)
-        super().parallelize()
+    @property
+    def trains_batch_norm(self) -> bool:
+        """False for linear probing."""
+        return not self.run.model.linear_probing
 
     def inputs(self, batch: SemsegBatch) -> dict[str, Any]:
         """Return the voxels of a batch as the network takes them."""
@@ -68,7 +59,7 @@ class SemsegModel(TrainedModel):
     def step(self, batch: SemsegBatch) -> dict[str, Tensor]:
         """Return ``loss``, ``cross_entropy`` and ``lovasz`` of one batch, this rank's share of the means of all."""
         values = self._losses(self.network(**self.inputs(batch)), batch.classes.values)
-        share = self._share(int((batch.classes.values > 0).sum()))
+        share = self.share_of(int((batch.classes.values > 0).sum()))
         return {name: value * share for name, value in values.items()}
 
     def _losses(self, scores: Tensor, classes: Tensor) -> dict[str, Tensor]:
@@ -78,15 +69,6 @@ class SemsegModel(TrainedModel):
         lovasz = lovasz_softmax(scores, classes) if weights.lovasz else none
         loss = weights.cross_entropy * entropy + weights.lovasz * lovasz
         return {"loss": loss, "cross_entropy": entropy, "lovasz": lovasz}
-
-    def _share(self, count: int) -> float:
-        """Return what a mean over ``count`` points is multiplied by: the mean over ranks is then that of all points."""
-        mean = mean_over_ranks(float(count), self.device)
-        return count / mean if mean else 1.0
-
-    def items_of(self, batch: SemsegBatch) -> int:
-        """Return the voxels of a batch."""
-        return len(batch.coords.values)
 
     def example_batch(self, count: int) -> SemsegBatch:
         """Return ``count`` sweeps, each a line of points."""

@@ -11,7 +11,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.semseg.config import SemsegDataConfig, SemsegModelConfig
 from cosmos_lidar.losses.occupancy_queries import draw_kept, draw_turn
 from cosmos_lidar.models.sparse.decimation import decimate
-from cosmos_lidar.models.sparse.voxels import Voxels, rounded_voxels
+from cosmos_lidar.models.sparse.voxels import Voxels
 
 
 class LabeledCloud(NamedTuple):
@@ -81,7 +81,5 @@ def _cloud(
     turn: Tensor,
 ) -> LabeledCloud:
     turned = points @ turn.to(points.dtype)
-    scaled = intensities[:, None] / data.intensity_scale
-    parts = {"intensities": scaled, "pos": turned, "x": torch.ones_like(scaled)}
-    feats = torch.cat([parts[name] for name in model.inputs], dim=1)
-    return LabeledCloud(rounded_voxels(turned, feats, model.voxel_size), points, classes)
+    voxels = model.voxel_input.voxels(turned, intensities[:, None] / data.intensity_scale)
+    return LabeledCloud(voxels, points, classes)
