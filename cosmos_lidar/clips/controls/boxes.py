@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,13 +12,13 @@ from cosmos_lidar.clips.boxes import NO_BOXES, Boxes
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.controls import Control, camera_SE3_world_of, lens_for
 from cosmos_lidar.clips.controls._lines import project_line, segments
+from cosmos_lidar.clips.controls._recent import Recent
 from cosmos_lidar.clips.controls.depth import brightness
 from cosmos_lidar.clips.fit_images import Lens
 from cosmos_lidar.errors import DataError
 
 COLORS = {"vehicle": (60, 120, 255), "person": (255, 70, 70), "cyclist": (70, 230, 110), "sign": (250, 220, 60),
           "other": (200, 120, 230)}  # fmt: skip
-_MOMENTS = 64  # whose boxes are kept
 _FILLED = 0.6  # of the color, inside of the edges
 _STEPS = 12  # points of an edge: edges are bent by lenses, and cut where they leave the view
 _EDGES = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
@@ -31,7 +30,7 @@ class BoxImages:
     """Draws the boxes of a clip; those of the last moments are kept, as several cameras see them."""
 
     clip: Clip
-    _kept: OrderedDict[int, Boxes] = field(default_factory=OrderedDict)
+    _recent: Recent[Boxes] = field(default_factory=Recent, compare=False)
 
     def __call__(self, camera: CameraStream, image: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """Return (H, W, 3) uint8: boxes filled by kind, with edges in the full color, white ones at the front.
@@ -40,25 +39,22 @@ class BoxImages:
             DataError: the camera has no lens or no poses, or the boxes cannot be read.
         """
         lens = lens_for(self.clip, camera, size)
-        picture = Image.new("RGB", (lens.width, lens.height))
+        drawn = Image.new("RGB", (lens.width, lens.height))
         boxes = self._boxes(int(camera.timestamps_us[image]))
         camera_SE3_world = camera_SE3_world_of(self.clip, camera, image)
         corners = boxes.corners() @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
         distance = np.linalg.norm(corners.mean(1), axis=-1)
         for place in np.argsort(-distance):
             shade = float(brightness(distance[place : place + 1])[0]) / 255.0
-            _draw_box(picture, lens, corners[place], np.array(COLORS[boxes.kinds[place]]) * shade)
-        return np.asarray(picture)
+            _draw_box(drawn, lens, corners[place], np.array(COLORS[boxes.kinds[place]]) * shade)
+        return np.asarray(drawn)
 
     def _boxes(self, time_us: int) -> Boxes:
-        if time_us not in self._kept:
-            while len(self._kept) >= _MOMENTS:
-                self._kept.popitem(last=False)
-            self._kept[time_us] = NO_BOXES if self.clip.boxes is None else self.clip.boxes(time_us)
-        return self._kept[time_us]
+        read = self.clip.boxes
+        return NO_BOXES if read is None else self._recent.get(time_us, lambda: read(time_us))
 
 
-def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.ndarray) -> None:
+def _draw_box(drawn: Image.Image, lens: Lens, corners: np.ndarray, color: np.ndarray) -> None:
     """Draw a box of corners (8, 3), in axes of the camera."""
     starts, ends = corners[[a for a, _ in _EDGES]], corners[[b for _, b in _EDGES]]
     along = np.linspace(0.0, 1.0, _STEPS)[None, :, None]
@@ -66,7 +62,7 @@ def _draw_box(picture: Image.Image, lens: Lens, corners: np.ndarray, color: np.n
     seen = uv[np.isfinite(uv).all(-1)]
     if not len(seen) or not _touches(seen, lens):
         return
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(drawn)
     outline = _hull(seen)
     if outline is not None:
         draw.polygon([tuple(point) for point in outline.tolist()], fill=_as_color(_FILLED * color))

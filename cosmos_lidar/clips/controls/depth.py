@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,12 +9,12 @@ import numpy as np
 from cosmos_lidar.clips.camera_pose import points_in_camera, points_in_world
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.controls import Control, lens_for
+from cosmos_lidar.clips.controls._recent import Recent
 from cosmos_lidar.clips.nearest import nearest_numbers
 from cosmos_lidar.sensors.camera_projection import project_to_image
 
 NEAREST_M, FARTHEST_M = 1.0, 120.0
 BRIGHTEST, DARKEST = 255, 55  # of the nearest and of the farthest return; 0 is no return
-_KEPT = 64  # sweeps: every camera of a clip is drawn from the same ones
 _DOT = 320  # a return covers this share of the image's width, at least one pixel
 
 
@@ -24,7 +23,7 @@ class LidarDepth:
     """Draws the main lidar of a clip; points of the last sweeps are kept, in the world where poses are known."""
 
     clip: Clip
-    _kept: OrderedDict[int, np.ndarray] = field(default_factory=OrderedDict)
+    _recent: Recent[np.ndarray] = field(default_factory=Recent, compare=False)
 
     def __call__(self, camera: CameraStream, image: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """Return (H, W, 3) uint8, gray: the nearer, the brighter; black where no return is.
@@ -50,15 +49,12 @@ class LidarDepth:
         return index if abs(middles[index] - time_us) <= np.median(steps) else None
 
     def _points(self, camera: CameraStream, image: int, index: int) -> np.ndarray:
-        """Return the points of a sweep in axes of the camera, as it was for an image."""
+        """Return the points of a sweep in axes of the camera at the time of an image."""
         if self.clip.world_SE3_lidar is None or camera.world_SE3_camera is None:
             return points_in_camera(self.clip, camera, index, image, self._cloud(index)[0])
-        if index not in self._kept:
-            while len(self._kept) >= _KEPT:
-                self._kept.popitem(last=False)
-            self._kept[index] = points_in_world(self.clip, index, *self._cloud(index))
+        points = self._recent.get(index, lambda: points_in_world(self.clip, index, *self._cloud(index)))
         camera_SE3_world = np.linalg.inv(camera.world_SE3_camera[image])
-        return self._kept[index] @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
+        return points @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
 
     def _cloud(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         sweep = self.clip.lidar.cloud(index)

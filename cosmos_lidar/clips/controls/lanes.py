@@ -40,8 +40,8 @@ class LaneImages:
         """
         lens = lens_for(self.clip, camera, size)
         camera_SE3_world = camera_SE3_world_of(self.clip, camera, image)
-        picture = Image.new("RGB", (lens.width, lens.height))
-        draw, width = ImageDraw.Draw(picture), max(1, round(lens.width / _WIDTH))
+        drawn = Image.new("RGB", (lens.width, lens.height))
+        draw, width = ImageDraw.Draw(drawn), max(1, round(lens.width / _WIDTH))
         for line in self.lines:
             points = line @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
             distance = np.linalg.norm(points, axis=-1)
@@ -51,7 +51,7 @@ class LaneImages:
             for place, start, end in segments(project_line(lens, points)):
                 red, green, blue = (round(part * float(shades[place])) for part in COLOR)
                 draw.line([start, end], fill=(red, green, blue), width=width)
-        return np.asarray(picture)
+        return np.asarray(drawn)
 
 
 def _divided(line: np.ndarray) -> np.ndarray:
