@@ -17,26 +17,25 @@ content (:mod:`cosmos_lidar.shards.multiview_folder`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cosmos_lidar import __version__
 from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.clips.view_ids import FRONT
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.shards.facts import agree, first_sample
+from cosmos_lidar.shards.sample_meta import META, decode_meta, encode_meta
 from cosmos_lidar.shards.sources import Part, Sources
 
 DOCUMENT = "multiview.json"
 SAMPLE_TYPE = "multiview"  # of energon_tasks.multiview
-META, POSES = "meta.json", "poses.npy"
+POSES = "poses.npy"
 VIDEO, IMAGE, CAPTION, EMBEDDING = ".mp4", ".jpg", ".txt", ".text.npy"
 CONTROL = "control-"  # before the kind of a control video
 _VERSION = 1
@@ -112,8 +111,7 @@ class MultiviewMeta:
 
 def write_meta(meta: MultiviewMeta) -> bytes:
     """Return the content of ``KEY.meta.json``."""
-    document = {"version": _VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(meta)}
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    return encode_meta(meta, _VERSION)
 
 
 def read_meta(content: bytes) -> MultiviewMeta:
@@ -122,19 +120,13 @@ def read_meta(content: bytes) -> MultiviewMeta:
     Raises:
         DataError: not JSON, of another version, or fields that are missing or contradict each other.
     """
-    try:
-        document = parse_json(content)
-        version = document.pop("version")
-        document.pop("tool", None)
-        files = [CameraFiles(**entry) for entry in document.pop("files", ())]
-        meta = MultiviewMeta(**document, files=files)
-        _check(meta)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DataError(
-            f"not the description of a sample: {error!r:.200}", key=META, wanted="an intact shard"
-        ) from error
-    if version != _VERSION:
-        raise DataError(f"version {version}", key=META, wanted=f"version {_VERSION}: prepare the shards again")
+    return decode_meta(content, _VERSION, _make_meta)
+
+
+def _make_meta(document: dict[str, Any]) -> MultiviewMeta:
+    files = [CameraFiles(**entry) for entry in document.pop("files", ())]
+    meta = MultiviewMeta(**document, files=files)
+    _check(meta)
     return meta
 
 

@@ -13,24 +13,23 @@ Parts of sample ``KEY``, next to each other in the tar::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cosmos_lidar import __version__
 from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.shards.facts import agree, first_sample
+from cosmos_lidar.shards.sample_meta import META, decode_meta, encode_meta
 from cosmos_lidar.shards.sources import Part, Sources
 
 DOCUMENT = "points.json"
 SAMPLE_TYPE = "points"  # of energon_tasks.points
-POINTS, META = "points.npy", "meta.json"
+POINTS = "points.npy"
 VALUES = {"intensity": "f", "time": "i", "labels": "u"}  # of each point: name -> kind of its numbers
 MOST_POINTS = 1 << 22  # of a sweep: 16 times those of a lidar of 128 beams with two returns
 _VERSION = 1
@@ -91,8 +90,7 @@ def value_part(name: str) -> str:
 
 def write_meta(meta: PointsMeta) -> bytes:
     """Return the content of ``KEY.meta.json``."""
-    document = {"version": _VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(meta)}
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    return encode_meta(meta, _VERSION)
 
 
 def read_meta(content: bytes) -> PointsMeta:
@@ -101,17 +99,12 @@ def read_meta(content: bytes) -> PointsMeta:
     Raises:
         DataError: not JSON, of another version, or fields that are missing or of another kind.
     """
-    try:
-        document = parse_json(content)
-        version = document.pop("version")
-        document.pop("tool", None)
-        meta = PointsMeta(**document)
-        _check(meta)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        problem = f"not the description of a sweep: {error!r:.200}"
-        raise DataError(problem, key=META, wanted="an intact shard") from error
-    if version != _VERSION:
-        raise DataError(f"version {version}", key=META, wanted=f"version {_VERSION}: prepare the shards again")
+    return decode_meta(content, _VERSION, _make_meta, "sweep")
+
+
+def _make_meta(document: dict[str, Any]) -> PointsMeta:
+    meta = PointsMeta(**document)
+    _check(meta)
     return meta
 
 

@@ -13,21 +13,20 @@ Further parts (cameras: ``KEY.NAME.mp4``) may be added without a new version; re
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar import __version__
 from cosmos_lidar.clips import range_codec
 from cosmos_lidar.clips.clip import Clip, Sweep
 from cosmos_lidar.errors import DataError, problem_of
 from cosmos_lidar.files import parse_json
 from cosmos_lidar.shards.plan import FrameSpan
+from cosmos_lidar.shards.sample_meta import META, encode_meta
 
-RANGES, INTENSITY, LABELS, META = "ranges.bin", "intensity.bin", "labels.bin", "meta.json"
+RANGES, INTENSITY, LABELS = "ranges.bin", "intensity.bin", "labels.bin"
 META_VERSION = 1
 SAMPLE_TYPE = "lidar"  # of energon_tasks.sweeps
 
@@ -121,7 +120,7 @@ def pack_run(clip: Clip, run: FrameSpan, sensor_file: str, on_frame: Callable[[B
     if frames:
         names = [name for name in (RANGES, INTENSITY, LABELS) if all(name in frame.parts for frame in frames)]
         parts = {name: range_codec.join_frames([frame.parts[name] for frame in frames]) for name in names}
-        parts[META] = _encode_meta(_describe_run(clip, frames, parts, sensor_file))
+        parts[META] = encode_meta(_describe_run(clip, frames, parts, sensor_file), META_VERSION)
     return PackedRun(run.key, parts, len(frames), sum(frame.beyond_max_range for frame in frames))
 
 
@@ -273,8 +272,3 @@ def _known_poses(clip: Clip, numbers: Sequence[int]) -> list | None:
         return None
     poses = np.asarray(clip.world_SE3_lidar, np.float64)[numbers]
     return [pose.tolist() if np.isfinite(pose).all() else None for pose in poses]
-
-
-def _encode_meta(meta: SampleMeta) -> bytes:
-    document = {"version": META_VERSION, "tool": f"cosmos_lidar {__version__}", **asdict(meta)}
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
