@@ -71,7 +71,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Window:
-    """A window as it was rendered.
+    """Images of a window with exact depth, labels and poses.
 
     Attributes:
         images: (V, T, H, W, 3) uint8.

@@ -68,7 +68,7 @@ class HeldOut:
 
     Attributes:
         drive: its seed.
-        window: as it was rendered.
+        window: images with exact depth and poses.
         images: (V, T, h, w, 3) averaged.
         points: that neighboring views share.
     """
