@@ -1,4 +1,4 @@
-"""Workers end with the process that started them, however that ends."""
+"""Workers end with the process that started them, however that ends; Ctrl-C is deferred to where it can be handled."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cosmos_lidar.workers import interrupt_deferred
 from tests.waiting import is_alive, wait_until
 
 PARENT = """
@@ -43,3 +45,29 @@ def test_killed_with_the_parent(tmp_path: Path, way: str, how: signal.Signals) -
     os.kill(parent.pid, how)
     parent.wait()
     wait_until(lambda: not any(map(is_alive, workers)), "the end of the workers")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt; in background jobs it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_interrupt_is_deferred_the_second_raises(interruptible) -> None:
+    with interrupt_deferred() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_handler_is_left_alone(interruptible) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupt_deferred() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -8,9 +8,10 @@ import multiprocessing
 import pkgutil
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,7 @@ from cosmos_lidar.files import write_json
 from cosmos_lidar.folder_lock import alone_in
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
-from cosmos_lidar.workers import end_with_parent
+from cosmos_lidar.workers import end_with_parent, interrupt_deferred
 
 REPORT = "report.json"
 
@@ -215,8 +216,12 @@ def _write_missing(work: _Work, journal: ConversionJournal, result: Conversion, 
     if hasattr(work.writer, "begin"):
         work.writer.begin([work.clips[number] for number in missing], work.folder)
     count = getattr(work.writer, "frames", frames_of)
-    with Meter("convert", "frames", sum(count(work.clips[number]) for number in missing)) as meter:
-        for outcome in _write_all(work, missing, min(workers, len(missing)), meter):
+    workers = min(workers, len(missing))
+    frames = sum(count(work.clips[number]) for number in missing)
+    # the clips that workers finished are recorded before an interruption ends the conversion
+    deferred = interrupt_deferred() if workers > 1 else nullcontext(lambda: False)
+    with deferred as interrupted, Meter("convert", "frames", frames) as meter:
+        for outcome in _write_all(work, missing, workers, meter, interrupted):
             clip_id = work.clips[outcome.number].clip_id
             if outcome.finished is not None:
                 journal.add(outcome.finished)
@@ -226,7 +231,9 @@ def _write_missing(work: _Work, journal: ConversionJournal, result: Conversion, 
                 result.errors[clip_id] = outcome.problem
 
 
-def _write_all(work: _Work, numbers: list[int], workers: int, meter: Meter) -> Iterator[_Outcome]:
+def _write_all(
+    work: _Work, numbers: list[int], workers: int, meter: Meter, interrupted: Callable[[], bool]
+) -> Iterator[_Outcome]:
     if workers <= 1:
         for number in numbers:
             yield work.write(number, meter)
@@ -237,6 +244,8 @@ def _write_all(work: _Work, numbers: list[int], workers: int, meter: Meter) -> I
     waiting: set[Future[_Outcome]] = {pool.submit(_write_here, number) for number in numbers}
     try:
         while waiting:
+            if interrupted():
+                raise KeyboardInterrupt
             finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             meter.advance(work.frames.value - meter.done)
             yield from (future.result() for future in finished)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import Clip, convert, open_clips
+from cosmos_lidar.clips.conversion_journal import ConversionJournal, FinishedClip
 from cosmos_lidar.clips.convert import REPORT, convert_clips, find_writer
 from cosmos_lidar.clips.cut import cut_frames
 from cosmos_lidar.clips.writers._contract import WriteOptions
@@ -106,18 +108,25 @@ def test_a_part_of_the_frames_is_another_state(scans, tmp_path) -> None:
     assert sorted(path.name for path in (tmp_path / "out" / "drive0").glob("*.ply")) == ["000001.ply", "000002.ply"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt; in background jobs it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interruption_leaves_complete_clips(drives, tmp_path, request, workers) -> None:
+def test_an_interruption_leaves_complete_clips(drives, tmp_path, interruptible, workers) -> None:
     def read(index: int):
         if index == 1:
+            wait_until(lambda: all((tmp_path / f"drive_{seed}").exists() for seed in (0, 1)), "the drives before")
             os.kill(os.getppid() if workers > 1 else os.getpid(), signal.SIGINT)
             if workers > 1:
                 wait_until(lambda: convert._work.stop.is_set(), "the parent stops its workers")
         return drives[2].lidar.read(index)
 
     clips = [*drives[:2], drives[2].with_lidar(read=read), drives[3]]
-    interruptible = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, interruptible))
     with pytest.raises(KeyboardInterrupt):
         convert_clips(clips, tmp_path, "pcd", workers=workers)
     left = [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
@@ -130,6 +139,23 @@ def test_an_interruption_leaves_complete_clips(drives, tmp_path, request, worker
     result = convert_clips(drives, tmp_path, "pcd", workers=workers)
     assert set(result.skipped) == set(found)
     assert len(result.written) == 4
+
+
+def test_an_interruption_while_a_clip_is_recorded_loses_no_clip(drives, tmp_path, interruptible, monkeypatch) -> None:
+    add, added = ConversionJournal.add, []
+
+    def interrupted_add(journal: ConversionJournal, clip: FinishedClip) -> None:
+        added.append(clip)
+        if len(added) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        add(journal, clip)
+
+    monkeypatch.setattr(ConversionJournal, "add", interrupted_add)
+    with pytest.raises(KeyboardInterrupt):
+        convert_clips(drives, tmp_path, "pcd", workers=2)
+    reported = set(json.loads((tmp_path / REPORT).read_text())["clips"])
+    assert reported == {path.name for path in tmp_path.glob("drive*")}
+    assert set(convert_clips(drives, tmp_path, "pcd").skipped) == reported
 
 
 KILLED = """
