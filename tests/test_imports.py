@@ -40,6 +40,7 @@ ORDER = (
         "extras",
         "progress",
         "workers",
+        "weights",
         "_moved",
         "_checkout",
         "cosmos_lidar",

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from cosmos_lidar.errors import UserError
+from cosmos_lidar.weights import file_of
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -12,6 +17,28 @@ def add_flag(parser: argparse.ArgumentParser, name: str, *more: str, **options: 
     """Add ``--some_name``, also spelled ``--some-name``; ``more`` are further spellings."""
     spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *more))
     parser.add_argument(*spellings, dest=name, **options)
+
+
+def weights_name(name: str) -> Callable[[str], str]:
+    """Return the type of an option for weights: ``small`` and ``cosmos_lidar/NAME`` become the embedded model's file.
+
+    Args:
+        name: embedded model that ``small`` means.
+    """
+
+    def convert(text: str) -> str:
+        try:
+            return file_of(text, name)
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def weights_file(name: str) -> Callable[[str], Path]:
+    """Return the type of an option for a file of weights, as :func:`weights_name`."""
+    convert = weights_name(name)
+    return lambda text: Path(convert(text))
 
 
 PUBLISHED = "published"  # --split by the published split of the recordings' own format
@@ -44,8 +71,10 @@ def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser,
         "checkpoint",
+        type=weights_name("small-lidar-tokenizer"),
         metavar="PATH",
-        help="tokenizer: autoencoder.pt, iter_*.pt, .jit, .safetensors, or a folder with encoder.jit and decoder.jit",
+        help="tokenizer: autoencoder.pt, iter_*.pt, .jit, .safetensors, a folder with encoder.jit and decoder.jit, or "
+        "small, the embedded one",
     )
     add_flag(parser, "enc_path", metavar="FILE", help="encoder.jit, together with --dec_path, instead of --checkpoint")
     add_flag(parser, "dec_path", metavar="FILE", help="decoder.jit")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_lidar.commands._arguments import weights_name
 from cosmos_lidar.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="videos, images, folders of them, or patterns such as 'v/*.mp4'")
     add("--video_pattern", "--image_pattern", dest="patterns", action="append", default=[], help=argparse.SUPPRESS)
-    add("--checkpoint", metavar="PATH", help="tokenizer: folder, .jit, .pt, .safetensors, or a name on the hub")
+    add("--checkpoint", type=weights_name("small-image-tokenizer"), metavar="PATH",
+        help="tokenizer: folder, .jit, .pt, .safetensors, a name on the hub, or small, the embedded one")  # fmt: skip
     add("--checkpoint_enc", metavar="FILE", help="encoder.jit, together with --checkpoint_dec, instead of --checkpoint")
     add("--checkpoint_dec", metavar="FILE", help="decoder.jit")
     add(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_flag
+from cosmos_lidar.commands._arguments import add_flag, weights_file
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser,
         "feature_checkpoint",
-        type=Path,
+        type=weights_file("small-backbone"),
         metavar="FILE",
         help="sparse backbone (iter_N_backbone.safetensors, pretrained_backbone_also_*.ckpt): adds the Frechet "
         "distance of its features of recorded and made point clouds",
@@ -83,14 +83,15 @@ def _model(checkpoint: Path, recipe: str | None) -> AlsoModelConfig:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.also.config import PUBLISHED_KEYS, AlsoTrainConfig
     from cosmos_lidar.recipes.registry import find_family
-    from cosmos_lidar.training.overrides import load_config
+    from cosmos_lidar.training.overrides import config_beside, load_config
 
     if recipe:
         recipes = find_family("also_pretrain").recipes
         if recipe not in recipes:
             raise UserError(f"--feature_recipe {recipe}: valid: {', '.join(recipes)}")
         return recipes[recipe]().model
-    beside = checkpoint.parent / "config.yaml"
-    if not beside.is_file():
-        raise UserError(f"{beside} is not there: give --feature_recipe, such as --feature_recipe nuscenes")
+    beside = config_beside(checkpoint)
+    if beside is None:
+        missing = checkpoint.with_name("config.yaml")
+        raise UserError(f"{missing} is not there: give --feature_recipe, such as --feature_recipe nuscenes")
     return load_config(AlsoTrainConfig, beside, PUBLISHED_KEYS).model

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares
+from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares, weights_name
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -32,8 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", help="reader to use (default: recognized from the files)")
     add("--sensor", help="name or file of the lidar, instead of the reader's choice")
     add_lidar_argument(parser)
-    add("--lidar-tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
-    add("--image-tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of images, or a name on the hub")
+    add("--lidar-tokenizer", type=weights_name("small-lidar-tokenizer"), required=True, metavar="PATH",
+        help="CI tokenizer of range maps, or small, the embedded one")  # fmt: skip
+    add("--image-tokenizer", type=weights_name("small-image-tokenizer"), required=True, metavar="PATH",
+        help="CI or CV tokenizer of images, a name on the hub, or small, the embedded one")  # fmt: skip
     add(
         "--lidar-mean-std", type=Path, metavar="FILE", help="mean_std.pt of `latents-stats` (default: no normalization)"
     )

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_lidar_argument
+from cosmos_lidar.commands._arguments import add_lidar_argument, weights_file
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips.label_maps import LabelMap
@@ -23,7 +23,7 @@ EXAMPLE = "cosmos-lidar evaluate-semseg --checkpoint iter_000000030_semseg.safet
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE",
+        "--checkpoint", type=weights_file("small-semseg"), required=True, metavar="FILE",
         help="iter_N_semseg.safetensors of a run of also_semseg, or trained_model_*.ckpt of the published code",
     )  # fmt: skip
     parser.add_argument(
@@ -91,16 +91,17 @@ def _configuration(args: argparse.Namespace) -> SemsegTrainConfig:
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.also.semseg.config import PUBLISHED_KEYS, SemsegTrainConfig
     from cosmos_lidar.recipes.registry import find_family
-    from cosmos_lidar.training.overrides import load_config
+    from cosmos_lidar.training.overrides import config_beside, load_config
 
     if args.recipe:
         recipes = find_family("also_semseg").recipes
         if args.recipe not in recipes:
             raise UserError(f"--recipe {args.recipe}: valid: {', '.join(recipes)}")
         return recipes[args.recipe]()
-    beside = args.checkpoint.parent / "config.yaml"
-    if not beside.is_file():
-        raise UserError(f"{beside} is not there: give --recipe, such as --recipe nuscenes")
+    beside = config_beside(args.checkpoint)
+    if beside is None:
+        missing = args.checkpoint.with_name("config.yaml")
+        raise UserError(f"{missing} is not there: give --recipe, such as --recipe nuscenes")
     return load_config(SemsegTrainConfig, beside, PUBLISHED_KEYS)
 
 

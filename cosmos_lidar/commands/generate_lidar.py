@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument
+from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument, weights_file, weights_name
 from cosmos_lidar.commands._feature_arguments import add_feature_arguments, features_of, print_feature_problems
 
 if TYPE_CHECKING:
@@ -70,7 +70,14 @@ def _samplers() -> str:
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    add_flag(parser, "checkpoint", type=Path, required=True, metavar="FILE", help="iter_N_ema_model.pt, or model.pt")
+    add_flag(
+        parser,
+        "checkpoint",
+        type=weights_file("small-lidargen"),
+        required=True,
+        metavar="FILE",
+        help="iter_N_ema_model.pt, model.pt, or small, the embedded one",
+    )
     add_flag(
         parser,
         "config",
@@ -100,8 +107,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_image_rule(parser)
     add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="the lidar (default: that of --data)")
     add_lidar_argument(parser)
-    add_flag(parser, "lidar_tokenizer", required=True, metavar="PATH", help="CI tokenizer of range maps")
-    add_flag(parser, "image_tokenizer", required=True, metavar="PATH", help="CI or CV tokenizer of images")
+    lidar, image = weights_name("small-lidar-tokenizer"), weights_name("small-image-tokenizer")
+    add_flag(parser, "lidar_tokenizer", type=lidar, required=True, metavar="PATH", help="CI tokenizer of range maps")
+    add_flag(parser, "image_tokenizer", type=image, required=True, metavar="PATH", help="CI or CV tokenizer of images")
     add_flag(parser, "lidar_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the latents of range maps")
     add_flag(parser, "image_mean_std", type=Path, metavar="FILE", help="mean_std.pt of the latents of images")
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.commands._arguments import add_flag
+from cosmos_lidar.commands._arguments import add_flag, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,15 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
     add_flag(
-        parser, "checkpoint", "--dit_path", "--dit-path", type=Path, required=True, metavar="FILE",
-        help="weights: iter_N.pt of a run, the published file, or safetensors",
+        parser, "checkpoint", "--dit_path", "--dit-path", type=weights_file("small-multiview"), required=True,
+        metavar="FILE", help="weights: iter_N.pt of a run, the published file, safetensors, or small, the embedded one",
     )  # fmt: skip
     add_flag(parser, "load_ema", action="store_true", help="take the EMA weights of a checkpoint that holds both")
     add_flag(
         parser, "lora", type=Path, action="append", default=[], metavar="PATH",
         help="adapters of a run of low-rank updates, in PEFT's names (repeatable)",
     )  # fmt: skip
-    add_flag(parser, "vae", type=Path, required=True, metavar="FILE", help="Wan2.1 VAE (tokenizer.pth)")
+    add_flag(
+        parser,
+        "vae",
+        type=weights_file("small-multiview-vae"),
+        required=True,
+        metavar="FILE",
+        help="Wan2.1 VAE (tokenizer.pth)",
+    )
     add_flag(
         parser, "config", type=Path, metavar="FILE", help="config.yaml of the run (default: that of the checkpoint)"
     )

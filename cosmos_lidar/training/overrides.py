@@ -20,6 +20,7 @@ import yaml
 from cosmos_lidar.errors import DataError, UserError, nearest
 from cosmos_lidar.files import atomic_write, read_yaml
 from cosmos_lidar.training.option_names import FORMER
+from cosmos_lidar.weights import CONFIG, config_of
 
 T = TypeVar("T")
 _WANTED = "the config.yaml of a run folder"
@@ -46,7 +47,7 @@ def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = N
 
     Args:
         kind: type of the configuration.
-        path: YAML file.
+        path: YAML file, or the ``config.json`` of a model, which has the options under ``run``.
         aliases: further names of keys -> ours, beside those of :data:`~cosmos_lidar.training.option_names.FORMER`.
 
     Raises:
@@ -54,9 +55,26 @@ def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = N
         UserError: a key does not exist or has a value of another type.
     """
     run, names = kind(), {**FORMER, **(aliases or {})}
-    for key, value in leaves(read_yaml(path, _WANTED)):
+    for key, value in leaves(_options_in(path)):
         set_option(run, names.get(key, key), value, where=f" in {path}")
     return run
+
+
+def config_beside(checkpoint: Path) -> Path | None:
+    """Return the ``config.yaml`` of the run beside a checkpoint, or its model's ``config.json`` with a run's options."""
+    beside = checkpoint.with_name("config.yaml")
+    if beside.is_file():
+        return beside
+    return checkpoint.with_name(CONFIG) if "run" in config_of(checkpoint) else None
+
+
+def _options_in(path: Path) -> dict[Any, Any]:
+    if path.name != CONFIG:
+        return read_yaml(path, _WANTED)
+    options = config_of(path).get("run")
+    if not isinstance(options, dict):
+        raise DataError("no options of a training run", file=path, key="run", wanted=_WANTED)
+    return options
 
 
 def read_key(path: Path, key: str) -> object:

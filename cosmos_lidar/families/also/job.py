@@ -18,6 +18,7 @@ from cosmos_lidar.models.sparse import build_backbone, load_backbone
 from cosmos_lidar.models.sparse.second import KITTI_GRID
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.training.engine import DataShare, Job
+from cosmos_lidar.weights import file_of
 
 __all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 
@@ -59,7 +60,8 @@ def open_network(run: AlsoTrainConfig) -> tuple[PretextNetwork, Sequence[WeightS
 
     def build() -> PretextNetwork:
         if config.checkpoint:
-            backbone = load_backbone(config.checkpoint, config.name, channels, latents, grid)
+            file = file_of(config.checkpoint, "small-backbone")
+            backbone = load_backbone(file, config.name, channels, latents, grid)
         else:
             backbone = build_backbone(config.name, channels, latents, grid, config.width)
         return PretextNetwork(backbone.train(), config)

@@ -18,6 +18,7 @@ from cosmos_lidar.models.tokenizer.export import export_weights
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.sensors import RangeMapFormat
 from cosmos_lidar.training.engine import DataShare, Job
+from cosmos_lidar.weights import file_of
 
 __all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 
@@ -63,7 +64,7 @@ def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, Sequence[We
     config = run.model
     weights: Sequence[WeightSource]
     if config.checkpoint:
-        network, weights = open_tokenizer(config.checkpoint)
+        network, weights = open_tokenizer(file_of(config.checkpoint, "small-lidar-tokenizer"))
     else:
         shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
         overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}

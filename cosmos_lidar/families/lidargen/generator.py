@@ -82,17 +82,16 @@ def configuration(
 
     Args:
         checkpoint: of the run.
-        config: its ``config.yaml``; None looks beside the checkpoint.
+        config: its ``config.yaml``; None looks beside the checkpoint, also for a model's ``config.json``.
         default: what is taken where there is none; None for the published network.
 
     Raises:
         DataError: the file cannot be read.
     """
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
-    from cosmos_lidar.training.overrides import load_config
+    from cosmos_lidar.training.overrides import config_beside, load_config
 
-    beside = checkpoint.with_name("config.yaml")
-    path = config or (beside if beside.is_file() else None)
+    path = config or config_beside(checkpoint)
     return load_config(LidarGenTrainConfig, path) if path else default or LidarGenTrainConfig()
 
 

@@ -13,6 +13,7 @@ from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.model import LidarGenModel
 from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
 from cosmos_lidar.training.engine import DataShare, Job
+from cosmos_lidar.weights import file_of
 
 __all__ = ["export_weights", "make_dry_model", "make_job"]
 
@@ -20,7 +21,8 @@ __all__ = ["export_weights", "make_dry_model", "make_job"]
 def make_job(run: LidarGenTrainConfig, folder: Path, share: DataShare) -> Job:
     """Return network and data of a run."""
     encode = FrameLatents(run.data.tokenizers, run.model.canvas.layout()) if run.data.tokenizers.lidar else None
-    network, weights = open_network(run)
+    checkpoint = file_of(run.model.checkpoint, "small-lidargen")
+    network, weights = open_network(replace(run, model=replace(run.model, checkpoint=checkpoint)))
     model = LidarGenModel(run, network, folder, encode)
     model.weights = weights
     loader = None if encode is None else partial(_open_frames, encode.lidar_step)

@@ -13,6 +13,7 @@ from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.families.lidargen.config import TokenizersConfig
 from cosmos_lidar.latents.cache import LatentCache, latent_key, weights_hash
 from cosmos_lidar.latents.space import LatentSpace, open_space
+from cosmos_lidar.weights import file_of
 
 if TYPE_CHECKING:
     from energon_tasks.latents import LatentBatch
@@ -37,7 +38,8 @@ class FrameLatents:
     """
 
     def __init__(self, config: TokenizersConfig, layout: CanvasLayout) -> None:
-        self.lidar, self.image = _open(config.lidar, config.lidar_mean_std), _open(config.image, config.image_mean_std)
+        self.lidar = _open(file_of(config.lidar, "small-lidar-tokenizer"), config.lidar_mean_std)
+        self.image = _open(file_of(config.image, "small-image-tokenizer"), config.image_mean_std)
         self.layout = layout
         self.cache = LatentCache(config.cache) if config.cache else None
         spaces = (self.lidar, self.image)

@@ -192,8 +192,10 @@ class ViewGenerator:
 
 
 def find_configuration(checkpoint: Path, config: Path | None = None) -> Path | None:
-    """Return the ``config.yaml`` of the run that a checkpoint is of: given, beside it, or in a folder above it."""
-    if config is not None:
+    """Return the configuration of the run that a checkpoint is of: given, beside it, or ``config.yaml`` above it."""
+    from cosmos_lidar.training.overrides import config_beside
+
+    if config is not None or (config := config_beside(checkpoint)) is not None:
         return config
     folders = [checkpoint.parent, *checkpoint.resolve().parents[1:5]]
     return next((folder / "config.yaml" for folder in folders if (folder / "config.yaml").is_file()), None)

@@ -19,6 +19,7 @@ from cosmos_lidar.families.multiview.online_encoder import WindowLatents
 from cosmos_lidar.models.dit.predict2 import SHAPES
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.training.engine import DataShare, Job
+from cosmos_lidar.weights import file_of
 
 __all__ = ["export_weights", "make_dry_model", "make_job", "make_network", "open_network"]
 
@@ -57,7 +58,8 @@ def open_network(run: MultiviewTrainConfig) -> tuple[nn.Module, Sequence[WeightS
     """
     if run.model.name not in SHAPES:
         raise UserError(f"model.name={run.model.name}; valid: {', '.join(SHAPES)}")
-    model = replace(run.model, lora=replace(run.model.lora, modules_to_save=run.trained_whole()))
+    lora = replace(run.model.lora, modules_to_save=run.trained_whole())
+    model = replace(run.model, lora=lora, checkpoint=file_of(run.model.checkpoint, "small-multiview"))
     network, sources = open_shape(model, run.shape(), run.data.text_shape)
     rows = SHAPES[run.model.name].n_cameras_emb
     if max(run.data.view_ids) >= rows and not run.model.rays:

@@ -15,6 +15,7 @@ from cosmos_lidar.families.multiview.config import MultiviewDataConfig
 from cosmos_lidar.latents.shared_views import encode_views_shared
 from cosmos_lidar.latents.video_space import VideoEncoding, open_video_space
 from cosmos_lidar.parallel.exchange import gather_tensors
+from cosmos_lidar.weights import file_of
 
 if TYPE_CHECKING:
     from energon_tasks.multiview import FindLatent, MultiviewBatch
@@ -37,7 +38,10 @@ class WindowLatents:
         config = data.vae
         encoding = VideoEncoding(window=config.window, batch=config.batch)
         self.space = open_video_space(
-            config.checkpoint, dtype=VAE_DTYPES[config.precision], cache=config.cache or None, encoding=encoding
+            file_of(config.checkpoint, "small-multiview-vae"),
+            dtype=VAE_DTYPES[config.precision],
+            cache=config.cache or None,
+            encoding=encoding,
         )
         self.space.vae.requires_grad_(False)
         channels = self.space.vae.config.latent_channels

@@ -27,6 +27,7 @@ from cosmos_lidar.parallel.made_once import made_once
 from cosmos_lidar.parallel.materialize import WeightSource, with_weights
 from cosmos_lidar.parallel.spatial import check_width
 from cosmos_lidar.training.engine import DataShare, Job
+from cosmos_lidar.weights import file_of
 
 __all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 
@@ -112,7 +113,7 @@ def open_network(run: VideoTokenizerTrainConfig) -> tuple[Tokenizer, Sequence[We
     if not config.jit_ckpt_pth:
         network, weights = build_deferred(lambda: build_tokenizer(config.model, **config.overrides))
         return network, weights
-    network, weights = open_pretrained(config.jit_ckpt_pth)
+    network, weights = open_pretrained(file_of(config.jit_ckpt_pth, "small-image-tokenizer"))
     wanted = tokenizer_config(config.model, **config.overrides)
     for name in ("family", "spatial_compression", "temporal_compression", "patch_size"):
         found, asked = getattr(network.config, name, None), getattr(wanted, name, None)

@@ -10,6 +10,7 @@ from cosmos_lidar.models.deferred import InitialWeights
 from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer, open_tokenizer
 from cosmos_lidar.models.tokenizer.network import Tokenizer
+from cosmos_lidar.weights import find, is_embedded
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _FILES = ("encoder.jit", "decoder.jit", "autoencoder.jit", "model.pt", "*.safetensors", "config.json")
@@ -19,13 +20,14 @@ def from_pretrained(name: str | Path) -> Tokenizer:
     """Return the tokenizer of a checkpoint.
 
     Args:
-        name: a file or folder that :func:`~cosmos_lidar.models.tokenizer.load_tokenizer` reads, or a repository such as
+        name: a file or folder that :func:`~cosmos_lidar.models.tokenizer.load_tokenizer` reads, an embedded model such
+            as ``cosmos_lidar/small-lidar-tokenizer``, or a repository such as
             ``nvidia/Cosmos-1.0-Tokenizer-CV8x8x8``, which is downloaded once and then read from the cache, also
             offline.
 
     Raises:
         DataError: it does not exist, cannot be downloaded, or is no tokenizer.
-        UserError: huggingface_hub is needed and not installed.
+        UserError: there is no such embedded model, or huggingface_hub is needed and not installed.
     """
     return load_tokenizer(_place(name))
 
@@ -36,6 +38,8 @@ def open_pretrained(name: str | Path) -> tuple[Tokenizer, list[StoredWeights | I
 
 
 def _place(name: str | Path) -> str | Path:
+    if is_embedded(name):
+        return find(str(name))
     return name if Path(name).exists() or not is_hub_name(name) else _download(str(name))
 
 

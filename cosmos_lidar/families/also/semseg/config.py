@@ -20,6 +20,7 @@ from cosmos_lidar.training.config import (
     setting,
 )
 from cosmos_lidar.training.data_facts import DataFact
+from cosmos_lidar.weights import file_of
 
 if TYPE_CHECKING:
     from cosmos_lidar.models.sparse.inputs import VoxelInput
@@ -85,7 +86,7 @@ class SemsegModelConfig:
     @property
     def weights(self) -> Path | None:
         """The file of pre-trained weights; None without."""
-        return Path(self.checkpoint_dir, self.checkpoint) if self.checkpoint else None
+        return Path(self.checkpoint_dir, file_of(self.checkpoint, "small-backbone")) if self.checkpoint else None
 
 
 @dataclass
