@@ -85,7 +85,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         type=weights_file("small-multiview-vae"),
         required=True,
         metavar="FILE",
-        help="Wan2.1 VAE (tokenizer.pth)",
+        help="Wan2.1 VAE (tokenizer.pth), or small, the embedded one",
     )
     add_flag(
         parser, "config", type=Path, metavar="FILE", help="config.yaml of the run (default: that of the checkpoint)"

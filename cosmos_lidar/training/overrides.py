@@ -61,7 +61,7 @@ def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = N
 
 
 def config_beside(checkpoint: Path) -> Path | None:
-    """Return the ``config.yaml`` of the run beside a checkpoint, or its model's ``config.json`` with a run's options."""
+    """Return the ``config.yaml`` of the run beside a checkpoint, or a model's ``config.json`` with a run's options."""
     beside = checkpoint.with_name("config.yaml")
     if beside.is_file():
         return beside
