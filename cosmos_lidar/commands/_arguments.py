@@ -50,20 +50,22 @@ def split_shares(text: str) -> tuple[float, ...]:
 
 
 def split_or_name(text: str) -> tuple[float, ...] | str:
-    """Return the shares of ``--split``, or the name of a published split: a dataset, or ``published``.
+    """Return the shares of ``--split``, or a published split: name of a dataset, ``published``, or a file of nuPlan's.
 
     Raises:
         ArgumentTypeError: neither.
     """
+    from cosmos_lidar.clips.split_files import is_split_file
     from cosmos_lidar.clips.splits import split_names
 
-    if text == PUBLISHED or text in split_names():
+    if text == PUBLISHED or text in split_names() or is_split_file(text):
         return text
     try:
         return split_shares(text)
     except ValueError as error:
         known = ", ".join((PUBLISHED, *split_names()))
-        raise argparse.ArgumentTypeError(f"invalid {text!r}: expected ratios, such as 0.9,0.1,0, or {known}") from error
+        message = f"invalid {text!r}: expected ratios, such as 0.9,0.1,0, a split file of nuPlan (.yaml), or {known}"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:

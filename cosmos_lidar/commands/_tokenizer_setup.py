@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from cosmos_lidar.clips import Clip, open_clips
+from cosmos_lidar.clips.split_files import read_list
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions
 from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer, open_tokenizer
@@ -63,20 +64,13 @@ def choose_clips(path: str | Path, args: argparse.Namespace) -> list[Clip]:
     else:
         clips = open_clips(path, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     if split:
-        listed = _read_list(Path(split))
+        listed = set(read_list(Path(split)))
         clips = [clip for clip in clips if clip.clip_id in listed]
         if not clips:
             raise DataError("none of the listed clips exists", file=split, wanted=f"ids of clips in {path}")
     if args.clip:
         clips = _named(clips, args.clip, path)
     return [clip.with_lidar(sensor=choose_rows(clip.sensor, args)) for clip in clips]
-
-
-def _read_list(file: Path) -> set[str]:
-    """Return the clip ids of a list file: one per line, text after a dot is ignored."""
-    if not file.is_file():
-        raise DataError("no such list of clips", file=file, wanted="a text file, one clip per line")
-    return {line.strip().split(".")[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
 
 
 def _named(clips: list[Clip], names: list[str], path: Path) -> list[Clip]:

@@ -31,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
     add_lidar_argument(parser)
     parser.add_argument(
-        "--split", type=split_or_name, default=(0.9, 0.1, 0.0), metavar="A,B,C|NAME",
+        "--split", type=split_or_name, default=(0.9, 0.1, 0.0), metavar="A,B,C|NAME|FILE",
         help="ratios of drives for train, val and test (default 0.9,0.1,0), where every ratio above 0 gets a drive; or "
-        "the published split of a dataset (av2, nuscenes, nuscenes_mini, waymo, …; `published`: the recordings' own)",
+        "the published split of a dataset (av2, nuscenes, nuscenes_mini, waymo, …; `published`: the recordings' own); "
+        "or the file (.yaml) in which the tools of nuPlan or NAVSIM have theirs",
     )  # fmt: skip
     parser.add_argument(
         "--skip-unlisted", action="store_true",

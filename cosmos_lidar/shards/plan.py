@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.range_codec import MAX_STEPS
+from cosmos_lidar.clips.split_files import read_list, split_identity
 from cosmos_lidar.clips.splits import SPLITS, open_published
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
@@ -29,7 +30,8 @@ class PrepareOptions:
     Attributes:
         split: fractions of the clips for train, val and test.
         split_lists: files of clip ids, one per split in the same order; replaces ``split``.
-        published: name of a published split (:func:`cosmos_lidar.clips.splits.split_names`); replaces ``split``.
+        published: name of a published split (:func:`cosmos_lidar.clips.splits.split_names`), or a split file of nuPlan;
+            replaces ``split``.
         skip_unlisted: leave out clips that are in no list of the published split, instead of refusing them.
         whole_drives: a shard ends where a drive ends, so that no drive is in two shards: whoever splits the shards
             again, by whole tars, divides no drive. Shards of long drives are larger than ``samples_per_shard``.
@@ -54,6 +56,7 @@ class PrepareOptions:
     def content(self) -> dict[str, Any]:
         """Return the options that determine content, for fingerprints; later ones where they are not the default."""
         found = {key: value for key, value in asdict(self).items() if key != "bad_budget"}
+        found["published"] = split_identity(self.published)
         usual = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in found.items() if key not in _LATER or value != usual[key]}
 
@@ -309,15 +312,6 @@ def _listed_splits(frames: Mapping[str, int], options: PrepareOptions) -> dict[s
         if not any(frames[clip_id] for clip_id in splits[split]):
             raise DataError(f"split {split} is empty", file=path, wanted="at least one clip that holds a frame")
     return splits
-
-
-def read_list(path: Path) -> list[str]:
-    """Return the clip ids of a list file: one per line, without what follows the first dot, empty lines ignored."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"split list cannot be read: {error}", file=path, wanted="a text file of clip ids") from error
-    return [line.strip().split(".")[0] for line in text.splitlines() if line.strip()]
 
 
 def _plan_shards(

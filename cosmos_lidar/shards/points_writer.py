@@ -13,12 +13,13 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, LidarStream, Sweep
 from cosmos_lidar.clips.source_state import clip_state
+from cosmos_lidar.clips.split_files import read_list
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.journaled import REPORT, Item, Kind, shard_list, shard_plan, write_journaled
 from cosmos_lidar.shards.latents import array_bytes
-from cosmos_lidar.shards.plan import PrepareOptions, drives_of, read_list, split_clips
+from cosmos_lidar.shards.plan import PrepareOptions, drives_of, split_clips
 from cosmos_lidar.shards.points import (
     DOCUMENT,
     META,

@@ -20,6 +20,7 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.files import files_of
+from cosmos_lidar.clips.split_files import read_list
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.errors import DataError, UserError, problem_of
 from cosmos_lidar.files import file_sha256, parse_json, read_text, visible_files
@@ -27,7 +28,7 @@ from cosmos_lidar.shards.energon_yaml import read_dataset_yaml
 from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.journaled import Item, Kind, shard_list, shard_plan, write_journaled
 from cosmos_lidar.shards.manifest import ENERGON
-from cosmos_lidar.shards.plan import PrepareOptions, deal_drives, read_list, split_ids
+from cosmos_lidar.shards.plan import PrepareOptions, deal_drives, split_ids
 from cosmos_lidar.shards.sweeps import PackedRun
 from cosmos_lidar.tars import open_tar
 

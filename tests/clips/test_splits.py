@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import pytest
 
 from cosmos_lidar.clips import find_readers
+from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.splits import open_published, published_split, published_splits, split_names
 from cosmos_lidar.errors import UserError
 
@@ -29,6 +32,8 @@ SIZES = {  # as the datasets state them
     ("once", "test"): 10,
     ("semanticposs", "train"): 5,
     ("semanticposs", "val"): 1,
+    ("nuplan", "navtrain"): 1192,
+    ("nuplan", "navtest"): 136,
 }
 
 
@@ -77,6 +82,34 @@ def test_lists_that_were_published_together_are_a_split():
     assert split.of(published_split("nuscenes", "val")[0], Path()) == "test"
 
 
+def test_logs_of_nuplan_are_named_as_published():
+    """A drive is a start and a vehicle; its logs are seconds of it that do not overlap, of a minute or more."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for log in (*published_split("nuplan", "navtrain"), *published_split("nuplan", "navtest")):
+        named = re.fullmatch(r"(2021(?:\.\d\d){5}_veh-\d\d)_(\d{5})_(\d{5})", log)
+        assert named, log
+        spans.setdefault(named[1], []).append((int(named[2]), int(named[3])))
+    assert len(spans) == 162 + 44  # no drive in both
+    for found in map(sorted, spans.values()):
+        assert all(end - start >= 60 for start, end in found)
+        assert all(end < start for (_, end), (start, _) in itertools.pairwise(found))
+
+
+def test_clips_of_nuplan_are_found_by_their_ids():
+    split = open_published("nuplan_navsim")
+    counts = {name: sum(found == name for found in split.names.values()) for name in ("train", "val", "test")}
+    assert counts == {"train": 1192, "val": 0, "test": 136}
+    assert split.of("2021_05_12_22_00_38_veh-35_01008_01518", Path()) == "train"
+    assert split.of(clean_id("2021.10.06.08.16.17_veh-52_00032_00170"), Path()) == "test"
+
+
+def test_a_split_file_is_a_split(tmp_path):
+    (tmp_path / "nuplan.yaml").write_text("log_splits: {val: [2021.05.12.19.36.12_veh-35_00005_00204]}\n")
+    split = open_published(str(tmp_path / "nuplan.yaml"))
+    assert split.of("2021_05_12_19_36_12_veh-35_00005_00204", Path()) == "val"
+    assert split.of("2021_05_12_19_36_12_veh-35_00215_00405", Path()) is None
+
+
 def test_unknown_splits_name_the_known_ones():
     with pytest.raises(UserError, match="no published split of 'nuscene'.*nearest is nuscenes"):
         published_split("nuscene", "val")
@@ -93,10 +126,10 @@ def test_datasets_are_names_of_readers():
 
 def test_names_of_whole_splits():
     assert split_names() == (
-        "av2", "kitti360", "nuscenes", "nuscenes_also", "nuscenes_mini", "once", "semantickitti", "semanticposs",
-        "waymo", "waymo_v2",
+        "av2", "kitti360", "nuplan_navsim", "nuscenes", "nuscenes_also", "nuscenes_mini", "once", "semantickitti",
+        "semanticposs", "waymo", "waymo_v2",
     )  # fmt: skip
-    assert {name.removesuffix("_mini").removesuffix("_also") for name in split_names()} <= set(find_readers())
+    assert {re.sub("_(mini|also|navsim)$", "", name) for name in split_names()} <= set(find_readers())
     with pytest.raises(UserError, match="no published split 'nuscene': known are av2.*nearest is nuscenes"):
         open_published("nuscene")
 

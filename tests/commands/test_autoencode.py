@@ -155,7 +155,7 @@ def test_real_sweeps(test_data: Path, name: str, format: str, jit_pair: list[str
         (["--baseline", "identity", "--device", "cuda:99"], "--device cuda:99: 0 CUDA devices found"),
         (["--baseline", "identity", "--device", "gpu"], "--device gpu: not a device"),
         (["--baseline", "identity", "--min_range", "200"], "range limits 200.0 to 100.0 m"),
-        (["--baseline", "identity", "--split", "nowhere.lst"], "no such list of clips [file nowhere.lst]"),
+        (["--baseline", "identity", "--split", "nowhere.lst"], "[file nowhere.lst] Expected: a text file of clip ids"),
         (["--baseline", "identity", "--downsample_factor_col", "7"], "cannot be merged by 1 x 7"),
     ],
 )

@@ -82,7 +82,27 @@ def test_published_split_by_its_name(scenes: Path, tmp_path: Path, capsys: pytes
     assert "recordings of format release have no published split; known are av2" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command[:-1], "nuscene"])
-    assert "invalid 'nuscene': expected ratios, such as 0.9,0.1,0, or published, av2" in capsys.readouterr().err
+    assert (
+        "invalid 'nuscene': expected ratios, such as 0.9,0.1,0, a split file of nuPlan (.yaml), or published, av2"
+        in capsys.readouterr().err
+    )
+
+
+def test_split_by_the_file_of_nuplans_tools(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "nuplan.yaml"
+    file.write_text("log_splits: {train: [scene-0103], val: [scene-0001, scene-9999]}\n")
+    command = ["prepare", str(scenes), str(tmp_path / "shards"), "--split", str(file)]
+    assert main(command) == 0
+    splits = read_manifest(tmp_path / "shards").splits
+    assert {split: sorted(names) for split, names in splits.items()} == {
+        "train": ["scene-0103"],
+        "val": ["scene-0001", "scene-9999"],
+    }
+    file.write_text("log_splits: {train: [scene-0001], val: [scene-0103, scene-9999]}\n")
+    capsys.readouterr()
+    assert main(command) == 2  # other lists, other shards: not resumed
+    assert main([*command[:-1], str(tmp_path / "absent.yaml")]) == 2
+    assert "absent.yaml" in capsys.readouterr().err
 
 
 def test_published_split_of_the_format_of_the_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

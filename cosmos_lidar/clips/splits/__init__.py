@@ -1,9 +1,10 @@
 """Published train, validation and test splits: names of drives, one text file ``DATASET_SPLIT.txt`` each.
 
-A file holds one name per line, those that :attr:`~cosmos_lidar.clips.clip.Clip.clip_id` has; lines that start with
-``#`` have its origin. Adding a split is adding a file. Datasets that keep their split as folders, as Waymo
-does, have a file ``DATASET.folders`` instead: a name of a folder and a split per line. A file ``DATASET_VARIANT.lists``
-makes splits of such lists: a list and a split per line. DDAD keeps its splits as lists beside the recordings.
+A file holds one name per line, as published; :attr:`~cosmos_lidar.clips.clip.Clip.clip_id` has ``_`` where the name has
+dots. Lines that start with ``#`` have its origin. Adding a split is adding a file. Datasets that keep their split as
+folders, as Waymo does, have a file ``DATASET.folders`` instead: a name of a folder and a split per line. A file
+``DATASET_VARIANT.lists`` makes splits of such lists: a list and a split per line. DDAD keeps its splits as lists beside
+the recordings, nuPlan in a YAML file of its tools (:mod:`cosmos_lidar.clips.split_files`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from cosmos_lidar.clips.files import clean_id
+from cosmos_lidar.clips.split_files import is_split_file, read_split_file
 from cosmos_lidar.errors import UserError, nearest
 
 SPLITS = ("train", "val", "test")
@@ -79,11 +82,14 @@ def open_published(name: str) -> PublishedSplit:
     """Return a published split by its name.
 
     Args:
-        name: a dataset, or a variant such as ``nuscenes_mini`` and ``nuscenes_also``.
+        name: a dataset, a variant such as ``nuscenes_mini``, ``nuplan_navsim``, or a split file of nuPlan (``.yaml``).
 
     Raises:
         UserError: no such split; the message has those that there are.
+        DataError: a split file that is none.
     """
+    if is_split_file(name):
+        return PublishedSplit(name, {clean_id(log): split for log, split in read_split_file(Path(name)).items()}, {})
     if name not in split_names():
         near = nearest(name, split_names())
         known = ", ".join(split_names())
@@ -91,7 +97,7 @@ def open_published(name: str) -> PublishedSplit:
     if name in _files(".folders"):
         folders = dict(line.split() for line in _lines(f"{name}.folders"))
         return PublishedSplit(name, {}, folders)
-    return PublishedSplit(name, {clip: split for split, file in _listed(name) for clip in _lines(file)}, {})
+    return PublishedSplit(name, {clean_id(clip): split for split, file in _listed(name) for clip in _lines(file)}, {})
 
 
 def _listed(name: str) -> list[tuple[str, str]]:
