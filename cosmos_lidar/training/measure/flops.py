@@ -17,11 +17,9 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.measure.gpus import peak_bf16_tflops
 
 Inputs = Sequence[Any] | Mapping[str, Any]
-
-# Dense bf16 peak in TFLOP/s, by a part of the device's name (NVIDIA's data sheets).
-_PEAK_BF16 = {"H200": 989.4, "H100": 989.4, "H800": 989.4, "A100": 312.0, "A800": 312.0, "B200": 2250.0, "L40S": 362.0}
 
 
 def forward_flops(network: nn.Module, inputs: Inputs) -> int:
@@ -76,5 +74,4 @@ def peak_tflops(wanted: float, precision: str) -> float | None:
         return wanted
     if precision != "bf16" or not torch.cuda.is_available():
         return None
-    name = torch.cuda.get_device_name()
-    return next((peak for part, peak in _PEAK_BF16.items() if part in name), None)
+    return peak_bf16_tflops(torch.cuda.get_device_name())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.training.measure.gpus import PEAK_BF16_TFLOPS as PEAKS
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,17 @@ class Machine:
         return 1e12 * tflops[precision]
 
 
-# Sources: NVIDIA's data sheets of H100 (SXM and NVL), H200 and HGX B200, which give peaks with sparsity (twice the
-# dense ones) and NVLink and PCIe in both directions together (twice the numbers here). Network: one ConnectX-7 of
-# 400 Gbit/s per GPU, as in DGX H100, DGX H200 and DGX B200. H100 NVL has no such reference node: two GPUs to a
-# bridge, PCIe 5.0 x16 between bridges, and one adapter of 400 Gbit/s for two GPUs are assumed.
+# Sources: NVIDIA's data sheets of H100 (SXM and NVL), H200 and HGX B200, which give NVLink and PCIe in both directions
+# together (twice the numbers here). Network: one ConnectX-7 of 400 Gbit/s per GPU, as in DGX H100, DGX H200 and
+# DGX B200. H100 NVL has no such reference node: two GPUs to a bridge, PCIe 5.0 x16 between bridges, and one adapter
+# of 400 Gbit/s for two GPUs are assumed.
 MACHINES = {
     machine.name: machine
     for machine in (
-        Machine("h100-sxm", 989.4, 66.9, 80.0, 3350.0, 8, 8, 450.0, 0.0, 50.0),
-        Machine("h100-nvl", 835.5, 60.0, 94.0, 3900.0, 8, 2, 300.0, 64.0, 25.0),
-        Machine("h200", 989.4, 66.9, 141.0, 4800.0, 8, 8, 450.0, 0.0, 50.0),
-        Machine("b200", 2250.0, 75.0, 180.0, 7700.0, 8, 8, 900.0, 0.0, 50.0),
+        Machine("h100-sxm", PEAKS["H100"], 66.9, 80.0, 3350.0, 8, 8, 450.0, 0.0, 50.0),
+        Machine("h100-nvl", PEAKS["H100 NVL"], 60.0, 94.0, 3900.0, 8, 2, 300.0, 64.0, 25.0),
+        Machine("h200", PEAKS["H200"], 66.9, 141.0, 4800.0, 8, 8, 450.0, 0.0, 50.0),
+        Machine("b200", PEAKS["B200"], 75.0, 180.0, 7700.0, 8, 8, 900.0, 0.0, 50.0),
     )
 }
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from cosmos_lidar.errors import UserError
-from cosmos_lidar.training.measure.flops import _PEAK_BF16
 from cosmos_lidar.training.preflight.machines import MACHINES, find_machine
 
 
@@ -12,10 +11,7 @@ def test_an_unknown_name_is_refused_with_the_valid_ones() -> None:
         find_machine("h300")
 
 
-def test_peaks_agree_with_those_of_the_log() -> None:
-    assert find_machine("h100-sxm").bf16_tflops == _PEAK_BF16["H100"]
-    assert find_machine("h200").bf16_tflops == _PEAK_BF16["H200"]
-    assert find_machine("b200").bf16_tflops == _PEAK_BF16["B200"]
+def test_fp8_has_twice_the_products() -> None:
     assert find_machine("h200").peak_flops("fp8") == 2 * find_machine("h200").peak_flops("bf16") == 1978.8e12
 
 
