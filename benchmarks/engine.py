@@ -36,7 +36,6 @@ from torch import Tensor
 
 from cosmos_lidar import kernels
 from cosmos_lidar.models.dit import build_dit
-from cosmos_lidar.training.checkpoint.store import CheckpointStore
 from cosmos_lidar.training.measure.flops import training_flops
 
 PARTS = ("meshes", "recompute", "pools", "checkpoint", "throughput")
@@ -195,6 +194,8 @@ def checkpoint_seconds(tensors: dict[str, Tensor], folder: Path, turn: int, devi
     Raises:
         FailedError: the checkpoint could not be written.
     """
+    from cosmos_lidar.training.checkpoint.store import CheckpointStore  # needs more than torch
+
     synchronize(torch.device(device))
     store = CheckpointStore(folder / "checkpoints", keep_last=1)
     store.save(turn, tensors, {}, {}, {})

@@ -20,18 +20,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
+from street import street_points
 from tables import row, table_head
 from tokenizer import peak_mib, start_counting_memory, synchronize  # the benchmark beside this one
 from torch import Tensor
 
-from cosmos_lidar.clips.open import open_clips
 from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.sparse import SparseConv3d, SparseTensor, build_backbone
 from cosmos_lidar.models.sparse.voxels import batch_voxels, rounded_voxels
-from cosmos_lidar.sensors import load_sensor
-from cosmos_lidar.synth import synthesize_drive
 
 COLUMNS = (
     "threads", "maps CPU s", "forward s", "CPU s", "GEMM CPU s", "backward s", "CPU s", "GEMM CPU s",
@@ -39,15 +36,26 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def read_points(dataset: str) -> tuple[np.ndarray, float]:
-    """Return points (N, 3) of the first sweep of ``FORMAT=PATH@SIZE`` or ``synthetic@SIZE``, and the voxel size."""
+def read_points(dataset: str) -> tuple[Tensor, float]:
+    """Return points (N, 3) of the first sweep of ``FORMAT=PATH@SIZE`` or ``synthetic@SIZE``, and the voxel size.
+
+    ``street@SIZE`` needs nothing but torch.
+    """
     name, _, size = dataset.partition("@")
+    if name == "street":
+        return street_points(), float(size or 0.1)
+    import numpy as np
+
+    from cosmos_lidar.clips.open import open_clips
+    from cosmos_lidar.sensors import load_sensor
+    from cosmos_lidar.synth import synthesize_drive
+
     format, _, path = name.partition("=")
     if format == "synthetic":
         clip = synthesize_drive(seed=0, sensor=load_sensor("kitti_hdl64e"), frames=1)
     else:
         clip = open_clips(Path(path), format=format)[0]
-    return clip.points(0), float(size or 0.1)
+    return torch.from_numpy(np.ascontiguousarray(clip.points(0), np.float32)), float(size or 0.1)
 
 
 def read_batch(datasets: list[str], most: int, device: str) -> SparseTensor:
@@ -55,7 +63,7 @@ def read_batch(datasets: list[str], most: int, device: str) -> SparseTensor:
     clouds = []
     for dataset in datasets:
         points, size = read_points(dataset)
-        points = torch.from_numpy(np.ascontiguousarray(points[:most], np.float32))
+        points = points[:most]
         clouds.append(rounded_voxels(points, torch.rand(len(points), 1), size))
     tensor = batch_voxels(clouds).tensor
     return SparseTensor(tensor.coords.to(device), tensor.feats.to(device), clouds=tensor.clouds)
@@ -171,7 +179,9 @@ def measure(args: argparse.Namespace, threads: int) -> list[str]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("datasets", nargs="*", default=["synthetic@0.1"], help="synthetic, or FORMAT=PATH, and @METERS")
+    parser.add_argument(
+        "datasets", nargs="*", default=["synthetic@0.1"], help="synthetic, street or FORMAT=PATH; @METERS"
+    )
     parser.add_argument("--backbone", default="minkunet34")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="on the CPU")

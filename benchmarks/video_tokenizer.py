@@ -19,13 +19,11 @@ import sys
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 # the benchmark beside this one
 from tokenizer import machine, median_seconds, parameters, peak_mib, start_counting_memory
 
-from cosmos_lidar.families.video_tokenizer.codec import VideoCodec, from_uint8
 from cosmos_lidar.models.tokenizer import build_tokenizer
 
 QUICK = {"sizes": ["9x64x64", "33x64x64"], "repeats": 1, "channels": 64, "modes": ["whole", "stream"]}
@@ -51,15 +49,20 @@ def measure(case: Case, repeats: int) -> tuple[float, float, float]:
     torch.manual_seed(0)
     device, dtype = torch.device(case.device), getattr(torch, case.dtype)
     network = build_tokenizer(case.name, channels=case.channels)
-    codec = VideoCodec(network, device, dtype, chunk=1, tile=256 if case.mode == "tile" else None)
-    frames = np.random.default_rng(0).integers(0, 256, (case.frames, case.height, case.width, 3), dtype=np.uint8)
+    network = network.eval().requires_grad_(False).to(device, dtype)
+    video = torch.randint(0, 256, (case.frames, case.height, case.width, 3), dtype=torch.uint8)
     before = start_counting_memory(device)
     if case.mode in ("stream", "tile"):
+        from cosmos_lidar.families.video_tokenizer.codec import VideoCodec  # needs more than torch
+
+        codec = VideoCodec(network, device, dtype, chunk=1, tile=256 if case.mode == "tile" else None)
+        frames = video.numpy()
         encoded = codec.encode(frames)
         encode = lambda: codec.encode(frames)  # noqa: E731
         decode = lambda: [None for _ in codec.decode(encoded)]  # noqa: E731
     else:
-        encode, decode = whole(network, from_uint8(frames, dtype)[None].to(device), case.mode)
+        x = (video.permute(3, 0, 1, 2)[None].float() / 127.5 - 1).to(device, dtype)
+        encode, decode = whole(network, x, case.mode)
     with torch.inference_mode():
         seconds = [median_seconds(work, device, repeats) for work in (encode, decode)]
     return 1e3 * seconds[0] / case.frames, 1e3 * seconds[1] / case.frames, peak_mib(device) - before

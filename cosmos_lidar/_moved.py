@@ -40,6 +40,7 @@ _MOVED = {
     "models.lidargen.canvas": "families.lidargen.canvas",
     "models.lidargen.denoiser": "families.lidargen.denoiser",
     "models.tokenizer.tiling": "models.tiling",
+    "parallel.strategy": "training.mesh_strategy",
     "shards.folder_lock": "folder_lock",
     "shards.lidargen_latents": "shards.latents",
     "shards.sample": "shards.sweeps",

@@ -17,9 +17,15 @@ import mmap
 import pickle
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    try:
+        import numpy as np
+    except ModuleNotFoundError:  # networks run where torch is all there is; arrays in pickles are then refused
+        np = None
 
 _Interpreter: Any = pickle._Unpickler  # type: ignore[attr-defined]
 _DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c(?:8|16)|[SU]\d{1,6})")
@@ -149,6 +155,8 @@ class _Dtype:
     def __init__(self, text: str) -> None:
         if not isinstance(text, str) or not _DTYPE.fullmatch(text):
             raise _Refused(f"names the dtype {text!r:.40}: expected plain numbers or texts")
+        if np is None:
+            raise _Refused("holds an array, and numpy is not installed")
         self.dtype = np.dtype(text)
 
     def __setstate__(self, state: Any) -> None:
@@ -160,7 +168,7 @@ class _Dtype:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array(np.ndarray):
+class _Array(np.ndarray if TYPE_CHECKING or np is not None else object):  # type: ignore[misc]
     """An array that a pickle fills."""
 
     def __setstate__(self, state: Any) -> None:
@@ -194,6 +202,8 @@ def _bytes(content: Any) -> bytes:
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
     if kind is not _KIND or shape != (0,):
         raise _Refused("makes an array in another way than numpy does")
+    if np is None:
+        raise _Refused("holds an array, and numpy is not installed")
     return np.empty(0, np.int8).view(_Array)
 
 

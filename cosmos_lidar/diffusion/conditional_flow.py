@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cosmos_lidar.diffusion.objective import flow_time
+
+if TYPE_CHECKING:  # networks and samplers run on a machine that has torch alone
+    import numpy as np
 
 SIGMA_CONDITION = 1e-4  # noise level that the network is given of conditioning frames
 SIGMA_MIN, SIGMA_MAX = 0.01, 200.0  # of the published sampler of several views
@@ -141,6 +143,8 @@ def first_frames(counts: Sequence[int], views: int, frames: int, device: torch.d
 
 def draw_count(choices: Sequence[int], weights: Sequence[float], rng: np.random.Generator) -> int:
     """Return one of ``choices``, with equal probability where there are no weights."""
+    import numpy as np
+
     shares = np.asarray(weights or [1.0] * len(choices), np.float64)
     return choices[int(rng.choice(len(choices), p=shares / shares.sum()))]
 
@@ -174,4 +178,6 @@ def draw_level(
 
 def seeded_noise(seed: int, shape: Sequence[int]) -> Tensor:
     """Return unit-variance noise, float32 on the CPU, as the published sampler draws it: the same on any machine."""
+    import numpy as np
+
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32))

@@ -26,7 +26,6 @@ from cosmos_lidar.parallel.mesh import (
     start_processes,
 )
 from cosmos_lidar.parallel.ranks import from_first
-from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.batches import Steps
 from cosmos_lidar.training.checkpoint.callback import Checkpoints, checkpoint_mesh, trained_state
 from cosmos_lidar.training.checkpoint.data_place import DataSource, can_resume
@@ -42,6 +41,7 @@ from cosmos_lidar.training.loggers import check_loggers, close_loggers, quieten,
 from cosmos_lidar.training.measure.device import device_name
 from cosmos_lidar.training.measure.flops import peak_tflops
 from cosmos_lidar.training.measure.memory import give_memory_back
+from cosmos_lidar.training.mesh_strategy import MeshStrategy, cluster_environment
 from cosmos_lidar.training.model import TrainedModel
 from cosmos_lidar.training.overrides import save_config, to_yaml
 from cosmos_lidar.training.owner import RunOwner, this_process

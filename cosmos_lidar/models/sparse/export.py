@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cosmos_lidar.errors import UserError
@@ -56,7 +55,12 @@ def write_backbone(network: Backbone, path: Path, target: Target, classifier: bo
     content = openpcdet_state(network) if target == "openpcdet" else segmentation_state(network, classifier)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as partial:
-        save_file(content, partial) if path.suffix == ".safetensors" else torch.save(content, partial)  # type: ignore[arg-type]
+        if path.suffix == ".safetensors":
+            from safetensors.torch import save_file  # networks import without it
+
+            save_file(content, partial)  # type: ignore[arg-type]
+        else:
+            torch.save(content, partial)
 
 
 def _is_body(name: str) -> bool:

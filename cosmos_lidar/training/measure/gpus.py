@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# From NVIDIA's data sheets, which give them with sparsity, twice as much. The key is a part of the name that CUDA gives a
+# From NVIDIA's data sheets, which give them with sparsity, twice as much. A key is a part of the name that CUDA gives a
 # device; the first one that is found counts, so that "H100 NVL" is not taken for an "H100" of an SXM board.
 PEAK_BF16_TFLOPS = {
     "H100 NVL": 835.5,

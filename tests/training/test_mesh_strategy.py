@@ -4,7 +4,7 @@ import pytest
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from cosmos_lidar.parallel.mesh import MeshSizes
-from cosmos_lidar.parallel.strategy import MeshStrategy, cluster_environment
+from cosmos_lidar.training.mesh_strategy import MeshStrategy, cluster_environment
 
 
 def test_each_rank_reads_the_data_of_its_place_in_the_mesh() -> None:
