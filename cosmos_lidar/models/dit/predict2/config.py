@@ -109,7 +109,7 @@ _VIEWS: dict[str, Any] = {
     "state_t": 8,
 }  # fmt: skip
 
-# The published shapes; those of 0.4 M and 1.2 M parameters are for tests and small trainings.
+# The published shapes; those of 0.4 M to 1.2 M parameters are for tests and small trainings.
 SHAPES: dict[str, Predict2Config] = {
     "predict2_2b_multiview": Predict2Config(**_VIEWS),
     "predict2_2b_video2world": Predict2Config(),
@@ -128,6 +128,10 @@ SHAPES: dict[str, Predict2Config] = {
     ),
     "predict2_small_multiview": Predict2Config(
         **_VIEWS, in_channels=12, out_channels=12, model_channels=96, num_blocks=3, num_heads=4, adaln_lora_dim=16,
+        crossattn_emb_channels=64,
+    ),
+    "predict2_1m_multiview": Predict2Config(
+        **_VIEWS | {"state_t": 3}, model_channels=144, num_blocks=3, num_heads=4, adaln_lora_dim=16,
         crossattn_emb_channels=64,
     ),
 }  # fmt: skip

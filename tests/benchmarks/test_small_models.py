@@ -1,0 +1,116 @@
+"""The programs that train the small models: data, the VAE's latent statistics, and folders of the catalog."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cosmos_lidar.families.also.config import AlsoTrainConfig
+from cosmos_lidar.models.wan_vae import build_vae
+from cosmos_lidar.recipes import also_pretrain
+from cosmos_lidar.training.overrides import apply_overrides, load_config
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "small_models"
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    return load
+
+
+def test_no_drive_is_trained_on_and_measured_on(program) -> None:
+    common = program("common")
+    assert not set(common.train_seeds(500)) & set(common.held_out_seeds(5000))
+
+
+def test_normalized_latents_have_the_published_statistics_and_the_same_images(program) -> None:
+    module, torch_seed = program("video_vae"), 3
+    torch.manual_seed(torch_seed)
+    vae = build_vae("wan2_1", dim=2)
+    videos = np.random.default_rng(0).integers(0, 256, (3, 9, 16, 24, 3), dtype=np.uint8)
+    video = module.as_input(videos[:1])
+    before = vae.decode(vae.encode(video))
+    module.normalized(vae, videos)
+    latents = vae.encode(module.as_input(videos))
+    assert latents.mean(dim=(0, 2, 3, 4)).abs().max() < 1e-3
+    assert (latents.std(dim=(0, 2, 3, 4)) - 1).abs().max() < 1e-3
+    assert (vae.decode(vae.encode(video)) - before).abs().max() < 1e-3 * before.abs().max()
+
+
+def test_crops_are_those_of_their_step(program) -> None:
+    module = program("video_vae")
+    videos = np.random.default_rng(0).integers(0, 256, (2, 6, 64, 64, 3), dtype=np.uint8)
+    first, again, next_one = (module.crops(videos, step, seed=1) for step in (5, 5, 6))
+    assert first.shape == (4, 3, 5, 48, 48)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_one)
+    assert first.min() >= -1 and first.max() <= 1
+
+
+def test_training_is_taken_up_where_it_was(program, tmp_path: Path) -> None:
+    module = program("video_vae")
+    videos = np.random.default_rng(0).integers(0, 256, (1, 5, 48, 48, 3), dtype=np.uint8)
+    whole = module.new_training(4, 1e-3, seed=0)
+    losses = [module.train_step(whole, module.crops(videos, step, 0)[:1], 0) for step in range(2)]
+    whole.save(tmp_path / "vae.pt")
+    losses += [module.train_step(whole, module.crops(videos, 2, 0)[:1], 0)]
+    later = module.new_training(4, 1e-3, seed=1)
+    later.load(tmp_path / "vae.pt")
+    assert later.step == 2
+    assert module.train_step(later, module.crops(videos, 2, 0)[:1], 0) == losses[2]
+    assert all(np.isfinite(losses))
+
+
+def test_mirrored_street_swaps_sides(program) -> None:
+    module = program("camera_drives")
+    videos = np.arange(3 * 2 * 2 * 4 * 3, dtype=np.uint8).reshape(3, 2, 2, 4, 3)
+    found = module.mirrored(videos)
+    assert np.array_equal(found[0], videos[2][:, :, ::-1])
+    assert np.array_equal(module.mirrored(found), videos)
+
+
+def test_lidars_of_drives_take_turns(program) -> None:
+    module = program("sparse_drives")
+    assert [module.sensor_of(seed).name for seed in range(5)] == [*module.SENSORS, module.SENSORS[0]]
+
+
+def test_options_of_a_run_make_the_same_network_again(program, tmp_path: Path) -> None:
+    common = program("common")
+    changed = ["model.width=8", "data.path=/somewhere", "model.checkpoint=/there", "optim.lr=0.5", "log.root=/else"]
+    run = apply_overrides(also_pretrain.debug(), changed)
+    options = common.own_options(run)
+    assert not any(place in json.dumps(options) for place in ("/somewhere", "/there", "/else"))
+    common.write_weights(tmp_path / "m", {"a": torch.tensor([1 / 3])}, {"family": "also", "run": options})
+    again = load_config(AlsoTrainConfig, tmp_path / "m" / "config.json")
+    run.model.checkpoint = ""
+    assert again.model == run.model
+    assert again.optim.lr == 0.5
+    assert load_file(tmp_path / "m" / "model.safetensors")["a"].dtype == torch.float16
+
+
+def test_weights_beyond_fp16_are_refused(program, tmp_path: Path) -> None:
+    common = program("common")
+    with pytest.raises(ValueError, match="fp16"):
+        common.write_weights(tmp_path / "m", {"a": torch.tensor([1e6])}, {"family": "also"})
+    assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+def test_cost_adds_up_over_calls(program, tmp_path: Path) -> None:
+    common = program("common")
+    first = common.add_cost(tmp_path, 10.0)
+    second = common.add_cost(tmp_path, 5.0)
+    assert (first.cpu_s, second.cpu_s) == (10.0, 15.0)
+    assert second.commit == first.commit
+    assert common.read_cost(tmp_path) == second
