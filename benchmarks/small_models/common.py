@@ -193,7 +193,7 @@ class Card:
         what: the network, and the command that uses it.
         data: drives with their seeds.
         training: steps, time, seeds.
-        program: command that made the model.
+        program: that made the model, and its folder, such as ``benchmarks/small_models/sparse.py sparse``.
         metrics: names and values, measured with the published weights on drives that were not trained on.
         limits: what it cannot do.
     """
@@ -219,7 +219,7 @@ tags: [lidar, autonomous-driving, synthetic-data]
 
 {card.what}
 
-{parameters:,} parameters, stored in fp16.
+`cosmos_lidar/{folder.name}`: {parameters:,} parameters, stored in fp16.
 
 ## Data
 
@@ -227,15 +227,15 @@ tags: [lidar, autonomous-driving, synthetic-data]
 
 ## Training
 
-{card.training} On {cost.machine}, {cost.date}, commit {cost.commit}:
+By `{card.program.split()[0]}`: {card.training} On a CPU, {cost.machine}, {cost.date}, commit {cost.commit}:
 
 ```
-{card.program}
+OMP_NUM_THREADS=1 python {card.program} --out cosmos_lidar/weights
 ```
 
 ## Metrics
 
-Measured with these weights, in fp32, on drives that were not trained on.
+Measured with these weights, computed in fp32, on the held-out drives.
 
 | metric | value |
 |---|--:|

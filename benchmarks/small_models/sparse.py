@@ -31,7 +31,7 @@ from sparse_drives import SENSORS, make_shards
 from cosmos_lidar.recipes import also_pretrain, also_semseg
 from cosmos_lidar.training.overrides import apply_overrides
 
-PROGRAM = "OMP_NUM_THREADS=1 python benchmarks/small_models/sparse.py sparse --out cosmos_lidar/weights"
+PROGRAM = "benchmarks/small_models/sparse.py sparse"
 BACKBONE, SEMSEG = "small-backbone", "small-semseg"
 _NETWORK = ["model.backbone=MinkUNet18", "model.width=8", "model.inputs=[pos,intensities]", "model.voxel_size=0.2"]
 _DATA = ["data.decimation=null", "data.points=12288", "data.batch_size=4", "data.shuffle=128", "data.workers=0"]
@@ -54,7 +54,7 @@ def main() -> int:
     train, held_out = train_seeds(args.train), held_out_seeds(args.held_out)
     shards = make_shards(args.folder / "shards", train, held_out, args.frames, args.jobs)
     data = f"{len(train)} drives of {args.frames} sweeps (seeds {train.start} to {train.stop - 1}; {', '.join(SENSORS)}"
-    data += f" in turn), {len(held_out)} others to score on (seeds {held_out.start} to {held_out.stop - 1})"
+    data += f" in turn), {len(held_out)} held-out ones (seeds {held_out.start} to {held_out.stop - 1})"
 
     run = also_pretrain.debug()
     common = options(args, BACKBONE, shards, args.pretrain_steps)

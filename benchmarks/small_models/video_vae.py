@@ -33,7 +33,7 @@ from cosmos_lidar.models.wan_vae.memory import StreamMemory
 from cosmos_lidar.progress import Meter
 
 NAME = "small-multiview-vae"
-PROGRAM = "OMP_NUM_THREADS=1 python benchmarks/small_models/video_vae.py camera --out cosmos_lidar/weights"
+PROGRAM = "benchmarks/small_models/video_vae.py camera"
 WINDOW = 9  # frames that PSNR is measured over
 _CROP, _CROP_FRAMES, _BATCH = 48, 5, 4
 _KL, _EMA = 1e-4, 0.98
@@ -119,7 +119,7 @@ def train_step(training: Training, batch: Tensor, seed: int) -> float:
     with torch.no_grad():
         for mine, its in zip(training.average.parameters(), training.vae.parameters(), strict=True):
             mine.lerp_(its, 1 - decay)
-    return float(error)
+    return float(error.detach())
 
 
 def train(args: argparse.Namespace, videos: np.ndarray) -> WanVAE:
@@ -199,7 +199,7 @@ def main() -> int:
     ]
     data = (
         f"{len(seeds)} synthetic drives (seeds {seeds.start} to {seeds.stop - 1}), {len(others)} others to score on "
-        f"(seeds {others.start} to {others.stop - 1}); of each, {found[others[0]].shape[1]} frames of "
+        f"(seeds {others.start} to {others.stop - 1}); of each drive, {found[others[0]].shape[1]} frames of "
         f"{len(VIEW_IDS)} cameras at 10 Hz, {HEIGHT} x {WIDTH} pixels."
     )
     cost = read_cost(args.folder)

@@ -40,7 +40,7 @@ from cosmos_lidar.recipes import multiview
 from cosmos_lidar.training.overrides import apply_overrides
 
 NAME, VAE = "small-multiview", "small-multiview-vae"
-PROGRAM = "OMP_NUM_THREADS=1 python benchmarks/small_models/view_diffusion.py camera --out cosmos_lidar/weights"
+PROGRAM = "benchmarks/small_models/view_diffusion.py camera"
 SAMPLINGS = {
     "2 evaluations (`--num_steps 1`)": ViewSampling(steps=1, guidance=0.0),
     "36 evaluations (published)": ViewSampling(guidance=0.0),
@@ -118,7 +118,7 @@ def main() -> int:
     scores = score(result.run, folder / "model.safetensors", vae, shards)
     data = (
         f"{len(seeds)} synthetic drives and their mirror images (seeds {seeds.start} to {seeds.stop - 1}), "
-        f"{len(others)} others to score on (seeds {others.start} to {others.stop - 1}); "
+        f"{len(others)} held-out ones (seeds {others.start} to {others.stop - 1}); "
         f"front left, front and front right camera (view ids {', '.join(map(str, VIEW_IDS))}) at 10 Hz, "
         f"{HEIGHT} x {WIDTH} pixels, latents of `{VAE}`."
     )

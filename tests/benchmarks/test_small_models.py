@@ -56,7 +56,7 @@ def test_crops_are_those_of_their_step(program) -> None:
     assert first.shape == (4, 3, 5, 48, 48)
     assert torch.equal(first, again)
     assert not torch.equal(first, next_one)
-    assert first.min() >= -1 and first.max() <= 1
+    assert first.abs().max() <= 1
 
 
 def test_training_is_taken_up_where_it_was(program, tmp_path: Path) -> None:
@@ -114,3 +114,23 @@ def test_cost_adds_up_over_calls(program, tmp_path: Path) -> None:
     assert (first.cpu_s, second.cpu_s) == (10.0, 15.0)
     assert second.commit == first.commit
     assert common.read_cost(tmp_path) == second
+
+
+def test_a_card_names_data_seed_and_program(program, tmp_path: Path) -> None:
+    common = program("common")
+    folder = tmp_path / "small-x"
+    folder.mkdir()
+    card = common.Card(
+        "A network.", "2 drives", "3 steps, seed 0.", "benchmarks/small_models/sparse.py s", [("a", "1")], "-"
+    )
+    common.write_card(folder, card, common.Cost(1.0, "a processor", "abc", "2026-01-01"), 1234)
+    text = (folder / "README.md").read_text()
+    for part in (
+        "cosmos_lidar/small-x",
+        "1,234 parameters",
+        "`benchmarks/small_models/sparse.py`",
+        "| a | 1 |",
+        "commit abc",
+    ):
+        assert part in text
+    assert "python benchmarks/small_models/sparse.py s --out cosmos_lidar/weights\n" in text
