@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
+from cosmos_lidar.models.diffusers_folder import class_in
 from cosmos_lidar.models.dit.lora import is_adapter_tensor
+from cosmos_lidar.models.dit.predict2 import Predict2DiT
 from cosmos_lidar.models.dit.predict2.buffers import PREFIXES as BESIDE
+from cosmos_lidar.models.dit.predict2.diffusers import CLASS, check_same_network, read_diffusers
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
 from cosmos_lidar.models.wrapped_weights import read_named_weights, split_ema, unwrap
@@ -20,8 +23,9 @@ from cosmos_lidar.models.wrapped_weights import read_named_weights, split_ema, u
 def load_dit_weights(network: nn.Module, path: Path, ema: bool = False) -> None:
     """Fill a network from ``model.pt``, ``iter_N_ema_model.pt`` or safetensors; ``net.`` may precede names.
 
-    Sharded safetensors are given by their ``….safetensors.index.json`` or its folder. Of a checkpoint that holds both
-    (``net.`` and ``net_ema.``) the weights are taken, with ``ema`` the EMA weights.
+    A folder of Diffusers' ``CosmosTransformer3DModel`` fills a single-view network of Predict2. Sharded safetensors are
+    given by their ``….safetensors.index.json`` or its folder. Of a checkpoint that holds both (``net.`` and
+    ``net_ema.``) the weights are taken, with ``ema`` the EMA weights.
 
     A network on the ``meta`` device takes the tensors of the file without being initialized first: 7 B
     parameters in fp32 are 29 GB. What published files hold beside the network (``logvar``, which training alone needs,
@@ -70,7 +74,11 @@ def read_dit_tensors(path: Path, wanted: str, ema: bool = False) -> tuple[dict[s
 def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str, Tensor], list[Path]]:
     """Return the tensors of a network's names and shapes, and the files that they are in."""
     wanted = f"the weights of a {type(network).__name__} of the same shape"
-    tensors, files = read_dit_tensors(path, wanted, ema)
+    if class_in(path) == CLASS and isinstance(network, Predict2DiT):
+        config, tensors, files = read_diffusers(path)
+        check_same_network(network.config, config, path)
+    else:
+        tensors, files = read_dit_tensors(path, wanted, ema)
     named = [name for name in tensors if "logvar." not in name and not name.endswith("_extra_state")]
     content = unwrap({name: tensors[name] for name in named}, path)
     if any(is_adapter_tensor(name) for name in content):

@@ -17,8 +17,10 @@ from torch import Tensor
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.deferred import InitialWeights, build_deferred
+from cosmos_lidar.models.diffusers_folder import class_in
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
+from cosmos_lidar.models.tokenizer.diffusers import CLASS, read_diffusers
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
 from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
 from cosmos_lidar.models.torchscript import mapped_torchscript
@@ -36,8 +38,8 @@ def load_tokenizer(
     """Return the tokenizer in a file, a pair of files or a folder, in float32 on the CPU, in eval mode.
 
     Args:
-        source: a folder holding the published files, one whole file, or (encoder, decoder). A file named
-            ``…encoder.jit`` or ``…_enc.jit`` is loaded with the decoder beside it.
+        source: a folder holding the published files or Diffusers' ``AutoencoderKLCosmos``, one whole file, or (encoder,
+            decoder). A file named ``…encoder.jit`` or ``…_enc.jit`` is loaded with the decoder beside it.
         ema: of a training checkpoint that holds both, take the EMA weights.
 
     Raises:
@@ -105,6 +107,8 @@ def _read_all(
     source: str | Path | tuple[str | Path, str | Path] | list[str | Path], ema: bool
 ) -> tuple[State, list[Path]]:
     """Return the tensors of all files of a tokenizer, memory-mapped, and the files."""
+    if isinstance(source, str | Path) and class_in(source) == CLASS:
+        return read_diffusers(Path(source))[1:]
     files = [Path(part) for part in source] if isinstance(source, tuple | list) else _files(Path(source))
     if not files:
         raise DataError("no files given", wanted=_WANTED)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.models.wan_vae.config import CONFIGS
+from cosmos_lidar.models.diffusers_folder import class_in
+from cosmos_lidar.models.wan_vae.config import CONFIGS, WanVAEConfig
+from cosmos_lidar.models.wan_vae.diffusers import CLASS, read_diffusers
 from cosmos_lidar.models.wan_vae.diffusers_names import published_name
-from cosmos_lidar.models.wan_vae.vae import WanVAE, build_vae
+from cosmos_lidar.models.wan_vae.vae import WanVAE
 from cosmos_lidar.models.wrapped_weights import read_named_weights, unwrap
 
 _FIRST = "encoder.conv1.weight"  # (width, 3, 3, 3, 3)
-_WANTED = "a Wan2.1 VAE: the 194 tensors of tokenizer.pth, or a .safetensors file of them"
+_WANTED = "a Wan2.1 VAE: the 194 tensors of tokenizer.pth, a .safetensors file of them, or Diffusers' folder"
 _State = dict[str, Tensor]
 
 
@@ -22,7 +25,8 @@ def load_vae(path: str | Path, dim: int | None = None, dtype: torch.dtype = torc
     """Return the VAE of a file, on the CPU, in eval mode, without gradients.
 
     Args:
-        path: ``.pth``, ``.pt`` or ``.safetensors``; wrapper prefixes such as ``model.`` are dropped.
+        path: ``.pth``, ``.pt`` or ``.safetensors``; wrapper prefixes such as ``model.`` are dropped. Or a folder of
+            Diffusers' ``AutoencoderKLWan``, with the latent statistics of its ``config.json``.
         dim: width that it must have, 96 for the published one; that of the file where None.
         dtype: of the weights in memory; latents are as exact as it is.
 
@@ -30,11 +34,10 @@ def load_vae(path: str | Path, dim: int | None = None, dtype: torch.dtype = torc
         DataError: no readable file, missing or unexpected tensors, another width, values that are not finite.
     """
     path = Path(path)
-    state = _read(path)
-    width = _width(state, path)
-    _expect_width(width, width if dim is None else dim, path)
+    config, state = _read(path)
+    _expect_width(config.dim, config.dim if dim is None else dim, path)
     with torch.device("meta"):
-        vae = build_vae("wan2_1", dim=width)
+        vae = WanVAE(config)
     _check(vae, state, path)
     vae.load_state_dict({name: value.to(dtype, copy=True) for name, value in state.items()}, assign=True)
     return vae.eval().requires_grad_(False)
@@ -51,19 +54,23 @@ def load_vae_weights(vae: WanVAE, path: str | Path) -> None:
         DataError: see :func:`load_vae`.
     """
     path = Path(path)
-    state = _read(path)
-    _expect_width(_width(state, path), vae.config.dim, path)
+    config, state = _read(path)
+    _expect_width(config.dim, vae.config.dim, path)
     _check(vae, state, path)
     vae.load_state_dict(state)
 
 
-def _read(path: Path) -> _State:
-    """Return the tensors of a file by their published names, memory-mapped where it can be."""
+def _read(path: Path) -> tuple[WanVAEConfig, _State]:
+    """Return configuration and tensors of a file by their published names, memory-mapped where it can be."""
+    if class_in(path) == CLASS:
+        return read_diffusers(path)
     state = read_named_weights(path, _WANTED)
     if not state:
         raise DataError("holds no weights", file=path, wanted=_WANTED)
     state = unwrap(state, path)
-    return state if _FIRST in state else {published_name(name): value for name, value in state.items()}
+    if _FIRST not in state:
+        state = {published_name(name): value for name, value in state.items()}
+    return replace(CONFIGS["wan2_1"], dim=_width(state, path)), state
 
 
 def _width(state: _State, path: Path) -> int:

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.models.wan_vae import build_vae, load_vae, load_vae_weights
+from cosmos_lidar.models.wan_vae.diffusers_names import diffusers_names
 from tests.models.wan_vae.reference import VECTORS, difference, small_vae, video
-from tests.models.wan_vae.test_diffusers_names import diffusers_name
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ def test_other_ways_to_store_the_same_weights(tmp_path: Path, state: dict, kind:
     if kind.endswith("."):
         content = {f"{kind}{name}": value for name, value in state.items()}
     if kind == "diffusers":
-        content = {diffusers_name(name): value for name, value in state.items()}
+        names = diffusers_names(build_vae("wan2_1", dim=8).config)
+        content = {names[name]: value for name, value in state.items()}
     if kind == "bf16":
         content = {name: value.bfloat16() for name, value in state.items()}
     if kind in ("safetensors", "diffusers"):

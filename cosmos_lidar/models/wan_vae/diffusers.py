@@ -1,0 +1,92 @@
+"""The Wan2.1 video VAE as Diffusers' ``AutoencoderKLWan``, both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.models.diffusers_folder import CONFIG, MOST_BLOCKS, read_model, read_renamed, write_model
+from cosmos_lidar.models.wan_vae.config import CONFIGS, WanVAEConfig
+from cosmos_lidar.models.wan_vae.diffusers_names import diffusers_names
+from cosmos_lidar.models.wan_vae.vae import WanVAE
+
+CLASS = "AutoencoderKLWan"
+_WANTED = f"the tensors of an {CLASS} of its config.json"
+_PUBLISHED = CONFIGS["wan2_1"]
+_FIXED: dict[str, tuple[Any, ...]] = {  # values that the Wan2.1 VAE has, the one of its constructor's default first
+    "decoder_base_dim": (None,), "attn_scales": ([],), "is_residual": (False,), "in_channels": (3,),
+    "out_channels": (3,), "patch_size": (None, 1),
+}  # fmt: skip
+
+
+def export_diffusers(vae: WanVAE, folder: Path) -> list[Path]:
+    """Write a VAE as a folder of ``AutoencoderKLWan``, whose latents are not normalized: pipelines do that.
+
+    Returns:
+        The files.
+    """
+    return write_model(folder, CLASS, diffusers_fields(vae.config), diffusers_names(vae.config), vae.state_dict())
+
+
+def read_diffusers(folder: Path) -> tuple[WanVAEConfig, dict[str, Tensor]]:
+    """Return configuration and tensors by their published names of a folder of ``AutoencoderKLWan``.
+
+    Raises:
+        DataError: another class, a VAE of another kind (Wan2.2), missing or unexpected tensors.
+    """
+    fields, files = read_model(folder, CLASS, diffusers_fields(_PUBLISHED))
+    config = _config(fields, folder / CONFIG)
+    return config, read_renamed(files, diffusers_names(config), _WANTED)
+
+
+def diffusers_fields(config: WanVAEConfig) -> dict[str, Any]:
+    """Return the constructor's arguments of ``AutoencoderKLWan`` for a configuration."""
+    return {
+        "base_dim": config.dim,
+        "z_dim": config.latent_channels,
+        "dim_mult": list(config.channels_mult),
+        "num_res_blocks": config.num_res_blocks,
+        "temperal_downsample": list(config.temporal),  # Diffusers' spelling
+        "dropout": 0.0,
+        "latents_mean": list(config.latent_mean),
+        "latents_std": list(config.latent_std),
+        "scale_factor_temporal": config.temporal_compression,
+        "scale_factor_spatial": config.spatial_compression,
+    } | {name: values[0] for name, values in _FIXED.items()}
+
+
+def _config(fields: dict[str, Any], where: Path) -> WanVAEConfig:
+    """Return the configuration of the same network.
+
+    Raises:
+        DataError: a network that ours cannot be.
+    """
+    for key, valid in _FIXED.items():
+        if fields[key] not in valid and not (key == "decoder_base_dim" and fields[key] == fields["base_dim"]):
+            raise DataError(f"{fields[key]!r}", file=where, key=key, wanted=f"{valid[0]!r}: a VAE of Wan2.1")
+    mean, std = fields["latents_mean"], fields["latents_std"]
+    for key, valid in (
+        ("num_res_blocks", 0 < fields["num_res_blocks"] <= MOST_BLOCKS),
+        (
+            "dim_mult",
+            0 < len(fields["dim_mult"]) <= 16 and all(isinstance(m, int) and m > 0 for m in fields["dim_mult"]),
+        ),
+        ("latents_std", all(value > 0 for value in std)),
+        ("z_dim", fields["z_dim"] == len(mean)),
+    ):
+        if not valid:
+            raise DataError(f"{fields[key]!r:.80}", file=where, key=key, wanted="a VAE of Wan2.1")
+    try:
+        return WanVAEConfig(
+            dim=fields["base_dim"],
+            channels_mult=tuple(fields["dim_mult"]),
+            num_res_blocks=fields["num_res_blocks"],
+            temporal=tuple(map(bool, fields["temperal_downsample"])),
+            latent_mean=tuple(mean),
+            latent_std=tuple(std),
+        )
+    except UserError as error:
+        raise DataError(f"no VAE: {error}", file=where, wanted="a VAE of Wan2.1") from error
