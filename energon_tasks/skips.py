@@ -41,12 +41,12 @@ class SkipReport:
         self.budget, self.expected = budget, expected
         self._seen, self._bad, self._short = (context.Value("q", 0) for _ in range(3))
         handle, name = tempfile.mkstemp(prefix="skipped-", suffix=".jsonl")
-        os.close(handle)
-        self._file = Path(name)
+        os.unlink(name)  # gone with the last process that has it open, however that ends; forked workers inherit it
+        self._file = Path(f"/proc/self/fd/{handle}")
         self._known: set[tuple[str, str, str]] = set()  # samples in the file up to the offset
         self._offset = 0
         self._last: dict[str, str] = {}
-        weakref.finalize(self, _remove, self._file, os.getpid())
+        weakref.finalize(self, os.close, handle)
 
     @property
     def seen(self) -> int:
@@ -109,7 +109,8 @@ class SkipReport:
                 return False
             self._known.add(sample)
             self._bad.value += 1
-            with write_may_fail(f"the list of skipped samples, {self._file}", "they are counted all the same"):
+            what = f"the list of skipped samples in {tempfile.gettempdir()}"
+            with write_may_fail(what, "they are counted all the same"):
                 append_whole(self._file, (json.dumps(row) + "\n").encode())
         return True
 
@@ -156,9 +157,3 @@ class SkipReport:
             key=last["key"],
             wanted=f"at most a share of {self.budget:g}: see `cosmos-lidar check`, or raise bad_sample_budget",
         )
-
-
-def _remove(path: Path, owner: int) -> None:
-    """Delete the file of a report, except in forked workers."""
-    if os.getpid() == owner:
-        path.unlink(missing_ok=True)

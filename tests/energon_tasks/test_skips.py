@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,14 @@ def test_samples_without_a_key_count_each_time() -> None:
     for _ in range(3):
         report.handle(ValueError("not readable"), None)
     assert report.bad == 3
+
+
+def test_a_killed_run_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    report = SkipReport(budget=1.0, expected=10)
+    report.handle(ValueError("broken"), {"__key__": "a"})
+    assert [row["key"] for row in report.problems()] == ["a"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_list_that_cannot_be_written_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
