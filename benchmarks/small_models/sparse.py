@@ -33,7 +33,7 @@ from cosmos_lidar.training.overrides import apply_overrides
 
 PROGRAM = "benchmarks/small_models/sparse.py sparse"
 BACKBONE, SEMSEG = "small-backbone", "small-semseg"
-_NETWORK = ["model.backbone=MinkUNet18", "model.width=8", "model.inputs=[pos,intensities]", "model.voxel_size=0.2"]
+_NETWORK = ["model.backbone=MinkUNet18", "model.width=8", "model.inputs=[pos,intensities]", "model.voxel_size=0.3"]
 _DATA = ["data.decimation=null", "data.points=12288", "data.batch_size=4", "data.shuffle=128", "data.workers=0"]
 
 
@@ -110,7 +110,7 @@ def _percent(value: float) -> str:
 
 
 _BACKBONE = (
-    "A sparse backbone for lidar voxels (MinkUNet18, 8 channels wide, voxels of 0.2 m, position and intensity), "
+    "A sparse backbone for lidar voxels (MinkUNet18, 8 channels wide, voxels of 0.3 m, position and intensity), "
     "trained without labels by occupancy (ALSO). It is a start for segmentation: `model.checkpoint=small` of "
     "`recipes/also_semseg.py`."
 )
@@ -133,8 +133,8 @@ def parse() -> argparse.Namespace:
     add("--train", type=int, default=110, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=12, help="others to score on (default %(default)s)")
     add("--frames", type=int, default=1, help="sweeps of a drive (default %(default)s)")
-    add("--pretrain-steps", type=int, default=50, help="of 4 sweeps (default %(default)s)")
-    add("--steps", type=int, default=120, help="of segmentation, 4 sweeps each (default %(default)s)")
+    add("--pretrain-steps", type=int, default=30, help="of 4 sweeps (default %(default)s)")
+    add("--steps", type=int, default=100, help="of segmentation, 4 sweeps each (default %(default)s)")
     add("--save-every", type=int, default=10, help="steps between checkpoints (default %(default)s)")
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
     add("--jobs", type=int, default=1, help="processes that render")

@@ -35,7 +35,7 @@ from cosmos_lidar.progress import Meter
 NAME = "small-multiview-vae"
 PROGRAM = "benchmarks/small_models/video_vae.py camera"
 WINDOW = 9  # frames that PSNR is measured over
-_CROP, _CROP_FRAMES, _BATCH = 48, 5, 4
+_CROP, _CROP_FRAMES, _BATCH = 32, 5, 4
 _KL, _EMA = 1e-4, 0.98
 _SAVE_EVERY = 25
 
@@ -79,7 +79,7 @@ def new_training(steps: int, lr: float, seed: int) -> Training:
 
 
 def crops(videos: np.ndarray, step: int, seed: int) -> Tensor:
-    """Return the batch of a step: (4, 3, 5, 48, 48) in [-1, 1], mirrored at random, the same every time.
+    """Return the batch of a step: (4, 3, 5, 32, 32) in [-1, 1], mirrored at random, the same every time.
 
     Args:
         videos: (N, T, H, W, 3) uint8.

@@ -53,7 +53,7 @@ def test_crops_are_those_of_their_step(program) -> None:
     module = program("video_vae")
     videos = np.random.default_rng(0).integers(0, 256, (2, 6, 64, 64, 3), dtype=np.uint8)
     first, again, next_one = (module.crops(videos, step, seed=1) for step in (5, 5, 6))
-    assert first.shape == (4, 3, 5, 48, 48)
+    assert first.shape == (4, 3, 5, 32, 32)
     assert torch.equal(first, again)
     assert not torch.equal(first, next_one)
     assert first.abs().max() <= 1
@@ -61,7 +61,7 @@ def test_crops_are_those_of_their_step(program) -> None:
 
 def test_training_is_taken_up_where_it_was(program, tmp_path: Path) -> None:
     module = program("video_vae")
-    videos = np.random.default_rng(0).integers(0, 256, (1, 5, 48, 48, 3), dtype=np.uint8)
+    videos = np.random.default_rng(0).integers(0, 256, (1, 5, 32, 32, 3), dtype=np.uint8)
     whole = module.new_training(4, 1e-3, seed=0)
     losses = [module.train_step(whole, module.crops(videos, step, 0)[:1], 0) for step in range(2)]
     whole.save(tmp_path / "vae.pt")

@@ -125,6 +125,9 @@ SHAPES: dict[str, DiTConfig] = {
     "faditv2_3m": DiTConfig(
         model_channels=192, num_blocks=6, num_heads=6, adaln_lora_dim=32, crossattn_emb_channels=64
     ),
+    "faditv2_1m": DiTConfig(
+        model_channels=128, num_blocks=4, num_heads=4, adaln_lora_dim=16, crossattn_emb_channels=64
+    ),
     "faditv2_debug": DiTConfig(
         model_channels=96, num_blocks=2, num_heads=4, adaln_lora_dim=16, crossattn_emb_channels=64
     ),
