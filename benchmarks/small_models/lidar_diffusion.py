@@ -114,8 +114,8 @@ def main() -> int:
     data = (
         f"{args.train} synthetic drives of one sweep without noise and their mirror images, {args.held_out} held-out "
         f"ones (seeds from {train_seeds(1).start} on, dealt by `encode-views`); 32 x 256 rays "
-        "(`benchmarks/small32.yaml`), three cameras of 130 degrees, 64 x 256 pixels; latents of `small-lidar-tokenizer` "
-        "and `small-image-tokenizer`, not normalized."
+        "(`benchmarks/small32.yaml`), three cameras of 130 degrees, 64 x 256 pixels; latents of "
+        "`small-lidar-tokenizer` and `small-image-tokenizer`, not normalized."
     )
     training = f"`recipes/lidargen.py` (`small`), {result.step} steps of 16 frames, seed {args.seed}, EMA weights, "
     card = Card(_WHAT, data, training + f"{result.minutes}.", PROGRAM, metrics, _LIMITS)
