@@ -79,9 +79,9 @@ class Cell:
 
 
 def cells(args: argparse.Namespace) -> Iterator[Cell]:
-    """Yield the runs, one number of labeled sweeps after the other: rows of the first are whole early."""
-    for labeled, seed, task in itertools.product(args.labeled, range(args.seeds), (FINE_TUNED, PROBED)):
-        for start in STARTS:
+    """Yield the runs, fine-tuning first, one number of labeled sweeps after the other, all seeds of a start in a row."""
+    for task, labeled in itertools.product((FINE_TUNED, PROBED), args.labeled):
+        for start, seed in itertools.product(STARTS, range(args.seeds)):
             if task == FINE_TUNED or start != SCRATCH:
                 yield Cell(task, start, labeled, seed)
 
@@ -127,7 +127,7 @@ def shared_options(args: argparse.Namespace, name: str, shards: Path) -> list[st
     """Return the options that all trainings have."""
     return [
         f"data.path={shards}", f"log.root={args.folder / 'runs'}", f"log.name={name}", "log.tensorboard=false",
-        f"model.width={args.width}", "trainer.val_every=0", "trainer.val_at_start=false", "trainer.save_every=200",
+        f"model.width={args.width}", "trainer.val_every=0", "trainer.val_at_start=false", "trainer.save_every=100",
         "trainer.keep_last=1", "trainer.val_batches=0", "trainer.log_every=10",
     ]  # fmt: skip
 
@@ -234,16 +234,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="for drives, runs and results")
-    add("--train", type=int, default=100, help="drives to train on (default %(default)s)")
-    add("--held-out", type=int, default=10, help="others to score on (default %(default)s)")
-    add("--frames", type=int, default=10, help="sweeps of a drive (default %(default)s)")
+    add("--train", type=int, default=60, help="drives to train on (default %(default)s)")
+    add("--held-out", type=int, default=6, help="others to score on (default %(default)s)")
+    add("--frames", type=int, default=8, help="sweeps of a drive (default %(default)s)")
     add("--sensor", default="16x256", metavar="BEAMSxCOLUMNS", help="the lidar (default %(default)s)")
     add("--width", type=int, default=8, help="channels of the network's first layer (default %(default)s)")
-    add("--labeled", type=int, nargs="+", default=[10, 100, 1], help="numbers of labeled sweeps, in this order")
+    add("--labeled", type=int, nargs="+", default=[5, 1, 48], help="numbers of labeled sweeps, in this order")
     add("--seeds", type=int, default=3, help="fine-tunings of each (default %(default)s)")
-    add("--pretrain-steps", type=int, default=200, help="of 4 sweeps (default %(default)s)")
+    add("--pretrain-steps", type=int, default=600, help="of 4 sweeps (default %(default)s)")
     add("--steps", type=int, default=150, help="of fine-tuning, 2 sweeps each (default %(default)s)")
-    add("--lr", type=float, default=0.01, help="of fine-tuning (default %(default)s)")
+    add("--lr", type=float, default=0.005, help="of fine-tuning (default %(default)s)")
     add("--probe-lr", type=float, default=0.05, help="of linear probing (default %(default)s)")
     add("--pretrain-options", nargs="+", default=[], metavar="key=value", help="further options of pre-training")
     add("--train-options", nargs="+", default=[], metavar="key=value", help="further options of fine-tuning")

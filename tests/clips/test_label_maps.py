@@ -30,9 +30,8 @@ def test_published_maps(name: str, vector: str, classes: int) -> None:
 
 
 def test_every_class_of_readers_and_synthetic_drives_has_one() -> None:
-    numbers = {name: find_readers()[name].CLASS_NAMES for name in ("nuscenes", "semantickitti")} | {
-        "synth": CLASS_NAMES
-    }
+    names = ("nuscenes", "pandaset", "semantickitti", "waymo")
+    numbers = {name: find_readers()[name].CLASS_NAMES for name in names} | {"synth": CLASS_NAMES}
     for name, names in numbers.items():
         assert load_label_map(name).apply(np.array(list(names))).max() < len(load_label_map(name).classes)
     inverse = VECTORS["G_semantickitti_inv"]
@@ -71,6 +70,24 @@ def test_files_that_are_no_maps(text: str, message: str, tmp_path: Path) -> None
 def test_a_file_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("classes: [other, car]\nmap: {7: 1, 9: 0}")
     assert load_label_map(tmp_path / "mine.yaml").apply(np.array([9, 7, 7])).tolist() == [0, 1, 1]
-    with pytest.raises(UserError, match="valid: nuscenes, semantickitti, semanticposs, synth"):
+    with pytest.raises(UserError, match="valid: nuscenes, pandaset, semantickitti, semanticposs, synth, waymo"):
         load_label_map("mine")
     assert "synth" in label_map_names()
+
+
+def test_waymo_and_pandaset_by_name() -> None:
+    readers = find_readers()
+    waymo, names = load_label_map("waymo"), readers["waymo"].CLASS_NAMES
+    assert readers["waymo_v2"].CLASS_NAMES == names
+    assert names[16] == "tree trunk"  # of segmentation.proto: TYPE_TREE_TRUNK = 16
+    assert [waymo.classes[one] for one in waymo.apply(np.arange(1, 23))] == [names[one] for one in range(1, 23)]
+    assert waymo.apply(np.zeros(1, int)) == 0
+    pandaset, names = load_label_map("pandaset"), readers["pandaset"].CLASS_NAMES
+    found: dict[str, set[str]] = {}
+    for number, label in enumerate(pandaset.apply(np.arange(43))):
+        found.setdefault(pandaset.classes[label], set()).add(names[number])
+    assert len(found) == 18
+    assert found["truck"] == {"pickup truck", "medium-sized truck", "semi-truck"}
+    assert found["traffic cone"] == {"pylon", "cone"}
+    assert {"noise", "smoke", "exhaust", "spray or rain", "reflection", "bird"} < found["unlabeled"]
+    assert len(found["unlabeled"]) == 11

@@ -45,6 +45,17 @@ EXAMPLE_LAYOUT = """
 <sequence>/camera/front_camera/poses.json, <sequence>/camera/front_camera/timestamps.json  (optional)
 <sequence>/annotations/semseg/00.pkl.gz  (optional)
 """
+# Of annotations/semseg/classes.json; the published mapping has 0 for points without one of them.
+CLASS_NAMES = {
+    0: "noise", 1: "smoke", 2: "exhaust", 3: "spray or rain", 4: "reflection", 5: "vegetation", 6: "ground",
+    7: "road", 8: "lane line marking", 9: "stop line marking", 10: "other road marking", 11: "sidewalk",
+    12: "driveway", 13: "car", 14: "pickup truck", 15: "medium-sized truck", 16: "semi-truck", 17: "towed object",
+    18: "motorcycle", 19: "construction vehicle", 20: "uncommon vehicle", 21: "pedicab", 22: "emergency vehicle",
+    23: "bus", 24: "personal mobility device", 25: "motorized scooter", 26: "bicycle", 27: "train", 28: "trolley",
+    29: "tram or subway", 30: "pedestrian", 31: "pedestrian with object", 32: "bird", 33: "other animal", 34: "pylon",
+    35: "road barrier", 36: "sign", 37: "cone", 38: "construction sign", 39: "temporary construction barrier",
+    40: "rolling container", 41: "building", 42: "other static object",
+}  # fmt: skip
 LIDARS = ("pandar64", "pandar_gt")  # numbered as in column d
 FRONT = "front_camera"
 _HALF_US = 50_000  # of a sweep

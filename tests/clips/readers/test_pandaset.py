@@ -11,8 +11,9 @@ import pytest
 
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.health import check_clip
+from cosmos_lidar.clips.label_maps import load_label_map
 from cosmos_lidar.clips.poses import interpolate_poses
-from cosmos_lidar.clips.readers.pandaset import FRONT_SE3_PANDAR64, GT_SE3_PANDAR64, PANDAR64_SE3_GT
+from cosmos_lidar.clips.readers.pandaset import CLASS_NAMES, FRONT_SE3_PANDAR64, GT_SE3_PANDAR64, PANDAR64_SE3_GT
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import load_sensor, range_map_to_points
 from cosmos_lidar.viz.images import write_png
@@ -224,3 +225,15 @@ def test_broken_calibration_is_named(tmp_path, sequences, name, text, found):
     with pytest.raises(DataError, match=found) as caught:
         open_clips(folder)
     assert (caught.value.clip, caught.value.file.parent.name) == ("001", "front_camera")
+
+
+def test_classes_of_its_label_map(tmp_path: Path) -> None:
+    root = write_sample(tmp_path)
+    classes = np.arange(len(frame(0)[1])) % 43
+    pack(root / "001" / "annotations" / "semseg" / "00.pkl.gz", dumps(old_frame({"class": classes})))
+    (clip,) = open_clips(root)
+    labels, label_map = clip.lidar.read(0).labels, load_label_map("pandaset")
+    assert np.array_equal(labels, classes[: len(labels)])
+    assert set(np.unique(labels)) == set(CLASS_NAMES)
+    cars = labels == 13
+    assert np.array_equal(label_map.apply(labels) == label_map.classes.index("car"), cars)

@@ -11,9 +11,10 @@ import pytest
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.camera_pose import project_sweep
 from cosmos_lidar.clips.health import check_clip
+from cosmos_lidar.clips.label_maps import load_label_map
 from cosmos_lidar.clips.protobuf import Message
 from cosmos_lidar.clips.readers.waymo import recognise
-from cosmos_lidar.clips.readers.waymo.geometry import CAMERAS, LIDARS
+from cosmos_lidar.clips.readers.waymo.geometry import CAMERAS, CLASS_NAMES, LIDARS
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.tfrecord import index_records
 from cosmos_lidar.errors import DataError
@@ -334,3 +335,14 @@ def test_real_range_images(test_data):
             assert (clip.range_map(0) > 0).mean() > 0.3
             ground = clip.points(0)[:, 2] + clip.lidar.ego_SE3_lidar[2, 3]
             assert abs(np.median(ground[ground < 0.5])) < 0.5  # most low points are the road
+
+
+def test_classes_of_its_label_map(tmp_path):
+    recording = record_drive.__wrapped__(1)  # not the cached one, as it is changed
+    labels = recording.frames[0].lasers[1].labels[0]
+    labels[..., 1] = np.where(labels[..., 1] > 0, np.arange(labels[..., 1].size).reshape(labels.shape[:2]) % 23, 0)
+    write_tfrecord(tmp_path / f"segment-{SEGMENT}_with_camera_labels.tfrecord", recording)
+    (clip,) = open_clips(tmp_path)
+    found, label_map = clip.lidar.read(0).labels, load_label_map("waymo")
+    assert set(np.unique(found)) == set(CLASS_NAMES)
+    assert np.array_equal(label_map.apply(found) == label_map.classes.index("vegetation"), found == 15)

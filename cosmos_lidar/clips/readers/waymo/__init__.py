@@ -28,11 +28,14 @@ from pathlib import Path
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.readers.waymo.frames import read_frames
+from cosmos_lidar.clips.readers.waymo.geometry import CLASS_NAMES
 from cosmos_lidar.clips.readers.waymo.records import open_segment
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import visible_files
 from cosmos_lidar.sensors.sensor import Sensor
+
+__all__ = ["ASSUMED", "CLASS_NAMES", "DESCRIPTION", "EXAMPLE_LAYOUT", "open_clips", "recognise"]
 
 DESCRIPTION = "Waymo Open Dataset v1, Frame records in .tfrecord files"
 EXAMPLE_LAYOUT = """

@@ -24,6 +24,12 @@ from cosmos_lidar.sensors.sensor import RangeMapFormat, Sensor, load_sensor
 LIDARS = {1: "TOP", 2: "FRONT", 3: "SIDE_LEFT", 4: "SIDE_RIGHT", 5: "REAR"}
 CAMERAS = {1: "FRONT", 2: "FRONT_LEFT", 3: "FRONT_RIGHT", 4: "SIDE_LEFT", 5: "SIDE_RIGHT"}
 TOP = 1
+CLASS_NAMES = {
+    0: "undefined", 1: "car", 2: "truck", 3: "bus", 4: "other vehicle", 5: "motorcyclist", 6: "bicyclist",
+    7: "pedestrian", 8: "sign", 9: "traffic light", 10: "pole", 11: "construction cone", 12: "bicycle",
+    13: "motorcycle", 14: "building", 15: "vegetation", 16: "tree trunk", 17: "curb", 18: "road", 19: "lane marker",
+    20: "other ground", 21: "walkable", 22: "sidewalk",
+}  # fmt: skip
 _SHORT_RANGE = RangeMapFormat(min_range_m=0.5, max_range_m=20.0, pair_columns=1, repeat_rows=1, crop_columns=0)
 _BLOCK_ROWS = 8
 # Columns: right, down and forward of an image in the axes of Waymo's cameras, x forward, y left, z up.

@@ -17,10 +17,13 @@ from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.readers.waymo.geometry import CLASS_NAMES
 from cosmos_lidar.clips.readers.waymo_v2.components import open_segment
 from cosmos_lidar.clips.readers.waymo_v2.layout import find_segments
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.sensors.sensor import Sensor
+
+__all__ = ["CLASS_NAMES", "DESCRIPTION", "EXAMPLE_LAYOUT", "open_clips", "recognise"]
 
 DESCRIPTION = "Waymo Open Dataset v2, Parquet components"
 EXAMPLE_LAYOUT = """
