@@ -21,7 +21,7 @@ from megatron.energon import (
 
 from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.latents import LATENT, META, RAYS, SAMPLE_TYPE, TEXT, read_latents_facts
+from cosmos_lidar.shards.latents import ALIGNMENT, LATENT, META, RAYS, SAMPLE_TYPE, TEXT, read_latents_facts
 from cosmos_lidar.shards.sources import DataPath, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
@@ -33,11 +33,15 @@ from energon_tasks.splits import open_split
 
 @edataclass
 class LatentSample(Sample):
-    """One encoded clip: latent (C, T, H, W), text (M, D) or None, rays (T, h, w, 6) or None; a seed for its noise."""
+    """One encoded clip: latent (C, T, H, W), text (M, D) or None, rays (T, h, w, 6) or None; a seed for its noise.
+
+    ``alignment`` (h, w, D) are features of a lidar backbone, or None.
+    """
 
     latent: torch.Tensor
     text: torch.Tensor | None
     rays: torch.Tensor | None
+    alignment: torch.Tensor | None
     clip_id: str
     noise_seed: int
 
@@ -50,6 +54,7 @@ class LatentBatch(DeviceBatch):
         latents: (B, C, T, H, W) float32.
         text: (B, M, D) float32, or None.
         rays: (B, T, rows, columns, 6) float32, or None.
+        alignment: (B, rows, columns, D) float32 features of a lidar backbone, or None where they were not asked for.
         clip_ids: clip of each sample.
         noise_seeds: a seed for each sample, a new one each time the sample is read: noise drawn from it does not
             depend on how samples are sharded over ranks.
@@ -58,6 +63,7 @@ class LatentBatch(DeviceBatch):
     latents: torch.Tensor
     text: torch.Tensor | None
     rays: torch.Tensor | None
+    alignment: torch.Tensor | None
     clip_ids: list[str]
     noise_seeds: list[int]
 
@@ -69,20 +75,21 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
         seed: of the noise seeds.
         fresh: the noise differs each time a sample is read (training).
         report: counts samples read and skipped.
+        alignment: samples have features of a lidar backbone; otherwise these are not read.
     """
 
     decoder = None  # the default one executes pickles
 
-    def __init__(self, seed: int, fresh: bool, report: SkipReport) -> None:
+    def __init__(self, seed: int, fresh: bool, report: SkipReport, alignment: bool = False) -> None:
         super().__init__()
-        self.seed, self.fresh, self.report = seed, fresh, report
+        self.seed, self.fresh, self.report, self.alignment = seed, fresh, report, alignment
         self.cookers = [TypedCooker(self.cook, SAMPLE_TYPE)]
 
     @stateless
     def cook(self, crude: dict) -> LatentSample:
         """Decode the parts of a sample."""
         self.report.count_seen()
-        for part in (LATENT, META):
+        for part in (LATENT, META, *([ALIGNMENT] if self.alignment else [])):
             if part not in crude:
                 raise DataError("part missing", key=part, wanted=f"{LATENT}, {META} and optionally {TEXT}, {RAYS}")
         return LatentSample(
@@ -90,6 +97,7 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
             latent=read_array(crude[LATENT], LATENT, 4),
             text=read_array(crude[TEXT], TEXT, 2) if TEXT in crude else None,
             rays=read_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
+            alignment=read_array(crude[ALIGNMENT], ALIGNMENT, 3) if self.alignment else None,
             clip_id=str(json.loads(crude[META])["clip_id"]),
             noise_seed=0,
         )
@@ -108,13 +116,21 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
             latents=torch.stack([sample.latent for sample in samples]),
             text=_stack_optional(TEXT, [sample.text for sample in samples]),
             rays=_stack_optional(RAYS, [sample.rays for sample in samples]),
+            alignment=_stack_optional(ALIGNMENT, [sample.alignment for sample in samples]),
             clip_ids=[sample.clip_id for sample in samples],
             noise_seeds=[sample.noise_seed for sample in samples],
         )
 
 
 def latents_loader(
-    path: DataPath, split: str, *, training: bool, seed: int = 0, trust_sample_loaders: bool = False, **options: Any
+    path: DataPath,
+    split: str,
+    *,
+    training: bool,
+    seed: int = 0,
+    trust_sample_loaders: bool = False,
+    alignment: bool = False,
+    **options: Any,
 ) -> CheckedLoader:
     """Open a split of latents as an Energon loader of :class:`LatentBatch`, whose state can be saved.
 
@@ -124,6 +140,7 @@ def latents_loader(
         training: shuffled and endless; otherwise in order, once, the same each time.
         seed: of order and noise.
         trust_sample_loaders: run the Python functions that a ``dataset.yaml`` names.
+        alignment: samples have features of a lidar backbone.
         **options: of :func:`~energon_tasks.splits.open_split`.
 
     Raises:
@@ -134,7 +151,7 @@ def latents_loader(
     read_latents_facts(sources)
 
     def make_encoder(report: SkipReport) -> LatentsTaskEncoder:
-        return LatentsTaskEncoder(seed, training, report)
+        return LatentsTaskEncoder(seed, training, report, alignment)
 
     return open_split(sources, SAMPLE_TYPE, make_encoder, training=training, seed=seed, **options)
 

@@ -12,8 +12,9 @@ from cosmos_lidar.commands._arguments import add_flag, weights_file
 if TYPE_CHECKING:
     import torch
 
-    from cosmos_lidar.families.also.config import AlsoModelConfig
+    from cosmos_lidar.families.also.config import AlsoTrainConfig
     from cosmos_lidar.metrics.backbone_features import BackboneFeatures
+    from cosmos_lidar.models.sparse.backbone import Backbone
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +49,38 @@ def features_of(args: argparse.Namespace, device: torch.device) -> BackboneFeatu
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.latents.cache import weights_hash
     from cosmos_lidar.metrics.backbone_features import BackboneFeatures
-    from cosmos_lidar.models.sparse import load_backbone
-    from cosmos_lidar.models.sparse.second import KITTI_GRID
 
     if args.feature_checkpoint is None:
         if args.feature_recipe:
             raise UserError("--feature_recipe needs --feature_checkpoint, the backbone that it describes")
         return None
-    model = _model(args.feature_checkpoint, args.feature_recipe)
+    network, run = open_features(args.feature_checkpoint, args.feature_recipe, "--feature_recipe", device)
+    return BackboneFeatures(network, run.model.voxel_input, weights_hash(network))
+
+
+def open_features(
+    checkpoint: Path, recipe: str | None, option: str, device: torch.device
+) -> tuple[Backbone, AlsoTrainConfig]:
+    """Return a backbone without its last layer, in evaluation, and the configuration that it was pre-trained with.
+
+    Args:
+        checkpoint: file of weights.
+        recipe: variant of also_pretrain; None for ``config.yaml`` beside the file.
+        option: that names a recipe, for messages.
+        device: to compute on.
+
+    Raises:
+        DataError: another backbone, or of other inputs, than the configuration has.
+        UserError: no configuration, or an unknown recipe.
+    """
+    from cosmos_lidar.models.sparse import load_backbone
+    from cosmos_lidar.models.sparse.second import KITTI_GRID
+
+    run = _configuration(checkpoint, recipe, option)
+    model = run.model
     grid = model.grid if model.on_grid else KITTI_GRID
-    network = load_backbone(args.feature_checkpoint, model.name, model.channels, out_channels=0, grid=grid)
-    return BackboneFeatures(network.to(device), model.voxel_input, weights_hash(network))
+    network = load_backbone(checkpoint, model.name, model.channels, out_channels=0, grid=grid)
+    return network.to(device).eval(), run
 
 
 def print_feature_problems(features: BackboneFeatures | None, sweeps: int) -> None:
@@ -78,7 +100,7 @@ def print_feature_problems(features: BackboneFeatures | None, sweeps: int) -> No
         sys.stdout.write(f"{features.empty} of {2 * sweeps} point clouds without points: features of zeros\n")
 
 
-def _model(checkpoint: Path, recipe: str | None) -> AlsoModelConfig:
+def _configuration(checkpoint: Path, recipe: str | None, option: str) -> AlsoTrainConfig:
     """Return the configuration of a recipe, or that beside a checkpoint."""
     from cosmos_lidar.errors import UserError
     from cosmos_lidar.families.also.config import PUBLISHED_KEYS, AlsoTrainConfig
@@ -88,10 +110,10 @@ def _model(checkpoint: Path, recipe: str | None) -> AlsoModelConfig:
     if recipe:
         recipes = find_family("also_pretrain").recipes
         if recipe not in recipes:
-            raise UserError(f"--feature_recipe {recipe}: valid: {', '.join(recipes)}")
-        return recipes[recipe]().model
+            raise UserError(f"{option} {recipe}: valid: {', '.join(recipes)}")
+        return recipes[recipe]()
     beside = config_beside(checkpoint)
     if beside is None:
         missing = checkpoint.with_name("config.yaml")
-        raise UserError(f"{missing} is not there: give --feature_recipe, such as --feature_recipe nuscenes")
-    return load_config(AlsoTrainConfig, beside, PUBLISHED_KEYS).model
+        raise UserError(f"{missing} is not there: give {option}, such as {option} nuscenes")
+    return load_config(AlsoTrainConfig, beside, PUBLISHED_KEYS)

@@ -11,6 +11,7 @@ from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument,
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
+    from cosmos_lidar.families.lidargen.alignment import AlignmentFeatures
     from cosmos_lidar.latents.space import LatentSpace
 
 GROUP = "generation"
@@ -53,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_image_rule(parser)
     add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
+    add(
+        "--alignment", type=Path, metavar="FILE", help="pre-trained lidar backbone (iter_N_backbone.safetensors, "
+        "pretrained_backbone_also_*.ckpt): its features become part of the samples, for model.alignment.weight",
+    )  # fmt: skip
+    add(
+        "--alignment-recipe", metavar="NAME", help="variant of also_pretrain with its voxels and inputs (default: "
+        "config.yaml beside the backbone)",
+    )  # fmt: skip
     add("--mirror", action="store_true", help="add mirrored training frames; for ray-conditioned networks")
     add(
         "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
@@ -107,10 +116,16 @@ def run(args: argparse.Namespace) -> int:
         "image_tokenizer": args.image_tokenizer,
     }
     inputs = {**_hashes("lidar", lidar), **_hashes("image", image)}
+    features = _alignment(args, encoder.lidar_step)
+    if features is not None:
+        settings["alignment"] = {"backbone": features.network.name, "channels": features.network.out_channels,
+                                 "tokens": list(features.grid(clips[0].sensor))}  # fmt: skip
+        inputs |= _alignment_hash(features)
     options = PrepareOptions(split=args.split, samples_per_shard=args.samples_per_shard, bad_budget=args.bad_budget)
 
     def pack(clip: Clip, index: int, mirrored: bool) -> dict[str, bytes]:
-        return pack_canvas(encoder(clip, index, mirrored), encoder.rays(clip, index, mirrored))
+        along = None if features is None else features(clip, index, mirrored)
+        return pack_canvas(encoder(clip, index, mirrored), encoder.rays(clip, index, mirrored), along)
 
     format = FrameFormat(pack, encoder.state, SAMPLE_TYPE, LATENTS, settings, inputs, args.every, args.mirror)
     counts = write_frames(clips, format, args.out, options)
@@ -123,6 +138,31 @@ def run(args: argparse.Namespace) -> int:
         f"cosmos-lidar train lidargen recipe=small data.path={args.out}\n"
     )
     return 0
+
+
+def _alignment(args: argparse.Namespace, lidar_step: int) -> AlignmentFeatures | None:
+    from cosmos_lidar.commands._feature_arguments import open_features
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.families.lidargen.alignment import AlignmentFeatures
+    from cosmos_lidar.parallel.devices import choose_device
+
+    if args.alignment is None:
+        if args.alignment_recipe:
+            raise UserError("--alignment-recipe needs --alignment, the backbone that it describes")
+        return None
+    device = choose_device(args.device)
+    network, run = open_features(args.alignment, args.alignment_recipe, "--alignment-recipe", device)
+    return AlignmentFeatures(network, run.model.voxel_input, run.data.intensity_scale, lidar_step)
+
+
+def _alignment_hash(features: AlignmentFeatures) -> dict[str, str]:
+    """Return what features depend on besides sweeps: weights, voxels, scale of intensities."""
+    import hashlib
+
+    from cosmos_lidar.latents.cache import weights_hash
+
+    content = f"{weights_hash(features.network)} {features.given} {features.intensity_scale}"
+    return {"alignment_weights": hashlib.sha256(content.encode()).hexdigest()}
 
 
 def _space(checkpoint: str, mean_std: Path | None, device: str) -> LatentSpace:

@@ -3,6 +3,7 @@
     KEY.latent.npy    latent (C, T, H, W)
     KEY.text.npy      text embedding (M, D), optional
     KEY.rays.npy      rays of the tokens (T, rows, columns, 6), optional
+    KEY.alignment.npy features of a lidar backbone, means over the tokens of the range map (rows, columns, D), optional
     KEY.meta.json     ``clip_id`` and whatever else is known
 
 Arrays are float16 or float32.
@@ -31,25 +32,29 @@ if TYPE_CHECKING:
 LATENTS = "latents.json"
 SAMPLE_TYPE = "latents"  # of energon_tasks.latents
 LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
+ALIGNMENT = "alignment.npy"
 _SAME = (
     "canvas",
     "lidar_weights",
     "lidar_mean_std",
     "image_weights",
     "image_mean_std",
+    "alignment_weights",
 )  # what latents of one training have in common
 
 
-def pack_canvas(canvas: Tensor, rays: np.ndarray | None) -> dict[str, bytes]:
+def pack_canvas(canvas: Tensor, rays: np.ndarray | None, alignment: np.ndarray | None = None) -> dict[str, bytes]:
     """Return the parts of a sample, half floats.
 
     Args:
         canvas: (C, 1 + views, H, W) latents.
         rays: (1 + views, rows, columns, 6) of the tokens, or None.
+        alignment: (rows, columns, D) features of the tokens of the range map, or None.
     """
     parts = {LATENT: half_bytes(canvas.numpy())}
-    if rays is not None:
-        parts[RAYS] = half_bytes(rays)
+    for name, array in ((RAYS, rays), (ALIGNMENT, alignment)):
+        if array is not None:
+            parts[name] = half_bytes(array)
     return parts
 
 
@@ -74,12 +79,14 @@ class LatentsFacts:
         text: shape (M, D) of its text embedding, or None without.
         rays: shape (T, rows, columns, 6) of its rays, or None without.
         document: what ``latents.json`` of the first folder that has one holds: ``canvas``, ``cameras``, ``sensor``…
+        alignment: shape (rows, columns, D) of its features of a lidar backbone, or None where a folder has none.
     """
 
     latent: tuple[int, ...] | None
     text: tuple[int, ...] | None
     rays: tuple[int, ...] | None
     document: Mapping[str, Any]
+    alignment: tuple[int, ...] | None = None
 
 
 def read_latents_facts(sources: Sources) -> LatentsFacts:
@@ -92,11 +99,13 @@ def read_latents_facts(sources: Sources) -> LatentsFacts:
     sources.expect(SAMPLE_TYPE)
     documents = {part.folder: _read_document(part.folder) for part in sources.parts}
     shapes = {part.folder: _first_shapes(part) for part in sources.parts}
+    aligned = [found.get(ALIGNMENT) for found in shapes.values() if found]
     known = {folder: {key: found[key] for key in _SAME if key in found} for folder, found in documents.items()}
     agree(((folder, {**known[folder], **shapes[folder]}) for folder in known), "latents")
     first: Mapping[str, Any] = next((found for found in shapes.values() if found), {})
     document = next((found for found in documents.values() if found), {})
-    return LatentsFacts(first.get(LATENT), first.get(TEXT), first.get(RAYS), document)
+    alignment = aligned[0] if aligned and all(aligned) else None
+    return LatentsFacts(first.get(LATENT), first.get(TEXT), first.get(RAYS), document, alignment)
 
 
 def _read_document(folder: Path) -> dict[str, Any]:
@@ -116,10 +125,13 @@ def _first_shapes(part: Part) -> dict[str, tuple[int, ...] | None]:
     """Return the shapes of the arrays of the first sample; nothing where it is broken, which reading will count."""
     content = first_sample(part)
     shapes: dict[str, tuple[int, ...] | None] = {}
-    for name in (LATENT, TEXT, RAYS):
+    for name in (LATENT, TEXT, RAYS, ALIGNMENT):
         try:
             data = content.get(name)
-            shapes[name] = None if data is None else read_npy(data).shape
+            if data is not None:
+                shapes[name] = read_npy(data).shape
+            elif name != ALIGNMENT:  # folders with these features go with others where nobody needs them
+                shapes[name] = None
         except DataError as error:
             logger.warning("%s: %s of the first sample cannot be read: %s", part.folder, name, error)
             return {}

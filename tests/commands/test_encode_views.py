@@ -17,6 +17,8 @@ from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import file_sha256
+from cosmos_lidar.models.sparse import build_backbone
+from cosmos_lidar.models.sparse.export import write_backbone
 from cosmos_lidar.models.tokenizer import build_tokenizer, export_safetensors
 from energon_tasks.latents import latents_loader
 from tests.commands.lidargen_folder import command, encoder, tokenizers
@@ -127,3 +129,32 @@ def shards(folder: Path) -> dict[str, str]:
 def keys_of(shard: Path) -> str:
     with tarfile.open(shard) as tar:
         return " ".join(tar.getnames())
+
+
+def test_features_of_a_backbone_for_alignment(made: Path, tmp_path: Path, capsys):
+    backbone = tmp_path / "backbone" / "iter_000000001_backbone.safetensors"
+    backbone.parent.mkdir()
+    write_backbone(build_backbone("minkunet18", 3, 0, width=2), backbone, "segmentation")
+    words = [*tokenizers(made), "--image-size", "64x112", "--split", "0.67,0.33", "--alignment", backbone]
+    assert command("encode-views", made / "drives", tmp_path / "a", *words) == 2
+    assert "config.yaml is not there: give --alignment-recipe, such as --alignment-recipe nuscenes" in (
+        capsys.readouterr().err
+    )
+    backbone.with_name("config.yaml").write_text(
+        "family: also_pretrain\nmodel:\n  backbone: MinkUNet18\n  width: 2\n  inputs: [pos]\n  voxel_size: 2.0\n"
+    )
+    assert command("encode-views", made / "drives", tmp_path / "a", *words) == 0
+    facts, before = (json.loads((folder / "latents.json").read_text()) for folder in (tmp_path / "a", made / "latents"))
+    assert facts["alignment"] == {"backbone": "minkunet18", "channels": 6, "tokens": [4, 8]}
+    assert len(facts["alignment_weights"]) == 64
+    assert not {"alignment", "alignment_weights"} & set(before)
+    usual = {"batch_size": 1, "training": False, "rank": 0, "world_size": 1}
+    plain = list(latents_loader(made / "latents", "val", **usual))
+    with_features = list(latents_loader(tmp_path / "a", "val", alignment=True, **usual))
+    for one, other in zip(plain, with_features, strict=True):
+        assert torch.equal(one.latents, other.latents)
+        assert one.alignment is None
+        assert other.alignment.shape == (1, 4, 8, 6)
+        assert (other.alignment.abs().amax(-1) > 0).float().mean() > 0.3
+    assert command("encode-views", made / "drives", tmp_path / "b", *words[:-2], "--alignment-recipe", "debug") == 2
+    assert "--alignment-recipe needs --alignment" in capsys.readouterr().err

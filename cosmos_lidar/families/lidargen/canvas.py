@@ -76,6 +76,18 @@ class CanvasLayout:
         tokens = mask.view(1 + self.views, rows // patch, patch, columns // patch, patch).amax((2, 4))
         return tokens.flatten().nonzero()[:, 0]
 
+    def lidar_tokens(self, dense: bool, patch: int = 2) -> tuple[tuple[int, int], int]:
+        """Return ((rows, columns) of the tokens of the range map, tokens of the sequence from one row to the next).
+
+        They are at the beginning of the sequence.
+
+        Args:
+            dense: tokens of unfilled parts of the canvas are left out.
+            patch: latents of a token, along rows and columns.
+        """
+        rows, columns = (-(-side // patch) for side in self.lidar)
+        return (rows, columns), columns if dense else self.size[1] // patch
+
     def given(self, canvas: Tensor) -> Tensor:
         """Return (1, 1, 1 + views, 1, 1): 1 where latents are given (images), 0 where they are made (lidar)."""
         mask = canvas.new_ones(1, 1, 1 + self.views, 1, 1)

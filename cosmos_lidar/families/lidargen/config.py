@@ -8,7 +8,7 @@ from typing import Literal
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitTrainConfig
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
-from cosmos_lidar.training.config import EFFECTIVE, setting
+from cosmos_lidar.training.config import EFFECTIVE, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
 
 # Keys of the published recipe -> ours, beside those that all families understand (training/option_names.py).
@@ -41,6 +41,16 @@ class CanvasConfig:
 
 
 @dataclass
+class AlignmentConfig:
+    """Alignment of inner tokens with a lidar backbone (REPA, R3DPA): it needs `encode-views --alignment`."""
+
+    weight: float = setting(0.0, "weight in the loss of 1 - cosine; 0: off")
+    block: int = setting(8, "tokens of the range map are aligned after so many blocks (REPA: 8 of 28)")
+    hidden: int = setting(2048, "width of the three-layer MLP that projects them")
+    channels: int = setting(0, "features of the backbone; those of the latents in data.path")
+
+
+@dataclass
 class LidarGenModelConfig(DitModelConfig):
     """The network, its objective and the canvas."""
 
@@ -52,6 +62,7 @@ class LidarGenModelConfig(DitModelConfig):
     rays: bool = setting(False, "ray-conditioned: tokens get their rays, from calibrations, instead of view and place")
     text: bool = setting(True, "keep the published cross-attention layers; text is never given")
     canvas: CanvasConfig = field(default_factory=CanvasConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
 
     def shape(self) -> dict[str, int | float | bool]:
         """Return what differs from the named shape, for ``build_dit``."""
@@ -117,8 +128,22 @@ class LidarGenTrainConfig(DitTrainConfig):
             raise UserError("data.tokenizers.lidar, data.tokenizers.image: give both, for frames, or none, for latents")
         if tokenizers.lidar and synthetic:
             raise UserError("data.tokenizers: synthetic latents (synthetic_clips) are encoded already; give data.path")
+        self._check_alignment(synthetic)
         if self.data.text_shape:
             raise UserError(f"data.text_shape={self.data.text_shape}: camera-to-lidar diffusion takes no text, []")
+
+    def _check_alignment(self, synthetic: bool) -> None:
+        alignment, parallel = self.model.alignment, self.parallel
+        refuse_below({"model.alignment.weight": (alignment.weight, 0)})
+        if not alignment.weight:
+            return
+        refuse_below({"model.alignment.block": (alignment.block, 1), "model.alignment.hidden": (alignment.hidden, 1)})
+        given = f"model.alignment.weight={alignment.weight}"
+        if synthetic or self.data.tokenizers.lidar:
+            problem = "features of a backbone are read with latents: data.path of `encode-views --alignment`"
+            raise UserError(f"{given}: {problem}, without data.tokenizers")
+        if parallel.context > 1 or parallel.compile or self.model.lora.rank:
+            raise UserError(f"{given}: needs parallel.context=1 parallel.compile=false model.lora.rank=0")
 
     def _check_canvas(self) -> None:
         layout = self.model.canvas.layout()

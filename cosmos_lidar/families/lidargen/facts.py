@@ -19,7 +19,7 @@ def canvas_of_latents(run: LidarGenTrainConfig) -> dict[str, DataFact]:
 
     Raises:
         DataError: they are not on this machine, or cannot be read.
-        UserError: folders whose latents differ, or a ray-conditioned network and latents without rays.
+        UserError: folders whose latents differ, or latents without the rays or backbone features that are needed.
     """
     found, where = latents_facts(run.data)
     if run.model.rays and found.latent is not None and found.rays is None:
@@ -28,6 +28,12 @@ def canvas_of_latents(run: LidarGenTrainConfig) -> dict[str, DataFact]:
     facts = shape_facts(found, where)
     if found.latent is not None:
         facts["model.n_views"] = DataFact(found.latent[1], where)
+    if run.model.alignment.weight:
+        if found.latent is not None and found.alignment is None:
+            hint = "encode them again, cosmos-lidar encode-views --alignment FILE, or model.alignment.weight=0"
+            raise UserError(f"model.alignment.weight: no features of a lidar backbone in the data ({where}): {hint}")
+        if found.alignment is not None:
+            facts["model.alignment.channels"] = DataFact(found.alignment[-1], where)
     canvas = found.document.get("canvas", {})
     return facts | {f"model.canvas.{name}": DataFact(value, where) for name, value in canvas.items()}
 

@@ -15,6 +15,7 @@ from cosmos_lidar.families.dit.model import DitModel
 from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 from cosmos_lidar.families.lidargen.denoiser import LidarGenDenoiser, draw_sigma_aug
 from cosmos_lidar.families.lidargen.online_encoder import FrameLatents
+from cosmos_lidar.losses.cosine import grid_cosine_loss
 from cosmos_lidar.models.dit.rays import RAY
 from cosmos_lidar.training.batches import ExampleBatch
 
@@ -38,6 +39,9 @@ class LidarGenModel(DitModel):
         super().__init__(run, network, folder)
         self.encode = encode
         self.layout = run.model.canvas.layout()
+        if run.model.alignment.weight:
+            self.columns = (*type(self).columns, "alignment")
+            self.val_columns = (*type(self).val_columns, "val/alignment")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch to the device; of frames, their latents."""
@@ -58,19 +62,30 @@ class LidarGenModel(DitModel):
         return self.denoiser.inputs(**self._drawn(batch))
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        """Return ``loss``, weighted by noise level, and ``mse`` of the lidar.
+        """Return ``loss``, weighted by noise level, ``mse`` of the lidar, and ``alignment`` where that is in the loss.
 
         The loss is over the whole canvas, as published, or over the lidar's part of a dense one.
 
         Raises:
-            UserError: the network wants rays, and the latents came without.
+            UserError: the network wants rays or features of a backbone, and the latents came without.
         """
         drawn, model = self._drawn(batch), self.run.model
         error = (self.denoiser(**drawn) - batch.latents).square()
         of_lidar = self.layout.lidar_of(error)
         counted = of_lidar.mean(dim=(1, 2, 3)) if model.canvas.dense else error.mean(dim=(1, 2, 3, 4))
         weight = make_objective(model.objective, model.noise.sigma_data).loss_weight(drawn["sigma"])
-        return {"loss": (weight * counted).mean(), "mse": of_lidar.mean()}
+        values = {"loss": (weight * counted).mean(), "mse": of_lidar.mean()}
+        return self._aligned(values, batch) if model.alignment.weight else values
+
+    def _aligned(self, values: dict[str, Tensor], batch: Any) -> dict[str, Tensor]:
+        """Add the alignment of inner tokens with features of a backbone to the values of a step."""
+        projected, wanted = self.network.alignment.take(), batch.alignment
+        if wanted is None or wanted.shape != projected.shape:
+            found = "none" if wanted is None else str(tuple(wanted.shape[1:]))
+            problem = f"features of a lidar backbone of shape {found}, wanted {tuple(projected.shape[1:])}"
+            raise UserError(f"model.alignment: {problem}; encode again, cosmos-lidar encode-views --alignment")
+        alignment = grid_cosine_loss(projected, wanted)
+        return {**values, "loss": values["loss"] + self.run.model.alignment.weight * alignment, "alignment": alignment}
 
     def example_batch(self, count: int) -> ExampleBatch:
         """Return ``count`` canvases of zeros, with rays if the network is conditioned on rays."""
@@ -78,6 +93,9 @@ class LidarGenModel(DitModel):
         rows, columns = (side // 2 for side in self.layout.size)
         rays = torch.zeros(count, 1 + self.layout.views, rows, columns, RAY)
         batch.rays = rays if self.run.model.rays else None
+        if self.run.model.alignment.weight:
+            grid, _ = self.layout.lidar_tokens(self.run.model.canvas.dense)
+            batch.alignment = torch.zeros(count, *grid, self.run.model.alignment.channels)
         return batch
 
     def items_per_sample(self) -> int:

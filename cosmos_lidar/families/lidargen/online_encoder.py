@@ -70,6 +70,7 @@ class FrameLatents:
             latents=torch.stack(canvases).float(),
             text=None,
             rays=batch.rays,
+            alignment=None,
             clip_ids=batch.clip_ids,
             noise_seeds=batch.noise_seeds,
         )

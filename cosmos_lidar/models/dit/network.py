@@ -46,6 +46,7 @@ class GeneralDiT(nn.Module):
         self.blocks = nn.ModuleDict({f"block{i}": Block(config) for i in range(config.num_blocks)})
         self.final_layer = FinalLayer(config)
         self.sequence: Any = None  # sequence sharding (context parallelism), set by cosmos_lidar.parallel
+        self.alignment: Any = None  # projects inner tokens, set by cosmos_lidar.models.dit.alignment
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -103,9 +104,11 @@ class GeneralDiT(nn.Module):
             shares = self.sequence.split(views, tokens=tokens, cos=rotary[0], sin=rotary[1])
             tokens, rotary = shares["tokens"], (shares["cos"], shares["sin"])
             positions = None if positions is None else self.sequence.split(views, positions=positions)["positions"]
-        for block in self.blocks.values():
+        for name, block in self.blocks.items():
             tokens = tokens if positions is None else tokens + positions
             tokens = block(tokens, emb, lora, text, rotary, views)
+            if self.alignment is not None and name == self.alignment.block:
+                self.alignment.project(tokens)
         patches = self.final_layer(tokens, emb, lora)
         patches = patches if self.sequence is None else self.sequence.join(views, patches)
         if kept is not None:
