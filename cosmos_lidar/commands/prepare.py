@@ -69,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labeled", action="store_true", help="points: leave out, and count, sweeps without semantic labels"
     )
     parser.add_argument(
+        "--image-features", type=Path, metavar="DIR",
+        help="points: folder of CLIP/CAMERA/NUMBER.npy (.npz, .safetensors), features (h, w, D) of camera images that "
+        "become part of the samples; --tolerance as of views (default 0.1)",
+    )  # fmt: skip
+    parser.add_argument(
         "--videos", action="store_true", help="write the cameras of the recordings as videos, without the lidar"
     )
     parser.add_argument(
@@ -138,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--part: parts are of lidar sweeps; {task} are prepared by one job")
     if args.labeled and task != "points":
         raise UserError("--labeled: only with --task points")
+    if args.image_features and task != "points":
+        raise UserError("--image-features: only with --task points")
     if task != "sweeps":
         prepare = {
             "views": _prepare_views,
@@ -255,10 +262,13 @@ def _with_published_texts(options: MultiviewOptions, args: argparse.Namespace) -
 
 def _prepare_points(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips import open_clips
+    from cosmos_lidar.clips.image_features import FeatureFiles
     from cosmos_lidar.shards.points_writer import write_points
 
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
-    written = write_points(clips, args.out, _options(args, clips), args.labeled, args.jobs)
+    tolerance = FeatureFiles.tolerance_s if args.tolerance is None else args.tolerance
+    images = FeatureFiles(args.image_features, tolerance) if args.image_features else None
+    written = write_points(clips, args.out, _options(args, clips), args.labeled, args.jobs, images)
     _write_totals(written.shards, "sweeps", args.out)
     if args.labeled:
         sys.stdout.write(f"{written.without_labels} sweeps without labels left out\n")

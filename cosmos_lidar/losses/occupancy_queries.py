@@ -39,12 +39,14 @@ class PretextSweep(NamedTuple):
         queries: whose occupancy the decoder predicts.
         sensor_SE3_points: (4, 4) float64: takes ``points`` back to where the sensor has them; a reflection where they
             were mirrored.
+        rows: (N,) which of the points of the whole sweep they are.
     """
 
     points: Tensor
     intensities: Tensor
     queries: Queries
     sensor_SE3_points: Tensor
+    rows: Tensor
 
 
 class Seeds(NamedTuple):
@@ -98,9 +100,10 @@ def pretext_sweep(
         DataError: no points, or coordinates that are not finite or too far away.
         UserError: impossible numbers.
     """
+    rows = torch.arange(len(points), device=points.device)
     if decimation is not None:
-        stays = decimate(points, decimation)
-        points, intensities = points[stays], intensities[stays]
+        rows = decimate(points, decimation)
+        points, intensities = points[rows], intensities[rows]
     queries = draw_queries(points, intensities, query_count, distance, generator)
     kept = draw_kept(points, most_points, generator)
     turn = draw_turn(rotation, flip, generator)
@@ -108,7 +111,7 @@ def pretext_sweep(
     back = torch.eye(4, dtype=torch.float64)
     back[:3, :3], back[:3, 3] = turn.double(), -shift.double()
     moved = [(part + shift.to(part.dtype)) @ turn.to(part.dtype) for part in (points[kept], queries.points)]
-    return PretextSweep(moved[0], intensities[kept], queries._replace(points=moved[1]), back)
+    return PretextSweep(moved[0], intensities[kept], queries._replace(points=moved[1]), back, rows[kept])
 
 
 def draw_queries(

@@ -14,6 +14,24 @@ def gather_tensors(x: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, ...]:
     return _Gather.apply(x, group).unbind(0)
 
 
+def gather_rows(x: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, int]:
+    """Return (rows of all ranks, the row that those of this rank begin at); ranks may have different numbers of them.
+
+    Backward sums what all ranks did with this one's. Every rank calls this, also one without rows.
+
+    Args:
+        x: (n, ...) rows of this rank.
+        group: ranks.
+    """
+    counts = [x.new_zeros(1, dtype=torch.int64) for _ in range(group.size())]
+    dist.all_gather(counts, torch.tensor([len(x)], device=x.device), group=group)
+    numbers = [int(count) for count in counts]
+    padding = x.new_zeros(max(numbers) - len(x), *x.shape[1:])
+    parts = gather_tensors(torch.cat([x, padding]), group)
+    everyone = torch.cat([part[:number] for part, number in zip(parts, numbers, strict=True)])
+    return everyone, sum(numbers[: group.rank()])
+
+
 def sum_tensors(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Return the sum of ``x`` over the ranks; backward sums the gradients."""
     return _Sum.apply(x, group)

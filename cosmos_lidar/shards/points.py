@@ -8,7 +8,7 @@ Parts of sample ``KEY``, next to each other in the tar::
     KEY.labels.npy      (N,) uint8 or uint16 semantic classes, numbers of the dataset, where the recording has them
     KEY.meta.json       clip, frame, pose, origins of the rays
 
-``points.json`` describes the folder.
+``points.json`` describes the folder. :mod:`cosmos_lidar.shards.point_images` has the parts of image features.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import parse_json, read_text
 from cosmos_lidar.shards.facts import agree, first_sample
+from cosmos_lidar.shards.point_images import image_channels
 from cosmos_lidar.shards.sample_meta import META, decode_meta, encode_meta
 from cosmos_lidar.shards.sources import Part, Sources
 
@@ -161,10 +162,12 @@ class PointsFacts:
     Attributes:
         values: that their points have, such as ``intensity``.
         dataset: whose numbers the labels are: name of the reader.
+        image_channels: of image features, D; None where a first sample has none.
     """
 
     values: tuple[str, ...]
     dataset: str
+    image_channels: int | None = None
 
 
 def read_points_facts(sources: Sources, needed: Iterable[str] = ()) -> PointsFacts:
@@ -188,7 +191,9 @@ def read_points_facts(sources: Sources, needed: Iterable[str] = ()) -> PointsFac
     if "labels" in needed:
         agree(((folder, {"dataset": found.dataset}) for folder, found in facts.items()), "labels of points")
     common = [name for name in VALUES if all(name in found.values for found in facts.values())]
-    return PointsFacts(tuple(common), next(iter(facts.values())).dataset)
+    channels = {found.image_channels for found in facts.values()}
+    same = channels.pop() if len(channels) == 1 else None
+    return PointsFacts(tuple(common), next(iter(facts.values())).dataset, same)
 
 
 def _first_facts(part: Part) -> PointsFacts:
@@ -196,7 +201,7 @@ def _first_facts(part: Part) -> PointsFacts:
     if META not in parts:
         raise DataError("part missing in the first sample", file=part.folder, key=META, wanted=_WANTED)
     there = tuple(name for name in VALUES if value_part(name) in parts)
-    return PointsFacts(there, read_meta(parts[META]).dataset)
+    return PointsFacts(there, read_meta(parts[META]).dataset, image_channels(parts))
 
 
 def read_document(folder: Path) -> dict[str, object]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.clips.clip import Clip, LidarStream, Sweep
-from cosmos_lidar.clips.source_state import clip_state
+from cosmos_lidar.clips.image_features import FeatureFiles
+from cosmos_lidar.clips.source_state import clip_state, files_state
 from cosmos_lidar.clips.split_files import read_list
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import parse_json, read_text
@@ -20,6 +21,7 @@ from cosmos_lidar.shards.files import ShardRecord, write_text
 from cosmos_lidar.shards.journaled import REPORT, Item, Kind, shard_list, shard_plan, write_journaled
 from cosmos_lidar.shards.latents import array_bytes
 from cosmos_lidar.shards.plan import PrepareOptions, drives_of, split_clips
+from cosmos_lidar.shards.point_images import pack_image_features
 from cosmos_lidar.shards.points import (
     DOCUMENT,
     META,
@@ -50,7 +52,12 @@ class WrittenPoints:
 
 
 def write_points(
-    clips: Sequence[Clip], folder: Path, prepare: PrepareOptions, labeled: bool = False, jobs: int = 1
+    clips: Sequence[Clip],
+    folder: Path,
+    prepare: PrepareOptions,
+    labeled: bool = False,
+    jobs: int = 1,
+    images: FeatureFiles | None = None,
 ) -> WrittenPoints:
     """Write the sweeps of the main lidar of clips as shards of type ``points`` and index them for Energon.
 
@@ -63,20 +70,24 @@ def write_points(
         prepare: splits, samples per shard, seed, budget.
         labeled: leave out, and count, sweeps without semantic labels.
         jobs: processes.
+        images: features of camera images that become part of the samples; None: none.
 
     Raises:
         DataError: the folder holds something else, the disk is full, or too many sweeps cannot be used.
-        UserError: impossible options, fewer drives than splits, or another run at work in the folder.
+        UserError: impossible options, fewer drives than splits, another run at work in the folder, or no image features
+            for any image.
     """
+    if images is not None:
+        images.expect_some(list(clips))
     splits = split_clips(clips, prepare)
     drives = drives_of({clip.clip_id: len(clip) for clip in clips}, prepare)
     by_id = {clip.clip_id: clip for clip in clips}
     items = {
-        split: [(drives.get(name, ""), item) for name in names for item in _items(by_id[name], labeled)]
+        split: [(drives.get(name, ""), item) for name in names for item in _items(by_id[name], labeled, images)]
         for split, names in splits.items()
     }
     plan = shard_plan(items, prepare)
-    fingerprint = _fingerprint(clips, prepare, labeled)
+    fingerprint = _fingerprint(clips, prepare, labeled, images)
     records = write_journaled(plan, folder, _KIND, fingerprint, prepare.bad_budget, jobs)
     skipped = len(parse_json(read_text(folder / REPORT))["left_out"])
     without = sum(map(len, items.values())) - sum(record.samples for record in records) - skipped
@@ -91,16 +102,22 @@ def write_points(
     return WrittenPoints(records, without)
 
 
-def _items(clip: Clip, labeled: bool) -> list[Item]:
+def _items(clip: Clip, labeled: bool, images: FeatureFiles | None) -> list[Item]:
     """Return the sweeps of a clip, each a sample."""
     keys = [sample_key(clip.clip_id, number) for number in range(len(clip))]
     return [
-        Item(key, clip.source, partial(_pack, clip, number, key, labeled), state=clip_state(clip, number, number + 1))
+        Item(key, clip.source, partial(_pack, clip, number, key, labeled, images), state=_state(clip, number, images))
         for number, key in enumerate(keys)
     ]
 
 
-def _pack(clip: Clip, number: int, key: str, labeled: bool) -> PackedRun:
+def _state(clip: Clip, number: int, images: FeatureFiles | None) -> str:
+    """Return what changes with the files of a sweep, those of its image features among them."""
+    state = clip_state(clip, number, number + 1)
+    return state if images is None else f"{state}{files_state(images.files(clip, number))}"
+
+
+def _pack(clip: Clip, number: int, key: str, labeled: bool, images: FeatureFiles | None) -> PackedRun:
     """Return the sample of a sweep; one without parts where labels are wanted and there are none."""
     sweep = clip.lidar.cloud(number)
     points, values = _checked(sweep, clip, number)
@@ -118,6 +135,8 @@ def _pack(clip: Clip, number: int, key: str, labeled: bool) -> PackedRun:
         sensor=clip.sensor.name,
         points=len(points),
     )
+    seen = None if images is None else images.of_sweep(clip, number, points, sweep.time_us)
+    parts |= {} if seen is None else pack_image_features(seen)
     return PackedRun(key, {**parts, META: write_meta(meta)}, 1, 0)
 
 
@@ -168,8 +187,10 @@ def sweep_pose(lidar: LidarStream, number: int) -> list[list[float]] | None:
     return motion.trajectory.at(np.array([moment]))[0].tolist()
 
 
-def _fingerprint(clips: Sequence[Clip], prepare: PrepareOptions, labeled: bool) -> str:
+def _fingerprint(clips: Sequence[Clip], prepare: PrepareOptions, labeled: bool, images: FeatureFiles | None) -> str:
     shares = {key: value for key, value in prepare.content().items() if key not in ("frames_per_sample", "split_lists")}
     lists = [read_list(path) for path in prepare.split_lists]
     content = [labeled, shares, lists, [(clip.clip_id, clip.format, clip.frame_ids) for clip in clips]]
+    if images is not None:
+        content.append([str(images.folder), images.tolerance_s])
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

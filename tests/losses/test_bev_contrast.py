@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from cosmos_lidar.losses.bev_contrast import BevGrid, bev_contrast_loss, bev_means, warped
+from cosmos_lidar.losses.bev_contrast import (
+    BevGrid,
+    BevRange,
+    bev_contrast_loss,
+    bev_means,
+    warped,
+    with_occupancy,
+)
 
 VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "bev_contrast.npz")
 GRID = BevGrid()
@@ -83,3 +90,35 @@ def test_at_most_so_many_cells() -> None:
     loss, cells = bev_contrast_loss(maps_in.detach(), maps_out, poses(), GRID, most_cells=100, generator=generator)
     assert cells == 100
     assert 0 < float(loss) < float(VECTORS["loss"])
+
+
+def test_a_map_in_front_of_the_sensor_turns_about_the_sensor() -> None:
+    """The map covers x 0 to 8 m and y -2 to 2 m; what is sampled is a linear function of the place, known exactly."""
+    covered = BevRange.of_extent([0.0, -2.0, -3.0, 8.0, 2.0, 1.0])
+    assert covered == BevRange((4.0, 0.0), (4.0, 2.0))
+    x, y = torch.arange(16) * 0.5 + 0.25, torch.arange(8) * 0.5 - 1.75
+    maps = (x + 10 * y[:, None]).view(1, 1, 8, 16)
+    angle, shift = torch.tensor(0.1), torch.tensor([0.3, -0.2])
+    pose = torch.eye(4)[None].clone()
+    pose[0, :2, :2] = torch.tensor([[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]])
+    pose[0, :2, 3] = shift
+    found = warped(maps, pose, covered)[0, 0]
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) @ pose[0, :2, :2].t() + shift
+    inside = ((places >= torch.tensor([0.25, -1.75])) & (places <= torch.tensor([7.75, 1.75]))).all(-1)
+    assert inside.sum() > 60
+    torch.testing.assert_close(found[inside], (places @ torch.tensor([1.0, 10.0]))[inside], rtol=1e-4, atol=1e-4)
+
+
+def test_cells_with_voxels_and_cells_of_other_ranks() -> None:
+    maps = torch.arange(16.0).view(2, 2, 2, 2)
+    found = with_occupancy(maps, torch.tensor([[0, 9, 1, 3], [1, 0, 15, 0], [1, 3, 9, 2]]), 8)
+    assert torch.equal(found[:, :2], maps)
+    assert found[:, 2].tolist() == [[[0.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]
+    first, second = bev_means(*scan("in"), GRID).detach(), bev_means(*scan("out"), GRID)
+    one, cells = bev_contrast_loss(first[:1], second[:1], poses()[:1], GRID)
+    strangers = torch.nn.functional.normalize(torch.randn(50, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    both, same = bev_contrast_loss(
+        first[:1], second[:1], poses()[:1], GRID, gather=lambda rows: (torch.cat([strangers, rows]), 50)
+    )
+    assert same == cells
+    assert both > one

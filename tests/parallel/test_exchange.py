@@ -21,6 +21,16 @@ def test_gathered_tensors(two_ranks: list[dict], rank: int) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
+def test_gathered_rows_of_unlike_numbers(two_ranks: list[dict], rank: int) -> None:
+    """Rank 0 has one row, rank 1 has three."""
+    found = two_ranks[rank]["exchanges"]
+    same(found["rows"], torch.cat([numbers(1, 2, seed=50), numbers(3, 2, seed=51)]))
+    assert found["first row"] == rank
+    own = slice(0, 1) if rank == 0 else slice(1, 4)
+    same(found["rows gradient"], sum(numbers(4, 2, seed=60 + r)[own] for r in (0, 1)))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
 def test_sums(two_ranks: list[dict], rank: int) -> None:
     found = two_ranks[rank]["exchanges"]
     same(found["sum"], numbers(3, seed=0) + numbers(3, seed=1))

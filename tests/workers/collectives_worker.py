@@ -20,7 +20,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.kernels import torch_ops
 from cosmos_lidar.parallel import ranks as rank_helpers
 from cosmos_lidar.parallel.context import BACKENDS, SequenceSplit
-from cosmos_lidar.parallel.exchange import exchange_shares, gather_tensors, sum_tensors
+from cosmos_lidar.parallel.exchange import exchange_shares, gather_rows, gather_tensors, sum_tensors
 from cosmos_lidar.training.checkpoint.full_tensors import full_tensors
 
 
@@ -36,6 +36,10 @@ def exchanges(rank: int, world: int) -> dict[str, object]:
     gathered = torch.stack(gather_tensors(x, group))
     (gathered * numbers(world, 2, 4, seed=10 + rank)).sum().backward()
     found["gathered"], found["gathered gradient"] = gathered.tolist(), x.grad.tolist()
+    x = numbers(1 + 2 * rank, 2, seed=50 + rank).requires_grad_()
+    rows, found["first row"] = gather_rows(x, group)
+    (rows * numbers(4, 2, seed=60 + rank)).sum().backward()
+    found["rows"], found["rows gradient"] = rows.tolist(), x.grad.tolist()
     x = numbers(3, seed=rank).requires_grad_()
     total = sum_tensors(x, group)
     (total * numbers(3, seed=20 + rank)).sum().backward()

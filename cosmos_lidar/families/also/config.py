@@ -25,6 +25,7 @@ from cosmos_lidar.training.data_facts import DataFact
 
 if TYPE_CHECKING:
     from cosmos_lidar.models.sparse.inputs import VoxelInput
+    from cosmos_lidar.shards.sources import Sources
 
 # Keys of the published configurations -> ours, beside those that all families understand (training/option_names.py).
 COMMON_KEYS = {
@@ -75,15 +76,28 @@ class OccupancyConfig:
 
 @dataclass
 class ContrastConfig:
-    """Contrast of bird's-eye-view cells of two scans of a drive (BEVContrast); MinkUNet and SPVCNN."""
+    """Contrast of bird's-eye-view cells of two scans of a drive (BEVContrast); of SECOND, those of its map."""
 
     weight: float = setting(0.0, "weight in the loss; 0: sweeps are taken one by one, poses are not needed", FIXED)
     gap: int = setting(2, "sweeps from one scan to the other", FIXED)
     translation: float = setting(4.0, "standard deviation of the random translation of each scan, meters", FIXED)
-    stride: int = setting(6, "voxels along the side of a cell", EFFECTIVE)
-    half_extent: float = setting(51.2, "from the sensor to the border of the cells, meters", EFFECTIVE)
+    stride: int = setting(6, "voxels along the side of a cell; SECOND: always 8", EFFECTIVE)
+    half_extent: float = setting(
+        51.2, "from the sensor to the border of the cells, meters; SECOND: model.spatial_extent", EFFECTIVE
+    )
     temperature: float = setting(0.07, "that cosines are divided by", EFFECTIVE)
-    most_cells: int = setting(4096, "cells of a batch that are compared, at random", EFFECTIVE)
+    most_cells: int = setting(4096, "cells of a batch of a rank that are compared, at random", EFFECTIVE)
+    gather: bool = setting(
+        False, "compare with the cells of all ranks, not of one alone (published: one GPU)", EFFECTIVE
+    )
+
+
+@dataclass
+class DistillationConfig:
+    """Distillation from image features that the samples have: `prepare --task points --image-features`; not SECOND."""
+
+    weight: float = setting(0.0, "weight in the loss of 1 - cosine at the points that cameras see; 0: off", FIXED)
+    channels: int = setting(0, "of the image features; those of data.path", FIXED)
 
 
 @dataclass
@@ -109,6 +123,7 @@ class AlsoModelConfig:
     )
     loss: OccupancyConfig = field(default_factory=OccupancyConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
 
     @property
@@ -186,15 +201,25 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
     data: AlsoDataConfig = field(default_factory=AlsoDataConfig)
 
     def data_facts(self) -> dict[str, DataFact]:
-        """Return the steps that ``data.epochs`` and ``data.val_interval`` are with the sweeps in ``data.path``."""
-        data = self.data
-        if not data.path or not (data.epochs or data.val_interval):
+        """Return the steps that ``data.epochs`` and ``data.val_interval`` are with the sweeps in ``data.path``.
+
+        With distillation also the channels of their image features.
+
+        Raises:
+            UserError: distillation, and sweeps without image features.
+        """
+        data, facts = self.data, {}
+        if not data.path or not (data.epochs or data.val_interval or self.model.distillation.weight):
             return {}
         from cosmos_lidar.shards.sources import resolve
 
         sources = resolve(data.path, data.train_split, data.trust_sample_loaders)
         sweeps, where = sources.samples, sources.folders[0]
-        return epoch_facts(self, data.epochs, data.val_interval, sweeps, where, data.warmup_epochs)
+        if self.model.distillation.weight:
+            facts["model.distillation.channels"] = DataFact(image_channels(sources), where)
+        if not (data.epochs or data.val_interval):
+            return facts
+        return facts | epoch_facts(self, data.epochs, data.val_interval, sweeps, where, data.warmup_epochs)
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.
@@ -227,6 +252,7 @@ class AlsoTrainConfig(TrainConfig[AlsoModelConfig, AlsoDataConfig]):
         refuse_zero({"data.intensity_scale": data.intensity_scale, "data.decimation": data.decimation or 1.0})
         check_backbone(model)
         check_contrast(model)
+        check_distillation(self)
         self._check_parallel()
         if not data.path and not self.synthetic_drives:
             raise UserError("data.path is empty: give a folder of shards of points (data.path=shards)")
@@ -261,7 +287,7 @@ def check_inputs(inputs: Sequence[Inputs]) -> None:
 
 
 def check_contrast(model: AlsoModelConfig) -> None:
-    """Refuse a contrast of scans that the backbone has no voxel features for, or without cells.
+    """Refuse a contrast of scans without cells.
 
     Raises:
         UserError: the message names the option and valid values.
@@ -269,11 +295,37 @@ def check_contrast(model: AlsoModelConfig) -> None:
     contrast = model.contrast
     if not contrast.weight:
         return
-    if model.on_grid:
-        raise UserError(f"model.contrast.weight={contrast.weight}: SECOND has no features of voxels; valid: 0")
     refuse_zero({"model.contrast.temperature": contrast.temperature})
-    if 2 * contrast.half_extent < contrast.stride * model.voxel_sizes[0]:
+    if not model.on_grid and 2 * contrast.half_extent < contrast.stride * model.voxel_sizes[0]:
         raise UserError(f"model.contrast.half_extent={contrast.half_extent}: smaller than a cell")
+
+
+def check_distillation(run: AlsoTrainConfig) -> None:
+    """Refuse distillation without image features, or into SECOND, which has no features of points.
+
+    Raises:
+        UserError: the message names the option and valid values.
+    """
+    weight = run.model.distillation.weight
+    refuse_below({"model.distillation.weight": (weight, 0)})
+    if weight and (run.model.on_grid or not run.data.path):
+        valid = "MinkUNet or SPVCNN, and data.path of `prepare --task points --image-features`"
+        raise UserError(f"model.distillation.weight={weight}: valid with {valid}")
+
+
+def image_channels(sources: Sources) -> int:
+    """Return the channels of the image features of shards of points.
+
+    Raises:
+        UserError: the first sample of a folder has none, or they differ.
+    """
+    from cosmos_lidar.shards.points import read_points_facts
+
+    channels = read_points_facts(sources).image_channels
+    if channels is None:
+        hint = "`cosmos-lidar prepare --task points --image-features DIR` writes them"
+        raise UserError(f"model.distillation.weight: {sources.folders[0]} has no image features of one D: {hint}")
+    return channels
 
 
 def check_backbone(model: AlsoModelConfig) -> None:

@@ -15,6 +15,7 @@ from cosmos_lidar.families.also.loaders import VoxelRows, open_loaders
 from cosmos_lidar.families.also.samples import OtherSweep, PretextCloud, pretext_cloud
 from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.made_once import made_once
+from cosmos_lidar.shards.point_images import read_image_features
 from cosmos_lidar.shards.points import DOCUMENT, META, read_meta, sample_key
 from cosmos_lidar.training.engine import DataShare
 from energon_tasks.batches import DeviceBatch, Ragged
@@ -48,6 +49,8 @@ class PretextBatch(VoxelRows, DeviceBatch):
         queries: (q, 3) meters.
         occupied: (q,) 0 or 1.
         intensities: (q, 1); -1 where there is none.
+        image_rows: (m,) which points of each sweep have image features.
+        image_features: (m, D) there.
         lowest: (B, 3) int64 voxel that 0 stands for, counted from the origin of each sweep's points.
         poses: (B, 4, 4) float64 world_SE3_points, of augmented points; that of the sensor at the origin where unknown.
         clip_ids: clip of each sweep.
@@ -61,6 +64,8 @@ class PretextBatch(VoxelRows, DeviceBatch):
     queries: Ragged
     occupied: Ragged
     intensities: Ragged
+    image_rows: Ragged
+    image_features: Ragged
     lowest: Tensor
     poses: Tensor
     clip_ids: list[str]
@@ -101,8 +106,10 @@ class PretextTaskEncoder(PointsTaskEncoder):
         """Return the pretext sample of a sweep, the first or the second of a pair."""
         config, seed = self.run, sweep.noise_seed + number
         others = [self._other(one, sweep) for one in self._others(sample)]
+        wanted = config.model.distillation.weight > 0
+        images = read_image_features(sample.parts, len(sweep.points)) if wanted else None
         return pretext_cloud(
-            sweep.points, sweep.values["intensity"], config.model, config.data, seed, self.training, others
+            sweep.points, sweep.values["intensity"], config.model, config.data, seed, self.training, others, images
         )
 
     def _others(self, sample: PointsSample) -> list[PointsSample]:
@@ -163,6 +170,8 @@ def ragged_fields(clouds: list[PretextCloud]) -> dict[str, Ragged]:
         "queries": [cloud.queries.points for cloud in clouds],
         "occupied": [cloud.queries.occupied for cloud in clouds],
         "intensities": [cloud.queries.intensities for cloud in clouds],
+        "image_rows": [cloud.image_rows for cloud in clouds],
+        "image_features": [cloud.image_features for cloud in clouds],
     }
     return {name: Ragged.from_list(tensors) for name, tensors in parts.items()}
 

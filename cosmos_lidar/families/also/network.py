@@ -22,16 +22,20 @@ class Prediction(NamedTuple):
     Attributes:
         values: (P, 2) logit of occupancy and intensity of each pair.
         pairs: of queries and the points, or BEV cells, that they are predicted from.
-        features: (V, L) of voxels; None of SECOND.
+        features: (V, L) of voxels; of SECOND (B, L, y cells, x cells), its bird's-eye-view map.
+        image: (M, D) image features of the points that were asked for; None without distillation.
     """
 
     values: Tensor
     pairs: Neighbors
-    features: Tensor | None
+    features: Tensor
+    image: Tensor | None = None
 
 
 class PretextNetwork(nn.Module):
     """Backbone and occupancy decoder; parameters are ``backbone.*`` and ``decoder.*``, as in ALSO's checkpoints.
+
+    With distillation there is a linear layer to image features, ``image_head.*``.
 
     Args:
         backbone: with ``latent_size`` outputs.
@@ -41,7 +45,9 @@ class PretextNetwork(nn.Module):
     def __init__(self, backbone: Backbone, config: AlsoModelConfig) -> None:
         super().__init__()
         self.backbone, self.decoder = backbone, OccupancyDecoder(config.latent_size)
-        self.config = config
+        self.config, distillation = config, config.distillation
+        channels = distillation.channels
+        self.image_head = nn.Linear(config.latent_size, channels) if distillation.weight else None
 
     def forward(
         self,
@@ -54,6 +60,7 @@ class PretextNetwork(nn.Module):
         query_clouds: Tensor,
         clouds: int,
         seed: int,
+        image_rows: Tensor | None = None,
     ) -> Prediction:
         """Return predictions at queries, one for each neighbor of a query.
 
@@ -67,18 +74,23 @@ class PretextNetwork(nn.Module):
             query_clouds: (Q,) cloud of each query.
             clouds: in the batch; some may be empty.
             seed: of the neighbors that are chosen.
+            image_rows: (M,) points whose image features are wanted, with distillation.
 
         Raises:
             DataError: no voxels.
         """
-        x, features = SparseTensor(voxels, feats, clouds), None
+        x = SparseTensor(voxels, feats, clouds)
         if isinstance(self.backbone, Second):
-            sources = bev_cells(self.backbone.bev(x), self.config.spatial_extent)
+            features = self.backbone.bev(x)
+            sources = bev_cells(features, self.config.spatial_extent)
         else:
             features = self.backbone(x)
             sources = BevCells(features[voxel_of_point], points, point_clouds)
         pairs = self._neighbors(queries, query_clouds, sources, seed)
-        return Prediction(self.decoder(sources.latents, sources.positions, queries, pairs), pairs, features)
+        image = None
+        if self.image_head is not None and image_rows is not None:
+            image = self.image_head(sources.latents[image_rows])
+        return Prediction(self.decoder(sources.latents, sources.positions, queries, pairs), pairs, features, image)
 
     @torch.no_grad()
     def _neighbors(self, queries: Tensor, query_clouds: Tensor, sources: BevCells, seed: int) -> Neighbors:
@@ -98,4 +110,5 @@ class PretextNetwork(nn.Module):
     def parallel_plan(self) -> ParallelPlan:
         """Return the plan: sparse tensors stay within one FSDP unit, which takes and gives plain tensors."""
         blocks = tuple(f"backbone.{name}" for name in self.backbone.blocks)
-        return ParallelPlan(blocks=(*blocks, "decoder"), units=("decoder",), casts_inputs=False)
+        heads = ("decoder",) if self.image_head is None else ("decoder", "image_head")
+        return ParallelPlan(blocks=(*blocks, "decoder"), units=heads, casts_inputs=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from cosmos_lidar.families.also.config import AlsoTrainConfig
@@ -13,11 +15,14 @@ from cosmos_lidar.families.also.data import PretextBatch, ragged_fields
 from cosmos_lidar.families.also.network import Prediction, PretextNetwork
 from cosmos_lidar.families.also.samples import PretextCloud
 from cosmos_lidar.families.also.sparse_model import SparseModel
-from cosmos_lidar.losses.bev_contrast import BevGrid, bev_contrast_loss, bev_means
+from cosmos_lidar.losses.bev_contrast import BevGrid, BevRange, bev_contrast_loss, bev_means, with_occupancy
+from cosmos_lidar.losses.cosine import cosine_loss
 from cosmos_lidar.losses.occupancy import occupancy_loss, pair_counts
 from cosmos_lidar.losses.occupancy_queries import Queries
 from cosmos_lidar.metrics.iou import ConfusionMatrix
+from cosmos_lidar.models.sparse.second import BEV_STRIDE
 from cosmos_lidar.models.sparse.voxels import Voxels
+from cosmos_lidar.parallel.exchange import gather_rows
 
 _EXAMPLE = 32  # voxels
 
@@ -38,7 +43,7 @@ class PretrainModel(SparseModel):
         folder: of the run.
 
     Losses are means over the pairs of all ranks together; batch norm has the statistics of the voxels of all ranks. The
-    contrast of scans compares the cells of a rank with each other.
+    contrast of scans compares the cells of a rank with each other, or with those of all ranks.
     """
 
     def __init__(self, run: AlsoTrainConfig, network: PretextNetwork, folder: Path) -> None:
@@ -47,6 +52,8 @@ class PretrainModel(SparseModel):
         self.term_weights = {"occupancy": loss.occupancy, "intensity": loss.intensity}
         if contrast.weight:
             self.term_weights["contrast"] = contrast.weight
+        if run.model.distillation.weight:
+            self.term_weights["distillation"] = run.model.distillation.weight
         self.columns = ("loss", *self.term_weights)
         self.val_columns = (*(f"val/{name}" for name in self.columns), "val/iou")
 
@@ -62,6 +69,7 @@ class PretrainModel(SparseModel):
             "query_clouds": batch.queries.batch_index,
             "clouds": len(batch.coords),
             "seed": batch.seeds[0],
+            **({"image_rows": _image_rows(batch)} if "distillation" in self.term_weights else {}),
         }
 
     def step(self, batch: PretextBatch) -> dict[str, Tensor]:
@@ -77,18 +85,27 @@ class PretrainModel(SparseModel):
             "occupancy": Term(means.occupancy, len(queries)),
             "intensity": Term(means.intensity, int((intensities[queries] >= 0).sum())),
         }
-        if predicted.features is not None and "contrast" in self.term_weights:
+        if "contrast" in self.term_weights:
             terms["contrast"] = self._contrast(predicted.features, batch)
+        if predicted.image is not None:
+            terms["distillation"] = Term(*cosine_loss(predicted.image, batch.image_features.values))
         return terms
 
     def _contrast(self, features: Tensor, batch: PretextBatch) -> Term:
-        config = self.run.model.contrast
-        grid = BevGrid(config.half_extent, self.run.model.voxel_sizes[0], config.stride)
-        maps = bev_means(batch.voxels, features, batch.lowest, grid)
+        model, config = self.run.model, self.run.model.contrast
+        covered: BevRange | BevGrid
+        if model.on_grid:
+            maps = with_occupancy(features, batch.voxels, BEV_STRIDE)
+            covered = BevRange.of_extent(model.spatial_extent)
+        else:
+            covered = BevGrid(config.half_extent, model.voxel_sizes[0], config.stride)
+            maps = bev_means(batch.voxels, features, batch.lowest, covered)
         first_SE3_second = torch.linalg.inv(batch.poses[::2]) @ batch.poses[1::2]
         chosen = torch.Generator().manual_seed(batch.seeds[0])
         limits = (config.temperature, config.most_cells, chosen)
-        return Term(*bev_contrast_loss(maps[::2], maps[1::2], first_SE3_second, grid, *limits))
+        group = dist.group.WORLD if config.gather and dist.is_initialized() else None
+        gather = None if group is None else partial(gather_rows, group=group)
+        return Term(*bev_contrast_loss(maps[::2], maps[1::2], first_SE3_second, covered, *limits, gather))
 
     def _with_loss(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = torch.stack([self.term_weights[name] * value for name, value in terms.items()]).sum()
@@ -100,7 +117,8 @@ class PretrainModel(SparseModel):
         points, rows = cells * self.run.model.voxel_sizes[-1], torch.arange(_EXAMPLE)
         voxels = Voxels(cells, torch.zeros(_EXAMPLE, self.run.model.channels), rows)
         queries = Queries(points, torch.zeros_like(rows), torch.zeros(_EXAMPLE, 1))
-        cloud = PretextCloud(voxels, points, queries, cells[0], torch.eye(4, dtype=torch.float64))
+        seen = rows, torch.ones(_EXAMPLE, self.run.model.distillation.channels)
+        cloud = PretextCloud(voxels, points, queries, cells[0], torch.eye(4, dtype=torch.float64), *seen)
         clouds = [cloud] * count * (2 if "contrast" in self.term_weights else 1)
         fields: dict[str, Any] = {"__key__": [""] * count, "__restore_key__": (), "clip_ids": [], "seeds": [0] * count}
         fields |= {
@@ -125,3 +143,8 @@ class PretrainModel(SparseModel):
         sums = {name: torch.tensor([result["sums"][name] for result in results]).sum(0) for name in self.term_weights}
         means = self._with_loss({name: total / count.clamp(min=1) for name, (total, count) in sums.items()})
         return {f"val/{name}": float(value) for name, value in means.items()} | {"val/iou": matrix.mean_iou()}
+
+
+def _image_rows(batch: PretextBatch) -> Tensor:
+    """Return (M,) the points that have image features, counted over all sweeps."""
+    return batch.image_rows.values + batch.points.offsets[batch.image_rows.batch_index]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosmos_lidar.clips.image_features import SweepFeatures, sample_maps
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.also.config import AlsoDataConfig, AlsoModelConfig
 from cosmos_lidar.losses.occupancy_queries import PretextSweep, Queries, pretext_sweep
@@ -27,6 +28,8 @@ class PretextCloud(NamedTuple):
         queries: whose occupancy is predicted.
         lowest: (3,) int64 voxel that 0 stands for, counted from the origin of the points.
         sensor_SE3_points: (4, 4) float64: takes points back to where the sensor has them.
+        image_rows: (M,) which points a camera sees whose image has features; none without distillation.
+        image_features: (M, D) of the images there.
     """
 
     voxels: Voxels
@@ -34,6 +37,8 @@ class PretextCloud(NamedTuple):
     queries: Queries
     lowest: Tensor
     sensor_SE3_points: Tensor
+    image_rows: Tensor = torch.zeros(0, dtype=torch.int64)
+    image_features: Tensor = torch.zeros(0, 0)
 
 
 class OtherSweep(NamedTuple):
@@ -58,6 +63,7 @@ def pretext_cloud(
     seed: int,
     training: bool,
     others: Sequence[OtherSweep] = (),
+    images: SweepFeatures | None = None,
 ) -> PretextCloud:
     """Return the pretext sample of a sweep.
 
@@ -69,9 +75,10 @@ def pretext_cloud(
         seed: of queries, points and augmentation.
         training: with augmentation.
         others: sweeps that give an equal share of the queries.
+        images: features of camera images at the points of the whole sweep; None without.
 
     Raises:
-        DataError: no points, none in the range of SECOND, or all of them in a few voxels.
+        DataError: no points, none in the range of SECOND, all of them in a few voxels, or image features of another D.
     """
     generator, share = torch.Generator().manual_seed(seed), data.queries // (1 + len(others))
     sweep = pretext_sweep(
@@ -94,7 +101,19 @@ def pretext_cloud(
         found = f"{len(sweep.points)} points within {_COARSEST} voxels"
         raise DataError(found, key="points", wanted="a sweep: batch norm needs several voxels at the coarsest stride")
     lowest = torch.round(sweep.points / model.voxel_sizes[0]).amin(0).long()
-    return PretextCloud(voxels, sweep.points, queries, lowest, sweep.sensor_SE3_points)
+    seen = _seen(images, sweep.rows, model.distillation.channels)
+    return PretextCloud(voxels, sweep.points, queries, lowest, sweep.sensor_SE3_points, *seen)
+
+
+def _seen(images: SweepFeatures | None, rows: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Return (M,) which of some points of a sweep cameras see, and (M, D) the features there."""
+    if images is None:
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, channels)
+    if images.maps[0].shape[2] != channels:
+        found = f"image features of {images.maps[0].shape[2]} channels"
+        raise DataError(found, key="image_features0.npy", wanted=f"{channels}, model.distillation.channels")
+    seen, features = sample_maps(images.maps, images.places[rows.numpy()])
+    return torch.from_numpy(seen), torch.from_numpy(features)
 
 
 def _queries_of(

@@ -32,7 +32,6 @@ SECOND = "recipe=kitti3d_second"
         ([SECOND, "model.width=16"], "the layers of SECOND are as published; valid: 32"),
         ([SECOND, "model.spatial_extent=[0,-40,-5,70.4,40,3]"], "1408 x 1600 x 80 voxels .* and 40 along z"),
         (["trainer.precision=bf16"], "valid: fp32"),
-        ([SECOND, "model.contrast.weight=1"], "SECOND has no features of voxels; valid: 0"),
         (["model.contrast.weight=1", "model.contrast.half_extent=0.2"], "smaller than a cell"),
         (["parallel.recompute=full"], "valid: parallel.recompute=none"),
         (["data.path="], "give a folder of shards of points"),

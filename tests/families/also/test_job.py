@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
+from cosmos_lidar.clips.image_features import FeatureFiles
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.also.job import make_dry_model
 from cosmos_lidar.models.sparse import load_backbone
 from cosmos_lidar.recipes import also_pretrain
+from cosmos_lidar.sensors import uniform_sensor
+from cosmos_lidar.shards.plan import PrepareOptions
+from cosmos_lidar.shards.points_writer import write_points
+from cosmos_lidar.synth import pinhole_rig, synthesize_drive
 from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.training.run_log import read_metrics
@@ -78,18 +84,62 @@ def test_a_dry_model_needs_no_weights() -> None:
 
 @pytest.mark.slow
 def test_two_ranks_are_one_process(tmp_path: Path) -> None:
-    """Batch norm and losses are those of the voxels and pairs of all ranks, also of unlike numbers."""
+    """Batch norm and losses are those of the voxels, pairs and cells of all ranks, also of unlike numbers."""
     ends = {}
+    contrast = ["model.contrast.weight=0.5", "model.contrast.gather=true", "model.contrast.stride=2"]
     for name, count, options in (("one", 1, []), ("two", 2, ["parallel.data_shard=2"])):
-        words = [*FEW[:2], f"log.root={tmp_path}", f"log.name={name}", *options]
+        words = [*FEW[:2], f"log.root={tmp_path}", f"log.name={name}", *contrast, *options]
         program = (Path(__file__).with_name("ranks.py"), *words)
         done = torchrun(count, *program, cwd=ROOT) if count > 1 else python(*program, cwd=ROOT)
         assert done.returncode == 0, done.stderr[-3000:]
         ends[name] = Path(done.stdout.rpartition("RESULT ")[2].strip())
     rows = [[row for row in read_metrics(ends[name] / "metrics.csv") if row["loss"]] for name in ("one", "two")]
     for one, two in zip(*rows, strict=True):
-        for column in ("loss", "occupancy", "intensity", "grad_norm"):
+        assert float(one["contrast"]) > 1.0
+        for column in ("loss", "occupancy", "intensity", "contrast", "grad_norm"):
             assert float(two[column]) == pytest.approx(float(one[column]), rel=1e-4), column
     one, two = (load_full(ends[name] / "checkpoints" / "iter_000000003", "model.") for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.fixture(scope="module")
+def with_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return shards of two drives whose front camera has features: directions that change along the image."""
+    root = tmp_path_factory.mktemp("images")
+    rig = pinhole_rig(("front",), width=64, fov_deg=120.0)
+    clips = [synthesize_drive(seed, uniform_sensor(16, 90, name="small"), 2, cameras=rig) for seed in (1, 2)]
+    turn = np.linspace(0, 1.5, 6)
+    one = np.broadcast_to(np.stack([np.cos(turn), np.sin(turn), 0 * turn, 1 + turn], 1)[:, None], (6, 8, 4))
+    for clip in clips:
+        folder = root / "maps" / clip.clip_id / "camera_front"
+        folder.mkdir(parents=True)
+        for number in range(len(clip.cameras["camera_front"])):
+            np.save(folder / f"{number:06d}.npy", one.astype(np.float32))
+    write_points(clips, root / "shards", PrepareOptions(split=(0.5, 0.5, 0)), images=FeatureFiles(root / "maps"))
+    return root / "shards"
+
+
+def test_distillation_falls_and_stays_out_of_the_export(with_images: Path, tmp_path: Path) -> None:
+    words = ["recipe=debug", *FEW, "trainer.max_steps=12", f"log.root={tmp_path}", f"data.path={with_images}"]
+    options = ["model.distillation.weight=0.5", "log.name=images"]
+    run = also_pretrain.FAMILY.choose([*words, *options])[0]
+    assert run.model.distillation.channels == 4
+    folder = also_pretrain.train(run).folder
+    rows = [float(row["distillation"]) for row in read_metrics(folder / "metrics.csv") if row["distillation"]]
+    assert len(rows) == 12
+    assert rows[-1] < 0.6 * rows[0]
+    saved = load_full(folder / "checkpoints" / "iter_000000012", "model.")
+    assert saved["image_head.weight"].shape == (4, 16)
+    exported = load_backbone(folder / "checkpoints" / "iter_000000012_backbone.safetensors", "minkunet18", 4)
+    assert torch.equal(exported.stem[0].kernel, saved["backbone.stem.0.kernel"])
+    model = make_dry_model(run)
+    assert model.step(model.example_batch(2))["distillation"] > 0
+
+
+def test_distillation_without_image_features_is_refused(trained: Path) -> None:
+    words = ["recipe=debug", f"data.path={trained / 'synthetic'}", "model.distillation.weight=1"]
+    with pytest.raises(UserError, match="has no image features of one D: `cosmos-lidar prepare --task points"):
+        also_pretrain.FAMILY.choose(words)
+    with pytest.raises(UserError, match="valid with MinkUNet or SPVCNN, and data.path"):
+        apply_overrides(also_pretrain.debug(), words[2:]).check()

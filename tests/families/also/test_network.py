@@ -40,7 +40,7 @@ def decoded(network: PretextNetwork, latent: torch.Tensor, offset: torch.Tensor)
 @torch.no_grad()
 def test_points_are_the_sources_of_a_unet() -> None:
     network, given = network_of(MINK), inputs_of(MINK)
-    values, pairs, _ = network(**given)
+    values, pairs = network(**given)[:2]
     latents = network.backbone(SparseTensor(given["voxels"], given["feats"], 2))[given["voxel_of_point"]]
     distances = torch.cdist(given["queries"], given["points"])
     distances[given["query_clouds"][:, None] != given["point_clouds"]] = torch.inf
@@ -57,7 +57,7 @@ def test_points_are_the_sources_of_a_unet() -> None:
 def test_cells_of_the_map_are_the_sources_of_second() -> None:
     """32 x 64 voxels of 0.5 m are 4 x 8 cells, from border to border of the range; distances are in x and y."""
     network, given = network_of(GRID), inputs_of(GRID)
-    values, pairs, _ = network(**given)
+    values, pairs = network(**given)[:2]
     bev = network.backbone.bev(SparseTensor(given["voxels"], given["feats"], 2))
     assert bev.shape == (2, GRID.latent_size, 8, 4)
     for row in range(0, len(pairs.queries), 11):

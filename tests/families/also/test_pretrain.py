@@ -29,7 +29,7 @@ def test_losses_are_means_over_pairs() -> None:
     model = model_of(replace(MINK, loss=OccupancyConfig(occupancy=2.0, intensity=0.5)))
     batch = batch_of([cloud(0), cloud(1)])
     with torch.no_grad():
-        values, pairs, _ = model.network(**model.inputs(batch))
+        values, pairs = model.network(**model.inputs(batch))[:2]
         found = model.step(batch)
     truth = batch.occupied.values[pairs.queries].float()
     wanted = batch.intensities.values[pairs.queries, 0]
@@ -52,7 +52,7 @@ def test_validation_is_pooled_over_pairs() -> None:
     assert tuple(pooled) == model.val_columns
     for name, value in together.items():
         assert pooled[f"val/{name}"] == pytest.approx(float(value), rel=1e-4)
-    values, pairs, _ = model.network(**model.inputs(whole))
+    values, pairs = model.network(**model.inputs(whole))[:2]
     guess, truth = values[:, 0] > 0, whole.occupied.values[pairs.queries] == 1
     ious = [
         float((guess & truth).sum() / (guess | truth).sum()),
@@ -98,6 +98,24 @@ def test_contrast_of_scans_is_a_term_beside_occupancy() -> None:
     pooled = model.pool_validation([model.validation_step(batch, 0)])
     assert pooled["val/contrast"] == pytest.approx(float(wanted), rel=1e-4)
     model.step(model.example_batch(2))
+
+
+def test_contrast_of_second_is_that_of_its_map() -> None:
+    """The range of 16 x 32 m has 4 x 8 cells of 4 m; equal scans without a turn: each cell is its own partner."""
+    model = model_of(replace(GRID, contrast=ContrastConfig(weight=1.0)))
+    clouds = [cloud(seed, GRID) for seed in (3, 3, 4, 4)]
+    batch = batch_of(clouds)
+    loss = model.step(batch)["contrast"]
+    bev = model.network(**model.inputs(batch)).features
+    assert bev.shape == (4, GRID.latent_size, 8, 4)
+    cells = {tuple(cell) for cell in (batch.voxels[:, [0, 2, 1]] // torch.tensor([1, 8, 8])).tolist()}
+    some = sorted(cell for cell in cells if cell[0] % 2 == 0)
+    first = torch.stack([bev[scan, :, y, x] for scan, y, x in some])
+    second = torch.stack([bev[scan + 1, :, y, x] for scan, y, x in some])
+    cosines = torch.nn.functional.cosine_similarity(first[:, None], second[None], dim=-1) / 0.07
+    wanted = torch.nn.functional.cross_entropy(cosines, torch.arange(len(some)))
+    assert 8 < len(some) < 64
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-3)
 
 
 def test_queries_without_neighbors_have_a_loss_of_zero() -> None:
