@@ -87,7 +87,8 @@ class FeatureFiles:
         Raises:
             DataError: a file is none, or a camera has no lens or no place.
         """
-        maps, places = [], np.full((len(points), 3), -1, np.float32)
+        maps: list[np.ndarray] = []
+        places = np.full((len(points), 3), -1, np.float32)
         best = np.full(len(points), np.inf)
         for camera, number, file in self._images(clip, index):
             found = project_sweep(clip, camera, index, number, points, time_us)

@@ -30,8 +30,8 @@ class LidarGenModel(DitModel):
         encode: (batch of frames, device) -> batch of latents; None where latents come in.
     """
 
-    columns = ("loss", "mse")
-    val_columns = ("val/loss", "val/mse")
+    columns: tuple[str, ...] = ("loss", "mse")
+    val_columns: tuple[str, ...] = ("val/loss", "val/mse")
 
     def __init__(
         self, run: LidarGenTrainConfig, network: nn.Module, folder: Path, encode: FrameLatents | None = None
