@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_image_rule, add_lidar_argument, split_shares, weights_file, weights_name
+from cosmos_lidar.commands._arguments import (
+    add_image_rule,
+    add_lidar_argument,
+    split_shares,
+    weights_file,
+    weights_name,
+)
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -55,8 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_rule(parser)
     add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
     add(
-        "--alignment", type=weights_file("small-backbone"), metavar="FILE", help="pre-trained lidar backbone (iter_N_backbone.safetensors, "
-        "pretrained_backbone_also_*.ckpt): its features become part of the samples, for model.alignment.weight",
+        "--alignment", type=weights_file("small-backbone"), metavar="FILE",
+        help="pre-trained lidar backbone (iter_N_backbone.safetensors, pretrained_backbone_also_*.ckpt): its features "
+        "become part of the samples, for model.alignment.weight",
     )  # fmt: skip
     add(
         "--alignment-recipe", metavar="NAME", help="variant of also_pretrain with its voxels and inputs (default: "
