@@ -79,7 +79,7 @@ class Cell:
 
 
 def cells(args: argparse.Namespace) -> Iterator[Cell]:
-    """Yield the runs: fine-tuning first, one number of labeled sweeps after the other, the seeds of a start in a row."""
+    """Yield the runs: fine-tuning first, one number of labeled sweeps after the other, seeds of a start in a row."""
     for task, labeled in itertools.product((FINE_TUNED, PROBED), args.labeled):
         for start, seed in itertools.product(STARTS, range(args.seeds)):
             if task == FINE_TUNED or start != SCRATCH:
