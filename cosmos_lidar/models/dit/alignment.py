@@ -1,4 +1,4 @@
-"""Representation alignment: inner tokens of a diffusion transformer are projected towards features of another network.
+"""Representation alignment: inner tokens of a diffusion transformer are projected toward features of another network.
 
 REPA (Yu et al. 2024, arXiv 2410.06940) aligns them with features of images; R3DPA with those of lidar backbones.
 """
