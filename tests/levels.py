@@ -33,6 +33,7 @@ SLOW: dict[str, tuple[str, ...]] = {
         "training/test_full_disk.py::test_a_disk_that_is_full_for_some_steps_costs_nothing_but_their_checkpoints",
         "training/test_resume.py::test_options_that_change_take_effect_from_the_next_step_on",
         "training/preflight/test_replay.py::test_a_step_is_run_again_as_it_was",
+        "commands/test_push.py::test_the_folder_of_a_run",
         "commands/test_embed_captions.py::test_the_guides_folder",
         "commands/test_encode_views.py::test_a_mirror_doubles_what_is_trained_on",
         "metrics/test_metrics.py::test_validation_in_training_shows_one_more_file",

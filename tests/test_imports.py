@@ -19,7 +19,7 @@ TOPS = ("cosmos_lidar", "energon_tasks", "recipes", "launch")
 # From top to bottom. A package may import those of its own line and of the lines below it.
 ORDER = (
     ("__main__", "cli", "commands"),
-    ("demo", "runs"),
+    ("demo", "runs", "hub"),
     ("recipes", "launch"),
     ("families",),
     ("energon_tasks", "training", "viz", "metrics"),

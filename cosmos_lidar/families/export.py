@@ -10,7 +10,7 @@ import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
@@ -68,6 +68,34 @@ def export_checkpoint(checkpoint: Path, folder: Path, find_family: Callable[[str
     if not checkpoint.is_dir():
         weights, step = _read_weights(checkpoint)
         return export_weights(weights, {}, folder, step)
+    found = read_checkpoint(checkpoint, find_family)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = found.family.export_weights(found.weights, found.average, folder, found.step)
+    with atomic_write(folder / "config.yaml", sync=True) as partial:
+        partial.write_text((checkpoint / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return [*paths, folder / "config.yaml"]
+
+
+class CheckpointWeights(NamedTuple):
+    """Weights of a checkpoint folder by name, unsharded, on the CPU; ``average`` is empty without EMA."""
+
+    family: Family[Any]
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    step: int
+
+
+def read_checkpoint(checkpoint: Path, find_family: Callable[[str], Family[Any]]) -> CheckpointWeights:
+    """Return the weights of a checkpoint folder ``iter_N``, frozen ones that it leaves out among them.
+
+    Args:
+        checkpoint: the folder.
+        find_family: returns the family of a name.
+
+    Raises:
+        DataError: a damaged checkpoint.
+        UserError: its family is unknown here.
+    """
     manifest = verify(checkpoint)
     configuration = checkpoint / "config.yaml"
     family = find_family(str(read_key(configuration, "family")))
@@ -75,11 +103,7 @@ def export_checkpoint(checkpoint: Path, folder: Path, find_family: Callable[[str
     norm = load_state(checkpoint).get("frozen_norm")
     if norm is not None:
         state = _frozen_weights(family, configuration, norm) | state
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = family.export_weights(state, average, folder, int(manifest["step"]))
-    with atomic_write(folder / "config.yaml", sync=True) as partial:
-        partial.write_text(configuration.read_text(encoding="utf-8"), encoding="utf-8")
-    return [*paths, folder / "config.yaml"]
+    return CheckpointWeights(family, state, average, int(manifest["step"]))
 
 
 def export_nemo(checkpoint: Path, folder: Path, find_family: Callable[[str], Family[Any]]) -> Path:

@@ -42,7 +42,7 @@ def read_samples(run: Path, most: int = 2) -> tuple[list[Sample], list[str]]:
     for path in _newest(run, most, problems):
         name = printable(path.relative_to(run).as_posix())
         try:
-            samples.append(_sample(path, name))
+            samples.append(read_sample(path, name))
         except ImportError as error:
             problems.append(f"{name}: not shown, {error.name} is not installed")
         except (OSError, UserError, ValueError, RuntimeError) as error:
@@ -70,7 +70,18 @@ def _is_sample(entry: os.DirEntry[str]) -> bool:
     return not name.startswith(".") and name.endswith((*_IMAGES, *_VIDEOS)) and entry.is_file()
 
 
-def _sample(path: Path, name: str) -> Sample:
+def read_sample(path: Path, name: str) -> Sample:
+    """Return an image, or the first frame of a video, small enough for a page.
+
+    Args:
+        path: of the file.
+        name: for the caption.
+
+    Raises:
+        DataError: a file, or an image, above the limits.
+        OSError: it cannot be read.
+        ImportError: what reads videos is not installed.
+    """
     expect_size(path.stat().st_size, "an image or video", limit=_LARGEST_FILE, file=path)
     if path.suffix.lower() in _VIDEOS:
         from PIL import Image

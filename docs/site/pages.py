@@ -25,6 +25,7 @@ GUIDES = (
     "multiview",
     "also",
     "training",
+    "hub",
     "launch",
     "performance",
 )

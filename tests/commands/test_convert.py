@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.models.diffusers import to_diffusers
 from cosmos_lidar.models.tokenizer import export_jit, load_tokenizer
+from cosmos_lidar.models.wan_vae import build_vae, load_vae
 from tests.models.tokenizer.reference import small_tokenizer
 
 
@@ -40,3 +42,13 @@ def test_an_unknown_kind_of_output_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert main(["convert", str(encoder), "--out", str(tmp_path / "model.onnx")]) == 2
     assert "model.onnx: give NAME.safetensors, or a folder" in capsys.readouterr().err
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_other_networks_of_diffusers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vae = build_vae("wan2_1", dim=4)
+    to_diffusers(vae, tmp_path / "diffusers")
+    assert main(["convert", str(tmp_path / "diffusers"), "--out", str(tmp_path / "vae.safetensors")]) == 0
+    assert "WanVAE, " in capsys.readouterr().out
+    assert torch.equal(load_vae(tmp_path / "vae.safetensors").conv1.weight, vae.conv1.weight)
+    assert main(["convert", str(tmp_path / "diffusers"), "--out", str(tmp_path / "folder")]) == 2
+    assert "expected NAME.safetensors" in capsys.readouterr().err

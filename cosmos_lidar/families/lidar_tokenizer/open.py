@@ -13,6 +13,7 @@ from torch import nn
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.latents.cache import weights_hash
 from cosmos_lidar.models.tokenizer import VideoTokenizerConfig, load_tokenizer
+from cosmos_lidar.models.tokenizer.pretrained import place_of
 from cosmos_lidar.parallel.devices import choose_device
 
 
@@ -43,7 +44,7 @@ def open_tokenizer(
     """Load a tokenizer for inference, as ``cosmos-lidar autoencode`` does.
 
     Args:
-        files: one checkpoint (file or folder), or the encoder's and the decoder's file.
+        files: one checkpoint (a file, a folder, or a repository of the Hub), or the encoder's and the decoder's file.
         device: auto, cpu, cuda or cuda:N.
         dtype: precision of the computation.
         ema: take the EMA weights of a training checkpoint.
@@ -53,7 +54,7 @@ def open_tokenizer(
         DataError: a file is missing, or holds something else.
         UserError: the device is not available.
     """
-    paths = [Path(file) for file in files]
+    paths = [Path(place_of(file)) for file in files]
     for path in paths:
         if not path.exists():
             raise DataError("no such tokenizer", file=path, wanted="the path of a checkpoint, see --checkpoint")

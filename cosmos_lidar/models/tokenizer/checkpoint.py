@@ -168,7 +168,7 @@ def _read(path: Path, ema: bool) -> State:
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=_WANTED)
     check_checksums(path, _WANTED)
-    if path.suffix == ".jit" or _is_torchscript(path):
+    if path.suffix == ".jit" or is_torchscript(path):
         return _read_jit(path)
     content = read_weights(path, _WANTED)
     if path.suffix in (".safetensors", ".nemo"):
@@ -193,7 +193,7 @@ def _named_tensors(content: Mapping[Any, Any]) -> State:
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
     """Return whether a zipped checkpoint is TorchScript: ``autoencoder.pt`` may be either."""
     if not zipfile.is_zipfile(path):
         return False

@@ -29,15 +29,21 @@ def from_pretrained(name: str | Path) -> Tokenizer:
         DataError: it does not exist, cannot be downloaded, or is no tokenizer.
         UserError: there is no such embedded model, or huggingface_hub is needed and not installed.
     """
-    return load_tokenizer(_place(name))
+    return load_tokenizer(place_of(name))
 
 
 def open_pretrained(name: str | Path) -> tuple[Tokenizer, list[StoredWeights | InitialWeights]]:
     """Open the same files without reading the weights into memory, see :func:`open_tokenizer`."""
-    return open_tokenizer(_place(name))
+    return open_tokenizer(place_of(name))
 
 
-def _place(name: str | Path) -> str | Path:
+def place_of(name: str | Path) -> str | Path:
+    """Return the file or folder of a name: its own, that of an embedded model, or that of a downloaded repository.
+
+    Raises:
+        DataError: a repository that cannot be downloaded.
+        UserError: there is no such embedded model.
+    """
     if is_embedded(name):
         return find(str(name))
     return name if Path(name).exists() or not is_hub_name(name) else _download(str(name))
