@@ -82,7 +82,8 @@ def _of_rows(rows: list[Any]) -> Iterator[Number]:
 
 
 def _of_parts(document: Mapping[str, Any]) -> Iterator[Number]:
-    part = next((document[name] for name in _PARTS if isinstance(document.get(name), dict)), {})
+    parts: list[dict[str, Any]] = [document[name] for name in _PARTS if isinstance(document.get(name), dict)]
+    part = parts[0] if parts else {}
     intervals = document.get("intervals_95_percent")
     for name, value in _leaves(part, ""):
         interval = intervals.get(name) if isinstance(intervals, dict) else None
