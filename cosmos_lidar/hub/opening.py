@@ -148,9 +148,15 @@ def _check_numbers(file: Path, fields: Mapping[str, Any]) -> None:
 
 
 def _family_and_run(file: Path, name: str) -> tuple[str, Any]:
-    """Return folder of the family, and configuration, of the options in a file."""
+    """Return folder of the family, and configuration, of the options in a file.
+
+    Raises:
+        DataError: no family of this package: a file of options is not to name a recipe file, which would be run.
+    """
     from cosmos_lidar.recipes.registry import find_family
 
+    if name not in (*FAMILIES, *_FOLDERS):
+        raise DataError(f"{name!r:.80}", file=file, key="family", wanted=", ".join((*FAMILIES[:-1], *_FOLDERS)))
     family = find_family(name)
     return _FOLDERS.get(family.name, family.name), family.load(file)
 
@@ -168,21 +174,19 @@ def _of_run(checkpoint: Path) -> OpenedModel:
     from cosmos_lidar.families.export import read_checkpoint
     from cosmos_lidar.recipes.registry import find_family
 
-    found = read_checkpoint(checkpoint, find_family)
     options = read_yaml(checkpoint / "config.yaml", "the options of a run")
-    family = _FOLDERS.get(found.family.name, found.family.name)
+    family, run = _family_and_run(checkpoint / "config.yaml", str(options.get("family", "")))
+    found = read_checkpoint(checkpoint, find_family)
     state = found.weights | found.average
     network: nn.Module
     if family in _TOKENIZERS:
         network = network_of(state, found.step)
     elif family == "also":
         network = _backbone(state, head=found.family.name == "also_semseg")
-    elif family in _TRANSFORMERS:
-        with torch.device("meta"):
-            network = _built(family, found.family.load(checkpoint / "config.yaml"))
-        network.load_state_dict(merge_state(state), assign=True)
     else:
-        raise UserError(f"{checkpoint}: a run of {family}; valid: {', '.join(FAMILIES)}")
+        with torch.device("meta"):
+            network = _built(family, run)
+        network.load_state_dict(merge_state(state), assign=True)
     return OpenedModel(network.float().eval(), family, options, found.step)
 
 

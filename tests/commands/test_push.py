@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.hub import from_pretrained
 from cosmos_lidar.training.checkpoint.reading import load_full
+from cosmos_lidar.viz.images import write_png
 
 
 def test_the_folder_of_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, out = run / "checkpoints" / "iter_000000002", tmp_path / "model"
+    (run / "samples").mkdir()
+    write_png(run / "samples" / "step_2.png", np.zeros((20, 30, 3), np.uint8))
     assert main(["push", str(checkpoint), "org/denoiser", "--dry-run", "--out", str(out)]) == 0
     files = [Path(line).name for line in capsys.readouterr().out.splitlines()]
-    assert files == ["model.safetensors", "config.json", "LICENSE", "README.md"]
+    assert files == ["model.safetensors", "config.json", "preview.jpg", "LICENSE", "README.md"]
     config = json.loads((out / "config.json").read_text())
     assert config["family"] == "dit"
     assert config["run"]["recipe"] == "debug"
     assert str(tmp_path.parent) not in json.dumps(config)
+    assert (out / "preview.jpg").read_bytes()[:2] == b"\xff\xd8"
     card = (out / "README.md").read_text()
     assert "| recipe | dit debug |" in card
     assert "| steps | 2 |" in card

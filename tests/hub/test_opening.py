@@ -77,7 +77,7 @@ def test_a_published_shape_is_found_by_its_tensors(tmp_path: Path):
         ({"family": "multiview", "network": {"name": "predict2_debug_multiview", "num_heads": "x"}}, "no shape"),
         ({"family": "multiview", "network": {"name": "predict2_debug_multiview", "num_heads": 0}}, "no shape"),
         ({"family": "multiview", "network": {"name": "predict2_debug_multiview", "num_blocks": 10**9}}, "1000000000"),
-        ({"family": "multiview", "run": {"family": "trains"}}, "unknown recipe 'trains'"),
+        ({"family": "multiview", "run": {"family": "trains"}}, "'trains' .*key family"),
         ({"family": "lidar_tokenizer"}, "no tokenizer"),
         ({"family": "also"}, "neither stem.0.kernel"),
     ],
@@ -86,6 +86,18 @@ def test_configurations_that_describe_no_network(config: dict[str, Any], message
     network = torch.nn.Linear(2, 2)
     with pytest.raises(UserError, match=message):
         open_model(write(tmp_path / "model", network, **config))
+
+
+def test_options_do_not_name_a_recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("evil.py").write_text("import pathlib\npathlib.Path('executed').touch()\n")
+    write(tmp_path / "model", torch.nn.Linear(2, 2), family="multiview", run={"family": "evil.py"})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("family: evil.py\n")
+    for folder in ("model", "run"):
+        with pytest.raises(DataError, match="'evil.py' .*key family.*Expected: lidar_tokenizer"):
+            open_model(tmp_path / folder)
+    assert not Path("executed").exists()
 
 
 def test_nothing_there(tmp_path: Path):
