@@ -146,8 +146,7 @@ def _read_rows(
         rows = buffer[: part.stop - part.start]
         if file.readinto(rows.data.cast("B")) != rows.nbytes:
             raise DataError("it has become shorter", file=path, clip=clip, wanted="a complete copy of the file")
-        good = _near(rows)
-        if not good.all():
+        if not (_plain(rows) or _near(rows).all()):
             refuse_far(rows, path, clip, part.start)
             good = kept[part] = has_return(rows)
             rows = rows[good]
@@ -158,6 +157,11 @@ def _read_rows(
             found[place] = rows[:, column]
         filled = place.stop
     return FloatPoints(points[:filled], {column: found[:filled] for column, found in values.items()}, kept)
+
+
+def _plain(rows: np.ndarray) -> bool:
+    """Return whether all numbers are within 100 km and no x is 0: so are most files, and it takes a third of the time."""
+    return bool(rows.max() < FARTHEST_M and rows.min() > -FARTHEST_M and rows[:, 0].all())  # not so with NaN
 
 
 def _near(rows: np.ndarray) -> np.ndarray:

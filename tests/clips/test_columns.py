@@ -83,14 +83,31 @@ def test_the_look_at_few_points_changes_no_answer(width: int, expected: int, mon
 
 def test_good_files_are_not_looked_at_twice(monkeypatch: pytest.MonkeyPatch):
     looked: list[int] = []
-    spreads = columns._spreads
+    closely = columns._columns
 
-    def counted(values: np.ndarray, expected: int, most: int) -> dict[int, float]:
-        looked.append(most)
-        return spreads(values, expected, most)
+    def counted(values: np.ndarray, width: int) -> np.ndarray:
+        looked.append(width)
+        return closely(values, width)
 
-    monkeypatch.setattr(columns, "_spreads", counted)
+    monkeypatch.setattr(columns, "_columns", counted)
     assert likely(wall_and_ground()[:, :4]) == 4
-    assert looked == [columns._FEW]
+    assert not looked
     assert likely(wall_and_ground()[:, :5]) == 5
-    assert looked == [columns._FEW, columns._FEW, columns._LOOKED_AT]
+    assert set(columns.WIDTHS) <= set(looked)
+
+
+def test_the_look_at_few_points_sees_columns_where_they_are():
+    """The difference of any two numbers of a column, for every width, against all pairs of the same rows."""
+    values = np.stack([RNG.normal(size=9000), RNG.normal(50, 9, 9000), RNG.normal(-3e5, 1, 9000)], 1).astype(np.float32)
+    found = columns._rough_spreads(values.ravel(), [3, 4, 7, 12])
+    for width, spread in found.items():
+        rows = np.arcsinh(values.ravel()[: values.size // width * width].reshape(-1, width).astype(np.float64))
+        numbers = rows[np.linspace(0, len(rows) - 1, 400).astype(int)]
+        pairs = np.abs(numbers[:, None] - numbers[None]).sum((0, 1)) / (len(numbers) * (len(numbers) - 1))
+        assert spread == pytest.approx(pairs.mean(), rel=0.08)
+    assert min(found, key=found.__getitem__) in (3, 12)
+
+
+def test_numbers_that_are_none_have_a_spread():
+    values = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, 0.0, 1.0] * 100, np.float32)
+    assert all(np.isfinite(spread) for spread in columns._rough_spreads(values, [3, 4, 5]).values())
