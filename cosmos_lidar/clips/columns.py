@@ -62,7 +62,7 @@ def _spread(columns: np.ndarray) -> float:
 def _differences(columns: np.ndarray) -> np.ndarray:
     """Return (K,) the mean difference between two of the numbers (K, M) of each column."""
     count = columns.shape[1]
-    weights = np.arange(1 - count, count, 2, columns.dtype)
+    weights = np.arange(1 - count, count, 2).astype(columns.dtype)
     return (np.sort(columns, axis=1) @ weights) * (2 / (count * (count - 1)))
 
 

@@ -24,6 +24,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _NAMES = {VARINT: "varint", FIXED64: "64-bit", BYTES: "length-delimited", FIXED32: "32-bit"}
 _HEAD = 20  # two varints of ten bytes
 _BLOCK = 4096
+_MOST_BYTES = 10  # of a varint
+_BYTES_AT_ONCE = 1 << 15  # of packed varints, so that places of numbers stay in the cache
 _WANTED = "a complete protocol-buffer message"
 
 
@@ -257,15 +259,31 @@ def decode_varints(packed: np.ndarray, count: int) -> np.ndarray | None:
 
     Negative numbers, ten bytes long, keep their low 32 bits.
     """
-    ends = np.flatnonzero(packed < 0x80)
-    if len(ends) != count or (count and ends[-1] != len(packed) - 1):
-        return None
-    if not count:
-        return np.zeros(0, np.int32) if not len(packed) else None
+    if not len(packed) or packed[-1] >= 0x80 or not count <= len(packed) <= _MOST_BYTES * count:
+        return np.zeros(0, np.int32) if not len(packed) and not count else None
+    found, filled, start = np.empty(count, np.uint32), 0, 0
+    while start < len(packed):
+        part = packed[start : start + _BYTES_AT_ONCE]
+        ends = np.flatnonzero(part < 0x80)
+        if not len(ends) or filled + len(ends) > count:
+            return None
+        part = part[: ends[-1] + 1]  # the rest is of a number that goes on in the next part
+        values = _varints(part, ends)
+        if values is None:
+            return None
+        found[filled : filled + len(ends)] = values
+        filled, start = filled + len(ends), start + len(part)
+    return found.view(np.int32) if filled == count else None
+
+
+def _varints(packed: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """Return uint32 of the varints that end at ``ends``; None where one is longer than ten bytes."""
+    if len(ends) == len(packed):
+        return packed
     starts = np.empty_like(ends)
     starts[0], starts[1:] = 0, ends[:-1] + 1
     length = ends - starts
-    if length.max() > 9:
+    if length.max() >= _MOST_BYTES:
         return None
     value = (packed[starts] & 0x7F).astype(np.uint32)
     longer = np.flatnonzero(length > 0)
@@ -274,7 +292,7 @@ def decode_varints(packed: np.ndarray, count: int) -> np.ndarray | None:
         longer = longer[length[longer] > position]
         if not len(longer):
             break
-    return value.view(np.int32)
+    return value
 
 
 def _signed(value: int) -> int:

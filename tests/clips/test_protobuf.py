@@ -83,6 +83,15 @@ def test_a_wrong_wire_type_is_refused_by_field():
         Message.of(chunk(1, bytes(1 << 17)), "R").text(1, "t")
 
 
+@pytest.mark.parametrize("largest", [100, 300, 2**31])
+def test_many_varints_are_decoded_in_parts(largest):
+    values = np.random.default_rng(1).integers(-largest if largest > 300 else 0, largest, 40_000)
+    packed = np.frombuffer(b"".join(map(varint, values.tolist())), np.uint8)
+    assert np.array_equal(decode_varints(packed, len(values)), values)
+    assert decode_varints(packed, len(values) - 1) is None
+    assert decode_varints(np.concatenate([packed, np.full(40_000, 0x80, np.uint8), [1]]), len(values) + 1) is None
+
+
 def test_packed_varints_of_32_bits():
     rng = np.random.default_rng(0)
     values = np.concatenate(

@@ -16,7 +16,6 @@ Not read: cuboids, GPS, classes of the sequences that have none.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from cosmos_lidar.bounds import expect_size, largest_item, read_file
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.data_frames import load_frame
 from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
+from cosmos_lidar.clips.inflate import GZIP, decompressor
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
@@ -199,7 +199,7 @@ def read_frame(file: Path, columns: tuple[str, ...], clip: str | None = None) ->
     wanted = "a data frame of numbers, pickled and gzipped as PandaSet has it"
     try:
         packed = read_file(file, "a data frame", clip=clip)
-        unpacker, limit = zlib.decompressobj(wbits=31), largest_item()
+        unpacker, limit = decompressor(GZIP), largest_item()
         content = unpacker.decompress(packed, limit + 1)
         expect_size(len(content), "a data frame", file=file, clip=clip)
         if not unpacker.eof:

@@ -12,6 +12,7 @@ Rx(roll). Range images without pixel poses are virtual: as seen from one moment,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -31,7 +32,7 @@ CLASS_NAMES = {
     20: "other ground", 21: "walkable", 22: "sidewalk",
 }  # fmt: skip
 _SHORT_RANGE = RangeMapFormat(min_range_m=0.5, max_range_m=20.0, pair_columns=1, repeat_rows=1, crop_columns=0)
-_BLOCK_ROWS = 8
+BLOCK_ROWS = 8  # a block of a range image that stays in the cache
 # Columns: right, down and forward of an image in the axes of Waymo's cameras, x forward, y left, z up.
 _CAMERA_SE3_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
@@ -126,43 +127,59 @@ def sweep_ends(row: np.ndarray) -> np.ndarray | None:
     return interpolate_poses(poses_of(row[ends]), ends + 0.5, np.array([0.0, len(row)]))
 
 
+def by_rows(image: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array (rows, …) by blocks of :data:`BLOCK_ROWS`."""
+    for start in range(0, len(image), BLOCK_ROWS):
+        yield image[start : start + BLOCK_ROWS]
+
+
 def move_pixels(
-    range_m: np.ndarray, poses: np.ndarray, geometry: LidarGeometry, world_SE3_lidar: np.ndarray
-) -> np.ndarray:
-    """Return (N, 3) float32 points of the pixels with a return, row by row, in the lidar's axes at one moment.
+    images: Sequence[np.ndarray], poses: Iterable[np.ndarray], geometry: LidarGeometry, world_SE3_lidar: np.ndarray
+) -> list[np.ndarray]:
+    """Return (N, 3) float32 points of each range image's pixels with a return, in the lidar's axes at one moment.
 
     Args:
-        range_m: (rows, columns) float32 meters, 0 = no return.
-        poses: (rows, columns, 6) float32 pixel poses, vehicle to world.
+        images: (rows, columns) float32 meters, 0 = no return: first and second returns.
+        poses: blocks (some rows, columns, 6) float32 of pixel poses, vehicle to world, one after the other.
         geometry: the lidar.
         world_SE3_lidar: (4, 4) the lidar at that moment.
     """
-    rays, place = _vehicle_rays(geometry), geometry.ego_SE3_lidar[:3, 3].astype(np.float32)[:, None]
-    turn = np.ascontiguousarray(world_SE3_lidar[:3, :3], np.float32)
     origin = world_SE3_lidar[:3, 3].astype(np.float32)  # differences of nearby float32 numbers are exact
     rest = (world_SE3_lidar[:3, 3] - origin).astype(np.float32)
-    seen = range_m > 0
-    points = np.empty((int(np.count_nonzero(seen)), 3), np.float32)
-    filled = 0
-    for start in range(0, len(range_m), _BLOCK_ROWS):  # a block stays in the cache
-        some = slice(start, start + _BLOCK_ROWS)
-        index, distance = np.flatnonzero(seen[some]), range_m[some].reshape(-1)
-        ray, pose = rays[:, some].reshape(3, -1), poses[some].reshape(-1, 6)
-        sparse = len(index) < len(distance) // 2
-        if sparse:  # second returns: picking pixels first costs less than moving all of them
-            ray, pose, distance = ray.take(index, 1), pose.take(index, 0), distance.take(index)
-        pose = np.ascontiguousarray(pose.T)
-        looked_at = ray * distance
-        looked_at += place
-        moved = pose[3:]
-        moved -= origin[:, None]
-        moved -= rest[:, None]
-        for axis, values in enumerate(_turned(looked_at, pose[:3])):
-            moved[axis] += values
-        moved = moved if sparse else moved.take(index, 1)
-        np.matmul(moved.T, turn, out=points[filled : filled + moved.shape[1]])
-        filled += moved.shape[1]
-    return points
+    turn = np.ascontiguousarray(world_SE3_lidar[:3, :3].T, np.float32)
+    made = [np.empty((int(np.count_nonzero(image > 0)), 3), np.float32) for image in images]
+    filled, row = [0] * len(made), 0
+    for block in poses:
+        some = slice(row, row + len(block))
+        pose = block.reshape(-1, 6)
+        for number, image in enumerate(images):
+            moved = _world_points(image[some], pose, some, geometry, (origin, rest))
+            place = slice(filled[number], filled[number] + moved.shape[1])
+            for axis, values in enumerate(np.matmul(turn, moved)):  # column by column is faster than by rows
+                made[number][place, axis] = values
+            filled[number] = place.stop
+        row = some.stop
+    return made
+
+
+def _world_points(
+    range_m: np.ndarray, pose: np.ndarray, rows: slice, geometry: LidarGeometry, origin: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Return (3, N) points of some rows in axes of the world, from ``origin``, a sum, on."""
+    distance, ray = range_m.reshape(-1), _vehicle_rays(geometry)[:, rows].reshape(3, -1)
+    index = np.flatnonzero(distance > 0)
+    sparse = len(index) < len(distance) // 2
+    if sparse:  # second returns: picking pixels first costs less than moving all of them
+        ray, pose, distance = ray.take(index, 1), pose.take(index, 0), distance.take(index)
+    pose = np.ascontiguousarray(pose.T)
+    looked_at = ray * distance
+    looked_at += geometry.ego_SE3_lidar[:3, 3].astype(np.float32)[:, None]
+    moved = pose[3:]
+    for part in origin:
+        moved -= part[:, None]
+    for axis, values in enumerate(_turned(looked_at, pose[:3])):
+        moved[axis] += values
+    return moved if sparse or len(index) == len(distance) else moved.take(index, 1)
 
 
 def _turned(points: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

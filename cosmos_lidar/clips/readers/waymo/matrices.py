@@ -7,7 +7,6 @@ shape that is expected: a few bytes can promise terabytes.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.bounds import expect_size
+from cosmos_lidar.clips.inflate import INFLATE_ERRORS, decompressor
 from cosmos_lidar.clips.protobuf import BYTES, BytesSource, Message, Source, decode_varint, decode_varints
 from cosmos_lidar.errors import DataError
 
-_PIECE = 1 << 16
+_PIECE, _LARGE_PIECE = 1 << 16, 1 << 17
 _AROUND = 64  # bytes of tags, lengths and the shape
 _LONGEST_VARINT = 10
 _DATA, _SHAPE = 1, 2
@@ -38,22 +38,60 @@ class Place:
         return DataError(problem, file=self.file, clip=self.clip, key=self.key, wanted=wanted)
 
 
-def read_floats(content: bytes, shape: tuple[int, ...], place: Place) -> np.ndarray:
-    """Return the float32 matrix of a shape.
+def float_rows(
+    source: Source, start: int, end: int, shape: tuple[int, ...], rows: int, place: Place
+) -> Iterator[np.ndarray]:
+    """Yield the float32 matrix of a shape by blocks of at most ``rows`` rows; no more than a block of it is held.
 
     Raises:
         DataError: damaged, another shape, or more data than the shape has room for.
     """
-    count = math.prod(shape)
-    unpacked = _unpack(content, 4 * count + _AROUND, shape, place)
-    start, size = _values(unpacked, shape, place)
-    if size != 4 * count:
-        raise place.error(f"{size} bytes of values", f"{4 * count} for {shape}")
-    return np.frombuffer(unpacked, "<f4", count, start).reshape(shape)
+    limit = 4 * math.prod(shape) + _AROUND
+    expect_size(limit, f"a matrix of shape {shape}", file=place.file, clip=place.clip, key=place.key)
+    pieces = _limited(_pieces(source, start, end, place, _LARGE_PIECE), limit, shape, place)
+    rest = b""
+    while len(rest) < _AROUND and (piece := next(pieces, b"")):
+        rest += piece
+    size, used = _opening(rest, place)
+    if size != 4 * math.prod(shape):
+        raise place.error(f"shape {shape_of(source, start, end, place)}", f"shape {shape}")
+    rest = rest[used:]
+    for first in range(0, shape[0], rows):
+        block = np.empty((min(rows, shape[0] - first), *shape[1:]), "<f4")
+        rest = _fill(block.reshape(-1).view(np.uint8), rest, pieces, place)
+        yield block
+    after = Message.of(rest + b"".join(pieces), place.key, place.file)
+    if _DATA in after.by_number:
+        raise place.error("no packed values in one piece")
+    found = _dims(after.message(_SHAPE, "shape"))
+    if found != shape:
+        raise place.error(f"shape {found}", f"shape {shape}")
+
+
+def _limited(pieces: Iterator[bytes], limit: int, shape: tuple[int, ...], place: Place) -> Iterator[bytes]:
+    for piece in pieces:
+        limit -= len(piece)
+        if limit < 0:
+            raise place.error(f"more than the bytes of a matrix {shape}", f"a matrix of shape {shape}")
+        yield piece
+
+
+def _fill(room: np.ndarray, piece: bytes, pieces: Iterator[bytes], place: Place) -> bytes:
+    """Fill (N,) bytes with a piece and those that follow it; return what is left of the last one."""
+    filled = 0
+    while True:
+        taken = min(len(piece), len(room) - filled)
+        room[filled : filled + taken] = np.frombuffer(piece, np.uint8, taken)
+        filled += taken
+        if filled == len(room):
+            return piece[taken:]
+        piece = next(pieces, b"")
+        if not piece:
+            raise place.error("values that are cut off")
 
 
 def read_integers(content: bytes, shape: tuple[int, ...], place: Place) -> np.ndarray:
-    """Return the int32 matrix of a shape; errors as :func:`read_floats`."""
+    """Return the int32 matrix of a shape; errors as of :func:`float_rows`."""
     count = math.prod(shape)
     unpacked = _unpack(content, _LONGEST_VARINT * count + _AROUND, shape, place)
     start, size = _values(unpacked, shape, place)
@@ -113,29 +151,30 @@ def _opening(content: bytes, place: Place) -> tuple[int, int]:
     raise place.error("no packed values at its start")
 
 
-def _pieces(source: Source, start: int, end: int, place: Place) -> Iterator[bytes]:
-    """Yield unpacked pieces of at most 64 KB."""
-    engine, at = zlib.decompressobj(), start
+def _pieces(source: Source, start: int, end: int, place: Place, largest: int = _PIECE) -> Iterator[bytes]:
+    """Yield unpacked pieces of at most so many bytes."""
+    engine, at = decompressor(), start
     try:
         while not engine.eof:
             fed = engine.unconsumed_tail
             if not fed:
-                fed = source.read(at, min(_PIECE // 4, end - at))
+                fed = source.read(at, min(largest // 4, end - at))
                 at += len(fed)
-            piece = engine.decompress(fed, _PIECE)
+            piece = engine.decompress(fed, largest)
             if not piece and not fed:
                 raise place.error("zlib data that are cut off")
-            yield piece
-    except zlib.error as error:
+            if piece:
+                yield piece
+    except INFLATE_ERRORS as error:
         raise place.error(f"not zlib data: {error}") from error
 
 
 def _unpack(content: bytes, limit: int, shape: tuple[int, ...], place: Place) -> bytes:
     expect_size(limit, f"a matrix of shape {shape}", file=place.file, clip=place.clip, key=place.key)
-    engine = zlib.decompressobj()
+    engine = decompressor()
     try:
         unpacked = engine.decompress(content, limit)
-    except zlib.error as error:
+    except INFLATE_ERRORS as error:
         raise place.error(f"not zlib data: {error}") from error
     if not engine.eof:
         more = len(unpacked) == limit

@@ -21,10 +21,17 @@ from cosmos_lidar.clips.readers.waymo.frames import (
     Span,
     read_calibrations,
 )
-from cosmos_lidar.clips.readers.waymo.geometry import CAMERAS, LIDARS, LidarGeometry, lidar_geometry, sweep_ends
-from cosmos_lidar.clips.readers.waymo.matrices import Place, first_floats, read_floats, read_integers, shape_of
+from cosmos_lidar.clips.readers.waymo.geometry import (
+    BLOCK_ROWS,
+    CAMERAS,
+    LIDARS,
+    LidarGeometry,
+    lidar_geometry,
+    sweep_ends,
+)
+from cosmos_lidar.clips.readers.waymo.matrices import Place, first_floats, float_rows, read_integers, shape_of
 from cosmos_lidar.clips.readers.waymo.segment import Segment, camera_stream, lidar_stream, make_clip
-from cosmos_lidar.clips.readers.waymo.sweeps import make_return
+from cosmos_lidar.clips.readers.waymo.sweeps import make_return, with_points
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.sensor import Sensor
@@ -59,16 +66,15 @@ class RangeImages:
             DataError: damaged, or of another shape than the first one.
         """
         first, second = self.returns[index]
-        shape = self.geometry.shape
         with FileSource(self.path) as source:
-            poses = None
-            if first.poses is not None:
-                place = self._place(index, "range_image_pose")
-                poses = read_floats(_content(source, first.poses, place), (*shape, _POSE), place)
-            sweep = self._read(source, index, first, poses, 1)
+            sweeps = [self._read(source, index, first, 1)]
             if second is not None:
-                sweep = replace(sweep, second_return=self._read(source, index, second, poses, 2))
-        return sweep
+                sweeps.append(self._read(source, index, second, 2))
+            if first.poses is not None:
+                place, shape = self._place(index, "range_image_pose"), (*self.geometry.shape, _POSE)
+                poses = float_rows(source, *first.poses, shape, BLOCK_ROWS, place)
+                sweeps = with_points(sweeps, poses, self.geometry, self.world_SE3_lidar[index])
+        return sweeps[0] if second is None else replace(sweeps[0], second_return=sweeps[1])
 
     def read_first(self, index: int) -> Sweep:
         """Read the first returns of sweep ``index`` alone; errors as of a call."""
@@ -92,13 +98,13 @@ class RangeImages:
             content = _content(source, spans.projection, place)
         return read_integers(content, (*self.geometry.shape, _PROJECTION), place)
 
-    def _read(self, source: FileSource, index: int, spans: ReturnSpans, poses: np.ndarray | None, number: int) -> Sweep:
+    def _read(self, source: FileSource, index: int, spans: ReturnSpans, number: int) -> Sweep:
         shape, place = self.geometry.shape, self._place(index, f"ri_return{number}")
-        image = read_floats(_content(source, spans.image, place), (*shape, _CHANNELS), place)
         labels = None
         if spans.segmentation is not None:
             labels = read_integers(_content(source, spans.segmentation, place), (*shape, _LABELS), place)
-        return make_return(image, labels, poses, self.geometry, self.world_SE3_lidar[index], place)
+        image = float_rows(source, *spans.image, (*shape, _CHANNELS), BLOCK_ROWS, place)
+        return make_return(image, labels, self.geometry, place)
 
     def _place(self, index: int, what: str) -> Place:
         return Place(self.path, self.clip_id, f"record {self.records[index]}, {self.geometry.name}, {what}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,44 +19,53 @@ INSTANCE, CLASS = 0, 1
 
 
 def make_return(
-    image: np.ndarray,
-    labels: np.ndarray | None,
-    poses: np.ndarray | None,
-    geometry: LidarGeometry,
-    world_SE3_lidar: np.ndarray,
-    place: Place,
+    blocks: Iterable[np.ndarray], labels: np.ndarray | None, geometry: LidarGeometry, place: Place
 ) -> Sweep:
-    """Return one return of a lidar.
+    """Return one return of a lidar as a sweep with a range image.
 
     Args:
-        image: (rows, columns, 4) float32 range, intensity, elongation, no-label zone.
+        blocks: (some rows, columns, 4) float32 range, intensity, elongation, no-label zone, one after the other.
         labels: (rows, columns, 2) int32 instance and class, or None.
-        poses: (rows, columns, 6) float32 pixel poses, or None.
         geometry: the lidar.
-        world_SE3_lidar: (4, 4) the lidar at the start of the sweep.
         place: of the range image, for error messages.
-
-    Returns:
-        A sweep with a range image; with pixel poses also the points, where they lay at the start of the sweep.
 
     Raises:
         DataError: ranges that are infinite, or labels beyond 16 bits.
     """
-    shape = geometry.shape
-    planes = np.ascontiguousarray(image.reshape(-1, image.shape[-1])[:, : len(_VALUES)].T)
-    np.copyto(planes, 0, where=~(planes[RANGE] > 0))  # -1 where nothing came back
+    planes, row = np.empty((len(_VALUES), *geometry.shape), np.float32), 0
+    for block in blocks:
+        some = planes[:, row : row + len(block)]
+        some[:] = np.moveaxis(block[..., : len(_VALUES)], -1, 0)
+        np.copyto(some, 0, where=~(some[RANGE] > 0))  # -1 where nothing came back
+        row += len(block)
     if not np.isfinite(planes[RANGE].max(initial=0)):
         raise place.error("infinite ranges", "meters")
-    found: dict[str, Any] = {name: plane.reshape(shape) for name, plane in zip(_VALUES, planes, strict=True)}
-    seen = found["range_m"] > 0
+    found: dict[str, Any] = dict(zip(_VALUES, planes, strict=True))
     if labels is not None:
         if labels.min(initial=0) < 0 or labels[..., CLASS].max(initial=0) > np.iinfo(np.uint16).max:
             raise place.error("labels below 0 or beyond 16 bits", "instances and classes")
-        found["labels"] = np.where(seen, labels[..., CLASS], 0).astype(np.uint16)
-        found["instance"] = np.where(seen, labels[..., INSTANCE], 0).astype(np.uint32)
-    if poses is not None:
-        found["points"] = move_pixels(found["range_m"], poses, geometry, world_SE3_lidar)
+        seen = found["range_m"] > 0
+        found["labels"] = np.zeros(geometry.shape, np.uint16)
+        found["instance"] = np.zeros(geometry.shape, np.uint32)
+        np.copyto(found["labels"], labels[..., CLASS], "unsafe", where=seen)
+        np.copyto(found["instance"], labels[..., INSTANCE], "unsafe", where=seen)
     return Sweep(**found)
+
+
+def with_points(
+    returns: Sequence[Sweep], poses: Iterable[np.ndarray], geometry: LidarGeometry, world_SE3_lidar: np.ndarray
+) -> list[Sweep]:
+    """Return the sweeps with points, where they lay at the start of the sweep.
+
+    Args:
+        returns: range images: first and second returns.
+        poses: blocks (some rows, columns, 6) float32 of pixel poses, one after the other.
+        geometry: the lidar.
+        world_SE3_lidar: (4, 4) the lidar at the start of the sweep.
+    """
+    images = [sweep.range_m for sweep in returns if sweep.range_m is not None]
+    found = move_pixels(images, poses, geometry, world_SE3_lidar)
+    return [replace(sweep, points=points) for sweep, points in zip(returns, found, strict=True)]
 
 
 @dataclass(frozen=True)

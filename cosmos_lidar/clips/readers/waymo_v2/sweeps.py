@@ -10,9 +10,9 @@ import numpy as np
 
 from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.parquet_rows import RowReader
-from cosmos_lidar.clips.readers.waymo.geometry import LidarGeometry
+from cosmos_lidar.clips.readers.waymo.geometry import LidarGeometry, by_rows
 from cosmos_lidar.clips.readers.waymo.matrices import Place
-from cosmos_lidar.clips.readers.waymo.sweeps import make_return
+from cosmos_lidar.clips.readers.waymo.sweeps import make_return, with_points
 from cosmos_lidar.clips.sweep import Sweep
 
 LIDAR, IMAGE = "[LiDARComponent]", "[CameraImageComponent]"
@@ -57,14 +57,13 @@ class RangeImages:
             DataError: damaged, or of another shape than the first one.
         """
         images, poses, labels = (self._read(name, index) for name in ("lidar", "poses", "labels"))
-        made = []
-        for number, image in enumerate(images):
-            if image is not None:
-                place = self._place("lidar", index)
-                made.append(make_return(image, labels[number], poses[0], self.geometry,
-                                        self.world_SE3_lidar[index], place))  # fmt: skip
+        place = self._place("lidar", index)
         if images[0] is None:
-            raise self._place("lidar", index).error("no first return", "a range image")
+            raise place.error("no first return", "a range image")
+        made = [make_return(by_rows(image), labels[number], self.geometry, place)
+                for number, image in enumerate(images) if image is not None]  # fmt: skip
+        if poses[0] is not None:
+            made = with_points(made, by_rows(poses[0]), self.geometry, self.world_SE3_lidar[index])
         return made[0] if len(made) == 1 else replace(made[0], second_return=made[1])
 
     def camera_projections(self, index: int, second: bool = False) -> np.ndarray | None:

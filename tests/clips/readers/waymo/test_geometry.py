@@ -8,6 +8,7 @@ from cosmos_lidar.clips.readers.waymo.geometry import (
     CAMERAS,
     LIDARS,
     TOP,
+    by_rows,
     ego_from_optical,
     lidar_geometry,
     move_pixels,
@@ -99,7 +100,9 @@ def test_points_are_moved_by_their_own_poses(share):
     poses = RNG.normal(0, 0.05, (20, 30, 6)) + [0.02, -0.03, 2.8, -12_345.0, 8_765.0, 55.0]
     poses = poses.astype(np.float32)
     world_SE3_lidar = pose(2.75, -0.02, 0.01, (-12_344.3, 8_764.6, 57.2))
-    found = move_pixels(range_m, poses, geometry, world_SE3_lidar)
+    few = np.where(RNG.random((20, 30)) < 0.1, range_m, 0)
+    found, of_few = move_pixels([range_m, few], by_rows(poses), geometry, world_SE3_lidar)
+    assert np.array_equal(of_few, found[few[range_m > 0] > 0])
     rays, expected = published_rays(laser, rising, 30), []
     for row, column in np.argwhere(range_m > 0):
         ego = rays[row, column] * range_m[row, column] + laser[:3, 3]

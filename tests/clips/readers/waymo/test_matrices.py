@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips.protobuf import BytesSource
-from cosmos_lidar.clips.readers.waymo.matrices import Place, first_floats, read_floats, read_integers, shape_of
+from cosmos_lidar.clips.readers.waymo.matrices import Place, first_floats, float_rows, read_integers, shape_of
 from cosmos_lidar.errors import DataError
 from tests.clips.readers.waymo_records import chunk, double, integer, matrix
 
@@ -18,8 +18,32 @@ FLOATS = np.random.default_rng(0).normal(size=SHAPE).astype("<f4")
 INTEGERS = np.random.default_rng(1).integers(-5, 2000, SHAPE).astype("<i4")
 
 
+def read_floats(content: bytes, shape: tuple[int, ...], rows: int = 3) -> np.ndarray:
+    source = BytesSource(b"before" + content + b"after")
+    return np.concatenate(list(float_rows(source, 6, 6 + len(content), shape, rows, PLACE)))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 100])
+def test_rows_come_in_blocks(rows):
+    source = BytesSource(matrix(FLOATS))
+    blocks = list(float_rows(source, 0, len(source.content), SHAPE, rows, PLACE))
+    assert [len(block) for block in blocks] == {1: [1, 1, 1, 1], 3: [3, 1], 4: [4], 100: [4]}[rows]
+    assert np.array_equal(np.concatenate(blocks), FLOATS)
+    assert all(block.flags.aligned and block.flags.c_contiguous for block in blocks)
+
+
+def test_no_more_than_a_block_is_held():
+    values = np.random.default_rng(2).normal(size=(64, 2000, 6)).astype("<f4")
+    source = BytesSource(matrix(values))
+    tracemalloc.start()
+    for number, block in enumerate(float_rows(source, 0, len(source.content), values.shape, 4, PLACE)):
+        assert np.array_equal(block, values[4 * number : 4 * number + 4])
+    assert tracemalloc.get_traced_memory()[1] < values.nbytes / 4
+    tracemalloc.stop()
+
+
 def test_values_come_back_bit_for_bit():
-    assert np.array_equal(read_floats(matrix(FLOATS), SHAPE, PLACE), FLOATS)
+    assert np.array_equal(read_floats(matrix(FLOATS), SHAPE), FLOATS)
     found = read_integers(matrix(INTEGERS), SHAPE, PLACE)
     assert np.array_equal(found, INTEGERS)
     assert found.dtype == np.int32
@@ -51,10 +75,14 @@ def broken() -> dict[str, tuple[bytes, str]]:
         "no shape": (zlib.compress(chunk(1, values)), r"shape \(\)"),
         "fewer values": (zlib.compress(chunk(1, values[:-4]) + shape), "860 bytes of values"),
         "not packed": (zlib.compress(b"".join(double(1, 1.0) for _ in range(3)) + shape), "no packed values"),
-        "two rows of values": (zlib.compress(chunk(1, values[:4]) + chunk(1, values[4:]) + shape), "no packed values"),
+        "two rows of values": (
+            zlib.compress(chunk(1, values[:4]) + chunk(1, values[4:]) + shape),
+            "not a matrix: values, then shape",
+        ),
+        "more values behind": (zlib.compress(chunk(1, values) + shape + chunk(1, b"abcd")), "no packed values in one"),
         "wrong wire type": (zlib.compress(integer(1, 7) + shape), "no packed values"),
-        "no message": (zlib.compress(b"\xff" * 40), "a varint of more than ten bytes"),
-        "bomb": (zlib.compress(bytes(1 << 26)), "more than the 928 bytes"),
+        "no message": (zlib.compress(b"\xff" * 40), "no packed values"),
+        "bomb": (zlib.compress(bytes(1 << 26)), "more than the bytes of a matrix"),
     }
 
 
@@ -62,12 +90,14 @@ def broken() -> dict[str, tuple[bytes, str]]:
 def test_a_damaged_matrix_is_refused_by_place(kind):
     content, problem = broken()[kind]
     with pytest.raises(DataError, match=problem) as caught:
-        read_floats(content, SHAPE, PLACE)
+        read_floats(content, SHAPE)
     assert str(caught.value.file) == "a.tfrecord"
     assert caught.value.key.startswith("record 3, TOP")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in broken() if kind not in ("another shape", "two rows of values")])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in broken() if kind not in ("another shape", "two rows of values", "more values behind")]
+)
 def test_a_damaged_matrix_of_unknown_shape(kind):
     content, _ = broken()[kind]
     with pytest.raises(DataError) as caught:
@@ -79,7 +109,7 @@ def test_a_bomb_takes_no_memory(monkeypatch):
     content = zlib.compress(bytes(1 << 26))
     tracemalloc.start()
     for read in (
-        lambda: read_floats(content, SHAPE, PLACE),
+        lambda: read_floats(content, SHAPE),
         lambda: read_integers(content, SHAPE, PLACE),
         lambda: shape_of(BytesSource(content), 0, len(content), PLACE),
         lambda: first_floats(BytesSource(content), 0, len(content), 100, PLACE),
@@ -96,4 +126,4 @@ def test_integers_that_are_too_few_or_broken():
         with pytest.raises(DataError, match="not as many integers"):
             read_integers(zlib.compress(chunk(1, packed) + shape), (1, 2, 2), PLACE)
     with pytest.raises(DataError, match="would take"):
-        read_floats(b"", (1 << 20, 1 << 20, 4), PLACE)
+        read_floats(b"", (1 << 20, 1 << 20, 4))

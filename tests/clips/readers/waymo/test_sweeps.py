@@ -7,7 +7,7 @@ import pytest
 
 from cosmos_lidar.clips.readers.waymo.geometry import lidar_geometry
 from cosmos_lidar.clips.readers.waymo.matrices import Place
-from cosmos_lidar.clips.readers.waymo.sweeps import AsPoints, make_return
+from cosmos_lidar.clips.readers.waymo.sweeps import AsPoints, make_return, with_points
 from cosmos_lidar.clips.sweep import sweep_problems
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors import range_map_to_points
@@ -26,7 +26,7 @@ def test_pixels_without_a_return_are_zero():
     labels = np.full((2, 4, 2), 7, np.int32)
     made = image()
     made[0, 0, 0] = np.nan
-    sweep = make_return(made, labels, None, GEOMETRY, np.eye(4), PLACE)
+    sweep = make_return([made[:1], made[1:]], labels, GEOMETRY, PLACE)
     assert sweep_problems(sweep, GEOMETRY.sensor) == []
     assert sweep.range_m.tolist() == [[0, 12.5, 0, 0], [0, 0, 0, 3]]
     assert sweep.intensity.tolist() == [[0, 0.25, 0, 0], [0, 0, 0, 2]]
@@ -38,7 +38,7 @@ def test_pixels_without_a_return_are_zero():
 
 def test_a_lidar_that_stands_still():
     poses = np.zeros((2, 4, 6), np.float32)
-    sweep = make_return(image(), None, poses, GEOMETRY, np.eye(4), PLACE)
+    (sweep,) = with_points([make_return([image()], None, GEOMETRY, PLACE)], [poses], GEOMETRY, np.eye(4))
     assert sweep_problems(sweep, GEOMETRY.sensor) == []
     assert np.abs(sweep.points - range_map_to_points(sweep.range_m, GEOMETRY.sensor)).max() < 1e-5
     seen = AsPoints(lambda index: sweep, GEOMETRY.sensor)(0)
@@ -49,8 +49,8 @@ def test_impossible_values():
     endless, labels = image(), np.zeros((2, 4, 2), np.int32)
     endless[0, 0, 0] = np.inf
     with pytest.raises(DataError, match="infinite ranges"):
-        make_return(endless, None, None, GEOMETRY, np.eye(4), PLACE)
+        make_return([endless], None, GEOMETRY, PLACE)
     for value in (-1, 70_000):
         labels[0, 0, 1] = value
         with pytest.raises(DataError, match="labels below 0 or beyond 16 bits"):
-            make_return(image(), labels, None, GEOMETRY, np.eye(4), PLACE)
+            make_return([image()], labels, GEOMETRY, PLACE)
