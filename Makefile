@@ -27,7 +27,7 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[train,trackers,text,viz,datasets,dev,docs]'
 	@touch $@
 
-demo: venv  ## synthetic drives -> shards -> training -> report; on yours: make demo DATA=folder FORMAT=kitti; STEPS=100: less training
+demo: venv  ## every model with its embedded weights on one page, report.html; on yours: make demo DATA=folder FORMAT=kitti; STEPS=60: less training
 	$(RUN) -m cosmos_lidar.cli demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(FORMAT),--format $(FORMAT)) $(if $(STEPS),--steps $(STEPS))
 
 test: venv lint  ## the tests, without the slow ones, JOBS (2) at a time

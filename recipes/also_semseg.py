@@ -49,6 +49,27 @@ def debug() -> SemsegTrainConfig:
     )
 
 
+def few_labels() -> SemsegTrainConfig:
+    """Return the training of `make demo`: the embedded backbone and a few labels, a minute on two CPU cores."""
+    steps = 60
+    return SemsegTrainConfig(
+        recipe="few_labels",
+        model=SemsegModelConfig(
+            backbone="MinkUNet18", width=8, inputs=["pos", "intensities"], voxel_size=0.2, label_map="synth",
+            checkpoint="small",
+        ),
+        data=SemsegDataConfig(
+            batch_size=2, workers=0, shuffle=8, decimation=None, points=12_288, epochs=0, val_interval=0
+        ),
+        optim=OptimConfig(lr=1e-2, warmup_steps=5),
+        trainer=TrainerConfig(
+            max_steps=steps, log_every=1, val_every=0, val_at_start=False, save_every=20, keep_last=1,
+            accelerator="cpu", val_batches=2,
+        ),
+        log=LogConfig(group="also_semseg", name="few_labels"),
+    )  # fmt: skip
+
+
 def _published(name: str, model: SemsegModelConfig, data: SemsegDataConfig) -> SemsegTrainConfig:
     """Return a published run: AdamW at 1e-3, annealed to 0, without clipping, fp32, one GPU."""
     return SemsegTrainConfig(
@@ -76,7 +97,13 @@ FAMILY = Family(
     name="also_semseg",
     config=SemsegTrainConfig,
     job="cosmos_lidar.families.also.semseg.job",
-    recipes={"nuscenes": nuscenes, "semantickitti": semantickitti, "semanticposs": semanticposs, "debug": debug},
+    recipes={
+        "nuscenes": nuscenes,
+        "semantickitti": semantickitti,
+        "semanticposs": semanticposs,
+        "few_labels": few_labels,
+        "debug": debug,
+    },
     aliases=PUBLISHED_KEYS,
 )
 RECIPES, train = FAMILY.recipes, FAMILY.train

@@ -65,7 +65,7 @@ def debug() -> LidarTokenizerTrainConfig:
 
 
 def demo() -> LidarTokenizerTrainConfig:
-    """Return the training of `make demo`: a 3.6 M network from scratch, minutes on two CPU cores."""
+    """Return a training from scratch in minutes on two CPU cores: a 3.6 M network."""
     steps = 700
     loss, ema = LossConfig(perceptual=0.0, masked=True), EmaConfig(enabled=True, decay=0.98)
     model = ModelConfig(channels=64, channels_mult=[1, 2, 2], num_res_blocks=1, loss=loss, ema=ema)
@@ -84,11 +84,30 @@ def demo() -> LidarTokenizerTrainConfig:
     )
 
 
+def post_training() -> LidarTokenizerTrainConfig:
+    """Return the training of `make demo`: the embedded tokenizer on other drives, minutes on two CPU cores."""
+    run, steps = demo(), 240
+    return replace(
+        run,
+        recipe="post_training",
+        model=ModelConfig(checkpoint="small", loss=run.model.loss, ema=run.model.ema),
+        optim=OptimConfig(lr=3e-4, betas=[0.9, 0.99], warmup_steps=20, decay_until=steps),
+        trainer=replace(run.trainer, max_steps=steps, val_every=steps // 3, save_every=steps // 3),
+        log=LogConfig(group="tokenizer", name="post_training"),
+    )
+
+
 FAMILY = Family(
     name="lidar_tokenizer",
     config=LidarTokenizerTrainConfig,
     job="cosmos_lidar.families.lidar_tokenizer.job",
-    recipes={"ci8x8_512": ci8x8_512, "cv4x8x8_lidar": cv4x8x8_lidar, "debug": debug, "demo": demo},
+    recipes={
+        "ci8x8_512": ci8x8_512,
+        "cv4x8x8_lidar": cv4x8x8_lidar,
+        "debug": debug,
+        "demo": demo,
+        "post_training": post_training,
+    },
     aliases=PUBLISHED_KEYS,
 )
 RECIPES, train = FAMILY.recipes, FAMILY.train

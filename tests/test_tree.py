@@ -17,7 +17,6 @@ TESTED_BY: dict[str, str] = {
     "cosmos_lidar/clips/writers/release.py": "tests/clips/readers/test_release.py",
     "cosmos_lidar/commands/_codec_setup.py": "tests/commands/test_tokenize.py",
     "cosmos_lidar/commands/_tokenizer_setup.py": "tests/commands/test_autoencode.py",
-    "cosmos_lidar/demo/page.py": "tests/demo/test_run.py",
     "cosmos_lidar/families/dit/export.py": "tests/training/test_engine.py",
     "cosmos_lidar/families/export.py": "tests/commands/test_export.py",
     "cosmos_lidar/families/lidar_tokenizer/outputs.py": "tests/commands/test_autoencode.py",

@@ -1,4 +1,4 @@
-"""``cosmos-lidar demo``: recordings to shards, training, export and a report, in one command."""
+"""``cosmos-lidar demo``: what each model family does, with the embedded models, on one page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 GROUP = "training"
-HELP = "run all steps in minutes on a CPU: recordings, shards, training, export, report.html"
+HELP = "run every model family on your recordings, in minutes on a CPU, and write report.html"
 EXAMPLE = "cosmos-lidar demo --out demo --data ~/kitti --format kitti"
 
 
@@ -18,8 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="your recordings (default: synthetic drives)")
     parser.add_argument("--format", help="their reader, such as kitti, nuscenes or release (default: recognized)")
     add_lidar_argument(parser)
-    parser.add_argument("--drives", type=int, default=6, help="synthetic drives, at least 2 (default 6)")
-    parser.add_argument("--steps", type=int, help="training steps (default: the recipe's)")
+    parser.add_argument(
+        "--drives",
+        type=int,
+        default=4,
+        help="synthetic drives for the lidar tokenizer, at least 2 (default %(default)s)",
+    )
+    parser.add_argument("--steps", type=int, help="most steps of each training (default: the recipes')")
 
 
 def needs(args: argparse.Namespace) -> tuple[str, ...]:

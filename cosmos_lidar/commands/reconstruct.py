@@ -106,6 +106,7 @@ def _round_trip(
     footage: Footage, name: str, codec: VideoCodec, scores: VideoScores, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Encode, decode, write and compare, a block at a time."""
+    from cosmos_lidar.families.video_tokenizer.figure import beside
     from cosmos_lidar.families.video_tokenizer.files import write_frames
 
     encoded = codec.encode(footage.blocks())
@@ -143,19 +144,6 @@ def _scored(made: Iterator[np.ndarray], footage: Footage, scores: VideoScores) -
     for frame, decoded in _pairs(made, footage):
         scores.add(frame, decoded)
         yield decoded[None]
-
-
-def beside(frame: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Return input, reconstruction and four times their difference side by side, with captions."""
-    import numpy as np
-
-    from cosmos_lidar.viz.images import caption_image
-
-    difference = (4 * np.abs(frame.astype(int) - decoded)).clip(0, 255).astype(np.uint8)
-    titles = ("input", "reconstruction", "4 x difference")
-    size = max(min(frame.shape[1] // 14, 24), 8)
-    parts = zip((frame, decoded, difference), titles, strict=True)
-    return np.concatenate([caption_image(part, title, size, 4) for part, title in parts], axis=1)
 
 
 def _report(rows: list[dict[str, Any]], facts: dict[str, Any], folder: Path, distance: VideoDistance | None) -> int:

@@ -1,1 +1,1 @@
-"""The demo: all steps from recordings to a trained tokenizer in one command."""
+"""The demo: what every model family does with the embedded models, on one page."""

@@ -1,21 +1,20 @@
-"""Stages of the demo, in order; each writes its result to the output folder, where a second call resumes."""
+"""The demo: recordings, then each model family in turn, then one page; a second call resumes and redoes little."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from cosmos_lidar.clips import Clip
-from cosmos_lidar.clips.writers.release import write_release
-from cosmos_lidar.demo.recordings import Recordings, real_recordings, synthetic_recordings
+from cosmos_lidar.demo.page import write_page
+from cosmos_lidar.demo.recordings import Recordings, real_recordings
+from cosmos_lidar.demo.section import DemoContext, LeftOutError, Section, TrainingStoppedError
+from cosmos_lidar.demo.synthetic import synthetic_recordings, top_up
+from cosmos_lidar.errors import problem_of
 from cosmos_lidar.log import logger
-from cosmos_lidar.progress import Meter
-from cosmos_lidar.shards.plan import PrepareOptions
-from cosmos_lidar.shards.prepare import prepare_shards
 
-if TYPE_CHECKING:
-    from cosmos_lidar.families.lidar_tokenizer.config import LidarTokenizerTrainConfig
+PARTS = ("lidar_tokenizer", "images", "camera_to_lidar", "multiview", "segmentation")  # modules, in the page's order
 
 
 @dataclass(frozen=True)
@@ -26,100 +25,65 @@ class DemoOptions:
         out: folder of all results.
         data: recordings; None makes synthetic drives.
         format: reader of ``data``; None recognizes it.
-        drives: number of synthetic drives.
-        steps: training steps; None takes the recipe's.
+        drives: number of synthetic drives for the lidar tokenizer.
+        steps: most steps of each training; None for those of the recipes.
         lidar: which of ``data``, where it has several; None takes the main one.
     """
 
     out: Path
     data: Path | None = None
     format: str | None = None
-    drives: int = 6
+    drives: int = 4
     steps: int | None = None
     lidar: str | None = None
 
 
 def run_demo(options: DemoOptions) -> int:
-    """Recordings -> shards -> training -> export -> autoencoding of held-out clips -> ``report.html``.
+    """Show every model family on the recordings and write ``OUT/report.html`` and ``OUT/metrics.json``.
+
+    What the recordings do not allow is left out, and listed on the page with the reason.
 
     Returns:
-        0, or the number of the signal that stopped the training, whose checkpoint the next call continues from.
-    """
-    from cosmos_lidar.demo.page import write_page
+        0, or the number of the signal that stopped a training, whose checkpoint the next call continues from.
 
-    logger.info("1/5 recordings")
+    Raises:
+        DataError: no recordings in ``data``.
+    """
+    logger.info("1/%d recordings", len(PARTS) + 1)
     recordings = _recordings(options)
-    logger.info("2/5 shards: %s", options.out / "shards")
-    _shards(recordings, options.out)
-    logger.info("3/5 training, and 4/5 export: %s", options.out / "run")
-    run = _training(options)
-    signal, exports = _train(run)
-    if signal:
-        logger.info("stopped after a checkpoint: the same command resumes from it")
-        return signal
-    logger.info("5/5 autoencode held-out clips with the exported tokenizer")
-    write_page(options.out, recordings, exports)
-    logger.info("done: open %s", (options.out / "report.html").resolve())
+    context = DemoContext(options.out, options.steps, options.data)
+    sections: list[Section] = []
+    left_out: list[tuple[str, str]] = []
+    for number, name in enumerate(PARTS, start=2):
+        part = find_part(name)
+        logger.info("%d/%d %s", number, len(PARTS) + 1, part.TITLE)
+        try:
+            section = part.make_section(recordings, context)
+        except TrainingStoppedError as stopped:
+            logger.info("stopped after a checkpoint: the same command resumes from it")
+            return stopped.signal
+        except LeftOutError as error:
+            logger.info("left out: %s", error)
+            left_out.append((part.TITLE, str(error)))
+            continue
+        except Exception as error:  # one odd recording ends no work on the others
+            if options.data is None:
+                raise
+            logger.warning("left out: %s", problem_of(error))
+            left_out.append((part.TITLE, problem_of(error)))
+            continue
+        sections.append(section)
+    page = write_page(options.out, recordings.remark, sections, left_out)
+    logger.info("done: open %s", page.resolve())
     return 0
 
 
+def find_part(name: str) -> Any:
+    """Return the module of a part: its ``TITLE``, and ``make_section(recordings, context)``."""
+    return importlib.import_module(f"cosmos_lidar.demo.{name}")
+
+
 def _recordings(options: DemoOptions) -> Recordings:
-    """Return the recordings; synthetic sweeps are computed once and then read back from ``OUT/drives``."""
-    if options.data is not None:
-        found = real_recordings(options.data, options.format, options.lidar)
-    else:
-        found = synthetic_recordings(options.drives)
-    folder = options.out / "drives"
-    made = [clip for clip in found.train + found.held_out if clip.format == "synth"]
-    todo = [clip for clip in made if not (folder / "metadata" / f"{clip.clip_id}.npz").is_file()]
-    with Meter("synth", "frames", sum(len(clip) for clip in todo)) as meter:
-        for clip in todo:
-            write_release(folder, clip.with_lidar(read=_counted(clip, meter)))
-    written = {clip.clip_id: clip for clip in _read_back(folder, made)}
-    train, held_out = ([written.get(clip.clip_id, clip) for clip in part] for part in found[:2])
-    return Recordings(train, held_out, found.remark)
-
-
-def _read_back(folder: Path, made: list[Clip]) -> list[Clip]:
-    from cosmos_lidar.clips import open_clips
-
-    if not made:
-        return []
-    return [clip.with_lidar(sensor=made[0].sensor) for clip in open_clips(folder, "release")]
-
-
-def _counted(clip: Clip, meter: Meter):  # noqa: ANN202 - a reader of sweeps
-    def read(index: int) -> object:
-        meter.advance(1)
-        return clip.read_sweep(index)
-
-    return read
-
-
-def _shards(recordings: Recordings, out: Path) -> None:
-    lists = []
-    for name, clips in (("train", recordings.train), ("val", recordings.held_out)):
-        lists.append(out / f"{name}.lst")
-        out.mkdir(parents=True, exist_ok=True)
-        lists[-1].write_text("".join(f"{clip.clip_id}\n" for clip in clips), encoding="utf-8")
-    prepare_shards(recordings.train + recordings.held_out, out / "shards", PrepareOptions(split_lists=tuple(lists)))
-
-
-def _training(options: DemoOptions) -> LidarTokenizerTrainConfig:
-    from cosmos_lidar.recipes.lidar_tokenizer import demo
-
-    run = demo()
-    steps = run.trainer.max_steps if options.steps is None else options.steps
-    every = min(run.trainer.val_every, max(steps // 4, 1))
-    trainer = replace(run.trainer, max_steps=steps, val_every=every)
-    data = replace(run.data, path=str(options.out / "shards"))
-    optim = replace(run.optim, decay_until=steps)
-    return replace(run, data=data, optim=optim, trainer=trainer, log=replace(run.log, root=str(options.out / "run")))
-
-
-def _train(run: LidarTokenizerTrainConfig) -> tuple[int, Path]:
-    """Train; returns the signal that stopped training, and the path of the last exports without suffixes."""
-    from cosmos_lidar.recipes.lidar_tokenizer import FAMILY
-
-    result = FAMILY.train(run)
-    return result.signal, result.folder / "checkpoints" / f"iter_{result.step:09d}"
+    if options.data is None:
+        return synthetic_recordings(options.out, options.drives)
+    return top_up(real_recordings(options.data, options.format, options.lidar), options.out)

@@ -34,7 +34,7 @@ def write_semseg_report(path: Path, score: SemsegScore, sweeps: Sequence[ScoredS
     report.image(confusion_image(score.every.counted, score.classes), caption)
     if sweeps:
         report.heading("Sweeps")
-        report.image(np.concatenate([_legend(score), *map(error_image, sweeps)]), _VIEWS)
+        report.image(np.concatenate([class_legend(score), *map(error_image, sweeps)]), _VIEWS)
         frames = [CloudFrame(sweep.name, [Cloud("Errors", sweep.points, _errors(sweep))]) for sweep in sweeps]
         report.point_clouds(frames, "Error colors: 1 where the class is wrong, 0 where it is right.")
     return report.write(path)
@@ -60,7 +60,7 @@ def _errors(sweep: ScoredSweep) -> np.ndarray:
     return np.where(sweep.truth == 0, np.nan, sweep.predicted != sweep.truth).astype(np.float32)
 
 
-def _legend(score: SemsegScore) -> np.ndarray:
+def class_legend(score: SemsegScore) -> np.ndarray:
     """Return (H, 1440, 3) uint8: the color and the name of each class that occurs."""
     from cosmos_lidar.viz.images import draw_text
 
