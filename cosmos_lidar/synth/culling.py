@@ -126,19 +126,24 @@ def nearest_possible(cones: Cones, boxes: Boxes, bundle: np.ndarray, body: np.nd
         body: (M,) of each pair.
     """
     near = np.empty(len(bundle), np.float32)
+    # a row for each number, and one gather for all rows: sums over a last axis of three are slow
+    of_cones = np.concatenate([cones.middle.T, cones.axis.T, cones.spread[None], cones.sine[None]])
+    turn = boxes.turn.transpose(2, 1, 0).reshape(9, -1)
+    of_boxes = np.concatenate([boxes.center.T, turn, boxes.half.T, boxes.radius[None]])
     for first in range(0, len(bundle), _PAIRS_AT_ONCE):
         part = slice(first, first + _PAIRS_AT_ONCE)
-        near[part] = _nearest(cones, boxes, bundle[part], body[part])
+        near[part] = _nearest(of_cones.take(bundle[part], 1), of_boxes.take(body[part], 1))
     return near
 
 
-def _nearest(cones: Cones, boxes: Boxes, bundle: np.ndarray, body: np.ndarray) -> np.ndarray:
-    offset = cones.middle.T[:, bundle] - boxes.center.T[:, body]  # (3, M): sums over a last axis of three are slow
-    axis, turn, half = cones.axis.T[:, bundle], boxes.turn.transpose(2, 1, 0)[:, :, body], boxes.half.T[:, body]
-    spread = cones.spread[bundle]
-    far = np.sqrt(_dot(offset, offset)) + boxes.radius[body]
-    grown = far * cones.sine[bundle] + spread
-    enter, leave = np.zeros(len(body), np.float32), np.full(len(body), np.inf, np.float32)
+def _nearest(of_cones: np.ndarray, of_boxes: np.ndarray) -> np.ndarray:
+    """Return (M,) distances, of the numbers of a cone (8, M) and of a box (16, M) of each pair."""
+    axis, spread, sine = of_cones[3:6], of_cones[6], of_cones[7]
+    turn, half, radius = of_boxes[3:12].reshape(3, 3, -1), of_boxes[12:15], of_boxes[15]
+    offset = of_cones[:3] - of_boxes[:3]
+    far = np.sqrt(_dot(offset, offset)) + radius
+    grown = far * sine + spread
+    enter, leave = np.zeros(len(far), np.float32), np.full(len(far), np.inf, np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         for i in range(3):
             o, inverse, size = _dot(turn[i], offset), 1.0 / _dot(turn[i], axis), half[i] + grown

@@ -75,6 +75,16 @@ class Terrain:
             gx, gy = gx + kx * wave, gy + ky * wave
         return gx, gy
 
+    def base_and_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return :meth:`base` and :meth:`gradient`, whose waves have the same phases, bit for bit."""
+        height = self.height_m + self.slope[0] * x + self.slope[1] * y
+        gx, gy = self.slope[0] + 0.0 * x, self.slope[1] + 0.0 * y
+        for amplitude, kx, ky, phase in self.waves.tolist():
+            angle = kx * x + ky * y + phase
+            height, wave = height + amplitude * np.sin(angle), amplitude * np.cos(angle)
+            gx, gy = gx + kx * wave, gy + ky * wave
+        return height, gx, gy
+
     def center_line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the center line's y and dy/dx at ``x``."""
         y, slope = self.centre_m + 0.0 * x, 0.0 * x
@@ -140,19 +150,23 @@ class Terrain:
         gap = origin[2] - self.base(origin[0], origin[1]) - lift_m
         alive = np.flatnonzero((gap > 0) & (gap < rate * max_range_m))
         o, d, rate, gap = origin[:, alive], direction[:, alive], rate[alive], gap[alive]
-        t = gap / rate
+        t, ended = gap / rate, np.zeros(0, np.intp)
+        near_t, near_gap = np.empty_like(result), np.empty_like(result)  # where the march of a ray ended
         for _ in range(_MARCH_STEPS):
             gap = self._gap(o, d, t, lift_m)
             near, going = np.abs(gap) < _NEAR_M, t < max_range_m
             done = near & going
-            polished = self._newton(o[:, done], d[:, done], t[done], lift_m)
-            better = np.abs(self._gap(o[:, done], d[:, done], polished, lift_m)) < np.abs(gap[done])
-            result[alive[done]] = np.where(better, polished, t[done])  # a ray may graze a crest without ever crossing
+            near_t[alive[done]], near_gap[alive[done]] = t[done], gap[done]
+            ended = np.append(ended, alive[done])
             keep = going & ~near
             alive, o, d, rate = alive[keep], o[:, keep], d[:, keep], rate[keep]
             t = t[keep] + gap[keep] / rate
             if not len(alive):
                 break
+        o, d, t, gap = origin[:, ended], direction[:, ended], near_t[ended], near_gap[ended]
+        polished = self._newton(o, d, t, lift_m)
+        better = np.abs(self._gap(o, d, polished, lift_m)) < np.abs(gap)
+        result[ended] = np.where(better, polished, t)  # a ray may graze a crest without ever crossing
         return result
 
     def _gap(self, o: np.ndarray, d: np.ndarray, t: np.ndarray, lift_m: float) -> np.ndarray:
@@ -163,9 +177,9 @@ class Terrain:
         """Polish ``t``; where the ray all but grazes the ground the Newton step is limited to 1 m."""
         for _ in range(_NEWTON_STEPS):
             x, y = o[0] + t * d[0], o[1] + t * d[1]
-            gx, gy = self.gradient(x, y)
+            height, gx, gy = self.base_and_gradient(x, y)
             slope = np.minimum(d[2] - gx * d[0] - gy * d[1], -1e-3)
-            t = t - np.clip((o[2] + t * d[2] - self.base(x, y) - lift_m) / slope, -1.0, 1.0)
+            t = t - np.clip((o[2] + t * d[2] - height - lift_m) / slope, -1.0, 1.0)
         return t
 
     def _down_to_road(self, o: np.ndarray, d: np.ndarray, upper: np.ndarray, max_range_m: float) -> np.ndarray:

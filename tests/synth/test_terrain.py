@@ -42,3 +42,12 @@ def test_ground_with_kerbs_against_small_steps():
     hit = start[:, None] + t[both] * d[:, both]
     face = np.abs(terrain.beyond_kerb(hit[0], hit[1])) < 0.005
     assert np.abs(hit[2] - terrain.height(hit[0], hit[1]))[~face].max() < 2e-3
+
+
+def test_height_and_slope_together_are_those_apart():
+    terrain = build_scene(3, 1.0).terrain
+    x, y = np.random.default_rng(0).uniform(-90, 90, (2, 1001)).astype(np.float32)
+    together = terrain.base_and_gradient(x, y)
+    for value, apart in zip(together, (terrain.base(x, y), *terrain.gradient(x, y)), strict=True):
+        assert value.dtype == apart.dtype == np.float32
+        assert (value == apart).all()
