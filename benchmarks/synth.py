@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cosmos_lidar.sensors import load_sensor
-from cosmos_lidar.synth import build_scene, ftheta_rig, render, synthesize_drive
+from cosmos_lidar.synth import build_scene, ftheta_rig, render, surround_rig, synthesize_drive
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -46,6 +46,18 @@ def time_images(width: int, shadows: bool, seeds: range) -> list[float]:
     return times
 
 
+def time_drives(frames: int, height: int, width: int, seeds: range) -> list[float]:
+    """Return the CPU time of all images of five cameras around the vehicle, with shadows, for each street."""
+    times = []
+    for seed in seeds:
+        cameras = surround_rig(width, height, 70.0)
+        clip = synthesize_drive(seed, load_sensor("nuscenes_hdl32e"), frames, cameras=cameras)
+        streams = list(clip.cameras.values())
+        streams[0].read(0)
+        times.append(cpu_seconds(lambda s=streams: [one.read(number) for number in range(frames) for one in s]))
+    return times
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,6 +68,7 @@ def main() -> None:
     rows.append(("image 960 x 540, shadows", time_images(960, True, seeds)))
     rows.append(("image 1920 x 1080, shadows", time_images(1920, True, seeds)))
     rows.append(("image 1920 x 1080, no shadows", time_images(1920, False, seeds)))
+    rows.append(("5 cameras x 29 images, 112 x 64, shadows", time_drives(29, 64, 112, seeds)))
     rows.append(("street of 20 s", [cpu_seconds(lambda seed=seed: build_scene(seed, 20.0)) for seed in seeds]))
     out = sys.stdout.write
     machine, python = platform.machine(), platform.python_version()

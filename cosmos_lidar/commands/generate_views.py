@@ -130,6 +130,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="with --input_path: a kind of control videos, and a video of each view, or one of all (repeatable)",
     )  # fmt: skip
     add_flag(
+        parser, "rig", type=Path, metavar="PATH",
+        help="with --input_path, for a ray-conditioned network: the cameras, from shards or a file",
+    )  # fmt: skip
+    add_flag(
         parser, "prompt", default="", metavar="TEXT_OR_FILE",
         help="text; a .txt file with a line for each view; or a file of embeddings",
     )  # fmt: skip
@@ -204,6 +208,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--control takes control videos of --data: give those of files by --control_path KIND FILE …")
     if args.control_path and not args.input_path:
         raise UserError("--control_path: control videos of files need --input_path")
+    if args.rig and args.data:
+        raise UserError("--rig: clips of --data have their own calibration: leave it out")
     if args.save_path and (args.data or args.batch_input_json):
         raise UserError("--save_path is for a single input: use --save_dir")
     if args.save_path and args.save_path.suffix != ".mp4":
@@ -268,20 +274,24 @@ def _open(
 
 def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterable[Callable[[], ViewInput]], int]:
     from cosmos_lidar.families.multiview.inputs import input_of_files, inputs_of_data, text_slots
+    from cosmos_lidar.families.multiview.stored_rig import read_rig_rays
 
     data, count = generator.data, args.num_conditional_frames
+    total = generator.sampling.total_frames(data.frames)
     if args.data:
         network: Any = generator.flow.network
         with_rays, controls = bool(network.config.ray_channels), _controls(args, generator)
-        found = inputs_of_data(data, args.data, args.split, args.max_clips, with_rays, controls)
+        frames = total if controls else 0
+        found = inputs_of_data(data, args.data, args.split, args.max_clips, with_rays, controls, frames)
         return (partial(_same, given) for given in found), args.max_clips or 0
     embed = _embedder(args)
 
     controls = {kind: [Path(file) for file in files] for kind, *files in args.control_path}
+    rays = read_rig_rays(args.rig, data.view_ids, data.size) if args.rig else None
 
     def one(name: str, files: list[Path], prompt: str) -> ViewInput:
         text, captions = text_slots(prompt, data, embed)
-        return input_of_files(name, files, data, count, text, captions, controls)
+        return input_of_files(name, files, data, count, text, captions, controls, total, rays)
 
     if args.batch_input_json:
         jobs = _read_jobs(args.batch_input_json)
@@ -299,8 +309,6 @@ def _controls(args: argparse.Namespace, generator: ViewGenerator) -> tuple[str, 
     unknown = next((kind for kind in kinds if kind not in known), None)
     if unknown is not None:
         raise UserError(f"--control {unknown}: the network takes {', '.join(known) or 'no control videos'}")
-    if kinds and args.segments > 1:
-        raise UserError(f"--segments {args.segments}: control videos are those of one clip; add --control none")
     return kinds
 
 

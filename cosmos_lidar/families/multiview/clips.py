@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.families.multiview.config import MultiviewDataConfig
-from cosmos_lidar.families.multiview.rays import batch_rays
+from cosmos_lidar.families.multiview.rays import batch_rays, check_ray_shape
 
 
 class ViewClips(NamedTuple):
@@ -63,7 +63,7 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -
         ids.repeat_interleave(data.state_t, dim=1),
         [data.fps] * len(latents) if rates is None else rates.tolist(),
         getattr(batch, "padding_mask", None),
-        _rays(batch, data.state_t, latents.device) if with_rays else None,
+        _rays(batch, data, latents.device) if with_rays else None,
         batch.noise_seeds,
     )
 
@@ -74,7 +74,9 @@ def _of_videos(latents: list[Tensor], views: int) -> tuple[Tensor, Tensor | None
     return whole[:, 0], whole[:, 1:] if whole.shape[1] > 1 else None
 
 
-def _rays(batch: Any, frames: int, device: torch.device) -> Tensor:
+def _rays(batch: Any, data: MultiviewDataConfig, device: torch.device) -> Tensor:
     """Return the rays of a batch, that of each view for all its latent frames."""
     rays = batch.rays if hasattr(batch, "rays") else batch_rays(batch)
-    return rays.to(device).repeat_interleave(frames, dim=1)
+    clip = getattr(batch, "clip_ids", [""])[0]
+    check_ray_shape(None if rays is None else rays.shape[1:], data.views, data.latent_shape[2:], clip=clip)
+    return rays.to(device).repeat_interleave(data.state_t, dim=1)

@@ -184,7 +184,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             return {}
         from cosmos_lidar.families.multiview.facts import latents_of_views
 
-        return latents_of_views(self.data)
+        return latents_of_views(self.data, self.model.rays)
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.
@@ -201,9 +201,10 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             )
         if self.data.vae.checkpoint and not self.data.path:
             raise UserError("data.vae: synthetic latents (synthetic_clips) are encoded already; give data.path")
-        needs = {"model.rays=true": self.model.rays, "model.control": bool(self.model.control.kinds)}
-        for option in (option for option, set_ in needs.items() if set_ and not self.data.vae.checkpoint):
-            raise UserError(f"{option} needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
+        if self.model.control.kinds and not self.data.vae.checkpoint:
+            raise UserError("model.control needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
+        if self.model.rays and not self.data.path:
+            raise UserError("model.rays=true: synthetic latents (synthetic_clips) have no cameras; give data.path")
 
     def _check_shapes(self) -> None:
         data = self.data

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.dit.facts import latents_facts
+from cosmos_lidar.families.multiview.rays import check_ray_shape
 from cosmos_lidar.training.data_facts import DataFact
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.multiview.config import MultiviewDataConfig
 
 
-def latents_of_views(data: MultiviewDataConfig) -> dict[str, DataFact]:
+def latents_of_views(data: MultiviewDataConfig, with_rays: bool = False) -> dict[str, DataFact]:
     """Return ``data.latent_shape`` and ``data.text_shape`` of the latents in ``data.path``, for the views that are set.
+
+    Args:
+        data: options of the run.
+        with_rays: the network wants the rays of the cameras.
 
     Raises:
         DataError: they are not on this machine, or cannot be read.
-        UserError: folders whose latents differ, or frames or text that the views do not divide.
+        UserError: folders whose latents differ or lack rays that are wanted, or frames or text that the views do not
+            divide.
     """
     found, where = latents_facts(data)
     if found.latent is None:
@@ -29,6 +35,11 @@ def latents_of_views(data: MultiviewDataConfig) -> dict[str, DataFact]:
             f"data.view_ids={data.view_ids}: {data.views} views do not divide the {frames} latent frames and {rows} "
             f"rows of text of the clips in {where}"
         )
+    if with_rays:
+        try:
+            check_ray_shape(found.rays, data.views, (height, width), file=where)
+        except DataError as error:
+            raise UserError(str(error)) from error
     shapes = {"data.latent_shape": [channels, frames // data.views, height, width]}
     shapes["data.text_shape"] = [rows // data.views, *text_width] if rows else []
     return {key: DataFact(shape, where) for key, shape in shapes.items()}

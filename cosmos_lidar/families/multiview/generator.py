@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class ViewSampling:
         """Conditioning latent frames of each view."""
         return 1 + (self.conditional - 1) // _PER_LATENT if self.conditional else 0
 
+    def total_frames(self, frames: int) -> int:
+        """Return the frames of a chain of clips of ``frames`` each, which share their conditioning frames."""
+        return frames + (self.segments - 1) * (frames - self.conditional)
+
 
 _CPU = torch.device("cpu")
 
@@ -114,16 +118,22 @@ class ViewGenerator:
 
         Raises:
             DataError: fewer frames than are to condition on, or of another size; control videos that the network does
-                not take, or a chain of clips with some.
+                not take, or that are shorter than the result.
         """
         self._check_controls(given)
         overlap, parts = self.sampling.conditional, []
         condition = self._checked(given)
         for segment in range(self.sampling.segments):
-            video = self._images(self._sample(condition, given, fps or given.fps, seed + segment, progress))
+            part = self._part(given, segment * (self.data.frames - overlap))
+            video = self._images(self._sample(condition, part, fps or given.fps, seed + segment, progress))
             parts.append(video[:, :, overlap if segment else 0 :])
             condition = video[:, :, video.shape[2] - overlap :]
         return torch.cat(parts, dim=2)
+
+    def _part(self, given: ViewInput, first: int) -> ViewInput:
+        """Return the input of a clip of the chain, with control videos from frame ``first`` on."""
+        part = slice(first, first + self.data.frames)
+        return replace(given, controls={kind: video[:, :, part] for kind, video in given.controls.items()})
 
     def _checked(self, given: ViewInput) -> Tensor:
         count, views = self.sampling.conditional, self.data.views
@@ -159,8 +169,12 @@ class ViewGenerator:
         if unknown is not None:
             wanted = f"those of the training (model.control.kinds): {', '.join(self.controls) or 'none'}"
             raise DataError(f"control videos {unknown!r}", clip=given.name, wanted=wanted)
-        if given.controls and self.sampling.segments > 1:
-            raise DataError("control videos of one clip", clip=given.name, wanted="1 segment, or no control videos")
+        total = self.sampling.total_frames(self.data.frames)
+        short = next((kind for kind, video in given.controls.items() if video.shape[2] < total), None)
+        if short is not None:
+            found = f"{given.controls[short].shape[2]} frames of control videos {short!r}"
+            wanted = f"{total} for {self.sampling.segments} clips of {self.data.frames}"
+            raise DataError(found, clip=given.name, wanted=wanted)
 
     def _control(self, given: ViewInput) -> dict[str, Tensor]:
         """Return the latents of the control videos as an argument of the network, zeros for kinds that are left out."""
@@ -176,7 +190,7 @@ class ViewGenerator:
         if not network.config.ray_channels:
             return {}
         if given.rays is None:
-            wanted = "clips of --data, whose cameras are calibrated: the network is ray-conditioned"
+            wanted = "--data of calibrated cameras, or --rig: the network is ray-conditioned"
             raise DataError("no rays of the cameras", clip=given.name, wanted=wanted)
         return {"rays": given.rays[None].to(self.device).repeat_interleave(self.data.state_t, dim=1)}
 

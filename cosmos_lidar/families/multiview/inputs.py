@@ -55,6 +55,7 @@ def inputs_of_data(
     most: int | None = None,
     with_rays: bool = False,
     controls: Sequence[str] = (),
+    frames: int = 0,
 ) -> Iterator[ViewInput]:
     """Yield the middle window of each clip of a split, with views and text slots as in training.
 
@@ -65,6 +66,7 @@ def inputs_of_data(
         most: clips; None for all.
         with_rays: the network wants the rays of the cameras.
         controls: kinds of control videos to take.
+        frames: of the window; 0 for those of the training. Chains of clips with control videos are longer.
 
     Raises:
         DataError: the folder cannot be read, or has no such split; cameras without calibration, where rays are wanted.
@@ -72,7 +74,7 @@ def inputs_of_data(
     """
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
-    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
+    window = ViewWindow(frames or data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
                         tuple(controls))  # fmt: skip
     rows, width = data.text_shape or (1, 1)
     loader = multiview_loader(
@@ -81,19 +83,20 @@ def inputs_of_data(
         bad_sample_budget=data.bad_sample_budget,
     )  # fmt: skip
     for batch in loader:
-        frames, *drawn = batch.frames[0].split(data.views)
+        images, *drawn = batch.frames[0].split(data.views)
         name = f"{batch.clip_ids[0]}_{batch.starts[0]:06d}"
         text = batch.text[0] if data.text_shape else None
         rays = batch_rays(batch)[0] if with_rays else None
         yield ViewInput(
-            name, tuple(batch.cameras[0]), frames, text, tuple(batch.captions[0]),
+            name, tuple(batch.cameras[0]), images, text, tuple(batch.captions[0]),
             float(batch.fps[0]), rays, dict(zip(controls, drawn, strict=True)),
         )  # fmt: skip
 
 
 def input_of_files(
     name: str, files: Sequence[Path], data: MultiviewDataConfig, conditional: int, text: Tensor | None,
-    captions: Sequence[str] = (), controls: Mapping[str, Sequence[Path]] | None = None,
+    captions: Sequence[str] = (), controls: Mapping[str, Sequence[Path]] | None = None, total: int = 0,
+    rays: Tensor | None = None,
 ) -> ViewInput:  # fmt: skip
     """Return the input of videos of any size: the last frames of each view are the conditioning frames.
 
@@ -108,23 +111,25 @@ def input_of_files(
         text: see :func:`text_slots`.
         captions: of the slots.
         controls: kind -> control videos, files as those of the views; their first frames are those of the result.
+        total: frames of the result; 0 for those of one clip.
+        rays: of the cameras, for a network that takes them: see ``read_rig_rays``.
 
     Raises:
         DataError: a file is no video, or has too few frames, or frames that the views do not divide.
         UserError: another number of files.
     """
-    drawn = {kind: _control_of_files(some, data) for kind, some in (controls or {}).items()}
+    drawn = {kind: _control_of_files(some, data, total or data.frames) for kind, some in (controls or {}).items()}
     cameras = tuple(f"view_{number}" for number in data.view_ids)
     if not conditional:
         frames = torch.zeros(data.views, 3, 0, *data.size, dtype=torch.uint8)
-        return ViewInput(name, cameras, frames, text, tuple(captions), data.fps, controls=drawn)
+        return ViewInput(name, cameras, frames, text, tuple(captions), data.fps, rays, drawn)
     frames = torch.stack([_last(*view, conditional, data.size) for view in _open_views(files, data.views)])
-    return ViewInput(name, cameras, frames, text, tuple(captions), data.fps, controls=drawn)
+    return ViewInput(name, cameras, frames, text, tuple(captions), data.fps, rays, drawn)
 
 
-def _control_of_files(files: Sequence[Path], data: MultiviewDataConfig) -> Tensor:
+def _control_of_files(files: Sequence[Path], data: MultiviewDataConfig, count: int) -> Tensor:
     """Return (V, 3, T, H, W) of the first frames of each view."""
-    return torch.stack([_first(*view, data.frames, data.size) for view in _open_views(files, data.views)])
+    return torch.stack([_first(*view, count, data.size) for view in _open_views(files, data.views)])
 
 
 def _open_views(files: Sequence[Path], views: int) -> list[tuple[VideoFile, int, int | None]]:

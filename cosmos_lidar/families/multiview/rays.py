@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from cosmos_lidar.clips.fit_images import Lens
 from cosmos_lidar.errors import DataError
+from cosmos_lidar.models.dit.rays import RAY
 from cosmos_lidar.sensors.camera_rays import camera_rays
+from cosmos_lidar.shards.latents import RAYS
 
 TOKEN_PX = 16  # pixels of a token: 8 of a latent, 2 latents of a patch
 _CACHED = 256  # cameras whose rays are kept: 0.1 MB each at 720p
@@ -54,6 +57,28 @@ def rig_rays(
             raise DataError(f"camera {camera} has no {missing}", clip=clip, key=camera, wanted=wanted)
         rays.append(_rays_of(lens, np.ascontiguousarray(mounts[place], np.float64).tobytes()))
     return torch.from_numpy(np.stack(rays))
+
+
+def check_ray_shape(
+    found: Sequence[int] | None, views: int, latent: Sequence[int], clip: str | None = None, file: Path | None = None
+) -> None:
+    """Refuse rays of latents that are not (V, rows, columns of tokens, 6).
+
+    Args:
+        found: shape of the rays that go with the latents; None where there are none.
+        views: number of cameras.
+        latent: (height, width) of the latents of a view.
+        clip: for messages.
+        file: for messages.
+
+    Raises:
+        DataError: no rays, or of other views or sizes.
+    """
+    wanted = views, *(-(-side // 2) for side in latent), RAY
+    if found is None or tuple(found) != wanted:
+        problem = "no rays of the cameras with the latents" if found is None else f"rays of shape {tuple(found)}"
+        needed = f"rays of shape {wanted} (`cosmos-lidar encode-clips` of calibrated cameras), or model.rays=false"
+        raise DataError(problem, file=file, clip=clip or None, key=RAYS, wanted=needed)
 
 
 @lru_cache(maxsize=_CACHED)

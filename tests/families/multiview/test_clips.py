@@ -57,3 +57,9 @@ def test_rays_of_a_view_are_those_of_all_its_frames() -> None:
     assert torch.equal(found[:, 2], rays[:, 1])
     assert torch.equal(found[:, 3], rays[:, 1])
     assert view_clips(batch, DATA).rays is None
+    batch.rays, batch.clip_ids = None, ["drive"]
+    with pytest.raises(DataError, match=r"no rays of the cameras with the latents.*clip drive.*rays.npy.*encode-clips"):
+        view_clips(batch, DATA, with_rays=True)
+    batch.rays = rays[:, :2]
+    with pytest.raises(DataError, match=r"rays of shape \(2, 2, 2, 6\).*\(3, 2, 2, 6\)"):
+        view_clips(batch, DATA, with_rays=True)

@@ -33,7 +33,7 @@ def test_sizes_of_a_clip_follow_from_those_of_a_view(tmp_path: Path) -> None:
             "parallel.attention=ring model.attention_scope=same_view_or_frame",
             "excludes ring: parallel.attention=ulysses",
         ),
-        ("model.rays=true", "model.rays=true needs the videos of shards, not latents"),
+        ("model.rays=true", "model.rays=true: synthetic latents .* have no cameras"),
         ("model.control.kinds=[depth]", "model.control needs the videos of shards, not latents"),
         ("model.control.kinds=[deep]", r"control images deep: valid: .*depth.*, each once"),
         ("model.control.dropout=2", "model.control.dropout=2.0: expected 0 to 1"),

@@ -100,8 +100,29 @@ def test_control_videos_count_and_may_be_left_out(files: tuple[Path, Path], tmp_
     assert not torch.equal(trained(drawn, 0), base)
     with pytest.raises(DataError, match="control videos 'depth'.*model.control.kinds"):
         generator(files)(drawn, 0)
-    with pytest.raises(DataError, match="1 segment"):
-        open_view_generator(files[0], run, **options | {"sampling": ViewSampling(steps=2, segments=2)})(drawn, 0)
+
+
+def test_control_videos_of_a_chain(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The second clip takes them from the frame on that it begins with."""
+    run = apply_overrides(configuration(), ["model.control.kinds=[depth]"])
+    state = torch.load(files[0], weights_only=True)
+    state["net.control_embedder.weight"] = torch.randn(96, 64, generator=torch.Generator().manual_seed(0))
+    torch.save(state, tmp_path / "trained.pt")
+    videos = torch.randint(0, 255, (2, 3, 17, *SIZE), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    one, two = (
+        open_view_generator(
+            tmp_path / "trained.pt", run, vae=files[1], sampling=ViewSampling(steps=2, guidance=0.0, segments=count)
+        )
+        for count in (1, 2)
+    )
+    chain = two(replace(given(), controls={"depth": videos}), 4)
+    assert chain.shape[2] == two.sampling.total_frames(9) == 17
+    first = one(replace(given(), controls={"depth": videos[:, :, :9]}), 4)
+    assert torch.equal(chain[:, :, :9], first)
+    after = replace(given(), frames=first[:, :, 8:], controls={"depth": videos[:, :, 8:]})
+    assert torch.equal(chain[:, :, 9:], one(after, 5)[:, :, 1:])
+    with pytest.raises(DataError, match="16 frames of control videos 'depth'.*Expected: 17 for 2 clips of 9"):
+        two(replace(given(), controls={"depth": videos[:, :, :16]}), 4)
 
 
 def test_a_chain_begins_where_the_clip_before_ends(files: tuple[Path, Path]) -> None:
