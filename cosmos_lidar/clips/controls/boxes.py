@@ -93,7 +93,10 @@ def _as_color(values: np.ndarray) -> tuple[int, int, int]:
 
 def _open(clip: Clip) -> BoxImages:
     if clip.boxes is None:
-        wanted = "a recording whose boxes are read: synthetic drives, Waymo v1, DDAD, all_object_info"
+        wanted = (
+            "a recording whose boxes are read: synthetic drives, Waymo, nuScenes, Argoverse 2, PhysicalAI-AV, DDAD, "
+        )
+        wanted += "all_object_info"
         raise DataError("no boxes in it", file=clip.source, clip=clip.clip_id, wanted=wanted)
     return BoxImages(clip)
 

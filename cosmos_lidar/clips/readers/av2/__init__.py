@@ -14,7 +14,7 @@ in the file and no row. Coordinates are float16: 8 mm at 10 m, 3 cm at 50 m.
 
 Images are stored without distortion (published); k1, k2 and k3 of ``intrinsics.feather`` belong to the lenses before
 and are not used. Poses are those of the vehicle, ``city_SE3_egovehicle``, interpolated.
-Not read: boxes (``annotations.feather``), flow labels, maps. The format has no semantic class per point.
+Boxes are those of ``annotations.feather``. Not read: flow labels, maps. The format has no semantic class per point.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cosmos_lidar.sensors.sensor import Sensor
 DESCRIPTION = "Argoverse 2 sensor, lidar and map change logs: two lidars, nine cameras, poses"
 EXAMPLE_LAYOUT = """
 LOG/sensors/lidar/0<nanoseconds>.feather, LOG/calibration/egovehicle_SE3_sensor.feather
-LOG/city_SE3_egovehicle.feather                                                       (optional)
+LOG/city_SE3_egovehicle.feather, LOG/annotations.feather                              (optional)
 LOG/calibration/intrinsics.feather                                                    (optional)
 LOG/sensors/cameras/ring_front_center/<nanoseconds>.jpg, …                            (optional)
 

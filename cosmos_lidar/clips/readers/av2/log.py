@@ -12,6 +12,7 @@ from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.feather import read_feather
 from cosmos_lidar.clips.files import ImageFiles, clean_id, image_size
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
+from cosmos_lidar.clips.readers.av2.boxes import AnnotatedBoxes
 from cosmos_lidar.clips.readers.av2.sweeps import LIDARS, HalfSweeps, Unit
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import visible, visible_files
@@ -47,7 +48,9 @@ def open_log(folder: Path, sensor: Sensor | None) -> Clip:
         lidars[LIDARS[0].name] = replace(lidars[LIDARS[0].name], sensor=sensor)
     main = np.asarray(next(iter(lidars.values())).ego_SE3_lidar)
     cameras = {camera.name: camera for camera in _cameras(folder, mounts, track, main, name, notes)}
-    return Clip(name, folder, "av2", lidars, cameras, tuple(notes))
+    file = folder / "annotations.feather"
+    boxes = AnnotatedBoxes(file, name, track.at) if track is not None and file.is_file() else None
+    return Clip(name, folder, "av2", lidars, cameras, tuple(notes), boxes=boxes)
 
 
 def stamped_files(folder: Path, pattern: str, clip: str) -> list[tuple[int, Path]]:

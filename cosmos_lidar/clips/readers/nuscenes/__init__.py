@@ -10,7 +10,7 @@ motion-compensated points. Without tables there are no poses, and points stay as
 
 Labels are those of nuScenes-lidarseg (classes 0 to 31, the numbers of ``category.json``), and of nuScenes-panoptic the
 instances, and the classes where lidarseg has none; key frames have them where their files are on disk. Rings count from
-the lowest laser. Not read: times of points (the dataset has none), radars, boxes, maps.
+the lowest laser. Boxes are those of key frames. Not read: times of points (the dataset has none), radars, maps.
 
 Key frames (``samples``, 2 Hz) and the sweeps between them (``sweeps``) make one sequence; sweeps whose files have not
 been downloaded are left out and counted in the notes. Without tables, an info file of mmdetection3d beside the folders
@@ -36,6 +36,7 @@ EXAMPLE_LAYOUT = """
 v1.0-mini/scene.json, v1.0-mini/sample.json, v1.0-mini/sample_data.json
 v1.0-mini/ego_pose.json, v1.0-mini/calibrated_sensor.json, v1.0-mini/sensor.json
 v1.0-mini/lidarseg.json, v1.0-mini/panoptic.json                                      (optional)
+v1.0-mini/sample_annotation.json, v1.0-mini/instance.json, v1.0-mini/category.json    (optional)
 samples/LIDAR_TOP/<log>__LIDAR_TOP__<microseconds>.pcd.bin
 sweeps/LIDAR_TOP/<log>__LIDAR_TOP__<microseconds>.pcd.bin                             (optional)
 samples/CAM_FRONT/<log>__CAM_FRONT__<microseconds>.jpg, …                             (optional)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cosmos_lidar.clips.clip import CameraStream, Clip, one_lidar_clip
 from cosmos_lidar.clips.files import ImageFiles, PointSweeps, clean_id
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.readers.nuscenes.boxes import ANNOTATIONS, AnnotatedBoxes
 from cosmos_lidar.clips.readers.nuscenes.sweeps import (
     COLUMNS,
     LIDAR,
@@ -60,8 +62,10 @@ def _open_scene(tables: Tables, scene: dict, sensor: Sensor) -> Clip:
     ego_SE3_lidar[:3, :3] = ego_SE3_lidar[:3, :3] @ OURS_R_THEIRS.T
     frames = tuple(str(row["timestamp"]) for row in chosen)
     cameras = dict(_cameras(tables, scene["token"], name, ego_SE3_lidar))
-    return one_lidar_clip(name, sensor, frames, times, sweeps, tables.folder, "nuscenes", ends, True, cameras, notes,
+    clip = one_lidar_clip(name, sensor, frames, times, sweeps, tables.folder, "nuscenes", ends, True, cameras, notes,
                           name=LIDAR, ego_SE3_lidar=ego_SE3_lidar)  # fmt: skip
+    there = (tables.folder / f"{ANNOTATIONS}.json").is_file()  # test scenes are listed without any
+    return replace(clip, boxes=AnnotatedBoxes(tables.folder, scene["token"], name)) if there else clip
 
 
 def _read_with(

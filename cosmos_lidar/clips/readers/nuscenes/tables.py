@@ -22,7 +22,7 @@ _Record = TypeVar("_Record")
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 24
 _BETWEEN_RECORDS = re.compile(r"[\[,\s]*")
-_KINDS = {"timestamp": int, "rotation": list, "translation": list}  # of the others: str
+_KINDS = {"timestamp": int, "rotation": list, "translation": list, "size": list}  # of the others: str
 
 
 def table_folders(path: Path) -> list[Path]:
@@ -73,24 +73,24 @@ def read_tables(folder: Path) -> Tables:
     Raises:
         DataError: a table is missing or broken, or refers to a record that is not there.
     """
-    scenes = list(_records(folder, "scene", ("token", "name")))
-    scene_of = {row["token"]: row["scene_token"] for row in _records(folder, "sample", ("token", "scene_token"))}
-    channels = {row["token"]: row["channel"] for row in _records(folder, "sensor", ("token", "channel"))}
-    mounts = {row["token"]: row for row in _records(folder, "calibrated_sensor", ("token", "sensor_token", "rotation"))}
+    scenes = list(records(folder, "scene", ("token", "name")))
+    scene_of = {row["token"]: row["scene_token"] for row in records(folder, "sample", ("token", "scene_token"))}
+    channels = {row["token"]: row["channel"] for row in records(folder, "sensor", ("token", "channel"))}
+    mounts = {row["token"]: row for row in records(folder, "calibrated_sensor", ("token", "sensor_token", "rotation"))}
     data: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     wanted = ("token", "sample_token", "ego_pose_token", "calibrated_sensor_token", "timestamp", "filename")
-    for row in _records(folder, "sample_data", wanted):
-        mount = _follow(mounts, row["calibrated_sensor_token"], folder, "calibrated_sensor")
-        channel = _follow(channels, mount["sensor_token"], folder, "sensor")
+    for row in records(folder, "sample_data", wanted):
+        mount = follow(mounts, row["calibrated_sensor_token"], folder, "calibrated_sensor")
+        channel = follow(channels, mount["sensor_token"], folder, "sensor")
         if channel == LIDAR or channel.startswith("CAM_"):
-            scene = _follow(scene_of, row["sample_token"], folder, "sample")
+            scene = follow(scene_of, row["sample_token"], folder, "sample")
             data[scene][channel].append({key: row[key] for key in (*wanted, "width", "height") if key in row})
     for channels_of_scene in data.values():
         for rows in channels_of_scene.values():
             rows.sort(key=lambda row: row["timestamp"])
     used = {row["ego_pose_token"] for one in data.values() for rows in one.values() for row in rows}
     ego = {
-        r["token"]: r for r in _records(folder, "ego_pose", ("token", "rotation", "translation")) if r["token"] in used
+        r["token"]: r for r in records(folder, "ego_pose", ("token", "rotation", "translation")) if r["token"] in used
     }
     lidarseg, panoptic = (_label_files(folder, table) for table in ("lidarseg", "panoptic"))
     return Tables(folder.parent, folder, scenes, data, ego, mounts, lidarseg, panoptic)
@@ -99,12 +99,16 @@ def read_tables(folder: Path) -> Tables:
 def _label_files(folder: Path, table: str) -> dict[str, str]:
     if not (folder / f"{table}.json").is_file():
         return {}
-    rows = _records(folder, table, ("sample_data_token", "filename"))
+    rows = records(folder, table, ("sample_data_token", "filename"))
     return {row["sample_data_token"]: row["filename"] for row in rows}
 
 
-def _records(folder: Path, table: str, keys: tuple[str, ...]) -> Iterator[dict]:
-    """Yield the records of a table one by one: sample_data of the full set has 2.6 million, too many to hold."""
+def records(folder: Path, table: str, keys: tuple[str, ...]) -> Iterator[dict]:
+    """Yield the records of a table one by one: sample_data of the full set has 2.6 million, too many to hold.
+
+    Raises:
+        DataError: the table is missing or broken, or a record lacks a key.
+    """
     file = folder / f"{table}.json"
     if not file.is_file():
         raise DataError("missing table", file=file, wanted=f"{table}.json of the v1.0 tables")
@@ -146,7 +150,12 @@ def _checked(record: Any, keys: tuple[str, ...], file: Path) -> dict:
     return record
 
 
-def _follow(table: dict[str, _Record], token: str, folder: Path, name: str) -> _Record:
+def follow(table: dict[str, _Record], token: str, folder: Path, name: str) -> _Record:
+    """Return the record that a token of another table refers to.
+
+    Raises:
+        DataError: there is none.
+    """
     if token not in table:
         raise DataError(
             "no such record", file=folder / f"{name}.json", key=token, wanted="the tables of one and the same version"
@@ -162,7 +171,7 @@ def mount(tables: Tables, row: dict, clip: str) -> np.ndarray:
 
 def pose(tables: Tables, row: dict, clip: str) -> np.ndarray:
     """Return world_SE3_sensor of a record of sample_data, in the dataset's axes of the sensor."""
-    ego = _follow(tables.ego, row["ego_pose_token"], tables.folder, "ego_pose")
+    ego = follow(tables.ego, row["ego_pose_token"], tables.folder, "ego_pose")
     return _transform(ego, tables.folder / "ego_pose.json", clip) @ mount(tables, row, clip)
 
 

@@ -13,7 +13,8 @@ vehicle have their origin at the rear axle on the ground. Tables and labels name
 The stamp of an image is the middle of its readout: its recorded end less half of ``shutter_delay_us``.
 
 Older releases are read too: ``reference_timestamp`` is the start of a spin of 100 ms, times of points (in colors there)
-are not read, lenses have columns of their own. Not read: obstacles, radar, blurred boxes and masks of the vehicle.
+are not read, lenses have columns of their own. Boxes are those of ``obstacle``. Not read: radar, blurred boxes and
+masks of the vehicle.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from cosmos_lidar.clips.files import clean_id
 from cosmos_lidar.clips.parquet import numbers, read_columns
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
+from cosmos_lidar.clips.readers.physicalai_av.boxes import OBSTACLES, ObstacleBoxes
 from cosmos_lidar.clips.readers.physicalai_av.calibration import (
     POSE,
     Calibration,
@@ -110,7 +112,14 @@ def _open_clip(name: str, calibration: Calibration, sensor: Sensor | None, sourc
     if LIDAR in spans:
         lidars[LIDAR] = _lidar(name, calibration, sensor, poses.get(LIDAR), motion, notes)
     cameras = _cameras(name, calibration, poses, motion, notes)
-    return Clip(clean_id(name), source, "physicalai_av", lidars, cameras, tuple(notes))
+    boxes = _boxes(spans, name, motion)
+    return Clip(clean_id(name), source, "physicalai_av", lidars, cameras, tuple(notes), boxes=boxes)
+
+
+def _boxes(spans: dict[str, FileSpan], clip: str, motion: _Motion | None) -> ObstacleBoxes | None:
+    """Return the boxes of a clip; None without labels, or poses that take them into the world."""
+    name = next((name for name in OBSTACLES if name in spans), None)
+    return None if name is None or motion is None else ObstacleBoxes(spans[name], clip, partial(motion.of, np.eye(4)))
 
 
 class _Notes(list[str]):

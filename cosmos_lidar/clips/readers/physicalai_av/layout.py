@@ -20,14 +20,16 @@ FIRST_CAMERA = "camera_front_wide_120fov"
 OFFLINE = ".offline"
 _DEPTH = 4  # folders below the one that is given
 _OF_CLIP = re.compile(
-    r"(?P<clip>[^./]+)\.(?P<feature>lidar_top_360fov|camera_\w+|egomotion(?:\.offline)?)"
+    r"(?P<clip>[^./]+)\.(?P<feature>lidar_top_360fov|camera_\w+|(?:egomotion|obstacle)(?:\.offline)?)"
     r"(?P<kind>\.timestamps)?\.(?:parquet|mp4)"
 )
 _TABLE = re.compile(
     r"(?P<table>(?:camera_intrinsics|sensor_extrinsics|vehicle_dimensions|lidar_intrinsics)(?:\.offline)?)"
     r"(?:\.chunk_(?P<chunk>\d+))?\.parquet"
 )
-_CHUNK = re.compile(r"(?P<feature>lidar_top_360fov|camera_\w+|egomotion(?:\.offline)?)\.chunk_(?P<chunk>\d+)\.zip")
+_CHUNK = re.compile(
+    r"(?P<feature>lidar_top_360fov|camera_\w+|(?:egomotion|obstacle)(?:\.offline)?)\.chunk_(?P<chunk>\d+)\.zip"
+)
 # Below a folder that a user may name: the clip, a folder of clips, the dataset, its part with the lidar.
 _PATTERNS = (
     f"lidar/*.{LIDAR}.parquet",
@@ -48,8 +50,8 @@ class Files:
     """The files of the clips of one folder.
 
     Attributes:
-        clips: clip -> feature -> file; features are ``lidar_top_360fov``, ``egomotion``, ``egomotion.offline``, and per
-            camera its name for the video and its name with ``.timestamps``.
+        clips: clip -> feature -> file; features are ``lidar_top_360fov``, ``egomotion`` and ``obstacle`` (also
+            ``.offline``), and per camera its name for the video and its name with ``.timestamps``.
         chunks: clip -> number of its chunk, where the names of zips tell.
         tables: name, such as ``sensor_extrinsics.offline`` -> (number of the chunk or None, file).
     """

@@ -14,7 +14,7 @@ from cosmos_lidar.clips.protobuf import FileSource, Message
 from cosmos_lidar.clips.readers.waymo.frames import Frame
 from cosmos_lidar.errors import DataError
 
-_KINDS = {1: "vehicle", 2: "person", 3: "sign", 4: "cyclist"}  # of label.proto
+KINDS_BY_NUMBER = {1: "vehicle", 2: "person", 3: "sign", 4: "cyclist"}  # of label.proto
 _NUMBERS = {"center_x": 1, "center_y": 2, "center_z": 3, "length": 5, "width": 4, "height": 6, "heading": 7}
 
 
@@ -59,7 +59,7 @@ class LabeledBoxes:
             box = label.message(1, "box")
             if box is not None:
                 rows.append([box.double(number, name) or 0.0 for name, number in _NUMBERS.items()])
-                kinds.append(_KINDS.get(label.integer(3, "type") or 0, "other"))
+                kinds.append(KINDS_BY_NUMBER.get(label.integer(3, "type") or 0, "other"))
                 tracks.append(label.text(4, "id") or f"{frame.record}.{len(tracks)}")
         if not rows:
             return NO_BOXES

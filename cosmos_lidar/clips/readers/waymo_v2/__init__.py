@@ -30,6 +30,7 @@ EXAMPLE_LAYOUT = """
 vehicle_pose/<segment>.parquet
 lidar/<segment>.parquet, lidar_calibration/<segment>.parquet, lidar_pose/<segment>.parquet           (optional)
 lidar_segmentation/<segment>.parquet, lidar_camera_projection/<segment>.parquet                      (optional)
+lidar_box/<segment>.parquet                                                                          (optional)
 camera_image/<segment>.parquet, camera_calibration/<segment>.parquet                                 (optional)
 
 training/vehicle_pose/<segment>.parquet

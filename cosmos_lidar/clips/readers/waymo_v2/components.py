@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cosmos_lidar.clips.parquet_rows import RowReader
 from cosmos_lidar.clips.poses import interpolate_poses
 from cosmos_lidar.clips.readers.waymo.geometry import CAMERAS, LIDARS, TOP, LidarGeometry, lidar_geometry
 from cosmos_lidar.clips.readers.waymo.segment import Segment, camera_stream, lidar_stream, make_clip
+from cosmos_lidar.clips.readers.waymo_v2.boxes import ComponentBoxes
 from cosmos_lidar.clips.readers.waymo_v2.layout import SegmentFiles
 from cosmos_lidar.clips.readers.waymo_v2.sweeps import IMAGE, LIDAR, Images, RangeImages, Tables, image_columns
 from cosmos_lidar.clips.spans import FileSpan
@@ -94,7 +95,11 @@ def open_segment(files: SegmentFiles, sensor: Sensor | None) -> Clip:
     remarks = []
     if any(one.name == LIDARS[TOP] and not one.motion_compensated for one in lidars):
         remarks = ["TOP: no lidar_pose on disk, its points are not compensated for motion"]
-    return make_clip(segment, lidars, cameras, sensor, remarks)
+    path, middles = files.file("lidar_box"), segment.spans_us.sum(1) // 2
+    clip = make_clip(segment, lidars, cameras, sensor, remarks)
+    if path is None:
+        return clip
+    return replace(clip, boxes=ComponentBoxes(path, segment.clip_id, segment.times_us, middles, segment.world_SE3_ego))
 
 
 def _segment(files: SegmentFiles) -> Segment:

@@ -10,7 +10,7 @@ from cosmos_lidar.files import visible, visible_files
 
 # Folders that only this dataset has; ``lidar`` alone is also another one's.
 COMPONENTS = ("vehicle_pose", "lidar_pose", "lidar_calibration", "lidar_camera_projection", "lidar_segmentation",
-              "camera_calibration", "camera_image", "camera_hkp", "lidar_hkp")  # fmt: skip
+              "camera_calibration", "camera_image", "camera_hkp", "lidar_hkp", "lidar_box")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def test_tables_that_are_no_text_or_nested_without_end(tmp_path):
 
 def test_tables_are_read_in_pieces(tmp_path, monkeypatch):
     folder = tables(tmp_path, sweeps=3)
-    whole = [record["token"] for record in tables_of._records(folder, "sample_data", ("token",))]
+    whole = [record["token"] for record in tables_of.records(folder, "sample_data", ("token",))]
     assert whole == ["l2", "l1", "l0", "f0", "r0"]
     for size in (1, 2, 7, 100):
         monkeypatch.setattr(tables_of, "_CHUNK", size)
-        assert [record["token"] for record in tables_of._records(folder, "sample_data", ("token",))] == whole
+        assert [record["token"] for record in tables_of.records(folder, "sample_data", ("token",))] == whole

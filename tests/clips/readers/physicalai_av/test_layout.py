@@ -29,6 +29,7 @@ def test_files_of_a_clip_are_those_with_its_name(tmp_path):
         "camera_x.timestamps": NAMES[2],
         "egomotion": NAMES[3],
         "egomotion.offline": NAMES[4],
+        "obstacle.offline": NAMES[5],
     }
 
 
