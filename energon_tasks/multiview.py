@@ -46,6 +46,7 @@ from energon_tasks.view_windows import (
     ViewWindow,
     camera_mounts,
     fitted_lens,
+    open_streams,
     window_poses,
     window_times_s,
 )
@@ -76,6 +77,9 @@ class MultiviewClip(Sample):
     mounts: Tensor | None
     lenses: list[Lens | None]
     content: list[str]
+    sweeps: Tensor | None
+    sweep_latents: Tensor | None
+    sweep_content: list[str]
     captions: list[str]
     cameras: list[str]
     clip_id: str
@@ -106,6 +110,10 @@ class MultiviewBatch(DeviceBatch):
         mounts: (B, V, 4, 4) float64, camera axes to vehicle axes; None where not known.
         lenses: of each sample and view, for images of this size; None where not known.
         content: of each sample and view, a SHA-256 of the encoded video, frames, size and fit: key of cached latents.
+        sweeps: of each sample, (1, 3, T, h, w) uint8 range pictures of the lidar; None where they are not asked for, or
+            where their latents are there.
+        sweep_latents: of each sample, (1, C, t, h', w') float32 from a cache, or None.
+        sweep_content: of each sample, a list of one SHA-256, as ``content``; an empty one without range pictures.
         captions: of each sample and view, the text of its slot; empty for slots of zeros.
         cameras: of each sample, the names of its views.
         clip_ids: clip of each sample.
@@ -124,6 +132,9 @@ class MultiviewBatch(DeviceBatch):
     mounts: Tensor | None
     lenses: list[list[Lens | None]]
     content: list[list[str]]
+    sweeps: list[Tensor | None]
+    sweep_latents: list[Tensor | None]
+    sweep_content: list[list[str]]
     captions: list[list[str]]
     cameras: list[list[str]]
     clip_ids: list[str]
@@ -182,13 +193,9 @@ class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, Mu
             raise SkipSample
         places = [meta.place(view) for view in window.views or meta.cameras]
         chosen = self._start(sample) + window.stride * np.arange(window.frames)
-        kinds = ("", *window.controls)
-        streams = [CameraFrames(sample, place, chosen, window, kind) for kind in kinds for place in places]
-        for stream in streams:
-            stream.check_length()
-        content = [stream.content() for stream in streams]
-        latents = self._latents(content)
-        frames = torch.stack([stream.decode() for stream in streams]) if latents is None or self.always_pixels else None
+        streams, ranges = open_streams(sample, places, chosen, window)
+        content, frames, latents = self._read(streams)
+        sweep_content, sweeps, sweep_latents = self._read(ranges) if ranges else ([], None, None)
         text, captions = self.texts.of_sample(sample.parts, meta, places, sample.root, _folder_of(sample))
         return MultiviewClip.derive_from(
             sample,
@@ -202,6 +209,9 @@ class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, Mu
             mounts=camera_mounts(meta, places),
             lenses=[fitted_lens(meta, place, window) for place in places],
             content=content,
+            sweeps=sweeps,
+            sweep_latents=sweep_latents,
+            sweep_content=sweep_content,
             captions=captions,
             cameras=[meta.cameras[place] for place in places],
             clip_id=meta.clip_id,
@@ -226,6 +236,9 @@ class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, Mu
             mounts=_stack_known([sample.mounts for sample in samples]),
             lenses=[sample.lenses for sample in samples],
             content=[sample.content for sample in samples],
+            sweeps=[sample.sweeps for sample in samples],
+            sweep_latents=[sample.sweep_latents for sample in samples],
+            sweep_content=[sample.sweep_content for sample in samples],
             captions=[sample.captions for sample in samples],
             cameras=[sample.cameras for sample in samples],
             clip_ids=[sample.clip_id for sample in samples],
@@ -240,6 +253,13 @@ class MultiviewTaskEncoder(DefaultTaskEncoder[MultiviewSample, MultiviewClip, Mu
         if not self.fresh:
             return (starts - 1) // 2 * step
         return int(np.random.default_rng(sample_seed(sample, self.seed, fresh=True)).integers(starts)) * step
+
+    def _read(self, streams: Sequence[CameraFrames]) -> tuple[list[str], Tensor | None, Tensor | None]:
+        """Return content, frames where they are wanted, and latents where all are known, of some videos."""
+        content = [stream.content() for stream in streams]
+        latents = self._latents(content)
+        wanted = latents is None or self.always_pixels
+        return content, torch.stack([stream.decode() for stream in streams]) if wanted else None, latents
 
     def _latents(self, content: Sequence[str]) -> Tensor | None:
         """Return (V, C, t, h, w) where the latents of all views are known."""
@@ -301,7 +321,7 @@ def multiview_loader(
         UserError: views that are not there, no front view for captions on it, or no sample is long enough.
     """
     sources = resolve(with_indices(path, options.get("bad_sample_budget", 0.001)), split, trust_sample_loaders)
-    facts = read_multiview_facts(sources, window.views, window.controls)
+    facts = read_multiview_facts(sources, window.views, window.controls, window.sweeps)
     _check_length(sources, facts, window)
     texts = SlotTexts(captions, text_shape, {folder: found.prefixes for folder, found in facts.items()})
     for folder, found in facts.items():

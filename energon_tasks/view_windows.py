@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -19,7 +19,7 @@ from cosmos_lidar.clips.rig import lens_of_entry
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import file_sha256
-from cosmos_lidar.shards.multiview import META, POSES, VIDEO, Frames, MultiviewMeta, control_part, open_frames
+from cosmos_lidar.shards.multiview import META, POSES, RANGES, VIDEO, Frames, MultiviewMeta, control_part, open_frames
 
 if TYPE_CHECKING:
     from energon_tasks.multiview import MultiviewSample
@@ -40,6 +40,7 @@ class ViewWindow:
         start_step: windows begin at multiples of this: fewer windows, so fewer latents in a cache.
         fit: ``stretch`` scales to ``size`` whatever the aspect, as published; ``cover`` keeps it and cuts the middle.
         controls: kinds of control videos that are taken beside those of the cameras.
+        sweeps: (rows, columns) of the range pictures of a lidar, which are taken too; empty for none.
     """
 
     frames: int = 29
@@ -49,6 +50,7 @@ class ViewWindow:
     start_step: int = 1
     fit: Fit = "stretch"
     controls: tuple[str, ...] = ()
+    sweeps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse windows that cannot be."""
@@ -66,18 +68,16 @@ class ViewWindow:
 
 
 class CameraFrames:
-    """The chosen frames of one camera of a sample, or of a control video of it."""
+    """The chosen frames of one camera of a sample; of the video in another part where ``part`` names it."""
 
     def __init__(
-        self, sample: MultiviewSample, place: int, chosen: np.ndarray, window: ViewWindow, control: str = ""
+        self, sample: MultiviewSample, place: int, chosen: np.ndarray, window: ViewWindow, part: str = ""
     ) -> None:
         self.meta, self.chosen, self.window = sample.meta, chosen, window
-        self.name = sample.meta.cameras[place]
-        if control:
-            self.name = control_part(control, self.name).removesuffix(VIDEO)
+        self.name = part.removesuffix(VIDEO) if part else sample.meta.cameras[place]
         self.parts = {part: data for part, data in sample.parts.items() if part.startswith(f"{self.name}.")}
         self.file: Path | None = None
-        if sample.meta.files and not control:
+        if sample.meta.files and not part:
             if sample.root is None:
                 raise DataError("it names files, and its folder no root", clip=self.meta.clip_id, key=META,
                                 wanted="multiview.json beside the shards")  # fmt: skip
@@ -108,6 +108,27 @@ class CameraFrames:
         return fit_frames(
             np.stack([self.reader(int(number)) for number in self.chosen]), self.window.size, self.window.fit
         )
+
+
+def open_streams(
+    sample: MultiviewSample, places: Sequence[int], chosen: np.ndarray, window: ViewWindow
+) -> tuple[list[CameraFrames], list[CameraFrames]]:
+    """Return the videos of the views, then their control videos by kind; and that of range pictures, if any.
+
+    Raises:
+        DataError: a part is missing, or has another number of frames than the sample.
+    """
+    names = [sample.meta.cameras[place] for place in places]
+    parts = ["" for _ in places] + [control_part(kind, name) for kind in window.controls for name in names]
+    repeated = list(places) * (1 + len(window.controls))
+    views = [CameraFrames(sample, place, chosen, window, part) for place, part in zip(repeated, parts, strict=True)]
+    sweeps: list[CameraFrames] = []
+    if window.sweeps:
+        size = window.sweeps[0], window.sweeps[1]
+        sweeps = [CameraFrames(sample, 0, chosen, replace(window, size=size, fit="stretch"), RANGES)]
+    for stream in (*views, *sweeps):
+        stream.check_length()
+    return views, sweeps
 
 
 def _digest_of(parts: dict[str, bytes], name: str) -> str:

@@ -125,6 +125,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         parser, "control", metavar="KIND,KIND",
         help="control videos of --data to generate from: depth, … (default: all that the network takes), or none",
     )  # fmt: skip
+    add_flag(parser, "no_sweeps", action="store_true", help="leave out the sweeps of --data that the network takes")
     add_flag(
         parser, "control_path", nargs="+", action="append", default=[], metavar=("KIND", "FILE"),
         help="with --input_path: a kind of control videos, and a video of each view, or one of all (repeatable)",
@@ -281,8 +282,9 @@ def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterabl
     if args.data:
         network: Any = generator.flow.network
         with_rays, controls = bool(network.config.ray_channels), _controls(args, generator)
-        frames = total if controls else 0
-        found = inputs_of_data(data, args.data, args.split, args.max_clips, with_rays, controls, frames)
+        sweeps = generator.sweeps if not args.no_sweeps else ()
+        frames = total if controls or sweeps else 0
+        found = inputs_of_data(data, args.data, args.split, args.max_clips, with_rays, controls, frames, sweeps)
         return (partial(_same, given) for given in found), args.max_clips or 0
     embed = _embedder(args)
 

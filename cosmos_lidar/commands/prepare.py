@@ -125,6 +125,10 @@ def _add_multiview(parser: argparse.ArgumentParser) -> None:
         "--control", default="", metavar="KIND,KIND",
         help="multiview: control videos beside those of the cameras: depth (returns of the lidar), boxes, lanes",
     )  # fmt: skip
+    parser.add_argument(
+        "--sweeps", metavar="ROWSxCOLUMNS",
+        help="multiview: range pictures of the main lidar beside the videos, such as 64x512",
+    )  # fmt: skip
 
 
 def needs(args: argparse.Namespace) -> tuple[str, ...]:
@@ -209,12 +213,12 @@ def _prepare_views(args: argparse.Namespace) -> int:
     return 0
 
 
-def _image_size(text: str) -> tuple[int, int]:
+def _image_size(text: str, option: str = "--image-size") -> tuple[int, int]:
     from cosmos_lidar.errors import UserError
 
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
-        raise UserError(f"--image-size {text}: expected two multiples of 8, such as 704x1280")
+        raise UserError(f"{option} {text}: expected two multiples of 8, such as 704x1280")
     return int(height), int(width)
 
 
@@ -234,6 +238,7 @@ def _prepare_multiview(args: argparse.Namespace) -> int:
         captions=read_captions(args.captions, args.prompt),
         embeddings=args.text,
         controls=parse_controls(args.control),
+        sweeps=_image_size(args.sweeps, "--sweeps") if args.sweeps else (),
     )
     options = _with_published_texts(options, args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)

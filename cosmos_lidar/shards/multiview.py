@@ -7,6 +7,7 @@ Parts of sample ``KEY``, next to each other in the tar::
     KEY.NAME.txt          caption of the camera, optional
     KEY.NAME.text.npy     embedding of the caption (rows, width), float16 or float32, optional
     KEY.control-KIND.NAME.mp4   control video of the camera, optional: what of the scene is drawn into it
+    KEY.lidar-range.mp4   range pictures of the main lidar at the instants, optional
     KEY.poses.npy         world_SE3_camera (V, T, 4, 4) float64, where all are known
     KEY.meta.json         clip, cameras and their view ids, frame rate, times, lenses, mountings
 
@@ -37,6 +38,7 @@ DOCUMENT = "multiview.json"
 SAMPLE_TYPE = "multiview"  # of energon_tasks.multiview
 POSES = "poses.npy"
 VIDEO, IMAGE, CAPTION, EMBEDDING = ".mp4", ".jpg", ".txt", ".text.npy"
+RANGES = "lidar-range.mp4"
 CONTROL = "control-"  # before the kind of a control video
 _VERSION = 1
 _WANTED = "a folder that `cosmos-lidar prepare --task multiview` wrote"
@@ -216,6 +218,7 @@ class MultiviewFacts:
         root: folder that the paths in descriptions are relative to; None where the tars hold everything.
         prefixes: sentence about each camera, for captions of every view; empty where there are none.
         controls: kinds of control videos that every sample has.
+        sweeps: (rows, columns) of the range pictures that every sample has; empty where there are none.
     """
 
     cameras: tuple[str, ...]
@@ -224,6 +227,7 @@ class MultiviewFacts:
     root: Path | None = None
     prefixes: Mapping[str, str] = field(default_factory=dict)
     controls: tuple[str, ...] = ()
+    sweeps: tuple[int, ...] = ()
 
 
 def read_facts(part: Part | Path) -> MultiviewFacts:
@@ -246,15 +250,15 @@ def read_facts(part: Part | Path) -> MultiviewFacts:
         prefixes = {str(name): str(text) for name, text in document.get("prefixes", {}).items()}
         names, ids = zip(*views, strict=True)
         controls = tuple(str(kind) for kind in document.get("controls", ()))
-        return MultiviewFacts(
-            names, ids, int(document["longest"]), folder / root if root is not None else None, prefixes, controls
-        )
+        sweeps = tuple(int(side) for side in document.get("sweeps", ()))
+        where = folder / root if root is not None else None
+        return MultiviewFacts(names, ids, int(document["longest"]), where, prefixes, controls, sweeps)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not readable: {error!r:.160}", file=path, wanted=_WANTED) from error
 
 
 def read_multiview_facts(
-    sources: Sources, views: Sequence[str | int] = (), controls: Sequence[str] = ()
+    sources: Sources, views: Sequence[str | int] = (), controls: Sequence[str] = (), sweeps: Sequence[int] = ()
 ) -> dict[Path, MultiviewFacts]:
     """Return the facts of each folder of a split; all have the views that are asked for.
 
@@ -262,10 +266,12 @@ def read_multiview_facts(
         sources: folders of clips of several cameras.
         views: by the name of the camera or by view id; empty for all, which must then be the same everywhere.
         controls: kinds of control videos that are asked for.
+        sweeps: (rows, columns) of range pictures that are asked for; empty for none.
 
     Raises:
         DataError: a ``multiview.json`` cannot be read.
-        UserError: a folder lacks a view or control videos, or folders have different views and none are asked for.
+        UserError: a folder lacks a view, control videos or range pictures, or folders have different views and none are
+            asked for.
     """
     sources.expect(SAMPLE_TYPE)
     facts = {part.folder: read_facts(part) for part in sources.parts}
@@ -280,6 +286,12 @@ def read_multiview_facts(
             raise UserError(
                 f"{folder}: no control videos {lacking[0]!r}; valid: {', '.join(found.controls) or 'none'}: "
                 f"`cosmos-lidar prepare --task multiview --control {','.join(controls)}` writes them"
+            )
+        if sweeps and tuple(sweeps) != found.sweeps:
+            there = "x".join(map(str, found.sweeps)) or "none"
+            raise UserError(
+                f"{folder}: no range pictures of {'x'.join(map(str, sweeps))}; valid: {there}: "
+                "`cosmos-lidar prepare --task multiview --sweeps ROWSxCOLUMNS` writes them"
             )
     if not views:
         agree(((folder, {"views": found.view_ids}) for folder, found in facts.items()), "clips of several cameras")

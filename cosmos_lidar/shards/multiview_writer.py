@@ -21,6 +21,7 @@ from cosmos_lidar.clips.controls import check_controls, find_controls
 from cosmos_lidar.clips.fit_images import Lens
 from cosmos_lidar.clips.rig import lens_entry
 from cosmos_lidar.clips.source_state import recording_state
+from cosmos_lidar.clips.sweep_pictures import SweepPictures, check_size
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.clips.view_ids import parse_views, view_ids
 from cosmos_lidar.errors import DataError, UserError
@@ -35,6 +36,7 @@ from cosmos_lidar.shards.multiview import (
     EMBEDDING,
     META,
     POSES,
+    RANGES,
     SAMPLE_TYPE,
     VIDEO,
     MultiviewMeta,
@@ -69,6 +71,7 @@ class MultiviewOptions:
             :func:`~cosmos_lidar.shards.captions.clip_stem`; None for none.
         prefixes: camera -> embedding of a sentence about it (rows, width), for captions of every view.
         controls: kinds of control videos to draw, see :mod:`cosmos_lidar.clips.controls`.
+        sweeps: (rows, columns) of range pictures of the main lidar; empty for none.
     """
 
     views: str = "all"
@@ -81,10 +84,12 @@ class MultiviewOptions:
     embeddings: Path | None = None
     prefixes: Mapping[str, np.ndarray] = field(default_factory=dict)
     controls: tuple[str, ...] = ()
+    sweeps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         check_controls(self.controls)
+        check_size(self.sweeps, "--sweeps")
         if self.format not in get_args(Format):
             raise UserError(f"format {self.format!r}: valid: {', '.join(get_args(Format))}")
         if not 0 <= self.fps < 1000 or self.frames_per_sample < 0:
@@ -136,7 +141,8 @@ def write_multiview(
     known = {name: rows for name, rows in options.prefixes.items() if name in views}
     if known:
         write_embeddings(folder / PREFIXES, known, {"source": "published"})
-    write_document(folder, views, records, splits, options.fps, options.captions, controls=options.controls)
+    write_document(folder, views, records, splits, options.fps, options.captions, controls=options.controls,
+                   sweeps=options.sweeps)  # fmt: skip
     return records
 
 
@@ -149,6 +155,7 @@ def write_document(
     captions: ClipCaptions | None = None,
     root: str | None = None,
     controls: Sequence[str] = (),
+    sweeps: Sequence[int] = (),
 ) -> None:
     """Write ``multiview.json``, last of all: its presence marks a finished folder.
 
@@ -161,6 +168,7 @@ def write_document(
         captions: whose prefix sentences go in; None for the usual ones.
         root: folder of the files that descriptions name, relative to ``folder``; None where there are none.
         controls: kinds of control videos.
+        sweeps: (rows, columns) of range pictures.
     """
     document = {
         "version": 1,
@@ -170,6 +178,7 @@ def write_document(
         "prefixes": prefix_sentences(views) if captions is None else captions.prefixes_of(views),
         **({} if root is None else {"root": root}),
         **({"controls": list(controls)} if controls else {}),
+        **({"sweeps": list(sweeps)} if sweeps else {}),
         "clips": {split: list(names) for split, names in splits.items()},
         "shards": shard_list(records),
     }
@@ -268,6 +277,9 @@ def _pack(
             parts[camera.name + EMBEDDING] = array_bytes(read_embedding(text.embedding))
     for kind in options.controls:
         parts |= _pack_control(clip, kind, cameras, run, fps, options.image_size)
+    if options.sweeps:
+        draw = SweepPictures(clip, (options.sweeps[0], options.sweeps[1]))
+        parts[RANGES] = _encoded((draw(time) for time in run.clock_us.tolist()), fps)
     poses = camera_poses(cameras, run)
     if poses is not None:
         parts[POSES] = array_bytes(poses)
@@ -364,7 +376,7 @@ def camera_poses(cameras: Sequence[CameraStream], run: ClockedRun) -> np.ndarray
 
 
 def _fingerprint(clips: Sequence[Clip], options: MultiviewOptions, prepare: PrepareOptions) -> str:
-    asked = {key: getattr(options, key) for key in _ASKED}
+    asked = {key: getattr(options, key) for key in _ASKED} | ({"sweeps": options.sweeps} if options.sweeps else {})
     shares = {key: value for key, value in prepare.content().items() if key != "frames_per_sample"}
     content = [asked, shares, options.captions.fingerprint(), [(clip.clip_id, clip.format) for clip in clips]]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -35,18 +35,11 @@ class LidarDepth:
         """
         lens = lens_for(self.clip, camera, size)
         depth_m = np.full((lens.height, lens.width), np.inf, np.float32)
-        index = self._nearest(int(camera.timestamps_us[image]))
+        index = nearest_sweep(self.clip, int(camera.timestamps_us[image]))
         if index is not None:
             seen = project_to_image(self._points(camera, image, index), lens)
             _splat(depth_m, seen.uv[seen.visible], seen.depth[seen.visible])
         return np.repeat(brightness(depth_m)[..., None], 3, axis=-1)
-
-    def _nearest(self, time_us: int) -> int | None:
-        """Return the sweep whose middle is nearest; None where that is farther away than a sweep takes."""
-        middles = self.clip.timestamps_us.mean(1)
-        index = int(nearest_numbers(middles, np.array([time_us]))[0])
-        steps = np.diff(middles) if len(middles) > 1 else np.diff(self.clip.timestamps_us[0])
-        return index if abs(middles[index] - time_us) <= np.median(steps) else None
 
     def _points(self, camera: CameraStream, image: int, index: int) -> np.ndarray:
         """Return the points of a sweep in axes of the camera at the time of an image."""
@@ -59,6 +52,14 @@ class LidarDepth:
     def _cloud(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         sweep = self.clip.lidar.cloud(index)
         return np.zeros((0, 3)) if sweep.points is None else sweep.points, sweep.time_us
+
+
+def nearest_sweep(clip: Clip, time_us: int) -> int | None:
+    """Return the sweep of the main lidar whose middle is nearest; None where that is farther away than one takes."""
+    middles = clip.timestamps_us.mean(1)
+    index = int(nearest_numbers(middles, np.array([time_us]))[0])
+    steps = np.diff(middles) if len(middles) > 1 else np.diff(clip.timestamps_us[0])
+    return index if abs(middles[index] - time_us) <= np.median(steps) else None
 
 
 def brightness(depth_m: np.ndarray) -> np.ndarray:

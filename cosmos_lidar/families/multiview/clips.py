@@ -23,6 +23,7 @@ class ViewClips(NamedTuple):
         fps: frames per second of each clip.
         padding_mask: (B, 1, rows, columns) of the images, or None.
         rays: (B, V * T, rows, columns of tokens, 6), or None.
+        sweeps: (B, C, T, h, w) latents of range pictures, or None.
         noise_seeds: of each clip.
     """
 
@@ -33,6 +34,7 @@ class ViewClips(NamedTuple):
     fps: list[float]
     padding_mask: Tensor | None
     rays: Tensor | None
+    sweeps: Tensor | None
     noise_seeds: list[int]
 
 
@@ -64,6 +66,7 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -
         [data.fps] * len(latents) if rates is None else rates.tolist(),
         getattr(batch, "padding_mask", None),
         _rays(batch, data, latents.device) if with_rays else None,
+        _sweeps(batch),
         batch.noise_seeds,
     )
 
@@ -74,9 +77,17 @@ def _of_videos(latents: list[Tensor], views: int) -> tuple[Tensor, Tensor | None
     return whole[:, 0], whole[:, 1:] if whole.shape[1] > 1 else None
 
 
+def _sweeps(batch: Any) -> Tensor | None:
+    """Return the latents of the range pictures of all samples, or None where there are none."""
+    found = getattr(batch, "sweep_latents", None)
+    if isinstance(found, Tensor) or not found or any(latents is None for latents in found):
+        return found if isinstance(found, Tensor) else None
+    return torch.stack([latents[0] for latents in found])
+
+
 def _rays(batch: Any, data: MultiviewDataConfig, device: torch.device) -> Tensor:
     """Return the rays of a batch, that of each view for all its latent frames."""
     rays = batch.rays if hasattr(batch, "rays") else batch_rays(batch)
-    clip = getattr(batch, "clip_ids", [""])[0]
+    clip = next(iter(getattr(batch, "clip_ids", ())), None)
     check_ray_shape(None if rays is None else rays.shape[1:], data.views, data.latent_shape[2:], clip=clip)
     return rays.to(device).repeat_interleave(data.state_t, dim=1)

@@ -58,6 +58,14 @@ class ControlConfig:
 
 
 @dataclass
+class SweepConfig:
+    """Sweeps of a lidar that clips are generated from, beside first frames and text."""
+
+    size: list[int] = setting([], "rows, columns of range pictures in the shards (`prepare --sweeps`); [] for none")
+    dropout: float = setting(0.1, "ratio of clips that sweeps are left out of: images alone suffice then", EFFECTIVE)
+
+
+@dataclass
 class MultiviewModelConfig:
     """The network and its training objective."""
 
@@ -72,6 +80,7 @@ class MultiviewModelConfig:
     noise: FlowNoiseConfig = field(default_factory=FlowNoiseConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
+    sweeps: SweepConfig = field(default_factory=SweepConfig)
     lora: LoraConfig = field(
         default_factory=lambda: LoraConfig(
             targets=["q_proj", "k_proj", "v_proj", "output_proj", "mlp.layer1", "mlp.layer2"]
@@ -171,11 +180,14 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             "attention_scope": model.attention_scope,
             "ray_channels": RAY_CHANNELS if model.rays else 0,
             "control_channels": len(model.control.kinds) * self.data.latent_shape[0],
+            "sweep_channels": self.data.latent_shape[0] if model.sweeps.size else 0,
         }
 
     def trained_whole(self) -> list[str]:
         """Return the modules trained beside low-rank updates: those asked for, and those that start at zero."""
-        added = {"ray_embedder": self.model.rays, "control_embedder": bool(self.model.control.kinds)}
+        model = self.model
+        added = {"ray_embedder": model.rays, "control_embedder": bool(model.control.kinds)}
+        added["sweep_attention"] = bool(model.sweeps.size)
         return [*self.model.lora.modules_to_save, *(name for name, there in added.items() if there)]
 
     def data_facts(self) -> dict[str, DataFact]:
@@ -201,8 +213,9 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             )
         if self.data.vae.checkpoint and not self.data.path:
             raise UserError("data.vae: synthetic latents (synthetic_clips) are encoded already; give data.path")
-        if self.model.control.kinds and not self.data.vae.checkpoint:
-            raise UserError("model.control needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
+        needs = {"model.control": self.model.control.kinds, "model.sweeps": self.model.sweeps.size}
+        for option in (option for option, set_ in needs.items() if set_ and not self.data.vae.checkpoint):
+            raise UserError(f"{option} needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
         if self.model.rays and not self.data.path:
             raise UserError("model.rays=true: synthetic latents (synthetic_clips) have no cameras; give data.path")
 
@@ -241,10 +254,13 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
                 "model.attention_scope=same_view_or_frame excludes ring: parallel.attention=ulysses or gather"
             )
         from cosmos_lidar.clips.controls import check_controls
+        from cosmos_lidar.clips.sweep_pictures import check_size
 
         check_controls(self.model.control.kinds)
+        check_size(self.model.sweeps.size, "model.sweeps.size")
         ratios = {"noise.high_ratio": noise.high_ratio, "condition.text_dropout": condition.text_dropout}
-        for key, ratio in (ratios | {"control.dropout": self.model.control.dropout}).items():
+        ratios |= {"control.dropout": self.model.control.dropout, "sweeps.dropout": self.model.sweeps.dropout}
+        for key, ratio in ratios.items():
             if not 0.0 <= ratio <= 1.0:
                 raise UserError(f"model.{key}={ratio}: expected 0 to 1")
         if len(noise.high) != 2 or not 0 < noise.high[0] < noise.high[1]:

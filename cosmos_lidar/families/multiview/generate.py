@@ -99,6 +99,7 @@ def generate_views(
                 fps = output.fps or given.fps
                 settings = base | {"fps": fps, "captions": list(given.captions)}
                 settings |= {"controls": list(given.controls)} if given.controls else {}
+                settings |= {"sweeps": True} if given.sweeps is not None else {}
                 if is_finished(output.folder, given.name, settings, output.overwrite) and not output.benchmark:
                     kept.append(given.name)
                     meter.advance(1)

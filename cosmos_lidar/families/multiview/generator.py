@@ -92,6 +92,7 @@ class ViewGenerator:
         device: of the network.
         negative: (V L, D) text to move away from; None: no text.
         controls: kinds of control videos that the network takes, in its order.
+        sweeps: (rows, columns) of the range pictures that the network takes; empty for none.
     """
 
     flow: ConditionalFlow
@@ -101,6 +102,7 @@ class ViewGenerator:
     device: torch.device = _CPU
     negative: Tensor | None = None
     controls: tuple[str, ...] = ()
+    sweeps: tuple[int, ...] = ()
 
     def __call__(
         self, given: ViewInput, seed: int, fps: float = 0.0, progress: Callable[[int], None] | None = None
@@ -131,9 +133,11 @@ class ViewGenerator:
         return torch.cat(parts, dim=2)
 
     def _part(self, given: ViewInput, first: int) -> ViewInput:
-        """Return the input of a clip of the chain, with control videos from frame ``first`` on."""
+        """Return the input of a clip of the chain, with control videos and sweeps from frame ``first`` on."""
         part = slice(first, first + self.data.frames)
-        return replace(given, controls={kind: video[:, :, part] for kind, video in given.controls.items()})
+        controls = {kind: video[:, :, part] for kind, video in given.controls.items()}
+        sweeps = None if given.sweeps is None else given.sweeps[:, :, part]
+        return replace(given, controls=controls, sweeps=sweeps)
 
     def _checked(self, given: ViewInput) -> Tensor:
         count, views = self.sampling.conditional, self.data.views
@@ -155,7 +159,7 @@ class ViewGenerator:
         ids = torch.tensor([data.view_ids], device=self.device).repeat_interleave(data.state_t, dim=1)
         mask = first_frames([count], data.views, data.state_t, self.device)
         inputs = {"fps": [fps], "view_indices": ids, "text": self._text(given.text)}
-        inputs |= self._rays(given) | self._control(given)
+        inputs |= self._rays(given) | self._control(given) | self._sweeps(given)
         condition = Condition(latents.to(self.device), mask, inputs)
         other = condition.with_inputs(text=self._text(self.negative)) if self.sampling.guidance else None
         denoise = self.flow.denoiser(condition, other, self.sampling.guidance)
@@ -175,6 +179,10 @@ class ViewGenerator:
             found = f"{given.controls[short].shape[2]} frames of control videos {short!r}"
             wanted = f"{total} for {self.sampling.segments} clips of {self.data.frames}"
             raise DataError(found, clip=given.name, wanted=wanted)
+        network: Any = self.flow.network
+        if given.sweeps is not None and (not network.config.sweep_channels or given.sweeps.shape[2] < total):
+            wanted = f"{total} for a network that takes them (model.sweeps.size)"
+            raise DataError(f"range pictures of {given.sweeps.shape[2]} moments", clip=given.name, wanted=wanted)
 
     def _control(self, given: ViewInput) -> dict[str, Tensor]:
         """Return the latents of the control videos as an argument of the network, zeros for kinds that are left out."""
@@ -183,6 +191,12 @@ class ViewGenerator:
         none = torch.zeros(self.data.clip_shape)
         encoded = {kind: self.space.encode(video).cpu() for kind, video in given.controls.items()}
         return {"control": torch.cat([encoded.get(kind, none) for kind in self.controls])[None].to(self.device)}
+
+    def _sweeps(self, given: ViewInput) -> dict[str, Tensor]:
+        """Return the latents of the range pictures as an argument of the network; nothing where there are none."""
+        if given.sweeps is None:
+            return {}
+        return {"sweeps": self.space.encode(given.sweeps)[None].to(self.device)}
 
     def _rays(self, given: ViewInput) -> dict[str, Tensor]:
         """Return the rays of the cameras as an argument of the network; nothing where it takes none."""
@@ -265,4 +279,5 @@ def open_view_generator(
         share_samples(network, share.context)
     space = open_video_space(vae, device=device, encoding=VideoEncoding(tile=tile))
     flow, controls = ConditionalFlow(network, dtype, run.model.compat), tuple(run.model.control.kinds)
-    return ViewGenerator(flow, space, run.data, sampling, torch.device(device), negative, controls)
+    sweeps = tuple(run.model.sweeps.size)
+    return ViewGenerator(flow, space, run.data, sampling, torch.device(device), negative, controls, sweeps)

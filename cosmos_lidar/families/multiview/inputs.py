@@ -36,6 +36,7 @@ class ViewInput:
         fps: frames per second.
         rays: (V, rows, columns of tokens, 6) of calibrated cameras; None where they are not known.
         controls: kind -> control videos (V, 3, T, H, W) uint8, from the first conditioning frame on.
+        sweeps: (1, 3, T, rows, columns) uint8 range pictures of a lidar, at the same moments; None for none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ViewInput:
     fps: float
     rays: Tensor | None = None
     controls: Mapping[str, Tensor] = field(default_factory=dict)
+    sweeps: Tensor | None = None
 
 
 def inputs_of_data(
@@ -56,6 +58,7 @@ def inputs_of_data(
     with_rays: bool = False,
     controls: Sequence[str] = (),
     frames: int = 0,
+    sweeps: Sequence[int] = (),
 ) -> Iterator[ViewInput]:
     """Yield the middle window of each clip of a split, with views and text slots as in training.
 
@@ -67,6 +70,7 @@ def inputs_of_data(
         with_rays: the network wants the rays of the cameras.
         controls: kinds of control videos to take.
         frames: of the window; 0 for those of the training. Chains of clips with control videos are longer.
+        sweeps: (rows, columns) of range pictures to take; empty for none.
 
     Raises:
         DataError: the folder cannot be read, or has no such split; cameras without calibration, where rays are wanted.
@@ -75,7 +79,7 @@ def inputs_of_data(
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
     window = ViewWindow(frames or data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
-                        tuple(controls))  # fmt: skip
+                        tuple(controls), tuple(sweeps))  # fmt: skip
     rows, width = data.text_shape or (1, 1)
     loader = multiview_loader(
         path, split, window=window, training=False, captions=data.captions if data.text_shape else "none",
@@ -89,7 +93,7 @@ def inputs_of_data(
         rays = batch_rays(batch)[0] if with_rays else None
         yield ViewInput(
             name, tuple(batch.cameras[0]), images, text, tuple(batch.captions[0]),
-            float(batch.fps[0]), rays, dict(zip(controls, drawn, strict=True)),
+            float(batch.fps[0]), rays, dict(zip(controls, drawn, strict=True)), batch.sweeps[0],
         )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def _loader(run: MultiviewTrainConfig, encode: WindowLatents | None) -> Callable
 
     data = run.data
     window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
-                        tuple(run.model.control.kinds))  # fmt: skip
+                        tuple(run.model.control.kinds), tuple(run.model.sweeps.size))  # fmt: skip
     options: dict[str, Any] = {"window": window, "captions": data.captions if data.text_shape else "none"}
     rows, width = data.text_shape or (1, 1)
     return partial(multiview_loader, text_shape=(rows, width), find_latent=encode.find, **options)

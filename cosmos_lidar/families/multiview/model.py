@@ -40,6 +40,7 @@ class Drawn(NamedTuple):
         text: whether the text is kept.
         noise: unit-variance noise, shaped as the latents.
         controls: whether each kind of control videos is kept.
+        sweeps: whether the sweeps of a lidar are kept.
     """
 
     sigma: Tensor
@@ -47,6 +48,7 @@ class Drawn(NamedTuple):
     text: bool
     noise: Tensor
     controls: tuple[bool, ...] = ()
+    sweeps: bool = True
 
 
 class MultiviewModel(TrainedModel):
@@ -99,13 +101,16 @@ class MultiviewModel(TrainedModel):
         return {"loss": self.run.model.loss_scale * error, "velocity_error": error}
 
     def example_batch(self, count: int) -> ExampleBatch:
-        """Return ``count`` clips of latents of zeros, with text, rays and control videos if the run has any."""
+        """Return ``count`` clips of latents of zeros, with text, rays, control videos and sweeps if the run has any."""
         data = self.run.data
         text = torch.zeros(count, *data.clip_text_shape) if data.text_shape else None
         batch = ExampleBatch(count, latents=torch.zeros(count, *data.clip_shape), text=text, noise_seeds=[0] * count)
         kinds = len(self.run.model.control.kinds)
         if kinds:
             batch.controls = torch.zeros(count, kinds, *data.clip_shape)
+        size = self.run.model.sweeps.size
+        if size:
+            batch.sweep_latents = torch.zeros(count, data.latent_shape[0], data.state_t, *(side // 8 for side in size))
         if self.run.model.rays:
             batch.rays = torch.zeros(count, data.views, *(-(-side // TOKEN_PX) for side in data.size), RAY)
         return batch
@@ -143,6 +148,9 @@ class MultiviewModel(TrainedModel):
         if clips.controls is not None:
             kept = torch.tensor([draw.controls for draw in draws], device=clips.controls.device)
             inputs["control"] = (clips.controls * kept[:, :, None, None, None, None]).flatten(1, 2)
+        if clips.sweeps is not None:
+            kept = torch.tensor([draw.sweeps for draw in draws], device=clips.sweeps.device)
+            inputs["sweeps"] = clips.sweeps * kept[:, None, None, None, None]
         sigma, noise = (torch.cat([d.sigma for d in draws]), torch.stack([d.noise for d in draws]))
         return sigma, noise, Condition(clips.latents, mask, inputs)
 
@@ -157,4 +165,5 @@ class MultiviewModel(TrainedModel):
         controls = tuple(bool(chance >= control.dropout) for chance in rng.random(len(control.kinds)))
         on_device = torch.Generator(self.device).manual_seed(seed + 1)
         drawn = torch.randn(shape, generator=on_device, device=self.device)
-        return Drawn(torch.tensor([sigma], device=self.device), count, text, drawn, controls)
+        sweeps = not self.run.model.sweeps.size or bool(rng.random() >= self.run.model.sweeps.dropout)
+        return Drawn(torch.tensor([sigma], device=self.device), count, text, drawn, controls, sweeps)

@@ -67,7 +67,10 @@ class WindowLatents:
         samples = zip(batch.frames, batch.latents, batch.content, strict=True)
         encode = self._encode if group is None else partial(self._encode_shared, group)
         latents = [encode(frames, found, content) for frames, found, content in samples]
-        return dataclasses.replace(batch, frames=[None] * len(latents), latents=latents)
+        pictures = zip(batch.sweeps, batch.sweep_latents, batch.sweep_content, strict=True)
+        sweeps = [encode(frames, found, content) if content else None for frames, found, content in pictures]
+        none: list[Tensor | None] = [None] * len(latents)
+        return dataclasses.replace(batch, frames=none, latents=latents, sweeps=none, sweep_latents=sweeps)
 
     def _encode(self, frames: Tensor | None, found: Tensor | None, content: list[str]) -> Tensor:
         """Return (V, C, t, h, w)."""

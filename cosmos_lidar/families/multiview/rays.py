@@ -78,7 +78,7 @@ def check_ray_shape(
     if found is None or tuple(found) != wanted:
         problem = "no rays of the cameras with the latents" if found is None else f"rays of shape {tuple(found)}"
         needed = f"rays of shape {wanted} (`cosmos-lidar encode-clips` of calibrated cameras), or model.rays=false"
-        raise DataError(problem, file=file, clip=clip or None, key=RAYS, wanted=needed)
+        raise DataError(problem, file=file, clip=clip, key=RAYS, wanted=needed)
 
 
 @lru_cache(maxsize=_CACHED)

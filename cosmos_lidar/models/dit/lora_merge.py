@@ -12,7 +12,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.dit.lora import SCALE, A, add_update, is_adapter_tensor, merge_state
 from cosmos_lidar.models.dit.lora_files import check_fits, read_adapter
-from cosmos_lidar.models.dit.predict2.network import ADDED
+from cosmos_lidar.models.dit.predict2.added import is_added
 from cosmos_lidar.models.dit.weights import read_dit_tensors
 from cosmos_lidar.models.wrapped_weights import unwrap
 
@@ -45,7 +45,7 @@ def merge_files(base: Path, adapters: Sequence[Path], out: Path, ema: bool = Fal
         raise UserError(f"{base} has no adapters in it: give the folder of one")
     plain = merge_state(state)
     added = {name: value for adapter in found for name, value in adapter.saved.items()
-             if name.rpartition(".")[0] in ADDED}  # fmt: skip
+             if is_added(name)}  # fmt: skip
     for adapter, path in zip(found, adapters, strict=True):
         check_fits(adapter, added | plain, path)  # before any is added: a fingerprint is that of the plain weights
     for adapter in found:

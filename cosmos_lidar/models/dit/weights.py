@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from cosmos_lidar.errors import DataError
@@ -84,7 +83,7 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
     if any(is_adapter_tensor(name) for name in content):
         raise DataError("LoRA adapters beside weights: `cosmos-lidar merge-lora` merges them", file=path)
     own = network.state_dict()
-    content |= _added_zeros(network, content, path)
+    content |= _starts_of_additions(network, content, path)
     state = {name: value for name, value in content.items() if name in own or not name.startswith(BESIDE)}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
@@ -97,13 +96,17 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
     return state, files
 
 
-def _added_zeros(network: nn.Module, content: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return zeros for the ``added`` projections of a network that the file lacks: they start so."""
-    added = getattr(network, "added", ())
-    own = {name: weight for name, weight in network.named_parameters() if name.rpartition(".")[0] in added}
-    missing = {name: torch.zeros(weight.shape) for name, weight in own.items() if name not in content}
+def _starts_of_additions(network: nn.Module, content: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the first values of additions to a network (``start_of``) that the file lacks."""
+    start_of = getattr(network, "start_of", None)
+    if start_of is None:
+        return {}
+    lacking = {name: weight.shape for name, weight in network.named_parameters() if name not in content}
+    found = {name: start_of(name, shape) for name, shape in lacking.items()}
+    missing = {name: value for name, value in found.items() if value is not None}
     if missing:
-        logger.info("%s has no %s: zeros to start with", path, ", ".join(missing))
+        modules = sorted({name.partition(".")[0] for name in missing})
+        logger.info("%s has no %s: what they add is zero to start with", path, ", ".join(modules))
     return missing
 
 

@@ -36,6 +36,9 @@ def test_sizes_of_a_clip_follow_from_those_of_a_view(tmp_path: Path) -> None:
         ("model.rays=true", "model.rays=true: synthetic latents .* have no cameras"),
         ("model.control.kinds=[depth]", "model.control needs the videos of shards, not latents"),
         ("model.control.kinds=[deep]", r"control images deep: valid: .*depth.*, each once"),
+        ("model.sweeps.size=[16,48]", "model.sweeps needs the videos of shards, not latents"),
+        ("model.sweeps.size=[16,40]", r"model.sweeps.size=\[16, 40\]: expected rows and columns, multiples of 16"),
+        ("model.sweeps.dropout=2", "model.sweeps.dropout=2.0: expected 0 to 1"),
         ("model.control.dropout=2", "model.control.dropout=2.0: expected 0 to 1"),
         ("parallel.context=5", "parallel.context=5 does not divide 2 latent frames of 24 tokens each"),
     ],
@@ -50,6 +53,7 @@ def test_networks_and_what_is_trained_beside_adapters() -> None:
     """Nothing more than the published network by default; else what is added, in the order of the kinds."""
     run = multiview.waymo_720p_lora()
     assert (run.shape()["ray_channels"], run.shape()["control_channels"], run.trained_whole()) == (0, 0, [])
+    assert run.shape()["sweep_channels"] == 0
     run.model.rays, run.model.control.kinds = True, ["depth", "boxes"]
     run.model.lora.modules_to_save = ["view_embeddings"]
     assert (run.shape()["ray_channels"], run.shape()["control_channels"]) == (36, 32)

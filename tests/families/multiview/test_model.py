@@ -38,7 +38,7 @@ def test_the_loss_is_the_velocity_error_of_frames_that_are_not_given(tmp_path: P
     values = model.step(batch)
     wanted = []
     for number, seed in enumerate(batch.noise_seeds):
-        sigma, count, text, noise, _ = model._draw(seed, batch.latents.shape[1:])
+        sigma, count, text, noise, *_ = model._draw(seed, batch.latents.shape[1:])
         assert (count, text) == (1, True)
         clean, t = batch.latents[number], float(sigma / (1 + sigma))
         x = (1 - t) * clean + t * noise
@@ -105,6 +105,7 @@ def test_memory_is_predicted_without_values(context: int) -> None:
     options = [f"parallel.context={context}", "model.lora.rank=2"]
     if context == 2:  # with everything that may be given beside
         options += ["model.rays=true", "model.control.kinds=[depth,boxes]", "synthetic_clips=0", "data.path=x"]
+        options += ["model.sweeps.size=[32,64]"]
         options += ["data.vae.checkpoint=y"]
     run = apply_overrides(multiview.debug(), options)
     found = predict(run, multiview.FAMILY, mesh_sizes(0, 1, context, 1, context))

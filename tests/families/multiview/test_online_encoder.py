@@ -27,7 +27,8 @@ def batch_of(frames: torch.Tensor) -> MultiviewBatch:
         ("text", "view_ids", "fps", "padding_mask", "times_s", "poses", "mounts", "lenses", "captions", "cameras",
          "clip_ids", "starts", "noise_seeds", "__key__", "__restore_key__", "__subflavors__", "__sources__")
     )  # fmt: skip
-    return MultiviewBatch(frames=[frames], latents=[None], content=[["left", "front"]], **rest)
+    none = {"sweeps": [None], "sweep_latents": [None], "sweep_content": [[]]}
+    return MultiviewBatch(frames=[frames], latents=[None], content=[["left", "front"]], **none, **rest)
 
 
 def test_views_are_encoded_as_videos_of_their_own_and_found_by_their_content(vae: Path, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ class Predict2Config(DerivedSizes):
             table have an embedding of zeros, so that any number of them is distinguished by their rays.
         control_channels: latent channels of control videos, of which a learned projection is added to the tokens; it
             starts at zero. 0: without them, as published.
+        sweep_channels: latent channels of the range pictures of a lidar, which the tokens attend to once, before the
+            blocks; what that adds starts at zero. 0: without, as published.
     """
 
     in_channels: int = 16
@@ -82,6 +84,7 @@ class Predict2Config(DerivedSizes):
     state_t: int = 0
     ray_channels: int = 0
     control_channels: int = 0
+    sweep_channels: int = 0
 
     def __post_init__(self) -> None:
         """Validate the configuration."""

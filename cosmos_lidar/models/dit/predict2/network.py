@@ -12,21 +12,22 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.dit.embeddings import sinusoid
 from cosmos_lidar.models.dit.layers import EPS, TimestepMLP, linear
 from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_channel
+from cosmos_lidar.models.dit.predict2.added import ZERO, start_of
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
 from cosmos_lidar.models.dit.predict2.layers import Block, FinalLayer
 from cosmos_lidar.models.dit.predict2.positions import view_angles
 from cosmos_lidar.models.dit.predict2.scope import SameViewOrFrame
+from cosmos_lidar.models.dit.predict2.sweeps import SweepAttention, token_places
 from cosmos_lidar.models.dit.rays import RAY, ray_features
 from cosmos_lidar.models.plan import ParallelPlan
 
 _ATTENTIONS = ("self_attn", "cross_attn")
-ADDED = ("ray_embedder", "control_embedder")  # beside the published network, which they leave as it is: zero at first
 
 
 class Predict2DiT(nn.Module):
     """Denoising network on latents (B, C, views * T, H, W) that predicts the velocity of a rectified flow."""
 
-    added = ADDED
+    start_of = staticmethod(start_of)
 
     def __init__(self, config: Predict2Config) -> None:
         super().__init__()
@@ -46,6 +47,8 @@ class Predict2DiT(nn.Module):
         if config.control_channels:
             numbers = config.control_channels * config.patch_spatial**2 * config.patch_temporal
             self.control_embedder = nn.Linear(numbers, width, bias=False)
+        if config.sweep_channels:
+            self.sweep_attention = SweepAttention(width, config.num_heads, config.sweep_channels, config.patch_spatial)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
         self.final_layer = FinalLayer(config)
         self.sequence: Any = None  # sequence sharding (context parallelism), set by cosmos_lidar.parallel
@@ -59,7 +62,7 @@ class Predict2DiT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
                 if name.rpartition(".")[0].rpartition(".")[2].startswith("adaln_modulation") and name.endswith(".2"):
                     nn.init.zeros_(module.weight)
-                if name in ADDED:
+                if name in ZERO:
                     nn.init.zeros_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -75,6 +78,7 @@ class Predict2DiT(nn.Module):
         view_indices: Tensor | None = None,
         rays: Tensor | None = None,
         control: Tensor | None = None,
+        sweeps: Tensor | None = None,
     ) -> Tensor:
         """Return the raw network output, shaped as x.
 
@@ -90,10 +94,11 @@ class Predict2DiT(nn.Module):
             rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``.
             control: (B, control_channels, V * T, H, W) latents of control videos; zeros for those that are left out,
                 and None for zeros.
+            sweeps: (B, sweep_channels, T, h, w) latents of the range pictures of a lidar; zeros, or None, without.
 
         Raises:
             UserError: sizes that do not divide into views and patches, or that are beyond the table of positions; rays
-                missing, rays or control videos of another shape, or given to a network without.
+                missing, rays, control videos or sweeps of another shape, or given to a network without.
         """
         views, grid = self._grid(x)
         patch = cast(nn.Linear, cast(nn.Sequential, self.x_embedder["proj"])[1])
@@ -114,6 +119,8 @@ class Predict2DiT(nn.Module):
         tokens = patch(patches)
         for name, values in added.items():
             tokens = tokens + self.get_submodule(name)(values.to(x.dtype))
+        if sweeps is not None:
+            tokens = tokens + self._of_sweeps(tokens, sweeps, views, grid)
         tokens = tokens.unflatten(1, (emb.shape[1], -1))
         within = self._within(views, grid[0])
         for block in self.blocks:
@@ -141,6 +148,23 @@ class Predict2DiT(nn.Module):
             context="sequence",
             casts_inputs=False,
         )
+
+    def _of_sweeps(self, tokens: Tensor, sweeps: Tensor, views: int, grid: tuple[int, int, int]) -> Tensor:
+        """Return what this rank's tokens find in the range pictures."""
+        c = self.config
+        if not c.sweep_channels:
+            raise UserError("this network takes no sweeps")
+        if (
+            sweeps.ndim != 5
+            or sweeps.shape[1] != c.sweep_channels
+            or any(n % c.patch_spatial for n in sweeps.shape[3:])
+        ):
+            wanted = f"({c.sweep_channels}, T, h, w), h and w multiples of {c.patch_spatial}"
+            raise UserError(f"sweeps of shape {tuple(sweeps.shape[1:])}: expected {wanted}")
+        places = token_places(grid, tokens.device).repeat(views, 1)
+        if self.sequence is not None:
+            places = self.sequence.split(views, grid[0], places=places)["places"]
+        return self.sweep_attention(tokens, places, sweeps)
 
     def _control_inputs(self, x: Tensor, control: Tensor | None) -> dict[str, Tensor]:
         """Return the patches of control videos, by the projection that adds them to the tokens."""
