@@ -22,9 +22,10 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from cosmos_lidar.clips.controls.depth import brightness
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.sensors.pinhole import PinholeCamera
-from cosmos_lidar.shards.latents import LATENT, META, SAMPLE_TYPE, half_bytes
+from cosmos_lidar.shards.latents import CONTROLS, LATENT, LATENTS, META, SAMPLE_TYPE, half_bytes
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.synth import RigCamera, build_scene, render, surround_rig
 from cosmos_lidar.synth.labels import ROAD_USERS
@@ -89,6 +90,12 @@ class Window:
     def video(self) -> Tensor:
         """(V, 3, T, H, W) uint8."""
         return torch.from_numpy(self.images).permute(0, 4, 1, 2, 3)
+
+    @property
+    def depth_video(self) -> Tensor:
+        """(V, 3, T, H, W) uint8, gray: exact depth as control videos have it, black where there is only sky."""
+        shades = torch.from_numpy(brightness(self.depth_m))
+        return shades[:, None].expand(-1, 3, -1, -1, -1)
 
 
 class Seen(NamedTuple):
@@ -170,6 +177,7 @@ def make_drives(layout: Layout, folder: Path, train: Sequence[int], held_out: Se
     if missing or not (shards / ".nv-meta").is_dir():
         names = [_shard_name(split, number) for split, number, _ in wanted]
         index_with_energon(shards, names, sample_type=SAMPLE_TYPE)
+        (shards / LATENTS).write_text(json.dumps({"controls": ["depth"]}) + "\n")
     return shards
 
 
@@ -189,20 +197,21 @@ def _make_drive(layout: Layout, folder: Path, wanted: tuple[str, int, int]) -> N
         parts = {field.name: np.stack([getattr(one, field.name) for one in windows]) for field in fields(Window)}
         with atomic_write(_kept_name(folder, seed)) as partial_file, partial_file.open("wb") as stream:
             np.savez_compressed(stream, **parts)
-    videos = [window.video for window in windows]
-    videos += [mirrored(video) for video in videos] if split == "train" else []
-    _write_shard(folder / "shards" / _shard_name(split, number), seed, videos)
+    pairs = [(window.video, window.depth_video) for window in windows]
+    pairs += [(mirrored(video), mirrored(depth)) for video, depth in pairs] if split == "train" else []
+    _write_shard(folder / "shards" / _shard_name(split, number), seed, pairs)
 
 
-def _write_shard(path: Path, seed: int, videos: Sequence[Tensor]) -> None:
+def _write_shard(path: Path, seed: int, videos: Sequence[tuple[Tensor, Tensor]]) -> None:
     import webdataset
 
     space = AveragingSpace()
     with atomic_write(path) as partial_file, webdataset.TarWriter(str(partial_file), mtime=0) as tar:
-        for number, video in enumerate(videos):
+        for number, (video, depth) in enumerate(videos):
             meta = json.dumps({"clip_id": f"drive_{seed}_{number}"}).encode()
-            latents = half_bytes(space.encode(video).numpy())
-            tar.write({"__key__": f"{seed:06d}_{number:03d}", META: meta, LATENT: latents})
+            latents, controls = space.encode(video).numpy(), space.encode(depth)[None].numpy()
+            parts = {META: meta, LATENT: half_bytes(latents), CONTROLS: half_bytes(controls)}
+            tar.write({"__key__": f"{seed:06d}_{number:03d}", **parts})
 
 
 def _shard_name(split: str, number: int) -> str:

@@ -4,6 +4,7 @@
 
 Drives and runs are kept in the folder, and made once. Networks are trained by the recipe of the family
 (``--train-options`` changes it), with three cameras whose latents are pixels (``multiview_drives.py``).
+With ``--controls none depth`` each scope is also trained with control videos of exact depth, and sampled with them.
 Scored are the frames after the given one, of drives that were not trained on:
 
 - PSNR in dB of each, over all views, mean over windows, and how much that is above repeating the given frame, with a
@@ -24,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from tokenizer import machine
 
 from cosmos_lidar.diffusion.conditional_flow import ConditionalFlow
 from cosmos_lidar.diffusion.samplers import evaluations
+from cosmos_lidar.families.multiview.config import MultiviewDataConfig
 from cosmos_lidar.families.multiview.generator import ViewGenerator, ViewSampling
 from cosmos_lidar.families.multiview.inputs import ViewInput
 from cosmos_lidar.metrics.bootstrap import bootstrap_mean
@@ -92,8 +94,18 @@ class Row:
     seconds: float
 
 
-def train(args: argparse.Namespace, layout: Layout, scope: str, shards: Path) -> tuple[Any, Path]:
+class PixelData(MultiviewDataConfig):
+    """Options of the data whose latents have a frame each."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of a view's video."""
+        return self.state_t
+
+
+def train(args: argparse.Namespace, layout: Layout, scope: str, shards: Path, control: str) -> tuple[Any, Path]:
     """Train with one attention scope, or find it trained; return the configuration and the weights."""
+    name, kinds = (scope, "[]") if control == "none" else (f"{scope}_{control}", f"[{control}]")
     shape = str(layout.latent_shape).replace(" ", "")
     run = apply_overrides(
         multiview.debug(),
@@ -104,7 +116,8 @@ def train(args: argparse.Namespace, layout: Layout, scope: str, shards: Path) ->
             "model.noise.high_ratio=0.2", "optim.lr=0.002", "optim.weight_decay=0.01", "optim.warmup_steps=100",
             f"trainer.max_steps={args.steps}", "trainer.log_every=50", "trainer.val_every=1000",
             "trainer.val_batches=25", "trainer.val_at_start=false", "trainer.save_every=1000",
-            "trainer.keep_last=1", "log.tensorboard=false", f"log.root={args.folder / 'runs'}", f"log.name={scope}",
+            "trainer.keep_last=1", "log.tensorboard=false", f"log.root={args.folder / 'runs'}", f"log.name={name}",
+            f"model.control.kinds={kinds}",
             *args.train_options,
         ],
     )  # fmt: skip
@@ -118,7 +131,9 @@ def open_generator(run: Any, checkpoint: Path) -> ViewGenerator:
         network = build_dit(run.model.name, **run.shape())
     load_dit_weights(network, checkpoint, ema=True)
     flow = ConditionalFlow(network.eval().requires_grad_(False))
-    return ViewGenerator(flow, AveragingSpace(), run.data, ViewSampling(guidance=0.0))  # type: ignore[arg-type]
+    data, controls = PixelData(**vars(run.data)), tuple(run.model.control.kinds)
+    sampling: Any = ViewSampling(guidance=0.0)
+    return ViewGenerator(flow, AveragingSpace(), data, sampling, controls=controls)  # type: ignore[arg-type]
 
 
 def sampled(generator: ViewGenerator, setting: str, shift: int = 0) -> Predict:
@@ -128,7 +143,8 @@ def sampled(generator: ViewGenerator, setting: str, shift: int = 0) -> Predict:
 
     def predict(window: Window, number: int) -> np.ndarray:
         frames = window.video[:, :, :1]
-        given = ViewInput(str(number), (), frames, None, (), chosen.data.fps)
+        controls = {kind: window.depth_video for kind in chosen.controls}
+        given = ViewInput(str(number), (), frames, None, (), chosen.data.fps, controls=controls)
         return chosen(given, number + shift).permute(0, 2, 3, 4, 1).float().numpy()
 
     return predict
@@ -150,11 +166,12 @@ def methods(args: argparse.Namespace, layout: Layout, shards: Path) -> Iterator[
     yield REPEATED, lambda window, _: np.repeat(averaged_images(window)[:, :1], layout.frames, axis=1)
     yield "reprojection, depth and pose known", lambda window, _: motion_compensated(layout, window)
     yield "recorded", lambda window, _: averaged_images(window)
-    for scope in args.scopes:
-        generator = open_generator(*train(args, layout, scope, shards))
+    for scope, control in product(args.scopes, args.controls):
+        generator = open_generator(*train(args, layout, scope, shards, control))
         for setting in args.settings:
             sampler, steps = setting.split(":")
-            name = f"{scope}, {sampler}, {evaluations(sampler, int(steps))} evaluations"
+            of = scope if control == "none" else f"{scope}, {control} given"
+            name = f"{of}, {sampler}, {evaluations(sampler, int(steps))} evaluations"
             predict = sampled(generator, setting)
             yield name, predict
         mixed = one_view_of_another_sample(predict, sampled(generator, setting, shift=10**6))
@@ -216,6 +233,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--size", default="64x112", metavar="HxW", help="of the rendered images (default %(default)s)")
     add("--steps", type=int, default=4000, help="training steps of each network (default %(default)s)")
     add("--scopes", nargs="+", default=SCOPES, choices=SCOPES)
+    add("--controls", nargs="+", default=["none"], choices=("none", "depth"), help="control videos of the networks")
     add("--settings", nargs="+", default=["2ab:1", "2ab:35", "2ab:8"], metavar="SAMPLER:STEPS",
         help="samples of the last one are also mixed with others of their window (default %(default)s)")  # fmt: skip
     add("--train-options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")

@@ -21,7 +21,16 @@ from megatron.energon import (
 
 from cosmos_lidar.arrays import read_npy
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.shards.latents import ALIGNMENT, LATENT, META, RAYS, SAMPLE_TYPE, TEXT, read_latents_facts
+from cosmos_lidar.shards.latents import (
+    ALIGNMENT,
+    CONTROLS,
+    LATENT,
+    META,
+    RAYS,
+    SAMPLE_TYPE,
+    TEXT,
+    read_latents_facts,
+)
 from cosmos_lidar.shards.sources import DataPath, resolve
 from energon_tasks.batches import DeviceBatch
 from energon_tasks.cookers import TypedCooker
@@ -33,15 +42,13 @@ from energon_tasks.splits import open_split
 
 @edataclass
 class LatentSample(Sample):
-    """One encoded clip: latent (C, T, H, W), text (M, D) or None, rays (T, h, w, 6) or None; a seed for its noise.
-
-    ``alignment`` (h, w, D) are features of a lidar backbone, or None.
-    """
+    """One encoded clip; fields as those of :class:`LatentBatch`, without the batch axis."""
 
     latent: torch.Tensor
     text: torch.Tensor | None
     rays: torch.Tensor | None
     alignment: torch.Tensor | None
+    controls: torch.Tensor | None
     clip_id: str
     noise_seed: int
 
@@ -55,6 +62,7 @@ class LatentBatch(DeviceBatch):
         text: (B, M, D) float32, or None.
         rays: (B, T, rows, columns, 6) float32, or None.
         alignment: (B, rows, columns, D) float32 features of a lidar backbone, or None where they were not asked for.
+        controls: (B, K, C, T, H, W) float32 latents of control videos, or None.
         clip_ids: clip of each sample.
         noise_seeds: a seed for each sample, a new one each time the sample is read: noise drawn from it does not
             depend on how samples are sharded over ranks.
@@ -64,6 +72,7 @@ class LatentBatch(DeviceBatch):
     text: torch.Tensor | None
     rays: torch.Tensor | None
     alignment: torch.Tensor | None
+    controls: torch.Tensor | None
     clip_ids: list[str]
     noise_seeds: list[int]
 
@@ -98,6 +107,7 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
             text=read_array(crude[TEXT], TEXT, 2) if TEXT in crude else None,
             rays=read_array(crude[RAYS], RAYS, 4) if RAYS in crude else None,
             alignment=read_array(crude[ALIGNMENT], ALIGNMENT, 3) if self.alignment else None,
+            controls=read_array(crude[CONTROLS], CONTROLS, 5) if CONTROLS in crude else None,
             clip_id=str(json.loads(crude[META])["clip_id"]),
             noise_seed=0,
         )
@@ -117,6 +127,7 @@ class LatentsTaskEncoder(DefaultTaskEncoder[LatentSample, LatentSample, LatentBa
             text=_stack_optional(TEXT, [sample.text for sample in samples]),
             rays=_stack_optional(RAYS, [sample.rays for sample in samples]),
             alignment=_stack_optional(ALIGNMENT, [sample.alignment for sample in samples]),
+            controls=_stack_optional(CONTROLS, [sample.controls for sample in samples]),
             clip_ids=[sample.clip_id for sample in samples],
             noise_seeds=[sample.noise_seed for sample in samples],
         )

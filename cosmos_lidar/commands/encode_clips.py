@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     configuration = apply_overrides(variants[args.recipe](), [*own, *args.options])
     configuration.check()
     splits = [name.strip() for name in args.splits.split(",") if name.strip()]
-    counts = encode_shards(configuration.data, args.out, splits, choose_device(args.device))
+    controls = configuration.model.control.kinds
+    counts = encode_shards(configuration.data, args.out, splits, choose_device(args.device), controls)
     shown = ", ".join(f"{split} {count}" for split, count in counts.items())
     sys.stdout.write(f"{args.out}: {shown} clips\ntrain on them: data.path={args.out}, without data.vae.checkpoint\n")
     return 0

@@ -4,6 +4,7 @@
     KEY.text.npy      text embedding (M, D), optional
     KEY.rays.npy      rays of the tokens (T, rows, columns, 6), optional
     KEY.alignment.npy features of a lidar backbone, means over the tokens of the range map (rows, columns, D), optional
+    KEY.controls.npy  latents of K kinds of control videos (K, C, T, H, W), optional
     KEY.meta.json     ``clip_id`` and whatever else is known
 
 Arrays are float16 or float32.
@@ -33,6 +34,7 @@ LATENTS = "latents.json"
 SAMPLE_TYPE = "latents"  # of energon_tasks.latents
 LATENT, TEXT, RAYS, META = "latent.npy", "text.npy", "rays.npy", "meta.json"
 ALIGNMENT = "alignment.npy"
+CONTROLS = "controls.npy"
 _SAME = (
     "canvas",
     "lidar_weights",

@@ -68,18 +68,20 @@ def test_reprojection_of_a_rendered_window(drives: ModuleType) -> None:
 
 @pytest.mark.slow  # trains and samples
 def test_the_proof_rehearsed(tmp_path: Path) -> None:
-    done = python(FOLDER / "multiview_proof.py", tmp_path, "--tiny", "--scopes", "same_view_or_frame")
+    done = python(FOLDER / "multiview_proof.py", tmp_path, "--tiny", "--scopes", "same_view_or_frame",
+                  "--controls", "none", "depth")  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
-    assert len(rows) == 5
-    repeated, reprojected, recorded, sampled, mixed = rows.values()
+    assert len(rows) == 7
+    repeated, reprojected, recorded, sampled, mixed, controlled, _ = rows.values()
     assert repeated["gain_db"] == 0
     assert reprojected["mean_db"] > repeated["mean_db"]
     assert recorded["mean_db"] > 70
     assert sampled["name"] == "same_view_or_frame, 2ab, 2 evaluations"
     assert mixed["name"] == "same_view_or_frame, 2ab, 2 evaluations, middle view of another sample"
     assert mixed["views_rms"] > repeated["views_rms"]
-    assert done.stdout.count("| same_view_or_frame, ") == 2
+    assert controlled["name"] == "same_view_or_frame, depth given, 2ab, 2 evaluations"
+    assert done.stdout.count("| same_view_or_frame, ") == 4
 
 
 def test_ranks_load_their_shards_of_a_published_file(tmp_path: Path) -> None:

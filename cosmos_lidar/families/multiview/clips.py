@@ -38,13 +38,14 @@ class ViewClips(NamedTuple):
     noise_seeds: list[int]
 
 
-def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -> ViewClips:
+def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False, with_controls: bool = True) -> ViewClips:
     """Return the clips of a batch of latents, or of videos whose latents are there.
 
     Args:
         batch: of ``energon_tasks.latents``, whose views are those of ``data``, or of ``energon_tasks.multiview``.
         data: options of the run.
         with_rays: the network wants the rays of the cameras.
+        with_controls: it takes the control videos of the batch, if there are any.
 
     Raises:
         DataError: latents of another shape, or rays of cameras that are not calibrated.
@@ -60,7 +61,7 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False) -
         ids = torch.tensor([data.view_ids] * len(latents), device=latents.device)
     return ViewClips(
         latents,
-        controls,
+        controls if with_controls else None,
         batch.text,
         ids.repeat_interleave(data.state_t, dim=1),
         [data.fps] * len(latents) if rates is None else rates.tolist(),

@@ -196,7 +196,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             return {}
         from cosmos_lidar.families.multiview.facts import latents_of_views
 
-        return latents_of_views(self.data, self.model.rays)
+        return latents_of_views(self.data, self.model.rays, self.model.control.kinds)
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.
@@ -213,11 +213,12 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             )
         if self.data.vae.checkpoint and not self.data.path:
             raise UserError("data.vae: synthetic latents (synthetic_clips) are encoded already; give data.path")
-        needs = {"model.control": self.model.control.kinds, "model.sweeps": self.model.sweeps.size}
-        for option in (option for option, set_ in needs.items() if set_ and not self.data.vae.checkpoint):
-            raise UserError(f"{option} needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
-        if self.model.rays and not self.data.path:
-            raise UserError("model.rays=true: synthetic latents (synthetic_clips) have no cameras; give data.path")
+        if self.model.sweeps.size and not self.data.vae.checkpoint:
+            raise UserError("model.sweeps needs the videos of shards, not latents: give data.vae.checkpoint=vae.pth")
+        wanting = {"model.rays=true": self.model.rays, "model.control.kinds": bool(self.model.control.kinds)}
+        option = next((option for option, wanted in wanting.items() if wanted and not self.data.path), None)
+        if option is not None:
+            raise UserError(f"{option}: synthetic latents (synthetic_clips) have no cameras; give data.path")
 
     def _check_shapes(self) -> None:
         data = self.data

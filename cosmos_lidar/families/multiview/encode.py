@@ -19,7 +19,17 @@ from cosmos_lidar.latents.cache import weights_hash
 from cosmos_lidar.log import logger
 from cosmos_lidar.progress import Meter
 from cosmos_lidar.shards.files import write_tar, write_text
-from cosmos_lidar.shards.latents import LATENT, LATENTS, META, RAYS, SAMPLE_TYPE, TEXT, array_bytes, half_bytes
+from cosmos_lidar.shards.latents import (
+    CONTROLS,
+    LATENT,
+    LATENTS,
+    META,
+    RAYS,
+    SAMPLE_TYPE,
+    TEXT,
+    array_bytes,
+    half_bytes,
+)
 from cosmos_lidar.shards.manifest import index_with_energon
 from cosmos_lidar.shards.sweeps import PackedRun
 
@@ -30,7 +40,11 @@ _FILE_SAMPLES = 64  # of a tar
 
 
 def encode_shards(
-    data: MultiviewDataConfig, folder: Path, splits: Sequence[str], device: torch.device | str = "cpu"
+    data: MultiviewDataConfig,
+    folder: Path,
+    splits: Sequence[str],
+    device: torch.device | str = "cpu",
+    controls: Sequence[str] = (),
 ) -> dict[str, int]:
     """Write the latents of the middle window of each clip as shards, and return the samples of each split.
 
@@ -42,6 +56,7 @@ def encode_shards(
         folder: for the shards; empty or absent. A latent cache (``data.vae.cache``) shortens a second attempt.
         splits: of the videos.
         device: of the VAE.
+        controls: kinds of control videos, whose latents are written too.
 
     Raises:
         DataError: videos or the VAE cannot be read.
@@ -52,13 +67,14 @@ def encode_shards(
     encode, counts, names = WindowLatents(data), {}, []
     with Meter("encode", "clips") as meter:
         for split in splits:
-            samples = _samples(data, split, encode, torch.device(device), meter)
+            samples = _samples(data, split, encode, torch.device(device), meter, tuple(controls))
             parts = list(_write(folder, split, samples))
             names += [name for name, _ in parts]
             counts[split] = sum(count for _, count in parts)
     index_with_energon(folder, names, sample_type=SAMPLE_TYPE)
     document = {"views": list(data.view_ids), "latent_shape": data.latent_shape, "samples": counts}
     document |= {"image_weights": weights_hash(encode.space.vae), "captions": data.captions}
+    document |= {"controls": list(controls)} if controls else {}
     write_text(folder / LATENTS, json.dumps(document, indent=1) + "\n")
     return counts
 
@@ -83,11 +99,13 @@ def _write_one(folder: Path, name: str, samples: list[PackedRun]) -> tuple[str, 
 
 
 def _samples(
-    data: MultiviewDataConfig, split: str, encode: WindowLatents, device: torch.device, meter: Meter
-) -> Iterator[PackedRun]:
+    data: MultiviewDataConfig, split: str, encode: WindowLatents, device: torch.device, meter: Meter,
+    controls: tuple[str, ...],
+) -> Iterator[PackedRun]:  # fmt: skip
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
-    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit)
+    window = ViewWindow(data.frames, data.size, tuple(data.view_ids), data.stride, data.start_step, data.fit,
+                        controls)  # fmt: skip
     rows, width = data.text_shape or (1, 1)
     loader = multiview_loader(
         data.path, split, window=window, training=False, captions=data.captions if data.text_shape else "none",
@@ -98,8 +116,13 @@ def _samples(
         made = encode(batch, device)
         latents = made.latents[0]
         assert latents is not None
-        whole = latents.transpose(0, 1).flatten(1, 2).cpu().numpy()  # (C, V t, h, w)
+        kinds = (
+            latents.unflatten(0, (-1, data.views)).transpose(1, 2).flatten(2, 3).cpu().numpy()
+        )  # (1 + K, C, V t, h, w)
+        whole = kinds[0]
         parts = {LATENT: half_bytes(whole), **_calibration(batch)}
+        if controls:
+            parts[CONTROLS] = half_bytes(kinds[1:])
         if data.text_shape and data.captions != "none":
             parts[TEXT] = half_bytes(batch.text[0].numpy())
         meter.advance(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cosmos_lidar.errors import DataError, UserError
@@ -13,17 +14,20 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.multiview.config import MultiviewDataConfig
 
 
-def latents_of_views(data: MultiviewDataConfig, with_rays: bool = False) -> dict[str, DataFact]:
+def latents_of_views(
+    data: MultiviewDataConfig, with_rays: bool = False, controls: Sequence[str] = ()
+) -> dict[str, DataFact]:
     """Return ``data.latent_shape`` and ``data.text_shape`` of the latents in ``data.path``, for the views that are set.
 
     Args:
         data: options of the run.
         with_rays: the network wants the rays of the cameras.
+        controls: kinds of control videos that it takes.
 
     Raises:
         DataError: they are not on this machine, or cannot be read.
-        UserError: folders whose latents differ or lack rays that are wanted, or frames or text that the views do not
-            divide.
+        UserError: folders whose latents differ, lack rays or control videos that are wanted, or have frames or text
+            that the views do not divide.
     """
     found, where = latents_facts(data)
     if found.latent is None:
@@ -40,6 +44,12 @@ def latents_of_views(data: MultiviewDataConfig, with_rays: bool = False) -> dict
             check_ray_shape(found.rays, data.views, (height, width), file=where)
         except DataError as error:
             raise UserError(str(error)) from error
+    known = list(found.document.get("controls", []))
+    if controls and list(controls) != known:
+        raise UserError(
+            f"model.control.kinds={list(controls)}: control videos of the latents in {where}: {known} "
+            "(`cosmos-lidar encode-clips … --options model.control.kinds=[…]` writes them)"
+        )
     shapes = {"data.latent_shape": [channels, frames // data.views, height, width]}
     shapes["data.text_shape"] = [rows // data.views, *text_width] if rows else []
     return {key: DataFact(shape, where) for key, shape in shapes.items()}

@@ -130,7 +130,7 @@ class MultiviewModel(TrainedModel):
         return count_tokens(self.network.config, self.run.data.clip_shape)
 
     def _clips(self, batch: Any) -> ViewClips:
-        return view_clips(batch, self.run.data, self.run.model.rays)
+        return view_clips(batch, self.run.data, self.run.model.rays, bool(self.run.model.control.kinds))
 
     def _drawn(self, clips: ViewClips) -> tuple[Tensor, Tensor, Condition]:
         """Return noise levels (B,), noise, and the condition of a batch."""

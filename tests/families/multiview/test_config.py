@@ -34,7 +34,7 @@ def test_sizes_of_a_clip_follow_from_those_of_a_view(tmp_path: Path) -> None:
             "excludes ring: parallel.attention=ulysses",
         ),
         ("model.rays=true", "model.rays=true: synthetic latents .* have no cameras"),
-        ("model.control.kinds=[depth]", "model.control needs the videos of shards, not latents"),
+        ("model.control.kinds=[depth]", "model.control.kinds: synthetic latents .* have no cameras"),
         ("model.control.kinds=[deep]", r"control images deep: valid: .*depth.*, each once"),
         ("model.sweeps.size=[16,48]", "model.sweeps needs the videos of shards, not latents"),
         ("model.sweeps.size=[16,40]", r"model.sweeps.size=\[16, 40\]: expected rows and columns, multiples of 16"),

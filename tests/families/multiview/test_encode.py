@@ -15,11 +15,16 @@ from cosmos_lidar.families.multiview.rays import batch_rays
 from cosmos_lidar.latents.video_space import open_video_space
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.lora_files import read_adapter
+from cosmos_lidar.models.wan_vae import build_vae
 from cosmos_lidar.recipes import multiview
+from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.facts import first_sample
 from cosmos_lidar.shards.latents import META
+from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
+from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.sources import resolve
-from tests.families.multiview.runs import some_run
+from cosmos_lidar.synth import pinhole_rig, synthesize_drive
+from tests.families.multiview.runs import losses, some_run
 from tests.families.multiview.test_job import video_options
 
 pytest.importorskip("nemo")
@@ -74,6 +79,34 @@ def test_latents_without_rays_are_refused_before_the_training(tmp_path: Path) ->
                    "data.text_shape=[]", "model.rays=true")  # fmt: skip
     with pytest.raises(UserError, match=r"no rays of the cameras with the latents.*waves.*encode-clips"):
         multiview.FAMILY.resolve(run)
+
+
+def test_control_videos_of_latents_alone(tmp_path: Path) -> None:
+    """They are latents of their videos, and a training takes them, or leaves them out."""
+    from energon_tasks.latents import latents_loader
+
+    clips = [synthesize_drive(seed, uniform_sensor(16, 96), 5, cameras=pinhole_rig(("front", "left"), 48, 32))
+             for seed in (2, 3)]  # fmt: skip
+    write_multiview(clips, tmp_path / "shards", MultiviewOptions(controls=("depth",)), PrepareOptions(split=(0.5, 0.5)))
+    torch.manual_seed(0)
+    torch.save(build_vae("wan2_1", dim=8).state_dict(), tmp_path / "vae.pth")
+    shape = ["synthetic_clips=0", "data.view_ids=[0,3]", "data.latent_shape=[16,2,4,6]", "data.captions=none"]
+    videos = [f"data.path={tmp_path / 'shards'}", f"data.vae.checkpoint={tmp_path / 'vae.pth'}"]
+    encode_shards(
+        some_run(tmp_path, "x", *shape, *videos).data, tmp_path / "latents", ["train", "val"], "cpu", ["depth"]
+    )
+    (found,) = latents_loader(tmp_path / "latents", "val", training=False, batch_size=1, num_workers=0)
+    assert found.controls.shape == (1, 1, 16, 4, 4, 6)
+    assert not torch.equal(found.controls[:, 0], found.latents)
+    latents = [*shape, f"data.path={tmp_path / 'latents'}", "data.text_shape=[]", "data.batch_size=1"]
+    latents += ["trainer.max_steps=2", "optim.warmup_steps=0", "model.control.dropout=0"]
+    folders = [multiview.train(some_run(tmp_path, name, *latents, *own)).folder for name, own in
+               (("with", ["model.control.kinds=[depth]"]), ("without", []))]  # fmt: skip
+    weights = torch.load(folders[0] / "checkpoints" / "published" / "model" / "iter_000000002.pt", weights_only=True)
+    assert bool((weights["net.control_embedder.weight"] != 0).any())
+    assert losses(folders[0])[0] == losses(folders[1])[0]
+    with pytest.raises(UserError, match=r"kinds=\['boxes'\]: control videos of the latents in .*: \['depth'\]"):
+        multiview.FAMILY.resolve(some_run(tmp_path, "x", *latents, "model.control.kinds=[boxes]"))
 
 
 def test_a_folder_that_is_not_empty(encoded: tuple[Path, MultiviewDataConfig]) -> None:
