@@ -17,6 +17,7 @@ def from_pretrained(
     family: str | None = None,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
+    subfolder: str = "",
 ) -> nn.Module:
     """Return a network with its weights, in float32, on the CPU, in eval mode; its ``config`` has its shape.
 
@@ -26,6 +27,7 @@ def from_pretrained(
         family: that the model must be of, one of :data:`~cosmos_lidar.hub.opening.FAMILIES`.
         revision: branch, tag or commit of a repository.
         cache_dir: of the Hub; its usual one where None.
+        subfolder: of the repository or folder, such as ``transformer`` or ``vae`` in a pipeline of Diffusers.
 
     Raises:
         DataError: no such model, no connection to the Hub, a model of another family, or damaged weights.
@@ -33,7 +35,7 @@ def from_pretrained(
     """
     if family is not None and family not in FAMILIES:
         raise UserError(f"unknown family {family!r}; valid: {', '.join(FAMILIES)}")
-    opened = open_model(find_model(name, revision, cache_dir))
+    opened = open_model(find_model(name, revision, cache_dir, subfolder))
     if family is not None and opened.family != family:
         kind = type(opened.network).__name__
         raise DataError(f"weights of the family {opened.family} ({kind})", file=name, wanted=f"a model of {family}")

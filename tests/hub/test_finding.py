@@ -27,11 +27,21 @@ def test_paths_and_embedded_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_sizes_are_bounded_before_anything_is_downloaded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(finding, "LARGEST_MODEL", 1000)
-    files = [SimpleNamespace(rfilename="model.safetensors", size=600)]
-    finding._check_sizes("org/name", files)
+    files = [SimpleNamespace(rfilename=name, size=600) for name in ("model.safetensors", "config.json", "x.bin")]
+    assert finding._check_listing("org/name", files) == ["model.safetensors", "config.json"]
     with pytest.raises(DataError, match="1.2 KB of weights.*org/name.*1.0 KB or less"):
-        finding._check_sizes("org/name", files * 2)
-    with pytest.raises(DataError, match=r"no safetensors in it, but model.bin.*safetensors"):
-        finding._check_sizes("org/name", [SimpleNamespace(rfilename="model.bin", size=1)])
+        finding._check_listing("org/name", files * 2)
+    with pytest.raises(DataError, match=r"no safetensors in it, but x.bin.*safetensors"):
+        finding._check_listing("org/name", files[2:])
     with pytest.raises(DataError, match="of JSON.*key config.json"):
-        finding._check_sizes("org/name", [*files, SimpleNamespace(rfilename="config.json", size=1 << 30)])
+        finding._check_listing("org/name", [files[0], SimpleNamespace(rfilename="config.json", size=1 << 30)])
+
+
+def test_one_folder_of_a_pipeline_is_chosen():
+    names = ("model_index.json", "vae/config.json", "vae/w.safetensors", "text/w.safetensors", "vae/old/w.safetensors")
+    files = [SimpleNamespace(rfilename=name, size=1) for name in names]
+    assert finding._check_listing("org/name", files, "vae") == ["vae/config.json", "vae/w.safetensors"]
+    with pytest.raises(DataError, match=r"no safetensors in it.*one of its folders: subfolder=text, vae, vae/old"):
+        finding._check_listing("org/name", files)
+    with pytest.raises(DataError, match="no safetensors in transformer"):
+        finding._check_listing("org/name", files, "transformer")

@@ -68,17 +68,20 @@ def test_a_model_is_pushed_and_loaded_by_its_name(hub: Hub, tmp_path: Path):
 
     hub.repos["org/tokens"]["v1"]["weights.bin"] = b"a pickle"
     hub.repos["org/pickles"] = {"main": {"pytorch_model.bin": b"a pickle"}}
+    hub.repos["org/pipeline"] = {"main": {f"vae/{name}": content for name, content in files.items()}}
     hub.requests.clear()
-    loaded, other, missing, revision, gated, pickled = user.load(
+    loaded, other, missing, revision, gated, pickled, part = user.load(
         ("org/tokens", {"revision": "v1"}),
         ("org/tokens", {"revision": "v1", "family": "also"}),
         ("org/none", {}),
         ("org/tokens", {"revision": "v2"}),
         (GATED, {}),
         ("org/pickles", {}),
+        ("org/pipeline", {"subfolder": "vae"}),
     )
     first = next(network.parameters()).flatten()[0].item()
     assert loaded == f"ContinuousTokenizer {first:.6f}"
+    assert part == loaded
     assert "weights of the family video_tokenizer (ContinuousTokenizer) [file org/tokens]" in other
     assert "Expected: a model of also" in other
     assert "no such file, folder or repository [file org/none]" in missing
