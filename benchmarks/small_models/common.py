@@ -227,7 +227,7 @@ tags: [lidar, autonomous-driving, synthetic-data]
 
 ## Training
 
-By `{card.program.split()[0]}`: {card.training} On a CPU, {cost.machine}, {cost.date}, commit {cost.commit}:
+{card.training} By `{card.program.split()[0]}` on a CPU ({cost.machine}), {cost.date}, commit {cost.commit}:
 
 ```
 OMP_NUM_THREADS=1 python {card.program} --out cosmos_lidar/weights

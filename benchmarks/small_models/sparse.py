@@ -53,8 +53,9 @@ def main() -> int:
     args.folder.mkdir(parents=True, exist_ok=True)
     train, held_out = train_seeds(args.train), held_out_seeds(args.held_out)
     shards = make_shards(args.folder / "shards", train, held_out, args.frames, args.jobs)
-    data = f"{len(train)} drives of {args.frames} sweeps (seeds {train.start} to {train.stop - 1}; {', '.join(SENSORS)}"
-    data += f" in turn), {len(held_out)} held-out ones (seeds {held_out.start} to {held_out.stop - 1})"
+    data = f"{len(train)} synthetic drives, sweeps of each: {args.frames} (seeds {train.start} to {train.stop - 1}; "
+    data += ", ".join(SENSORS)
+    data += f" in turn), {len(held_out)} held-out ones (seeds {held_out.start} to {held_out.stop - 1})."
 
     run = also_pretrain.debug()
     common = options(args, BACKBONE, shards, args.pretrain_steps)
@@ -96,7 +97,10 @@ def publish_semseg(args: argparse.Namespace, data: str, before: Result, result: 
     command(["evaluate-semseg", "--checkpoint", checkpoint, "--data", str(shards), "--out", str(scores)])
     found = json.loads((scores / "semseg.json").read_text())
     points = found["all_points"]
-    metrics = [("mIoU of all points", _percent(points["miou"])), ("right points", _percent(points["accuracy"]))]
+    metrics = [
+        ("mIoU of all points", _percent(points["miou"])),
+        ("points of the right class", _percent(points["accuracy"])),
+    ]
     metrics += [(f"IoU of {name}", _percent(iou)) for name, iou in points["iou"].items() if iou is not None]
     training = (
         f"From `{BACKBONE}` ({before.minutes}), {result.step} steps of 4 sweeps with all labels, seed {args.seed}, "
