@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cosmos_lidar.bounds import read_file
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import atomic_write, parse_json, read_tensors, visible_files, write_json
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in
 
@@ -108,13 +108,18 @@ def write_model(
         class_name: of Diffusers.
         fields: its constructor's arguments.
         names: our name of each tensor -> that of Diffusers.
-        state: by our names; tensors without a name there (computed buffers) are left out.
+        state: by our names.
 
     Returns:
         ``config.json`` and the safetensors file.
+
+    Raises:
+        UserError: a tensor has no name in Diffusers.
     """
     from safetensors.torch import save_file
 
+    if more := sorted(set(state) - set(names)):
+        raise UserError(f"Diffusers' {class_name} has no place for {len(more)} tensors: {', '.join(more[:4])}")
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {theirs: state[own].detach().cpu().contiguous() for own, theirs in names.items()}
     with atomic_write(folder / WEIGHTS, sync=True) as partial:

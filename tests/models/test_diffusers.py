@@ -161,6 +161,7 @@ def test_published_shapes_have_the_tensors_of_diffusers(name: str):
         (lambda: transformer(concat_view_embedding=True, state_t=2), "multi-view: it has no embedding of the cameras"),
         (lambda: transformer(ray_channels=84), "ray-conditioned"),
         (lambda: transformer(control_channels=4), "control videos"),
+        (lambda: transformer(sweep_channels=4), "no attention to them"),
         (lambda: transformer(compat=True), "bfloat16"),
         (lambda: transformer(rope_enable_fps_modulation=True, base_fps=16.0), "base_fps 24 alone, this network 16"),
         (lambda: build_dit("faditv2_debug"), "Predict1: its cameras have embeddings"),

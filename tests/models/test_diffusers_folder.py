@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.diffusers_folder import class_in, read_model, read_renamed, write_model
 
 DEFAULTS = {"width": 8, "scale": 1.0, "kind": "haar", "sizes": [1, 2], "wide": False, "more": None}
@@ -21,7 +21,7 @@ def write(folder: Path, **fields: object) -> Path:
 
 
 def test_a_folder_is_written_and_read_back(tmp_path: Path):
-    state = {"a.weight": torch.arange(6.0).view(2, 3), "buffer": torch.zeros(1)}
+    state = {"a.weight": torch.arange(6.0).view(2, 3)}
     files = write_model(tmp_path / "new", "Net", {"width": 2}, {"a.weight": "block.0.weight"}, state)
     assert [file.name for file in files] == ["config.json", "diffusion_pytorch_model.safetensors"]
     assert class_in(tmp_path / "new") == "Net"
@@ -30,6 +30,13 @@ def test_a_folder_is_written_and_read_back(tmp_path: Path):
     back = read_renamed(weights, {"a.weight": "block.0.weight"}, "a Net")
     assert list(back) == ["a.weight"]
     assert torch.equal(back["a.weight"], state["a.weight"])
+
+
+def test_a_tensor_without_a_name_is_not_dropped(tmp_path: Path):
+    state = {"a": torch.zeros(1), "b.extra": torch.zeros(1)}
+    with pytest.raises(UserError, match="Diffusers' Net has no place for 1 tensors: b.extra"):
+        write_model(tmp_path / "new", "Net", {}, {"a": "a"}, state)
+    assert not (tmp_path / "new").exists()
 
 
 def test_other_folders_have_no_class(tmp_path: Path):

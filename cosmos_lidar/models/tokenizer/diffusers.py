@@ -33,7 +33,8 @@ def export_diffusers(network: Tokenizer, folder: Path) -> list[Path]:
         UserError: Diffusers has no class for it; the message names the reason.
     """
     fields = diffusers_fields(network.config if isinstance(network, ContinuousTokenizer) else None)
-    return write_model(folder, CLASS, fields, diffusers_names(network.config), network.state_dict())
+    state = {name: value for name, value in network.state_dict().items() if not name.endswith(FIXED_BUFFERS)}
+    return write_model(folder, CLASS, fields, diffusers_names(network.config), state)
 
 
 def read_diffusers(folder: Path) -> tuple[VideoTokenizerConfig, dict[str, Tensor], list[Path]]:
