@@ -1,6 +1,9 @@
 """Rate and memory of every reader and writer of clips on one core, beside the decoder of its format alone.
 
     OMP_NUM_THREADS=1 python benchmarks/clips.py [--formats waymo …] [--layouts ply …] [--data FOLDER] [--json]
+    OMP_NUM_THREADS=1 python benchmarks/clips.py --plan [--clips 100000] [--clip-seconds 20] [--cores 256] [--json]
+
+``--plan`` prints disk, core-hours and shards of many clips by the rates of this run instead (:mod:`clips_plan`).
 
 Readers and writers are those that their packages list. A reader reads a synthetic street in its layout and in the size
 of the dataset (``benchmarks/recordings/NAME.py``); one without such a file reads the small sample of its tests, which
@@ -377,6 +380,22 @@ def print_table(title: str, rows: Iterator[Row]) -> None:
         head = ""
 
 
+def print_plan(args: argparse.Namespace) -> int:
+    """Measure what the plan needs, and print it."""
+    from clips_plan import Job, measure, plan_rows
+
+    job = Job(args.clips, args.clip_seconds, cores=args.cores)
+    found = measure(Street(max(args.frames, 12), SMALL if args.small else 1.0), args.seconds)
+    rows = plan_rows(found, job)
+    if args.json:
+        sys.stdout.write(json.dumps({"machine": machine(), **vars(found), "plan": rows}, indent=1) + "\n")
+    else:
+        title = f"{job.clips:,} clips of {job.seconds:g} s"
+        sys.stdout.write(f"{machine()}; {time.strftime('%Y-%m-%d')}\n\n" + table_head("", "per sweep", title))
+        sys.stdout.write("".join(row(*cells) for cells in rows))
+    return 0
+
+
 def machine() -> str:
     """Return processor and versions."""
     return f"{processor()}, one core, numpy {np.__version__}, Python {platform.python_version()}"
@@ -391,10 +410,16 @@ def main() -> int:
                         help="of real recordings, or '' for none (default: $COSMOS_LIDAR_TEST_DATA)")  # fmt: skip
     parser.add_argument("--frames", type=int, default=3, help="sweeps per recording (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each row (default %(default)s)")
+    parser.add_argument("--plan", action="store_true", help="print the plan of a conversion of many clips instead")
+    parser.add_argument("--clips", type=int, default=100_000, help="of the plan (default %(default)s)")
+    parser.add_argument("--clip-seconds", type=float, default=20.0, help="of the plan (default %(default)s)")
+    parser.add_argument("--cores", type=int, default=256, help="of the plan (default %(default)s)")
     parser.add_argument("--small", action="store_true", help="sensors of an eighth of the rows and columns")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     args = parser.parse_args()
     logger.setLevel("ERROR")
+    if args.plan:
+        return print_plan(args)
     meter, street = MemoryMeter(), Street(args.frames, SMALL if args.small else 1.0)
     given = (street, args.seconds, meter)
     tables = {

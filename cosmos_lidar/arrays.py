@@ -39,6 +39,7 @@ BROKEN_ARRAY = (
 )
 _PLAIN = "biufcSU"  # kinds of dtypes: booleans, integers, floats, complex numbers, texts
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a limit
+_PIECE = 1 << 16
 _EXPECTED = "an array that numpy.save wrote, of numbers or texts"
 
 
@@ -120,10 +121,19 @@ def _read(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) ->
     expect_size(promised, f"an array of shape {shape}", limit=limit)
     if promised > size:
         raise DataError(f"shape {shape} of {dtype} needs {promised} bytes, the file has {size}", wanted=_EXPECTED)
-    content = stream.read(promised)
-    if len(content) != promised:
-        raise DataError(f"{len(content)} of {promised} bytes", wanted="a complete file")
-    while stream.read(1 << 16):  # the checksum of a zip member is compared at its end
+    array = _fill(stream, np.empty(promised, np.uint8)).view(dtype)
+    while stream.read(_PIECE):  # the checksum of a zip member is compared at its end
         pass
-    array = np.frombuffer(bytearray(content), dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def _fill(stream: BinaryIO | io.BufferedIOBase, room: np.ndarray) -> np.ndarray:
+    """Return ``room`` (N,) uint8 filled piece by piece, so that no second copy of an array is held."""
+    filled = 0
+    while filled < len(room):
+        piece = stream.read(min(_PIECE, len(room) - filled))
+        if not piece:
+            raise DataError(f"{filled} of {len(room)} bytes", wanted="a complete file")
+        room[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+        filled += len(piece)
+    return room

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import resource
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -116,3 +117,21 @@ def test_a_damaged_member_is_noticed() -> None:
     content[400] ^= 1
     with pytest.raises(DataError, match="Bad CRC-32"):
         read_npz(bytes(content))
+
+
+def test_an_array_is_held_once(tmp_path: Path) -> None:
+    """Of a file and of a member of an archive: no second copy, and nothing for bytes that are not there."""
+    array = np.random.default_rng(0).normal(size=400_000)
+    np.savez(tmp_path / "a.npz", data=array)
+    np.save(tmp_path / "a.npy", array)
+    content = (tmp_path / "a.npy").read_bytes()
+    for read in (lambda: read_npz(tmp_path / "a.npz")["data"], lambda: read_npy(content)):
+        tracemalloc.start()
+        found = read()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert np.array_equal(found, array)
+        assert found.flags.writeable
+        assert peak < 1.2 * array.nbytes
+    with pytest.raises(DataError, match="3199900 of 3200000 bytes"):
+        read_npy(content[:-100])

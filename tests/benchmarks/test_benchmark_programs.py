@@ -78,6 +78,14 @@ def test_clips_measures_every_reader_and_writer():
 
 
 @pytest.mark.slow
+def test_the_plan_of_many_clips_is_measured():
+    result = json.loads(run("clips.py", "--plan", "--small", "--seconds", "0", "--clips", "1000", "--json"))
+    assert 0 < result["read_s"]
+    assert 0 < result["shard_mb"] < 0.1
+    assert dict((what, every) for what, _, every in result["plan"])["source (published: 20 GB per 100 clips)"] == "0 TB"
+
+
+@pytest.mark.slow
 def test_sensor_fit_without_recordings(tmp_path):
     """The lidars that ship stand for those of the recordings."""
     rows = json.loads(run("sensor_fit.py", "--data", str(tmp_path), "--sweeps", "1", "--json"))["rows"]

@@ -27,7 +27,7 @@ from cosmos_lidar.arrays import read_npz
 from cosmos_lidar.clips.blocks import select
 from cosmos_lidar.clips.boxes import NO_BOXES, Boxes, RecordedBoxes, kind_of
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
-from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
+from cosmos_lidar.clips.files import FARTHEST_M, ImageFiles, clean_id, has_return, refuse_far
 from cosmos_lidar.clips.finding import Finding
 from cosmos_lidar.clips.poses import pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
@@ -154,7 +154,9 @@ class _Clouds:
         without = len(kept) - len(values)
         points = np.empty((len(values), 3), np.float32)
         for axis, height_m in enumerate((0.0, 0.0, self.height_m)):
-            points[:, axis] = values[:, axis] - height_m
+            np.subtract(values[:, axis], height_m, out=points[:, axis], casting="unsafe")
+        if len(points) and not -FARTHEST_M < points.min() <= points.max() < FARTHEST_M:
+            refuse_far(values, path, self.clip_id)
         columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
         read: dict[str, Any] = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
         return Sweep(points=points, without_return=without, **read)

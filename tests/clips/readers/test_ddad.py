@@ -212,6 +212,15 @@ def test_points_without_return_are_left_out(scene: Path):
         clip.read_sweep(0)
 
 
+def test_impossible_coordinates_are_refused(scene: Path):
+    (clip,) = open_clips(scene)
+    values = np.load(clip.lidar.read.files[0])["data"]
+    values[2, 1] = 3e8
+    np.savez(clip.lidar.read.files[0], data=values)
+    with pytest.raises(DataError, match="impossible coordinates.*point 2.*meters"):
+        clip.lidar.read(0)
+
+
 def test_hidden_files_are_no_scenes(scene: Path):
     (scene / "._scene_abc.json").write_bytes(b"Mac OS X")
     (scene.parent / "._scene_dataset_v1.0.json").write_bytes(b"Mac OS X")

@@ -178,7 +178,7 @@ class Recording:
         self._write(root / folders["labels"] / f"{clip}.egomotion.offline.parquet", self.egomotion[clip])
         camera = root / folders["camera"] / f"{clip}.{CAMERA}"
         self._write(Path(f"{camera}.timestamps.parquet"), self.images[clip])
-        pictures = (np.full((48, 64, 3), 8 * number, np.uint8) for number in range(self.frames * 3))
+        pictures = (np.full((48, 64, 3), 8 * number % 256, np.uint8) for number in range(self.frames * 3))
         write_mp4(Path(f"{camera}.mp4"), pictures, 30.0)
 
     def _write(self, path: Path, rows: list[dict[str, Any]], **options: Any) -> None:
