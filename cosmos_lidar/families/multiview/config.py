@@ -55,6 +55,7 @@ class ControlConfig:
 
     kinds: list[str] = setting([], "control videos in the shards (`prepare --control`), such as [depth]; [] for none")
     dropout: float = setting(0.1, "ratio of clips that each kind is left out of: any of them suffice then", EFFECTIVE)
+    blocks: int = setting(0, "copies of the first blocks that see them (ControlNet); 0: a projection of them alone")
 
 
 @dataclass
@@ -180,6 +181,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             "attention_scope": model.attention_scope,
             "ray_channels": RAY_CHANNELS if model.rays else 0,
             "control_channels": len(model.control.kinds) * self.data.latent_shape[0],
+            "control_blocks": model.control.blocks,
             "sweep_channels": self.data.latent_shape[0] if model.sweeps.size else 0,
         }
 
@@ -187,6 +189,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
         """Return the modules trained beside low-rank updates: those asked for, and those that start at zero."""
         model = self.model
         added = {"ray_embedder": model.rays, "control_embedder": bool(model.control.kinds)}
+        added |= dict.fromkeys(("control_blocks", "control_outputs"), bool(model.control.blocks))
         added["sweep_attention"] = bool(model.sweeps.size)
         return [*self.model.lora.modules_to_save, *(name for name, there in added.items() if there)]
 
@@ -226,6 +229,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             {
                 "model.lora.rank": (self.model.lora.rank, 0),
                 "data.stride": (data.stride, 1),
+                "model.control.blocks": (self.model.control.blocks, 0),
                 "data.start_step": (data.start_step, 1),
                 "data.vae.batch": (data.vae.batch, 1),
             }
@@ -258,6 +262,8 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
         from cosmos_lidar.clips.sweep_pictures import check_size
 
         check_controls(self.model.control.kinds)
+        if self.model.control.blocks and not self.model.control.kinds:
+            raise UserError("model.control.blocks: no control videos: give model.control.kinds")
         check_size(self.model.sweeps.size, "model.sweeps.size")
         ratios = {"noise.high_ratio": noise.high_ratio, "condition.text_dropout": condition.text_dropout}
         ratios |= {"control.dropout": self.model.control.dropout, "sweeps.dropout": self.model.sweeps.dropout}

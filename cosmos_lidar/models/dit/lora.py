@@ -123,7 +123,8 @@ def add_lora(
         alpha: their scale times rank.
         targets: ends of the names of the layers, such as ``q_proj`` or ``mlp.layer1``, or one text with commas between
             them; None: all that the network's plan splits, which are the projections of its attentions and its MLPs.
-        modules_to_save: ends of the names of modules that are trained whole, such as ``view_embeddings``.
+        modules_to_save: ends of the names of modules that are trained whole, such as ``view_embeddings``; their layers
+            get no updates.
         name: of the adapter.
 
     Raises:
@@ -138,8 +139,9 @@ def add_lora(
     check_ends(ends, layers, "model.lora.targets")
     check_ends(modules_to_save, dict(network.named_modules()), "model.lora.modules_to_save")
     network.requires_grad_(False)
+    whole = [path for path, _ in network.named_modules() if _fits(path, modules_to_save)]
     for path, layer in layers.items():
-        if _fits(path, ends):
+        if _fits(path, ends) and not any(path.startswith(f"{module}.") for module in whole):
             adapted = layer if isinstance(layer, LoraLinear) else LoraLinear(layer)
             adapted.add_adapter(name, rank, alpha)
             _exchange(network, path, adapted)

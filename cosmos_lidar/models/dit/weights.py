@@ -102,7 +102,7 @@ def _starts_of_additions(network: nn.Module, content: Mapping[str, Tensor], path
     if start_of is None:
         return {}
     lacking = {name: weight.shape for name, weight in network.named_parameters() if name not in content}
-    found = {name: start_of(name, shape) for name, shape in lacking.items()}
+    found = {name: start_of(name, shape, content) for name, shape in lacking.items()}
     missing = {name: value for name, value in found.items() if value is not None}
     if missing:
         modules = sorted({name.partition(".")[0] for name in missing})

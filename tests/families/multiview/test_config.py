@@ -39,6 +39,7 @@ def test_sizes_of_a_clip_follow_from_those_of_a_view(tmp_path: Path) -> None:
         ("model.sweeps.size=[16,48]", "model.sweeps needs the videos of shards, not latents"),
         ("model.sweeps.size=[16,40]", r"model.sweeps.size=\[16, 40\]: expected rows and columns, multiples of 16"),
         ("model.sweeps.dropout=2", "model.sweeps.dropout=2.0: expected 0 to 1"),
+        ("model.control.blocks=1", "model.control.blocks: no control videos"),
         ("model.control.dropout=2", "model.control.dropout=2.0: expected 0 to 1"),
         ("parallel.context=5", "parallel.context=5 does not divide 2 latent frames of 24 tokens each"),
     ],
@@ -57,4 +58,8 @@ def test_networks_and_what_is_trained_beside_adapters() -> None:
     run.model.rays, run.model.control.kinds = True, ["depth", "boxes"]
     run.model.lora.modules_to_save = ["view_embeddings"]
     assert (run.shape()["ray_channels"], run.shape()["control_channels"]) == (36, 32)
+    run.model.control.blocks = 4
+    assert run.shape()["control_blocks"] == 4
+    assert run.trained_whole()[-2:] == ["control_blocks", "control_outputs"]
+    run.model.control.blocks = 0
     assert run.trained_whole() == ["view_embeddings", "ray_embedder", "control_embedder"]

@@ -76,7 +76,7 @@ def test_a_loader_gives_the_pictures_of_the_window(prepared: Path) -> None:
 def test_trained_and_generated_from(prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Its first loss is that without sweeps; adapters and branch are saved alone; a chain of clips takes all sweeps."""
     more = ["model.lora.rank=2", "trainer.checkpoint_trained_only=true", "trainer.max_steps=3",
-            "model.control.kinds=[depth]", "model.control.dropout=0"]  # fmt: skip
+            "model.control.kinds=[depth]", "model.control.dropout=0", "model.control.blocks=1"]  # fmt: skip
     sweeps = ["model.sweeps.size=[16,48]", "model.sweeps.dropout=0"]
     with_them, without = (
         multiview.train(some_run(tmp_path, name, *options_of(prepared, *more, *some))).folder
@@ -86,7 +86,9 @@ def test_trained_and_generated_from(prepared: Path, tmp_path: Path, capsys: pyte
     assert losses(with_them)[-1] != losses(without)[-1]
     adapter = with_them / "checkpoints" / "iter_000000003_reg_lora"
     saved = read_adapter(adapter).saved
-    assert {name.partition(".")[0] for name in saved} == {"sweep_attention", "control_embedder"}
+    added = {"sweep_attention", "control_embedder", "control_blocks", "control_outputs"}
+    assert {name.partition(".")[0] for name in saved} == added
+    assert not any("lora" in name for name in saved)  # copies are trained whole
     assert bool((saved["sweep_attention.to_out.weight"] != 0).any())
 
     command = ["generate-views", "--checkpoint", prepared / "base.pt", "--config", with_them / "config.yaml", "--vae",

@@ -51,6 +51,8 @@ class Predict2Config(DerivedSizes):
             table have an embedding of zeros, so that any number of them is distinguished by their rays.
         control_channels: latent channels of control videos, of which a learned projection is added to the tokens; it
             starts at zero. 0: without them, as published.
+        control_blocks: copies of the first blocks that see the control videos, each with a projection of its tokens that
+            is added behind the block it is a copy of and starts at zero. 0: the projection of the videos alone.
         sweep_channels: latent channels of the range pictures of a lidar, which the tokens attend to once, before the
             blocks; what that adds starts at zero. 0: without, as published.
     """
@@ -84,6 +86,7 @@ class Predict2Config(DerivedSizes):
     state_t: int = 0
     ray_channels: int = 0
     control_channels: int = 0
+    control_blocks: int = 0
     sweep_channels: int = 0
 
     def __post_init__(self) -> None:
@@ -91,6 +94,9 @@ class Predict2Config(DerivedSizes):
         scopes = get_args(Scope)
         if self.attention_scope not in scopes:
             raise UserError(f"attention_scope {self.attention_scope!r}; valid: {', '.join(scopes)}")
+        if not 0 <= self.control_blocks <= (self.num_blocks if self.control_channels else 0):
+            most = f"0 to {self.num_blocks}" if self.control_channels else "0 without control videos"
+            raise UserError(f"{self.control_blocks} control blocks: expected {most}")
         self.check_heads(12, "the scaled 3-D rotary embedding")
 
     @property

@@ -12,7 +12,7 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.dit.embeddings import sinusoid
 from cosmos_lidar.models.dit.layers import EPS, TimestepMLP, linear
 from cosmos_lidar.models.dit.patches import cut_patches, join_patches, padding_channel
-from cosmos_lidar.models.dit.predict2.added import ZERO, start_of
+from cosmos_lidar.models.dit.predict2.added import start_of, starts_at_zero
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
 from cosmos_lidar.models.dit.predict2.layers import Block, FinalLayer
 from cosmos_lidar.models.dit.predict2.positions import view_angles
@@ -47,6 +47,10 @@ class Predict2DiT(nn.Module):
         if config.control_channels:
             numbers = config.control_channels * config.patch_spatial**2 * config.patch_temporal
             self.control_embedder = nn.Linear(numbers, width, bias=False)
+        if config.control_blocks:
+            self.control_blocks = nn.ModuleList(Block(config) for _ in range(config.control_blocks))
+            outputs = (nn.Linear(width, width, bias=False) for _ in range(config.control_blocks))
+            self.control_outputs = nn.ModuleList(outputs)
         if config.sweep_channels:
             self.sweep_attention = SweepAttention(width, config.num_heads, config.sweep_channels, config.patch_spatial)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
@@ -62,7 +66,7 @@ class Predict2DiT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
                 if name.rpartition(".")[0].rpartition(".")[2].startswith("adaln_modulation") and name.endswith(".2"):
                     nn.init.zeros_(module.weight)
-                if name in ZERO:
+                if starts_at_zero(name):
                     nn.init.zeros_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -123,8 +127,13 @@ class Predict2DiT(nn.Module):
             tokens = tokens + self._of_sweeps(tokens, sweeps, views, grid)
         tokens = tokens.unflatten(1, (emb.shape[1], -1))
         within = self._within(views, grid[0])
-        for block in self.blocks:
-            tokens = block(tokens, emb, lora, text, rotary, views, within)
+        arguments = emb, lora, text, rotary, views, within
+        beside, there = tokens, None if control is None else _is_given(control, tokens.dtype)
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, *arguments)
+            if there is not None and number < self.config.control_blocks:
+                beside = self.control_blocks[number](beside, *arguments)
+                tokens = tokens + there * self.control_outputs[number](beside)
         patches = self.final_layer(tokens, emb, lora)
         if self.sequence is not None:
             patches = self.sequence.join(views, patches, grid[0])
@@ -134,6 +143,7 @@ class Predict2DiT(nn.Module):
     def parallel_plan(self) -> ParallelPlan:
         """Return the parallelization plan."""
         blocks = [f"blocks.{i}" for i in range(self.config.num_blocks)]
+        blocks += [f"control_blocks.{i}" for i in range(self.config.control_blocks)]
         attentions = [f"{block}.{kind}" for block in blocks for kind in _ATTENTIONS]
         return ParallelPlan(
             blocks=tuple(blocks),
@@ -242,6 +252,11 @@ class Predict2DiT(nn.Module):
         angles = torch.cat([angles] * views, dim=-2)
         angles = torch.cat([angles, angles], dim=-1)
         return angles.cos(), angles.sin()
+
+
+def _is_given(control: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (B, 1, 1, 1): 1 for clips with control videos, 0 for those of which all are zeros."""
+    return (control != 0).flatten(1).any(1).to(dtype)[:, None, None, None]
 
 
 def _frame_rates(fps: Any) -> list[float | None]:

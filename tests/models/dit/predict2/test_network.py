@@ -215,6 +215,35 @@ def test_control_videos_start_as_the_published_network_and_are_learned(tmp_path:
         plain(**inputs(), control=control)
 
 
+def test_copied_blocks_start_as_the_published_network_and_are_learned(tmp_path: Path) -> None:
+    """Copies of the first blocks begin with the weights of the file; what they add starts at zero."""
+    plain = tiny_network("B")
+    torch.save(plain.state_dict(), tmp_path / "model.pt")
+    network = build_dit("predict2_2b_multiview", **TINY, control_channels=16, control_blocks=1)
+    load_dit_weights(network, tmp_path / "model.pt")
+    copied, original = network.control_blocks[0].state_dict(), plain.blocks[0].state_dict()
+    assert all(torch.equal(copied[name], original[name]) for name in original)
+    assert network.control_blocks[0].mlp.layer1.weight is not network.blocks[0].mlp.layer1.weight
+    control = torch.randn(1, 16, *SHAPE[2:], generator=torch.Generator().manual_seed(0))
+    y = network(**inputs(), control=control)
+    assert torch.equal(y, plain(**inputs()))
+    y.square().mean().backward()
+    assert bool((network.control_outputs[0].weight.grad != 0).any())
+    with torch.no_grad():
+        torch.nn.init.normal_(network.control_outputs[0].weight, std=0.1)
+        assert torch.equal(network(**inputs()), y)
+        torch.testing.assert_close(network(**inputs(), control=torch.zeros_like(control)), y)  # zeros are no videos
+        assert float((network(**inputs(), control=control) - y).abs().mean()) > 0.01
+        before = network(**inputs(), control=control)
+        network.control_blocks[0].mlp.layer2.weight.mul_(2.0)
+        assert torch.equal(network(**inputs()), y)
+        assert not torch.equal(network(**inputs(), control=control), before)
+    assert "control_blocks.0" in network.parallel_plan().blocks
+    for options in ({"control_blocks": 1}, {"control_channels": 16, "control_blocks": 99}):
+        with pytest.raises(UserError, match="control blocks: expected 0"):
+            build_dit("predict2_2b_multiview", **TINY, **options)
+
+
 def test_sizes_that_do_not_fit_name_the_numbers(network: torch.nn.Module) -> None:
     x, times = torch.zeros(1, 16, 5, 8, 12), torch.zeros(1)
     with pytest.raises(UserError, match=r"\(5, 8, 12\) do not divide by \(2, 2, 2\) \(state_t=2"):
