@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +60,10 @@ def camera_clip(clip_id: str, frames: int = 12, names: Sequence[str] = NAMES, **
     cameras = {name: camera(name, number, frames, offset_us=10_000 * number, **options)
                for number, name in enumerate(names)}  # fmt: skip
     return Clip(clip_id, Path(clip_id), "test", {}, cameras)
+
+
+def with_lidar(clip: Clip, drive: Clip) -> Clip:
+    """Return a clip with the main lidar of a synthetic drive, whose first sweep starts 30 ms after the first image."""
+    lidar = drive.lidar
+    times = lidar.timestamps_us - lidar.timestamps_us[0, 0] + START_US + 30_000
+    return replace(clip, lidars={lidar.name: replace(lidar, timestamps_us=times)})

@@ -23,9 +23,10 @@ from cosmos_lidar.shards.latents import META
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.shards.sources import resolve
-from cosmos_lidar.synth import pinhole_rig, synthesize_drive
+from cosmos_lidar.synth import synthesize_drive
 from tests.families.multiview.runs import losses, some_run
 from tests.families.multiview.test_job import video_options
+from tests.shards.cameras import NAMES, camera_clip, with_lidar
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
@@ -81,16 +82,17 @@ def test_latents_without_rays_are_refused_before_the_training(tmp_path: Path) ->
         multiview.FAMILY.resolve(run)
 
 
+@pytest.mark.slow  # two trainings
 def test_control_videos_of_latents_alone(tmp_path: Path) -> None:
     """They are latents of their videos, and a training takes them, or leaves them out."""
     from energon_tasks.latents import latents_loader
 
-    clips = [synthesize_drive(seed, uniform_sensor(16, 96), 5, cameras=pinhole_rig(("front", "left"), 48, 32))
-             for seed in (2, 3)]  # fmt: skip
+    drive = synthesize_drive(2, uniform_sensor(16, 96), 5)
+    clips = [with_lidar(camera_clip(f"clip{n}", 5, NAMES[1:3], size=(32, 48)), drive) for n in range(2)]
     write_multiview(clips, tmp_path / "shards", MultiviewOptions(controls=("depth",)), PrepareOptions(split=(0.5, 0.5)))
     torch.manual_seed(0)
     torch.save(build_vae("wan2_1", dim=8).state_dict(), tmp_path / "vae.pth")
-    shape = ["synthetic_clips=0", "data.view_ids=[0,3]", "data.latent_shape=[16,2,4,6]", "data.captions=none"]
+    shape = ["synthetic_clips=0", "data.view_ids=[5,0]", "data.latent_shape=[16,2,4,6]", "data.captions=none"]
     videos = [f"data.path={tmp_path / 'shards'}", f"data.vae.checkpoint={tmp_path / 'vae.pth'}"]
     encode_shards(
         some_run(tmp_path, "x", *shape, *videos).data, tmp_path / "latents", ["train", "val"], "cpu", ["depth"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.lora_files import read_adapter
@@ -19,22 +20,26 @@ from cosmos_lidar.recipes import multiview
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
-from cosmos_lidar.synth import pinhole_rig, synthesize_drive
+from cosmos_lidar.synth import synthesize_drive
 from tests.families.multiview.runs import losses, some_run
+from tests.shards.cameras import NAMES, camera_clip, with_lidar
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
 SWEEPS = (16, 48)
-SHAPE = ["data.view_ids=[0,3]", "data.latent_shape=[16,2,4,6]", "data.captions=none"]
+SHAPE = ["data.view_ids=[5,0]", "data.latent_shape=[16,2,4,6]", "data.captions=none"]
+
+
+def drive(seed: int) -> Clip:
+    return synthesize_drive(seed, uniform_sensor(16, 96), 9)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of shards of two cameras and a lidar, 9 frames each, and of weights."""
     folder = tmp_path_factory.mktemp("sweeps")
-    rig = pinhole_rig(("front", "left"), 48, 32)
-    clips = [synthesize_drive(seed, uniform_sensor(16, 96), 9, cameras=rig) for seed in (2, 3)]
+    clips = [with_lidar(camera_clip(f"clip{seed}", 9, NAMES[1:3], size=(32, 48)), drive(seed)) for seed in (2, 3)]
     options = MultiviewOptions(controls=("depth",), sweeps=SWEEPS)
     write_multiview(clips, folder / "shards", options, PrepareOptions(split=(0.5, 0.5)))
     torch.manual_seed(0)
@@ -58,7 +63,7 @@ def options_of(folder: Path, *more: str) -> list[str]:
 def test_a_loader_gives_the_pictures_of_the_window(prepared: Path) -> None:
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
-    window = ViewWindow(5, (32, 48), (0, 3), sweeps=SWEEPS)
+    window = ViewWindow(5, (32, 48), (5, 0), sweeps=SWEEPS)
     (batch,) = multiview_loader(prepared / "shards", "val", window=window, training=False, captions="none",
                                 batch_size=1, num_workers=0)  # fmt: skip
     assert batch.sweeps[0].shape == (1, 3, 5, *SWEEPS)
@@ -66,10 +71,11 @@ def test_a_loader_gives_the_pictures_of_the_window(prepared: Path) -> None:
     assert float((batch.sweeps[0] > 30).float().mean()) > 0.2
     from cosmos_lidar.clips.sweep_pictures import SweepPictures
 
-    drives = [synthesize_drive(seed, uniform_sensor(16, 96), 9) for seed in (2, 3)]
-    (clip,) = (drive for drive in drives if drive.clip_id == batch.clip_ids[0])
-    times = [int(clip.timestamps_us[0, 0]) + 100_000 * (batch.starts[0] + frame) for frame in range(5)]
-    wanted = np.stack([SweepPictures(clip, SWEEPS)(time)[..., 0] for time in times])
+    clip = drive(int(batch.clip_ids[0].removeprefix("clip")))
+    # an image at 100 ms k lies nearest to the middle of the sweep before: 30 + 50 ms after that image's
+    sweeps = [max(batch.starts[0] + frame - 1, 0) for frame in range(5)]
+    draw = SweepPictures(clip, SWEEPS)
+    wanted = np.stack([draw(int(clip.timestamps_us[number].mean()))[..., 0] for number in sweeps])
     assert np.abs(batch.sweeps[0][0, 0].numpy().astype(int) - wanted).mean() < 12  # compressed
 
 

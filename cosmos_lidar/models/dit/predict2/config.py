@@ -51,8 +51,8 @@ class Predict2Config(DerivedSizes):
             table have an embedding of zeros, so that any number of them is distinguished by their rays.
         control_channels: latent channels of control videos, of which a learned projection is added to the tokens; it
             starts at zero. 0: without them, as published.
-        control_blocks: copies of the first blocks that see the control videos, each with a projection of its tokens that
-            is added behind the block it is a copy of and starts at zero. 0: the projection of the videos alone.
+        control_blocks: copies of the first blocks, which see the control videos; behind each of these blocks a
+            projection of what its copy gives is added, which starts at zero. 0: the projection of the videos alone.
         sweep_channels: latent channels of the range pictures of a lidar, which the tokens attend to once, before the
             blocks; what that adds starts at zero. 0: without, as published.
     """
