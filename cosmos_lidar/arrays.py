@@ -43,18 +43,30 @@ _PIECE = 1 << 16
 _EXPECTED = "an array that numpy.save wrote, of numbers or texts"
 
 
-def read_npy(content: bytes, limit: int | None = None) -> np.ndarray:
-    """Return the array of a ``.npy`` file.
+def read_npy(source: Path | bytes, limit: int | None = None) -> np.ndarray:
+    """Return the array of a ``.npy`` file; of a path, its content is not held beside the array.
 
     Args:
-        content: of the file.
+        source: the file, or its content.
         limit: bytes that the array may have; default :data:`~cosmos_lidar.bounds.LARGEST_ITEM`.
 
     Raises:
         DataError: not such a file, Python objects, fewer bytes than its header promises, or more than the limit.
+        OSError: a path cannot be opened.
     """
+    if isinstance(source, bytes):
+        return _read_whole(io.BytesIO(source), len(source), limit)
+    expect_plain_file(source)
+    with source.open("rb") as stream:
+        try:
+            return _read_whole(stream, source.stat().st_size, limit)
+        except DataError as error:
+            raise error.at(file=source) from error
+
+
+def _read_whole(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) -> np.ndarray:
     try:
-        return _read(io.BytesIO(content), len(content), limit)
+        return _read(stream, size, limit)
     except DataError:
         raise
     except BROKEN_ARRAY as error:

@@ -125,7 +125,11 @@ def test_an_array_is_held_once(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", data=array)
     np.save(tmp_path / "a.npy", array)
     content = (tmp_path / "a.npy").read_bytes()
-    for read in (lambda: read_npz(tmp_path / "a.npz")["data"], lambda: read_npy(content)):
+    for read in (
+        lambda: read_npz(tmp_path / "a.npz")["data"],
+        lambda: read_npy(content),
+        lambda: read_npy(tmp_path / "a.npy"),
+    ):
         tracemalloc.start()
         found = read()
         peak = tracemalloc.get_traced_memory()[1]
@@ -135,3 +139,6 @@ def test_an_array_is_held_once(tmp_path: Path) -> None:
         assert peak < 1.2 * array.nbytes
     with pytest.raises(DataError, match="3199900 of 3200000 bytes"):
         read_npy(content[:-100])
+    (tmp_path / "a.npy").write_bytes(content[:-100])
+    with pytest.raises(DataError, match=r"3199900 of 3200000 bytes.*a\.npy"):
+        read_npy(tmp_path / "a.npy")

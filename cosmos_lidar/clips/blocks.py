@@ -7,12 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 
 BLOCK = 1 << 14  # points; fewer take twice the time, as each call of numpy takes as long as some hundred of them
+_SMALLEST, _SHARE = 1 << 12, 8
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Yield slices of at most :data:`BLOCK` that cover ``count``."""
-    for start in range(0, count, BLOCK):
-        yield slice(start, min(start + BLOCK, count))
+def block_size(count: int) -> int:
+    """Return the points of a block: an eighth of ``count``, so that buffers stay small beside it, 4096 to 16384."""
+    return max(min(count // _SHARE, BLOCK), _SMALLEST)
+
+
+def blocks(count: int, size: int | None = None) -> Iterator[slice]:
+    """Yield slices of at most ``size`` (default :func:`block_size`) that cover ``count``."""
+    size = size or block_size(count)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def move_points(points: np.ndarray, rotation: np.ndarray, translation_m: np.ndarray | None = None) -> None:
@@ -23,9 +30,10 @@ def move_points(points: np.ndarray, rotation: np.ndarray, translation_m: np.ndar
         rotation: (3, 3).
         translation_m: (3,); None for none.
     """
-    count = min(len(points), BLOCK)
+    size = block_size(len(points)) * points.itemsize // max(points.itemsize, rotation.itemsize)
+    count = min(len(points), size)
     columns, room = np.empty((3, count), rotation.dtype), np.empty((3, count), rotation.dtype)
-    for part in blocks(len(points)):
+    for part in blocks(len(points), size):
         given, moved = columns[:, : part.stop - part.start], room[:, : part.stop - part.start]
         for axis in range(3):  # column by column: five times as fast as by rows
             given[axis] = points[part, axis]

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size
-from cosmos_lidar.clips.blocks import BLOCK, blocks, move_points, select
+from cosmos_lidar.clips.blocks import block_size, blocks, move_points, select
 from cosmos_lidar.clips.columns import likely_columns
 from cosmos_lidar.clips.images import image_size, read_image
 from cosmos_lidar.clips.sweep import Sweep
@@ -141,7 +141,7 @@ def _read_rows(
 ) -> FloatPoints:
     points, kept, filled = np.empty((count, 3), np.float32), np.ones(count, bool), 0
     values = {column: np.empty(count, np.float32) for column in more}
-    buffer = np.empty((min(count, BLOCK), columns), "<f4")
+    buffer = np.empty((min(count, block_size(count)), columns), "<f4")
     for part in blocks(count):
         rows = buffer[: part.stop - part.start]
         if file.readinto(rows.data.cast("B")) != rows.nbytes:

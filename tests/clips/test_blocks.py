@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.blocks import BLOCK, blocks, move_points, select
+from cosmos_lidar.clips.blocks import BLOCK, block_size, blocks, move_points, select
 
 
 @pytest.mark.parametrize("count", [0, 1, BLOCK, BLOCK + 1, 3 * BLOCK - 1])
@@ -11,6 +13,17 @@ def test_blocks_cover_everything_once(count):
     covered = np.concatenate([np.arange(count)[part] for part in blocks(count)] or [np.zeros(0, int)])
     assert covered.tolist() == list(range(count))
     assert all(part.stop - part.start <= BLOCK for part in blocks(count))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moving_takes_little_memory(dtype):
+    points = np.zeros((100_000, 3), np.float32)
+    assert block_size(len(points)) == 12_500
+    tracemalloc.start()
+    move_points(points, np.eye(3, dtype=dtype), np.ones(3, dtype))
+    assert tracemalloc.get_traced_memory()[1] < 0.3 * points.nbytes
+    tracemalloc.stop()
+    assert (points == 1).all()
 
 
 def test_points_are_moved_where_they_are():

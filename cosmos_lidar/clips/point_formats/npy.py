@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from cosmos_lidar.arrays import read_npy, read_npz
-from cosmos_lidar.bounds import read_file
 from cosmos_lidar.clips.point_fields import PointFields
 from cosmos_lidar.errors import DataError
 
@@ -30,7 +29,7 @@ def read(path: Path, clip: str | None = None) -> PointFields:
     """
     try:
         if path.suffix.lower() == ".npy":
-            return _table(read_npy(read_file(path, "an array", clip=clip)), None)
+            return _table(read_npy(path), None)
         return _of_arrays(read_npz(path))
     except DataError as error:
         raise error.at(file=path, clip=clip, wanted=error.wanted or _WANTED) from error

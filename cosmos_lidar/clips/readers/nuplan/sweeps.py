@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import move_points
 from cosmos_lidar.clips.point_fields import PointFields, to_sweep
 from cosmos_lidar.clips.point_formats.pcd import read
 from cosmos_lidar.clips.sweep import Sweep
@@ -111,5 +112,6 @@ class MergedSweeps:
             raise DataError(problem, file=file, clip=self.clip_id, key=_NUMBER, wanted=wanted)
         sweep = to_sweep(own, self.timestamps_us[index], file=file, clip=self.clip_id)
         move = self.lidar_SE3_cloud.astype(np.float32)
-        moved = np.asarray(sweep.points) @ move[:3, :3].T + move[:3, 3]
-        return Sweep(points=moved, intensity=sweep.intensity, ring=sweep.ring, without_return=sweep.without_return)
+        points = np.asarray(sweep.points)
+        move_points(points, move[:3, :3], move[:3, 3])
+        return Sweep(points=points, intensity=sweep.intensity, ring=sweep.ring, without_return=sweep.without_return)
