@@ -159,6 +159,7 @@ def test_published_shapes_have_the_tensors_of_diffusers(name: str):
         (lambda: build_tokenizer("CI8x8", channels=32, num_res_blocks=1), "no 2-D network for image and lidar"),
         (lambda: tokenizer("CV8x8x8", z_channels=32), "z_channels 32 and latent_channels 16"),
         (lambda: transformer(concat_view_embedding=True, state_t=2), "multi-view: it has no embedding of the cameras"),
+        (lambda: transformer(state_t=2), "it takes every clip for one view"),
         (lambda: transformer(ray_channels=84), "ray-conditioned"),
         (lambda: transformer(control_channels=4), "control videos"),
         (lambda: transformer(sweep_channels=4), "no attention to them"),

@@ -28,6 +28,7 @@ _DEFAULTS: dict[str, Any] = {  # of the constructor
 }  # fmt: skip
 _OURS_ALONE = {  # option of ours -> why Diffusers cannot hold it
     "concat_view_embedding": "multi-view: it has no embedding of the cameras",
+    "state_t": "views one after the other along time: it takes every clip for one view",
     "ray_channels": "ray-conditioned: it has no projection of rays",
     "control_channels": "control videos: it has no projection of them (Diffusers' ControlNet is another network)",
     "sweep_channels": "sweeps of a lidar: it has no attention to them",

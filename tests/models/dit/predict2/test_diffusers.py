@@ -40,7 +40,7 @@ def test_every_option_is_held_or_refused(network: Predict2DiT):
         "max_img_w", "max_frames", "base_fps", "rope_h_extrapolation_ratio", "rope_w_extrapolation_ratio",
         "rope_t_extrapolation_ratio", "rope_enable_fps_modulation", "condition_mask", "concat_padding_mask",
     }  # fmt: skip
-    of_views = {"attention_scope", "view_condition_dim", "n_cameras_emb", "state_t"}  # nothing with a single view
+    of_views = {"attention_scope", "view_condition_dim", "n_cameras_emb"}  # nothing with a single view
     assert {field.name for field in fields(network.config)} == held | of_views | set(_OURS_ALONE)
 
 
