@@ -25,6 +25,9 @@ from cosmos_lidar.tars import DataTarInfo
 
 PARTIAL = ".part"  # end of the name of a file that is being written; a killed process leaves it behind
 NEMO_CONFIG, NEMO_WEIGHTS = "model_config.yaml", "model_weights.safetensors"  # in a .nemo file
+_UMASK = os.umask(0o077)  # it can only be read by setting it
+os.umask(_UMASK)
+_PERMISSIONS = 0o666 & ~_UMASK  # of new files; safetensors makes its own for their owner alone
 _BLOCK = 1 << 22
 _LARGEST_CONFIG = 1 << 20
 _LARGEST_TEXT = 1 << 28
@@ -46,6 +49,7 @@ def atomic_write(path: str | Path, sync: bool = False) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
         yield partial
+        partial.chmod(_PERMISSIONS)
         if sync:
             flush_to_disk(partial)
         partial.replace(path)

@@ -38,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--license-file", type=Path, metavar="FILE", help="its text")
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the stored weights"
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="",
+        help="of the stored weights (default: as before, or float32)",
     )
     parser.add_argument("--network", default="", metavar="NAME", help="shape of a diffusion transformer in a file")
     parser.add_argument("--private", action="store_true", help="make a new repository private")

@@ -39,7 +39,7 @@ class CardFacts:
         dtype: of the stored weights.
         license: identifier.
         options: of the training run.
-        start: name of the weights that training started from.
+        start: what training started from; empty if unknown.
         step: of the training.
         results: of evaluations.
         preview: file name of the picture; empty without one.
@@ -102,7 +102,7 @@ def _training(facts: CardFacts) -> str:
         "recipe": f"{facts.options.get('family', '')} {facts.options.get('recipe', '')}".strip(),
         "steps": facts.step or None,
         "seed": seed,
-        "started from": facts.start or "random weights",
+        "started from": facts.start,
     }
     lines = "".join(f"| {name} | {_cell(value)} |\n" for name, value in rows.items() if value not in (None, ""))
     return f"## Training\n\n| | |\n|---|---|\n{lines}\nAll options are in `config.json`, under `run`.\n"

@@ -48,6 +48,7 @@ class OpenedModel:
         options: of the training run, as in its ``config.yaml``; empty where there was none.
         step: of the training; 0 where unknown.
         license: of the weights, where it is known.
+        dtype: of the stored weights, where it is known.
     """
 
     network: nn.Module
@@ -55,6 +56,7 @@ class OpenedModel:
     options: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     license: str = ""
+    dtype: str = ""
 
 
 def open_model(path: str | Path, shape: str = "") -> OpenedModel:
@@ -121,7 +123,7 @@ def _of_folder(folder: Path, config: Mapping[str, Any]) -> OpenedModel:
     else:
         network = _transformer(folder / CONFIG, shape, options)
         load_dit_weights(network, file)
-    return OpenedModel(network.float().eval(), family, options, _step_of(options), config["license"])
+    return OpenedModel(network.float().eval(), family, options, _step_of(options), config["license"], config["dtype"])
 
 
 def _transformer(file: Path, shape: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:

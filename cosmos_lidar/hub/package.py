@@ -23,11 +23,12 @@ from cosmos_lidar.models.dit.predict2 import Predict2DiT
 from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.wan_vae import CONFIGS, WanVAE
 from cosmos_lidar.runs.samples import read_sample, read_samples
-from cosmos_lidar.weights import CARD, CONFIG, FILE, PREFIX, SHORT
+from cosmos_lidar.weights import CARD, CONFIG, FILE, SHORT, is_embedded
 
 LICENSE, PREVIEW = "LICENSE", "preview.jpg"
 DTYPES = ("float32", "bfloat16", "float16")
 APACHE = "apache-2.0"
+RANDOM = "random weights"
 _LARGEST_LICENSE = 1 << 20  # bytes
 _STARTS = ("checkpoint", "checkpoint_dir", "jit_ckpt_pth")  # options of ``model`` that name weights to start from
 _SECTIONS = ("family", "recipe", "model", "data", "optim", "trainer")  # of a run's options
@@ -39,7 +40,7 @@ class PackageOptions:
 
     Attributes:
         name: of the repository, ``org/name``.
-        dtype: of the stored weights.
+        dtype: of the stored weights; empty: as before, float32 where that is unknown.
         license: identifier; empty: that of the weights, or Apache-2.0 where training started from nothing else.
         license_file: its text; None: that of Apache-2.0 where it is the license.
         metrics: JSON files of evaluations.
@@ -48,7 +49,7 @@ class PackageOptions:
     """
 
     name: str
-    dtype: str = DTYPES[0]
+    dtype: str = ""
     license: str = ""
     license_file: Path | None = None
     metrics: Sequence[Path] = ()
@@ -76,6 +77,7 @@ def write_package(opened: OpenedModel, origin: Path, folder: Path, options: Pack
     license_name, results = license_of(opened, options.license), [read_results(file) for file in options.metrics]
     text = _license_text(license_name, options.license_file)
     preview = _preview(origin, options.preview)
+    options = replace(options, dtype=options.dtype or (opened.dtype if opened.dtype in DTYPES else DTYPES[0]))
     state = _state(opened.network, getattr(torch, options.dtype))
     folder.mkdir(parents=True, exist_ok=True)
     files = [_write_weights(folder / FILE, state)]
@@ -104,8 +106,8 @@ def license_of(opened: OpenedModel, given: str) -> str:
     """
     if given or opened.license:
         return (given or opened.license).lower()
-    start = _start_of(opened.options)
-    if opened.options and not start:
+    start = start_of(opened.options)
+    if start in (RANDOM, SHORT) or _is_embedded_start(opened.options):
         return APACHE
     what = f"training started from {start}" if start else "these weights come from elsewhere"
     raise UserError(f"--license: {what}; name the license of the weights, such as {APACHE} or other")
@@ -126,12 +128,18 @@ def _without_paths(value: Any) -> Any:
     return None if isinstance(value, str) and ("/" in value or "\\" in value) else value
 
 
-def _start_of(options: Mapping[str, Any]) -> str:
-    """Return the name of the weights that a run started from; empty for random ones and embedded models."""
+def start_of(options: Mapping[str, Any]) -> str:
+    """Return the name of the weights that a run started from: :data:`RANDOM`, that of a model, or empty if unknown."""
     model = options.get("model")
-    values = [str(model.get(key) or "") for key in _STARTS] if isinstance(model, Mapping) else []
-    start = next((value for value in values if value), "")
-    return "" if start == SHORT or start.startswith(PREFIX) else Path(start).name
+    values = [str(model[key] or "") for key in _STARTS if key in model] if isinstance(model, Mapping) else []
+    if not values:
+        return ""
+    return next((Path(value).name for value in values if value), RANDOM)
+
+
+def _is_embedded_start(options: Mapping[str, Any]) -> bool:
+    model = options.get("model")
+    return isinstance(model, Mapping) and any(is_embedded(str(model.get(key) or "")) for key in _STARTS)
 
 
 def _check_folder(folder: Path) -> None:
@@ -228,7 +236,7 @@ def _card(
         dtype=options.dtype,
         license=license_name,
         options=opened.options,
-        start=_start_of(opened.options),
+        start=start_of(opened.options),
         step=opened.step,
         results=results,
         preview=PREVIEW if preview else "",

@@ -42,7 +42,12 @@ def test_types_of_the_weights(tmp_path: Path):
     write_package(opened, tmp_path, tmp_path / "out", PackageOptions("a/b", "bfloat16", license="other"))
     with safe_open(tmp_path / "out" / "model.safetensors", "pt") as file:
         assert file.get_tensor("encoder.conv_in.0.conv3d.weight").dtype == torch.bfloat16
-    back = open_model(tmp_path / "out").network
+    again = open_model(tmp_path / "out")
+    write_package(again, tmp_path, tmp_path / "again", PackageOptions("a/b"))
+    same_bytes = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("out", "again")]
+    assert same_bytes[0] == same_bytes[1]
+    assert (tmp_path / "out" / "model.safetensors").stat().st_mode == (tmp_path / "out" / "README.md").stat().st_mode
+    back = again.network
     weight = network.get_parameter("encoder.conv_in.0.conv3d.weight")
     assert torch.equal(back.get_parameter("encoder.conv_in.0.conv3d.weight"), weight.bfloat16().float())
     weight.data[0] = 1e5
@@ -106,7 +111,10 @@ def test_a_license_is_taken_where_it_is_known():
     run = {"family": "dit", "model": {"checkpoint": ""}}
     assert license_of(OpenedModel(network, "dit", run), "") == "apache-2.0"
     assert license_of(OpenedModel(network, "dit", run), "MIT") == "mit"
-    assert license_of(OpenedModel(network, "dit", {"model": {"checkpoint": "small"}}), "") == "apache-2.0"
+    for embedded in ("small", "cosmos_lidar/small-thing"):
+        assert license_of(OpenedModel(network, "dit", {"model": {"checkpoint": embedded}}), "") == "apache-2.0"
+    with pytest.raises(UserError, match="--license: these weights come from elsewhere"):
+        license_of(OpenedModel(network, "dit", {"model": {"name": "without the place of a file"}}), "")
     assert license_of(OpenedModel(network, "dit", license="openrail"), "") == "openrail"
     with pytest.raises(UserError, match="--license: training started from model.pt"):
         license_of(OpenedModel(network, "dit", {"model": {"checkpoint": "/data/model.pt"}}), "")
