@@ -11,6 +11,7 @@ import sys
 
 from cosmos_lidar.families.also.semseg.config import (
     PUBLISHED_KEYS,
+    SegmentationLossConfig,
     SemsegDataConfig,
     SemsegModelConfig,
     SemsegTrainConfig,
@@ -55,8 +56,8 @@ def few_labels() -> SemsegTrainConfig:
     return SemsegTrainConfig(
         recipe="few_labels",
         model=SemsegModelConfig(
-            backbone="MinkUNet18", width=8, inputs=["pos", "intensities"], voxel_size=0.2, label_map="synth",
-            checkpoint="small",
+            backbone="MinkUNet18", width=8, inputs=["pos", "intensities"], voxel_size=0.3, label_map="synth",
+            checkpoint="small", loss=SegmentationLossConfig(lovasz=0.5),
         ),
         data=SemsegDataConfig(
             batch_size=2, workers=0, shuffle=8, decimation=None, points=12_288, epochs=0, val_interval=0

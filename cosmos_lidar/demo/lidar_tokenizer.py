@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,15 @@ def make_section(recordings: Recordings, context: DemoContext) -> Section:
     weights = embedded_model(MODEL)
     _write_shards(recordings, context.out)
     result = _train(context)
-    exports = [result.folder / "checkpoints" / f"iter_{result.step:09d}_{part}.jit" for part in ("enc", "dec")]
-    networks = {AFTER: load_tokenizer(exports), BEFORE: from_pretrained(weights).eval()}
+    export = result.folder / "checkpoints" / f"iter_{result.step:09d}"
+    after = load_tokenizer((f"{export}_enc.jit", f"{export}_dec.jit"))
+    networks = {AFTER: after, BEFORE: from_pretrained(weights).eval()}
     clips = recordings.held_out
     options = AutoencodeOptions(format=clips[0].sensor.format)
     results = _measure(networks, clips, options)
     protocol = describe_protocol(clips[0].sensor, options, "float32", _FRAMES_EVALUATED)
-    _write_first_clip(networks[AFTER], clips[0], options, context.out / "autoencode")
-    steps, size = result.step, count_parameters(networks[AFTER])
+    _write_first_clip(after, clips[0], options, context.out / "autoencode")
+    steps, size = result.step, count_parameters(after)
 
     def draw(report: Report) -> None:
         sweep = _middle_sweep(networks, clips[0], options)
@@ -103,8 +105,10 @@ def _train(context: DemoContext) -> RunResult:
     )
 
 
-def _measure(networks: dict[str, Autoencoder], clips: list[Clip], options: AutoencodeOptions) -> dict[str, Evaluation]:
-    candidates = networks | {AVERAGES: build_baseline("resize", clips, options)}
+def _measure(
+    networks: Mapping[str, Autoencoder], clips: list[Clip], options: AutoencodeOptions
+) -> dict[str, Evaluation]:
+    candidates = {**networks, AVERAGES: build_baseline("resize", clips, options)}
     count = len(candidates) * sum(min(len(clip), _FRAMES_EVALUATED) for clip in clips)
     with Meter("evaluate the lidar tokenizer", "frames", count) as meter:
         return {
@@ -123,7 +127,7 @@ def _rows(results: dict[str, Evaluation]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _write_first_clip(network: Any, clip: Clip, options: AutoencodeOptions, folder: Path) -> None:
+def _write_first_clip(network: Autoencoder, clip: Clip, options: AutoencodeOptions, folder: Path) -> None:
     """Write videos, images and point files of one held-out clip, as ``cosmos-lidar autoencode`` does."""
     from cosmos_lidar.families.lidar_tokenizer.autoencode import autoencode_clip
 
@@ -134,7 +138,7 @@ def _write_first_clip(network: Any, clip: Clip, options: AutoencodeOptions, fold
 
 
 def _middle_sweep(
-    networks: dict[str, Autoencoder], clip: Clip, options: AutoencodeOptions
+    networks: Mapping[str, Autoencoder], clip: Clip, options: AutoencodeOptions
 ) -> tuple[Comparison, CloudFrame]:
     """Return a sweep beside what the trained network makes of it, and its points beside those of both networks."""
     directions, number = full_directions(clip.sensor, options), len(clip) // 2

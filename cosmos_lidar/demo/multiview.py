@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,8 @@ def make_section(recordings: Recordings, context: DemoContext) -> Section:
     path = context.out / "multiview" / "generated.mp4"
     write_video(path, _tiles(given, video), _SHOWN_FPS)
     height, width = run.data.size
-    size = count_parameters(generator.flow.network) / 1e6
+    network: Any = generator.flow.network
+    size = count_parameters(network) / 1e6
     sentence = (
         f"The embedded network ({size:.1f} M parameters; the published one has 2,000 M) is given the first frame of "
         f"{len(chosen)} cameras and generates {video.shape[2] - 1} more of {width} x {height} pixels. The video is "

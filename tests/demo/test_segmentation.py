@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_lidar import weights
 from cosmos_lidar.clips import Clip
 from cosmos_lidar.demo import segmentation
 from cosmos_lidar.demo.recordings import Recordings
 from cosmos_lidar.demo.section import DemoContext, LeftOutError
+from cosmos_lidar.families.also.config import AlsoTrainConfig
+from cosmos_lidar.recipes.also_semseg import few_labels
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.synth import synthesize_drive
+from cosmos_lidar.training.overrides import load_config
 from cosmos_lidar.viz.report import Report
 from tests.demo.models import tiny_backbone
 
@@ -37,6 +41,14 @@ def test_what_leaves_it_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rec
 @pytest.mark.parametrize(("format", "name"), [("release", "synth"), ("nuscenes", "nuscenes"), ("synth", "synth")])
 def test_label_maps_of_formats(rendered: Clip, format: str, name: str) -> None:
     assert segmentation.label_map_of(replace(rendered, format=format)).name == name
+
+
+@pytest.mark.skipif(segmentation.MODEL not in weights.names(), reason="small-backbone is not installed")
+def test_the_recipe_has_the_voxels_of_the_embedded_backbone() -> None:
+    trained = load_config(AlsoTrainConfig, weights.find(segmentation.MODEL) / weights.CONFIG).model
+    model = few_labels().model
+    ours, theirs = ((one.backbone, one.width, one.inputs, one.voxel_size) for one in (model, trained))
+    assert ours == theirs
 
 
 @pytest.mark.slow  # two trainings
