@@ -20,8 +20,7 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     full_directions,
 )
 from cosmos_lidar.families.lidar_tokenizer.evaluate import Evaluation, build_baseline, evaluate_clips
-from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, published_limits, write_outputs
-from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
+from cosmos_lidar.families.lidar_tokenizer.score import describe_protocol
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.plan import count_parameters
 from cosmos_lidar.models.tokenizer import load_tokenizer
@@ -59,7 +58,6 @@ def make_section(recordings: Recordings, context: DemoContext) -> Section:
     options = AutoencodeOptions(format=clips[0].sensor.format)
     results = _measure(networks, clips, options)
     protocol = describe_protocol(clips[0].sensor, options, "float32", _FRAMES_EVALUATED)
-    _write_first_clip(after, clips[0], options, context.out / "autoencode")
     steps, size = result.step, count_parameters(after)
 
     def draw(report: Report) -> None:
@@ -125,16 +123,6 @@ def _rows(results: dict[str, Evaluation]) -> list[tuple[str, ...]]:
         numbers = (errors.rmse_m, errors.mae_m, errors.relative, values["chamfer"]["mean_m"], values["psnr_db"])
         rows.append((name, *("–" if number is None else f"{number:.3f}" for number in numbers)))
     return rows
-
-
-def _write_first_clip(network: Autoencoder, clip: Clip, options: AutoencodeOptions, folder: Path) -> None:
-    """Write videos, images and point files of one held-out clip, as ``cosmos-lidar autoencode`` does."""
-    from cosmos_lidar.families.lidar_tokenizer.autoencode import autoencode_clip
-
-    score = ClipScore(options, full_directions(clip.sensor, options))
-    frames = autoencode_clip(network, clip, options, _FRAMES_EVALUATED)
-    (middle,) = autoencode_frames(network, clip, [min(len(clip), _FRAMES_EVALUATED) // 2], options)
-    write_outputs(clip.clip_id, frames, score, published_limits(middle), OutputOptions(folder))
 
 
 def _middle_sweep(

@@ -4,9 +4,11 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
-from cosmos_lidar.viz import write_report
+from cosmos_lidar.viz import write_report, write_video
+from cosmos_lidar.viz.video_figure import video_html
 from tests.waiting import PATIENCE_S
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -87,10 +89,22 @@ def test_points_are_drawn_and_react_without_console_errors(report, tmp_path):
     assert re.search(r'class="reading"[^>]*><div>step (99|100|101)</div><div>training loss 0\.', dom)
 
 
-def test_a_phone_stacks_the_panels(report, tmp_path):
+WATCH = """<script>
+const video = document.querySelector("video");
+video.addEventListener("loadeddata", () => {
+  document.documentElement.dataset.video = `${video.videoWidth} x ${video.videoHeight}`;
+});
+</script>"""
+
+
+def test_a_phone_stacks_the_panels_and_plays_videos(report, tmp_path):
+    write_video(tmp_path / "video.mp4", np.zeros((3, 32, 48, 3), np.uint8))
+    video = video_html(tmp_path / "video.mp4", "a video") + WATCH
+    report.write_text(report.read_text(encoding="utf-8").replace("</main>", video + "</main>"), encoding="utf-8")
     dom, console = open_page(report, tmp_path / "profile", "--window-size=500,900", hash="#check")
     assert console == []
     assert 'class="stage stacked"' in dom
+    assert attribute(dom, "data-video") == "48 x 32"
     assert min(map(int, attribute(dom, "data-points-drawn").split())) > 500
 
 
