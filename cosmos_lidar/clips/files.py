@@ -239,12 +239,16 @@ def read_labels_and_instances(path: Path, count: int, clip: str | None = None) -
 
 
 def _entries(path: Path, dtype: str, count: int, clip: str | None) -> np.ndarray:
-    size, found = np.dtype(dtype).itemsize, path.stat().st_size
-    if found != size * count:
-        raise DataError(
-            f"{found} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{size * count} bytes"
-        )
-    return np.fromfile(path, dtype, count).astype(np.uint32, copy=False)
+    wanted = np.dtype(dtype).itemsize * count
+    try:
+        expect_plain_file(path, clip)
+        found = path.stat().st_size
+        entries = np.fromfile(path, dtype, count) if found == wanted else np.zeros(0, dtype)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=path, clip=clip, wanted="labels") from error
+    if found != wanted or len(entries) != count:
+        raise DataError(f"{found} bytes of labels for {count} points", file=path, clip=clip, wanted=f"{wanted} bytes")
+    return entries.astype(np.uint32, copy=False)
 
 
 @runtime_checkable

@@ -51,6 +51,11 @@ def test_labels_hold_class_and_instance_and_must_be_as_many_as_points(tmp_path):
     assert read_class_labels(tmp_path / "a.label", "<u4", 2).tolist() == [40, 10]
     with pytest.raises(DataError, match="8 bytes of labels for 3 points"):
         read_class_labels(tmp_path / "a.label", "<u4", 3)
+    with pytest.raises(DataError, match=r"cannot be read: No such file.*gone\.label"):
+        read_class_labels(tmp_path / "gone.label", "<u4", 3)
+    (tmp_path / "folder.label").mkdir()
+    with pytest.raises(DataError, match="no plain file"):
+        read_class_labels(tmp_path / "folder.label", "<u4", 0)
 
 
 @pytest.mark.parametrize(("text", "name"), [("a/b c.d", "a_b_c_d"), ("./..", "clip")])

@@ -81,6 +81,9 @@ def test_split_list_chooses_and_tolerates_suffixes(published):
     (root / "lidar_split.lst").write_text("\n")
     with pytest.raises(DataError, match="split list is empty.*lidar_split.lst"):
         open_clips(root)
+    (root / "lidar_split.lst").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(DataError, match="cannot be read.*lidar_split.lst"):
+        open_clips(root)
     (root / "lidar_split.lst").write_text("absent\n")
     with pytest.raises(DataError, match="no such lidar file.*absent.tar, clip absent"):
         open_clips(root)

@@ -31,6 +31,7 @@ from cosmos_lidar.clips.readers.release.cameras import open_cameras
 from cosmos_lidar.clips.readers.release.metadata import calibrate, match_frames, read_metadata, sweep_stems
 from cosmos_lidar.clips.readers.release.sweeps import ReleaseSweeps
 from cosmos_lidar.clips.recognition import Strength
+from cosmos_lidar.clips.split_files import read_list
 from cosmos_lidar.clips.tar_index import TarIndex
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import visible_files
@@ -102,7 +103,7 @@ def _root_sensor(root: Path) -> Sensor:
 def _clip_names(root: Path) -> list[str]:
     split = root / "lidar_split.lst"
     if split.is_file():
-        names = [line.strip().split(".")[0] for line in split.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = read_list(split)
         if not names:
             raise DataError("the split list is empty", file=split, wanted="one clip per line")
         return list(dict.fromkeys(names))
