@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.commands._arguments import weights_file
+
 GROUP = "checkpoints"
 HELP = "convert a sparse backbone (MinkUNet, SPVCNN, SECOND) for segmentation or OpenPCDet"
 EXAMPLE = "cosmos-lidar convert-backbone pretrained_backbone_also_kitti3d_second_epoch_499.ckpt --out second.pth"
@@ -13,7 +15,10 @@ EXAMPLE = "cosmos-lidar convert-backbone pretrained_backbone_also_kitti3d_second
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="file of weights or training checkpoint")
+    parser.add_argument(
+        "source", type=weights_file("small-backbone"), metavar="SOURCE",
+        help="file of weights, training checkpoint, or small, the embedded one",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file to write: NAME.pth, or NAME.safetensors")
     parser.add_argument("--to", choices=("segmentation", "openpcdet"),
                         help="flat weights, or model_state of OpenPCDet; default: openpcdet for second")  # fmt: skip

@@ -34,3 +34,13 @@ def test_what_is_no_backbone_ends_with_a_message(tmp_path: Path, capsys: pytest.
     assert main(["convert-backbone", str(tmp_path / "a.pt"), "--out", str(tmp_path / "b.pth")]) == 2
     assert "neither stem.0.kernel" in capsys.readouterr().err
     assert not (tmp_path / "b.pth").exists()
+
+
+def test_the_embedded_backbone_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("small", "cosmos_lidar/small-backbone"):
+        out = tmp_path / "small.safetensors"
+        assert main(["convert-backbone", name, "--out", str(out)]) == 0
+        assert "minkunet18, 4 input channels" in capsys.readouterr().out
+        assert load_backbone(out, name="minkunet18", in_channels=4).in_channels == 4
+    assert main(["convert-backbone", "small-backbone", "--out", str(tmp_path / "b.pth")]) == 2
+    assert "no such file" in capsys.readouterr().err
