@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def read_npy(source: Path | bytes, limit: int | None = None) -> np.ndarray:
             raise error.at(file=source) from error
 
 
-def _read_whole(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) -> np.ndarray:
+def _read_whole(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
     try:
         return _read(stream, size, limit)
     except DataError:
@@ -118,7 +118,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int | N
         raise error.at(key=name) from error
 
 
-def _read(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) -> np.ndarray:
+def _read(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
     """Read an array of a stream of ``size`` bytes; at most that many are allocated."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0), (3, 0)):
@@ -139,7 +139,7 @@ def _read(stream: BinaryIO | io.BufferedIOBase, size: int, limit: int | None) ->
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
-def _fill(stream: BinaryIO | io.BufferedIOBase, room: np.ndarray) -> np.ndarray:
+def _fill(stream: IO[bytes], room: np.ndarray) -> np.ndarray:
     """Return ``room`` (N,) uint8 filled piece by piece, so that no second copy of an array is held."""
     filled = 0
     while filled < len(room):

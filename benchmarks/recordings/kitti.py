@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recordings.street import Street
+from recordings.street import Street, numpy_reads
 from tests.clips.readers.test_kitti import odometry, scan
 
 
@@ -14,3 +14,6 @@ def write(root: Path, street: Street) -> Path:
     for index, table in enumerate(street.tables(street.sensor("kitti_hdl64e"))):
         scan(folder / "velodyne" / f"{index:06d}.bin", table)
     return root
+
+
+reads = numpy_reads

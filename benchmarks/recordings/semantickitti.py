@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recordings import kitti
-from recordings.street import Street
+from recordings.street import Street, numpy_reads
 
 
 def write(root: Path, street: Street) -> Path:
@@ -19,3 +19,6 @@ def write(root: Path, street: Street) -> Path:
         entries = cloud.labels.astype("<u4") | cloud.instance.astype("<u4") << np.uint32(16)
         entries.astype("<u4").tofile(labels / f"{index:06d}.label")
     return root
+
+
+reads = numpy_reads

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from cosmos_lidar.clips import Clip, Sweep
-from cosmos_lidar.clips.files import file_of
+from cosmos_lidar.clips.files import FARTHEST_M, file_of
 from cosmos_lidar.clips.sweep import to_points
 from cosmos_lidar.sensors import Sensor, load_sensor
 from cosmos_lidar.synth import synthesize_drive
@@ -126,6 +126,22 @@ def plain_reads(clip: Clip) -> list[Read]:
             return stream.read(sizes[files[index]])
 
     return [Read(lidar.name, lidar.read, len(lidar), read_bytes, "file")]
+
+
+def numpy_reads(clip: Clip) -> list[Read]:
+    """Return the sweeps of headerless files beside numpy alone: ``np.fromfile``, the checks of coordinates, columns."""
+    lidar = clip.lidar
+    files, columns, labels = lidar.read.files, lidar.read.columns, lidar.read.labels or ()
+
+    def floor(index: int) -> tuple[np.ndarray, ...]:
+        values = np.fromfile(files[index], "<f4").reshape(-1, columns)
+        if not (np.isfinite(values).all() and np.abs(values[:, :3]).max() < FARTHEST_M and values[:, 0].all()):
+            raise ValueError("a street has no such points")
+        classes = [np.fromfile(file, "<u4") for file in labels[index : index + 1] if file]
+        more = [part for entries in classes for part in (entries.astype(np.uint16), entries >> 16)]
+        return values[:, :3].copy(), values[:, 3].copy(), *more
+
+    return [Read(lidar.name, lidar.read, len(lidar), floor, "numpy, same checks")]
 
 
 def _size(file: Path) -> int:
