@@ -195,8 +195,9 @@ def _config(opened: OpenedModel) -> dict[str, Any]:
 def _preview(origin: Path, given: Path | None) -> bytes:
     """Return the given picture as JPEG, or the newest sample of the run; nothing where there is none."""
     if given is None:
-        run = origin.parent.parent  # of iter_N in checkpoints/
-        samples = read_samples(run, 1)[0] if (run / "config.yaml").is_file() or (run / "metrics.csv").is_file() else []
+        if not (origin / "config.yaml").is_file():  # no checkpoint of a run
+            return b""
+        samples = read_samples(origin.resolve().parent.parent, 1)[0]  # of iter_N in checkpoints/
         return samples[0].jpeg if samples else b""
     if not given.is_file():
         raise DataError("no such file", file=given, wanted="a picture or an mp4 for --preview")

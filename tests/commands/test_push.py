@@ -15,8 +15,11 @@ from cosmos_lidar.training.checkpoint.reading import load_full
 from cosmos_lidar.viz.images import write_png
 
 
-def test_the_folder_of_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint, out = run / "checkpoints" / "iter_000000002", tmp_path / "model"
+def test_the_folder_of_a_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(run / "checkpoints")
+    checkpoint, out = Path("iter_000000002"), tmp_path / "model"
     (run / "samples").mkdir()
     write_png(run / "samples" / "step_2.png", np.zeros((20, 30, 3), np.uint8))
     assert main(["push", str(checkpoint), "org/denoiser", "--dry-run", "--out", str(out)]) == 0
