@@ -80,11 +80,11 @@ class TrackedBoxes:
     """
 
     def __init__(self, rows: BoxRows) -> None:
-        tracks = np.array(rows.tracks, dtype=object)
-        numbers = {track: number for number, track in enumerate(dict.fromkeys(rows.tracks))}
-        order = np.lexsort((rows.times_us, [numbers[track] for track in tracks]))
+        known = {track: number for number, track in enumerate(dict.fromkeys(rows.tracks))}
+        numbers = np.array([known[track] for track in rows.tracks], np.int64)
+        order = np.lexsort((rows.times_us, numbers))
         self.rows, self.times_us = rows, rows.times_us
-        ends = np.flatnonzero(np.diff([numbers[track] for track in tracks[order]])) + 1
+        ends = np.flatnonzero(np.diff(numbers[order])) + 1
         self.parts = [part for part in np.split(order, ends) if len(part)]
         steps = np.concatenate([np.diff(rows.times_us[part]) for part in self.parts] or [np.zeros(0)])
         steps = steps[steps > 0]

@@ -213,12 +213,17 @@ def _prepare_views(args: argparse.Namespace) -> int:
     return 0
 
 
-def _image_size(text: str, option: str = "--image-size") -> tuple[int, int]:
+def _image_size(text: str, option: str = "--image-size", step: int = 8, such_as: str = "704x1280") -> tuple[int, int]:
     from cosmos_lidar.errors import UserError
 
     height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()) or int(height) % 8 or int(width) % 8 or "0" in (height, width):
-        raise UserError(f"{option} {text}: expected two multiples of 8, such as 704x1280")
+    if (
+        not (height.isdecimal() and width.isdecimal())
+        or int(height) % step
+        or int(width) % step
+        or "0" in (height, width)
+    ):
+        raise UserError(f"{option} {text}: expected two multiples of {step}, such as {such_as}")
     return int(height), int(width)
 
 
@@ -238,7 +243,7 @@ def _prepare_multiview(args: argparse.Namespace) -> int:
         captions=read_captions(args.captions, args.prompt),
         embeddings=args.text,
         controls=parse_controls(args.control),
-        sweeps=_image_size(args.sweeps, "--sweeps") if args.sweeps else (),
+        sweeps=_image_size(args.sweeps, "--sweeps", 16, "64x512") if args.sweeps else (),
     )
     options = _with_published_texts(options, args)
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
