@@ -21,12 +21,14 @@ from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.shards.multiview_writer import MultiviewOptions, write_multiview
 from cosmos_lidar.shards.plan import PrepareOptions
 from cosmos_lidar.synth import synthesize_drive
-from tests.families.multiview.runs import losses, some_run
+from tests.families.multiview.runs import FEW, losses, some_run
 from tests.shards.cameras import NAMES, camera_clip, with_lidar
+from tests.workers.client import torchrun
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
 
+ROOT = Path(__file__).resolve().parents[3]
 SWEEPS = (16, 48)
 SHAPE = ["data.view_ids=[5,0]", "data.latent_shape=[16,2,4,6]", "data.captions=none"]
 
@@ -112,6 +114,20 @@ def test_trained_and_generated_from(prepared: Path, tmp_path: Path, capsys: pyte
     capsys.readouterr()
     assert main([str(word) for word in (*command, "--save_dir", tmp_path / "x", "--segments", 3)]) == 2
     assert "13 frames" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # two ranks, then one
+def test_two_ranks_are_one(prepared: Path, tmp_path: Path) -> None:
+    """Ranks that share the tokens of a clip, with sweeps, control videos and copied blocks."""
+    more = ["model.sweeps.size=[16,48]", "model.sweeps.dropout=0", "model.control.kinds=[depth]"]
+    more += ["model.control.dropout=0", "model.control.blocks=1"]
+    options = options_of(prepared, *more, "trainer.max_steps=3", "trainer.export=false")
+    program = [str(ROOT / "recipes" / "multiview.py"), "recipe=debug", f"log.root={tmp_path}", "log.name=two", *FEW]
+    done = torchrun(2, *program, "parallel.context=2", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = losses(multiview.train(some_run(tmp_path, "one", *options)).folder)
+    two = losses(tmp_path / "posttraining" / "multiview" / "two")
+    assert [float(loss) for _, loss in one] == pytest.approx([float(loss) for _, loss in two], rel=1e-4)
 
 
 def test_shards_without_sweeps_are_refused(prepared: Path, tmp_path: Path) -> None:

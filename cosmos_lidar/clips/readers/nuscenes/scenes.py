@@ -64,8 +64,8 @@ def _open_scene(tables: Tables, scene: dict, sensor: Sensor) -> Clip:
     cameras = dict(_cameras(tables, scene["token"], name, ego_SE3_lidar))
     clip = one_lidar_clip(name, sensor, frames, times, sweeps, tables.folder, "nuscenes", ends, True, cameras, notes,
                           name=LIDAR, ego_SE3_lidar=ego_SE3_lidar)  # fmt: skip
-    there = (tables.folder / f"{ANNOTATIONS}.json").is_file()  # test scenes are listed without any
-    return replace(clip, boxes=AnnotatedBoxes(tables.folder, scene["token"], name)) if there else clip
+    labeled = (tables.folder / f"{ANNOTATIONS}.json").is_file()  # test scenes are listed without any
+    return replace(clip, boxes=AnnotatedBoxes(tables.folder, scene["token"], name)) if labeled else clip
 
 
 def _read_with(
