@@ -50,15 +50,20 @@ def make_section(recordings: Recordings, context: DemoContext) -> Section:
     decoded = np.concatenate(made)
     scores = {"embedded tokenizer": _scored(frames, decoded), "8 x 8 averages": _scored(frames, _averaged(frames))}
     path = context.out / "images" / f"{camera.name}.mp4"
-    write_video(path, _pairs(frames, decoded), 10.0)
+    if len(frames) > 1:
+        write_video(path, _pairs(frames, decoded), 10.0)
     height, width = frames.shape[1:3]
     sentence = (
-        f"The embedded {facts['tokenizer']} on {len(frames)} images of camera {camera.name}, scaled to {width} x "
+        f"The embedded {facts['tokenizer']} on {len(frames)} image(s) of camera {camera.name}, scaled to {width} x "
         f"{height}: input, reconstruction, and four times their difference."
     )
 
     def draw(report: Report) -> None:
-        report.block(video_html(path, f"{camera.name}: input, reconstruction, 4 x difference", 3 * width))
+        caption = f"{camera.name}: input, reconstruction, 4 x difference"
+        if len(frames) > 1:
+            report.block(video_html(path, caption, 3 * width))
+        else:
+            report.image(beside(frames[0], decoded[0]), caption)
         report.table(_COLUMNS, [(name, one["psnr"], one["ssim"]) for name, one in scores.items()])
 
     return Section(TITLE, sentence, draw, _command(context.data), scores)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.clips.cut import cut_clip
+from cosmos_lidar.clips.view_ids import view_ids
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors import Sensor
@@ -68,10 +69,8 @@ def real_recordings(data: Path, format: str | None, lidar: str | None = None) ->
     remark = f"{len(found)} clip(s) of {data}: {remark}"
     logger.info("%s", remark)
     scene = _most_cameras(found)
-    cameras = () if scene is None else tuple(name for name, camera in scene.cameras.items() if len(camera))
-    return Recordings(
-        train, held_out, scene, cameras[:_MOST_CAMERAS], cameras[:_MOST_CAMERAS], *_labeled(clips), remark
-    )
+    cameras = () if scene is None else _from_the_front(scene)
+    return Recordings(train, held_out, scene, cameras, cameras, *_labeled(clips), remark)
 
 
 def small_images(sensor: Sensor) -> Sensor:
@@ -134,6 +133,13 @@ def _most_cameras(clips: Sequence[Clip]) -> Clip | None:
     """Return the last of the clips with a lidar, if there are some, with the most cameras; None without cameras."""
     there = [clip for clip in clips if any(map(len, clip.cameras.values()))]
     return max(reversed(there), key=lambda clip: (len(clip) > 0, len(clip.cameras)), default=None)
+
+
+def _from_the_front(clip: Clip) -> tuple[str, ...]:
+    """Return the cameras that have images, the one that looks ahead first, then clockwise."""
+    cameras = [camera for camera in clip.cameras.values() if len(camera)]
+    ids = view_ids(cameras)
+    return tuple(sorted(ids, key=ids.__getitem__)[:_MOST_CAMERAS])
 
 
 def _labeled(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:

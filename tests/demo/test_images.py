@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.clip import CameraStream
+from cosmos_lidar.clips.clip import CameraStream, Clip
 from cosmos_lidar.clips.video import VideoFile
 from cosmos_lidar.demo import images
 from cosmos_lidar.demo.recordings import Recordings
@@ -20,7 +20,7 @@ def test_images_and_their_reconstruction(
 ) -> None:
     tiny_tokenizers(monkeypatch, tmp_path / "models")
     section = images.make_section(recordings, DemoContext(tmp_path, data=Path("my drives")))
-    assert "5 images of camera camera_front, scaled to 64 x 32" in section.sentence
+    assert "5 image(s) of camera camera_front, scaled to 64 x 32" in section.sentence
     assert "'my drives'" in section.command
     video = VideoFile(tmp_path / "images" / "camera_front.mp4")
     assert (len(video), video(0).shape) == (5, (32, 3 * 64, 3))
@@ -28,6 +28,17 @@ def test_images_and_their_reconstruction(
     report = Report("page")
     section.add_to(report)
     assert report.html().count("<video") == 1
+
+
+def test_a_single_image_is_no_video(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recordings: Recordings, rendered: Clip
+) -> None:
+    tiny_tokenizers(monkeypatch, tmp_path / "models")
+    one = {name: replace(camera, timestamps_us=camera.timestamps_us[:1]) for name, camera in rendered.cameras.items()}
+    report, context = Report("page"), DemoContext(tmp_path)
+    images.make_section(replace(recordings, scene=replace(rendered, cameras=one)), context).add_to(report)
+    assert "<video" not in report.html()
+    assert report.html().count("<img") == 1
 
 
 def test_averages_are_those_of_blocks() -> None:
