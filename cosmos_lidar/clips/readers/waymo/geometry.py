@@ -32,7 +32,7 @@ CLASS_NAMES = {
     20: "other ground", 21: "walkable", 22: "sidewalk",
 }  # fmt: skip
 _SHORT_RANGE = RangeMapFormat(min_range_m=0.5, max_range_m=20.0, pair_columns=1, repeat_rows=1, crop_columns=0)
-BLOCK_ROWS = 8  # a block of a range image that stays in the cache
+BLOCK_ROWS = 4  # a block of a range image that stays in the cache
 # Columns: right, down and forward of an image in the axes of Waymo's cameras, x forward, y left, z up.
 _CAMERA_SE3_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 

@@ -102,7 +102,7 @@ def test_points_are_moved_by_their_own_poses(share):
     world_SE3_lidar = pose(2.75, -0.02, 0.01, (-12_344.3, 8_764.6, 57.2))
     few = np.where(RNG.random((20, 30)) < 0.1, range_m, 0)
     found, of_few = move_pixels([range_m, few], by_rows(poses), geometry, world_SE3_lidar)
-    assert np.array_equal(of_few, found[few[range_m > 0] > 0])
+    assert np.abs(of_few - found[few[range_m > 0] > 0]).max() < 1e-5
     rays, expected = published_rays(laser, rising, 30), []
     for row, column in np.argwhere(range_m > 0):
         ego = rays[row, column] * range_m[row, column] + laser[:3, 3]
