@@ -62,7 +62,7 @@ def view_clips(batch: Any, data: MultiviewDataConfig, with_rays: bool = False, w
     return ViewClips(
         latents,
         controls if with_controls else None,
-        batch.text,
+        batch.text if data.text_shape else None,  # videos without text come with a row of zeros
         ids.repeat_interleave(data.state_t, dim=1),
         [data.fps] * len(latents) if rates is None else rates.tolist(),
         getattr(batch, "padding_mask", None),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -63,3 +64,10 @@ def test_rays_of_a_view_are_those_of_all_its_frames() -> None:
     batch.rays = rays[:, :2]
     with pytest.raises(DataError, match=r"rays of shape \(2, 2, 2, 6\).*\(3, 2, 2, 6\)"):
         view_clips(batch, DATA, with_rays=True)
+
+
+def test_runs_without_text_leave_out_that_of_videos() -> None:
+    text = torch.zeros(1, 1, 1)  # what the loader of videos gives where no text is wanted
+    batch = SimpleNamespace(latents=torch.randn(1, 4, 6, 3, 3), text=text, noise_seeds=[1])
+    assert view_clips(batch, replace(DATA, text_shape=[])).text is None
+    assert view_clips(batch, DATA).text is text
