@@ -96,6 +96,10 @@ SLOW: dict[str, tuple[str, ...]] = {
         "models/tokenizer/test_export.py::test_exports_run_in_a_fresh_process_without_this_project*",
         "models/tokenizer/test_export.py::test_exported_files*",
     ),
+    "Triton kernels compiled for further GPUs": (
+        "kernels/test_triton_kernels.py::test_the_published_width_fits_into_registers[80]",
+        "kernels/test_triton_kernels.py::test_the_published_width_fits_into_registers[100]",
+    ),
     "interpreters of their own": (
         "test_startup.py::test_training_imports_what_it_needs",
         "launch/test_nemo_run_cli.py::test_a_factory_takes_options_of_every_depth",
@@ -215,6 +219,7 @@ NIGHTLY: dict[str, tuple[str, ...]] = {
         "training/test_random_kills.py::*",
         "training/test_engine.py::test_other_numbers_of_ranks_go_on_with_the_next_sample",
         "latents/test_shared_views.py::test_views_spread_over_ranks_are_those_of_one*",
+        "kernels/test_triton_kernels.py::test_wider_networks_and_other_types*",
         "kernels/test_kernels.py::test_compiler_holds_all_operations*",
         "sensors/fit/test_fit.py::test_published_models_are_recovered[*-ring]",
         "synth/test_drive.py::test_published_loaders_keep_the_ids_of_drives_whole",

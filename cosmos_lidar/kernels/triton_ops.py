@@ -26,8 +26,10 @@ from cosmos_lidar.kernels.triton_kernels import (
 
 __all__ = ["INTERPRETED", "layer_norm", "modulated_norm", "qk_norm_rotate", "rms_norm", "rotate"]
 
-# Values held by one program: with 16 per thread the largest kernel takes 128 registers on compute capability 9.0.
-_TILE = 2048
+# Values of a tensor that one program holds at a time. 8 for each thread are one load of 16 bytes in bfloat16; kernels
+# that add up gradients over rows hold 16, so that fewer partial sums are left to add. None of them spills registers on
+# compute capability 8.0, 9.0 and 10.0 (benchmarks/triton_resources.py).
+_SMALL_TILE, _TILE = 1024, 2048
 # Programs that share the rows of a backward pass: about four per multiprocessor of a large GPU. A constant, so that
 # sums have the same order on every GPU.
 _PROGRAMS = 512
@@ -68,7 +70,7 @@ def qk_norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: flo
 @torch.library.custom_op("cosmos_lidar::rms_norm", mutates_args=())
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     x, channels = x.contiguous(), x.shape[-1]
-    y, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels)
+    y, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels, _SMALL_TILE)
     with _on(x):
         rms_norm_forward[(triton.cdiv(rows, tile["ROWS"]),)](x, weight.contiguous(), y, rows, channels, eps, **tile)
     return y
@@ -77,7 +79,7 @@ def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 @torch.library.custom_op("cosmos_lidar::rms_norm_backward", mutates_args=())
 def _rms_norm_backward(grad: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     grad, x, channels = grad.contiguous(), x.contiguous(), x.shape[-1]
-    rows, tile = x.numel() // channels, _tile(channels)
+    rows, tile = x.numel() // channels, _tile(channels, _TILE)
     programs = min(_PROGRAMS, triton.cdiv(rows, tile["ROWS"]))
     dx, partial = torch.empty_like(x), _partial(x, programs, channels)
     with _on(x):
@@ -88,7 +90,7 @@ def _rms_norm_backward(grad: Tensor, x: Tensor, weight: Tensor, eps: float) -> t
 @torch.library.custom_op("cosmos_lidar::layer_norm", mutates_args=())
 def _layer_norm(x: Tensor, eps: float) -> Tensor:
     x, channels = x.contiguous(), x.shape[-1]
-    y, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels)
+    y, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels, _SMALL_TILE)
     grid = (triton.cdiv(rows, tile["ROWS"]), 1)
     with _on(x):
         modulated_norm_forward[grid](x, None, None, y, rows, channels, 0, 0, eps, MODULATED=False, **tile)
@@ -98,7 +100,7 @@ def _layer_norm(x: Tensor, eps: float) -> Tensor:
 @torch.library.custom_op("cosmos_lidar::layer_norm_backward", mutates_args=())
 def _layer_norm_backward(grad: Tensor, x: Tensor, eps: float) -> Tensor:
     grad, x, channels = grad.contiguous(), x.contiguous(), x.shape[-1]
-    dx, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels)
+    dx, rows, tile = torch.empty_like(x), x.numel() // channels, _tile(channels, _TILE)
     grid = (triton.cdiv(rows, tile["ROWS"]), 1)
     with _on(x):
         modulated_norm_backward[grid](grad, x, None, dx, None, None, rows, channels, 0, eps, MODULATED=False, **tile)
@@ -109,7 +111,7 @@ def _layer_norm_backward(grad: Tensor, x: Tensor, eps: float) -> Tensor:
 def _modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     x, shift, scale = x.contiguous(), _rows_of_ones(shift), _rows_of_ones(scale)
     batch, length, channels = x.shape
-    y, tile = torch.empty(x.shape, dtype=_promoted(x, shift, scale), device=x.device), _tile(channels)
+    y, tile = torch.empty(x.shape, dtype=_promoted(x, shift, scale), device=x.device), _tile(channels, _SMALL_TILE)
     grid = (triton.cdiv(length, tile["ROWS"]), batch)
     strides = shift.stride(0), scale.stride(0)
     with _on(x):
@@ -120,7 +122,7 @@ def _modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tens
 @torch.library.custom_op("cosmos_lidar::modulated_norm_backward", mutates_args=())
 def _modulated_norm_backward(grad: Tensor, x: Tensor, scale: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     grad, x, scale = grad.contiguous(), x.contiguous(), _rows_of_ones(scale)
-    (batch, length, channels), tile = x.shape, _tile(x.shape[-1])
+    (batch, length, channels), tile = x.shape, _tile(x.shape[-1], _TILE)
     programs = min(triton.cdiv(_PROGRAMS, batch), triton.cdiv(length, tile["ROWS"]))
     dx, dshift, dscale = torch.empty_like(x), *(_partial(x, batch, programs, channels) for _ in range(2))
     sizes = length, channels, scale.stride(0), eps
@@ -156,7 +158,7 @@ def _launch_rotate(x: Tensor, weight: Tensor | None, cos: Tensor, sin: Tensor, e
     x, normed = x.contiguous(), weight is not None
     y = torch.empty_like(x)
     rows, (length, heads, channels) = x.numel() // x.shape[-1], x.shape[1:]
-    tile = _tile(channels // 2)
+    tile = _tile(channels // 2, _SMALL_TILE)
     sizes = rows, length, heads, channels // 2, eps
     tables = cos.contiguous(), sin.contiguous()
     with _on(x):
@@ -170,7 +172,7 @@ def _launch_rotate_backward(
     grad, normed = grad.contiguous(), weight is not None
     x = x.contiguous() if normed else None
     rows, (length, heads, channels) = grad.numel() // grad.shape[-1], grad.shape[1:]
-    tile = _tile(channels // 2)
+    tile = _tile(channels // 2, _SMALL_TILE)
     programs = min(_PROGRAMS, triton.cdiv(rows, tile["ROWS"]))
     dx, partial = torch.empty_like(x if normed else grad), _partial(grad, programs, channels) if normed else None
     sizes = rows, length, heads, channels // 2, eps
@@ -186,10 +188,10 @@ def _require(tensor: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"a tensor of shape {tuple(tensor.shape)} where {tuple(shape)} is expected")
 
 
-def _tile(channels: int) -> dict[str, int]:
+def _tile(channels: int, held: int) -> dict[str, int]:
     """Launch options: rows and (power of two) columns that a program holds, and its warps."""
     width = triton.next_power_of_2(channels)
-    return {"ROWS": max(1, _TILE // width), "WIDTH": width, "num_warps": min(16, max(4, width // 512))}
+    return {"ROWS": max(1, held // width), "WIDTH": width, "num_warps": min(16, max(4, 4 * width // held))}
 
 
 def _partial(like: Tensor, *shape: int) -> Tensor:

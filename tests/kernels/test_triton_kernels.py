@@ -1,53 +1,72 @@
-"""The Triton kernels compile to machine code of a GPU; that needs no GPU, and the interpreter cannot show it."""
+"""Every Triton kernel compiles to machine code of three GPUs without spills; no GPU is needed for that."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
+from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
 pytest.importorskip("triton", reason="triton is not installed")
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("the interpreter compiles nothing", allow_module_level=True)
 
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import JITFunction
 
 from cosmos_lidar.kernels import triton_kernels
 
-WIDE, HALF = {"ROWS": 1, "WIDTH": 4096}, {"ROWS": 32, "WIDTH": 64}
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KERNELS = [
-    ("rms_norm_forward", WIDE),
-    ("rms_norm_backward", WIDE),
-    ("modulated_norm_forward", {"MODULATED": True, **WIDE}),
-    ("modulated_norm_forward", {"MODULATED": False, "shift_ptr": None, "scale_ptr": None, **WIDE}),
-    ("modulated_norm_backward", {"MODULATED": True, **WIDE}),
-    ("modulated_norm_backward",
-     {"MODULATED": False, "scale_ptr": None, "dshift_ptr": None, "dscale_ptr": None, **WIDE}),
-    ("rotate_forward", {"NORMED": True, **HALF}),
-    ("rotate_forward", {"NORMED": False, "weight_ptr": None, **HALF}),
-    ("rotate_backward", {"NORMED": True, **HALF}),
-    ("rotate_backward", {"NORMED": False, "x_ptr": None, "weight_ptr": None, "partial_ptr": None, **HALF}),
-]  # fmt: skip
-FLOAT32 = ("partial_ptr", "dshift_ptr", "dscale_ptr", "cos_ptr", "sin_ptr")
+    name for name, value in vars(triton_kernels).items() if isinstance(value, JITFunction) and not name.startswith("_")
+]
 
 
-def argument_type(name: str, constants: dict) -> str:
-    if name in constants:
-        return "constexpr"
-    if name.endswith("_ptr"):
-        return "*fp32" if name in FLOAT32 else "*bf16"
-    return "fp32" if name == "eps" else "i32"
-
-
-@pytest.mark.parametrize(("name", "constants"), KERNELS)
-def test_compiles_for_hopper(name, constants, tmp_path, monkeypatch):
+@pytest.fixture
+def resources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = getattr(triton_kernels, name)
-    signature = {argument: argument_type(argument, constants) for argument in kernel.arg_names}
-    places = {(kernel.arg_names.index(key),): value for key, value in constants.items()}
-    source = ASTSource(kernel, signature, constexprs=places)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8})
-    assert ".target sm_90" in compiled.asm["ptx"]
-    assert len(compiled.asm["cubin"]) > 1000
+    return importlib.import_module("triton_resources")
+
+
+def check(resources: ModuleType, channels: list[int], dtype: torch.dtype, capability: int) -> None:
+    for launch in resources.launches(channels, dtype):
+        found = resources.compile_launch(launch, capability)
+        where = f"{launch.name}, {launch.channels} channels, sm_{capability}"
+        assert f".target sm_{capability}" in found.ptx, where
+        assert found.code.startswith(b"\x7fELF"), where
+        assert found.spilled == 0, f"{where}: {found.spilled} bytes do not fit into {found.registers} registers"
+        assert 512 <= found.threads <= 2048, f"{where}: {found.registers} registers leave {found.threads} threads"
+        assert found.shared <= 48 * 1024, where
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_the_published_width_fits_into_registers(resources: ModuleType, capability: int) -> None:
+    check(resources, [2048], torch.bfloat16, capability)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_wider_networks_and_other_types(resources: ModuleType, capability: int, dtype: torch.dtype) -> None:
+    check(resources, [4096, 5120], dtype, capability)
+
+
+def test_every_kernel_is_launched_in_each_of_its_ways(resources: ModuleType) -> None:
+    """The launches are those that the operations make: none is left out, each has all arguments."""
+    launches = resources.launches([2048], torch.bfloat16)
+    assert {launch.kernel for launch in launches} == set(KERNELS) == set(resources.KERNELS)
+    flags = {name: "MODULATED" if "modulated" in name else "NORMED" for name in KERNELS if "rms" not in name}
+    for name, flag in flags.items():
+        assert {one.arguments[flag] for one in launches if one.kernel == name} == {True, False}
+    for launch in launches:
+        assert list(launch.arguments) == list(inspect.signature(getattr(triton_kernels, launch.kernel).fn).parameters)
+
+
+def test_spills_are_found(resources: ModuleType) -> None:
+    """A kernel whose tile is eight times as large does not fit: the check above can fail."""
+    (launch,) = [one for one in resources.launches([2048], torch.bfloat16) if one.name.endswith("backward normed")]
+    launch.arguments["ROWS"] *= 8
+    assert resources.compile_launch(launch, 90).spilled > 0
