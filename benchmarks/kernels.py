@@ -82,7 +82,8 @@ def operations(args: argparse.Namespace) -> dict[str, Operation]:
 
 def contenders(operation: Operation, args: argparse.Namespace) -> tuple[list[Contender], list[str]]:
     """Return the backends that can run an operation here, and why others cannot."""
-    torch._dynamo.reset()
+    if not args.no_compile:
+        torch._dynamo.reset()
     eager = kernels.Backends()
     found, missing = [Contender("eager", operation.run, eager)], []
     if not (args.no_compile or operation.flops):  # one library call: nothing to fuse

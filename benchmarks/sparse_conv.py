@@ -135,9 +135,8 @@ def _part(rows: int, columns: int, device: str) -> Tensor:
     return _PARTS[key][:rows]
 
 
-def measure(args: argparse.Namespace, threads: int) -> list[str]:
-    """Return the cells of a row of the table."""
-    torch.set_num_threads(threads)
+def numbers(args: argparse.Namespace) -> dict[str, float]:
+    """Return wall seconds (``_s``), processor seconds (``_cpu_s``), peak in GB and GFLOP of a forward pass."""
     torch.manual_seed(0)
     batch, clock = read_batch(args.datasets, args.most_points, args.device), Clock(args.repeats, args.device)
     before = start_counting_memory(clock.device)
@@ -170,10 +169,22 @@ def measure(args: argparse.Namespace, threads: int) -> list[str]:
     with torch.no_grad():
         inference = clock(lambda: network(batch))
         gemms = [clock(lambda backward=backward: products.run(args.device, backward)) for backward in (False, True)]
-    cells = [f"{with_maps[1] - forward[1]:.2f}"]
-    for (wall, cpu), (_, bound) in zip((forward, backward), gemms, strict=True):
-        cells += [f"{wall:.2f}", f"{cpu:.2f}", f"{bound:.2f}"]
-    return [str(threads), *cells, f"{inference[0]:.2f}", f"{peak / 1e9:.2f}", f"{products.flops / 1e9:.1f}"]
+    found = {"voxels": float(len(batch.feats)), "maps_s": with_maps[0] - forward[0],
+             "maps_cpu_s": with_maps[1] - forward[1], "inference_s": inference[0], "peak_gb": peak / 1e9,
+             "gflop": products.flops / 1e9}  # fmt: skip
+    for name, (wall, cpu), (bound, bound_cpu) in zip(("forward", "backward"), (forward, backward), gemms, strict=True):
+        found |= {f"{name}_s": wall, f"{name}_cpu_s": cpu, f"{name}_gemm_s": bound, f"{name}_gemm_cpu_s": bound_cpu}
+    return found
+
+
+def measure(args: argparse.Namespace, threads: int) -> list[str]:
+    """Return the cells of a row of the table."""
+    torch.set_num_threads(threads)
+    found = numbers(args)
+    cells = [f"{found['maps_cpu_s']:.2f}"]
+    for name in ("forward", "backward"):
+        cells += [f"{found[f'{name}_{kind}']:.2f}" for kind in ("s", "cpu_s", "gemm_cpu_s")]
+    return [str(threads), *cells, f"{found['inference_s']:.2f}", f"{found['peak_gb']:.2f}", f"{found['gflop']:.1f}"]
 
 
 def main() -> int:

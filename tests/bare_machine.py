@@ -1,4 +1,4 @@
-"""A machine that has torch and Triton alone: what else a checkout needs is refused by Python's import system."""
+"""A machine that has torch and Triton alone: what else a checkout needs is not found by Python's import system."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ REFUSED = (
     "torchmetrics torchvision transformer_engine transformers wandb yaml zstandard"
 ).split()
 _SITE = f"""
-import sys
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
 
 
-class RefusePackages:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {REFUSED!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-        return None
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {REFUSED!r} else find(name, path, target)
 
 
-sys.meta_path.insert(0, RefusePackages)
+PathFinder.find_spec = staticmethod(find_spec)
 """
 
 

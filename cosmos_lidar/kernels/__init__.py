@@ -28,19 +28,22 @@ __all__ = [
 _TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 _backends = Backends()
-# Imported only when chosen: both packages are optional.
+# Imported only when chosen: the packages are optional.
 _triton_ops: ModuleType | None = None
 _te_ops: ModuleType | None = None
+_apex_ops: ModuleType | None = None
 
 
 def use(backends: Backends) -> None:
     """Set the backends of this process; call it before anything is compiled."""
-    global _backends, _triton_ops, _te_ops
+    global _backends, _triton_ops, _te_ops, _apex_ops
     wanted = {backends.attention, backends.norm, backends.modulation, backends.rotary, backends.linear}
     if "triton" in wanted:
         from cosmos_lidar.kernels import triton_ops as _triton_ops
     if "te" in wanted:
         from cosmos_lidar.kernels import te_ops as _te_ops
+    if backends.norm == "apex":
+        from cosmos_lidar.kernels import apex_ops as _apex_ops
     _backends = backends
 
 
@@ -86,6 +89,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """
     if _backends.norm == "triton" and _fits_triton(x, weight):
         return _triton_ops.rms_norm(x, weight, eps)
+    if _backends.norm == "apex" and _fits_apex(x, weight):
+        return _apex_ops.rms_norm(x, weight, eps)
     return torch_ops.rms_norm(x, weight, eps)
 
 
@@ -93,6 +98,8 @@ def layer_norm(x: Tensor, eps: float) -> Tensor:
     """Return (x - mean) / sqrt(variance + eps) over the last dimension of x (..., C), without weights."""
     if _backends.norm == "triton" and _fits_triton(x):
         return _triton_ops.layer_norm(x, eps)
+    if _backends.norm == "apex" and _fits_apex(x):
+        return _apex_ops.layer_norm(x, eps)
     return torch_ops.layer_norm(x, eps)
 
 
@@ -176,3 +183,9 @@ def replace_linears(module: nn.Module, recipe: str, names: Collection[str] | Non
 def _fits_triton(*tensors: Tensor) -> bool:
     on_device = tensors[0].is_cuda or _triton_ops.INTERPRETED
     return on_device and is_plain(*tensors) and all(tensor.dtype in _TRITON_DTYPES for tensor in tensors)
+
+
+def _fits_apex(*tensors: Tensor) -> bool:
+    """Apex's norms want tensors of one type: with others they return the type of the weight."""
+    dtypes = {tensor.dtype for tensor in tensors}
+    return tensors[0].is_cuda and is_plain(*tensors) and len(dtypes) == 1 and dtypes <= set(_TRITON_DTYPES)

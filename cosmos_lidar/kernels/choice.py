@@ -14,10 +14,11 @@ from cosmos_lidar.log import logger
 
 CHOICES = {
     "attention": ("torch", "cudnn", "te"),
-    "norm": ("torch", "triton"),
+    "norm": ("torch", "triton", "apex"),
     "modulation": ("torch", "triton"),
     "rotary": ("torch", "triton"),
     "linear": ("torch", "te"),
+    "optimizer": ("torch", "apex"),
 }
 _NO_WISH = ("auto", "", None)
 
@@ -28,10 +29,11 @@ class Backends:
 
     Attributes:
         attention: ``torch`` (PyTorch picks its kernel), ``cudnn`` (PyTorch, cuDNN before flash), ``te``.
-        norm: RMS and layer norm: ``torch``, ``triton``.
+        norm: RMS and layer norm: ``torch``, ``triton``, ``apex``.
         modulation: adaptive layer norm: ``torch``, ``triton``.
         rotary: rotary positions: ``torch``, ``triton``; fused with the norm before it where that is ``triton`` too.
         linear: ``torch``, ``te`` (TransformerEngine, FP8; see :func:`cosmos_lidar.kernels.replace_linears`).
+        optimizer: update of AdamW: ``torch`` (its own fused kernel), ``apex``.
     """
 
     attention: str = "torch"
@@ -39,6 +41,7 @@ class Backends:
     modulation: str = "torch"
     rotary: str = "torch"
     linear: str = "torch"
+    optimizer: str = "torch"
 
 
 def choose(device: str | torch.device, wishes: Mapping[str, str] | None = None) -> Backends:
@@ -81,6 +84,9 @@ def obstacle(backend: str, device: torch.device) -> str:
         return "no CUDA device"
     if backend == "te":
         return _import_obstacle("transformer_engine.pytorch")
+    if backend == "apex":  # a build without its CUDA extensions has the first two, but not the others
+        names = ("apex.multi_tensor_apply", "apex.normalization", "amp_C", "fused_layer_norm_cuda")
+        return next(filter(None, map(_import_obstacle, names)), "")
     return _import_obstacle("triton") if backend == "triton" else ""
 
 

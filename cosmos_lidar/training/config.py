@@ -94,13 +94,14 @@ class ParallelConfig:
 
 @dataclass
 class KernelConfig:
-    """Which implementation computes what: torch, triton, cuDNN or TransformerEngine (te)."""
+    """Which implementation computes what: torch, triton, cuDNN, TransformerEngine (te) or apex."""
 
     ON_RESUME: ClassVar[str] = EFFECTIVE
     attention: Literal["auto", "torch", "cudnn", "te"] = setting("auto", "attention: auto takes te where it runs")
-    norm: Fused = setting("auto", "RMS norm and layer norm")
+    norm: Literal["auto", "torch", "triton", "apex"] = setting("auto", "RMS norm and layer norm")
     modulation: Fused = setting("auto", "layer norm with scale and shift")
     rotary: Fused = setting("auto", "rotary position embedding")
+    optimizer: Literal["auto", "torch", "apex"] = setting("auto", "update of AdamW")
 
 
 @dataclass

@@ -16,6 +16,7 @@ from nemo.core.classes.modelPT import ModelPT
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from cosmos_lidar import kernels
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import write_may_fail
 from cosmos_lidar.log import logger
@@ -26,6 +27,7 @@ from cosmos_lidar.parallel.ranks import gather_objects, mean_over_ranks
 from cosmos_lidar.training.batches import clips_of, sample_count
 from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.config import Run
+from cosmos_lidar.training.fused_adamw import FusedAdamW
 from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
 from cosmos_lidar.training.guards.nonfinite import dump_batches, first_bad_gradient, first_bad_output
 from cosmos_lidar.training.guards.step_flags import StepFlags
@@ -349,8 +351,13 @@ class TrainedModel(ModelPT):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule."""
         config = self.run.optim
-        settings: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas), "eps": config.eps, "fused": True}
-        optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay, **settings)
+        settings: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas), "eps": config.eps}
+        settings["weight_decay"] = config.weight_decay
+        optimizer: torch.optim.Optimizer
+        if kernels.current().optimizer == "apex":
+            optimizer = FusedAdamW(self._groups(), **settings)
+        else:
+            optimizer = torch.optim.AdamW(self._groups(), fused=True, **settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

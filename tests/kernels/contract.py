@@ -92,11 +92,11 @@ OPERATIONS = {
     ),
     "rms_norm": Operation(
         lambda x, weight: kernels.rms_norm(x, weight, EPS), formula_rms, inputs_rms,
-        ("norm",), ("torch", "triton"), ROWS,
+        ("norm",), ("torch", "triton", "apex"), ROWS,
     ),
     "layer_norm": Operation(
         lambda x: kernels.layer_norm(x, EPS), formula_norm, lambda shape: ({"x": normal(*shape)}, {}),
-        ("norm",), ("torch", "triton"), ROWS,
+        ("norm",), ("torch", "triton", "apex"), ROWS,
     ),
     "modulated_norm": Operation(
         lambda x, shift, scale: kernels.modulated_norm(x, shift, scale, EPS), formula_modulated, inputs_modulated,
@@ -155,3 +155,32 @@ def check_contract(name: str, shape: tuple[int, ...], dtype: torch.dtype, device
     for key, value, true in zip(given, gradients, wanted_gradients, strict=True):
         assert value.dtype == dtype
         check(f"gradient of {key}", value, true, BOUNDS[dtype])
+
+
+def check_adamw(make: Callable[..., torch.optim.Optimizer], device: torch.device) -> None:
+    """Compare three updates of AdamW with its formula in float64 (Loshchilov and Hutter 2019, algorithm 2).
+
+    Args:
+        make: (parameters, lr, betas, eps, weight_decay) -> optimizer.
+        device: of the parameters.
+
+    Raises:
+        AssertionError: a parameter is further from the formula than rounding explains.
+    """
+    torch.manual_seed(0)
+    lr, betas, eps, decay = 0.05, (0.8, 0.95), 1e-6, 0.1
+    found = [torch.nn.Parameter(normal(*shape).to(device)) for shape in ((3, 5), (7,), (2, 3, 4))]
+    exact = [parameter.detach().double() for parameter in found]
+    moments = [[torch.zeros_like(parameter) for _ in range(2)] for parameter in exact]
+    optimizer = make(found, lr=lr, betas=betas, eps=eps, weight_decay=decay)
+    for step in (1, 2, 3):
+        for parameter, true, (first, second) in zip(found, exact, moments, strict=True):
+            parameter.grad = normal(*parameter.shape).to(device)
+            gradient = parameter.grad.double()
+            first.mul_(betas[0]).add_((1 - betas[0]) * gradient)
+            second.mul_(betas[1]).add_((1 - betas[1]) * gradient**2)
+            update = first / (1 - betas[0] ** step) / ((second / (1 - betas[1] ** step)) ** 0.5 + eps)
+            true.sub_(lr * (update + decay * true))
+        optimizer.step()
+        for number, (parameter, true) in enumerate(zip(found, exact, strict=True)):
+            check(f"parameter {number}, step {step}", parameter.detach(), true, 1e-6)

@@ -45,9 +45,9 @@ def cuda(monkeypatch):
 
 
 def test_default_on_cpu_is_torch_and_logged_in_one_line(lines):
-    assert choose("cpu") == Backends() == Backends("torch", "torch", "torch", "torch", "torch")
+    assert choose("cpu") == Backends() == Backends("torch", "torch", "torch", "torch", "torch", "torch")
     assert lines == ["kernels on cpu: attention=torch norm=torch modulation=torch rotary=torch linear=torch "
-                     "(no te: cpu is no CUDA device)"]  # fmt: skip
+                     "optimizer=torch (no te: cpu is no CUDA device)"]  # fmt: skip
 
 
 def test_empty_wishes_are_none():
@@ -63,12 +63,16 @@ def test_wishes_reach_their_operation(monkeypatch):
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        ({"norms": "triton"}, "unknown operation kernels.norms; valid: attention, norm, modulation, rotary, linear"),
-        ({"norm": "te"}, "kernels.norm=te; valid: torch, triton"),
+        (
+            {"norms": "triton"},
+            "unknown operation kernels.norms; valid: attention, norm, modulation, rotary, linear, opt",
+        ),
+        ({"norm": "te"}, "kernels.norm=te; valid: torch, triton, apex"),
         ({"attention": "triton"}, "kernels.attention=triton; valid: torch, cudnn, te"),
         ({"norm": "triton"}, "kernels.norm=triton: cpu is no CUDA device; leave it out or set kernels.norm=torch"),
         ({"attention": "te"}, "kernels.attention=te: cpu is no CUDA device; leave it out or set kernels.att"),
         ({"linear": "te"}, "kernels.linear=te: cpu is no CUDA device"),
+        ({"optimizer": "apex"}, "kernels.optimizer=apex: cpu is no CUDA device"),
     ],
 )
 def test_impossible_wishes_say_why(wishes, message, monkeypatch):
@@ -103,6 +107,17 @@ def test_missing_packages_are_named(cuda, monkeypatch):
         choose("cuda", {"norm": "triton"})
     with pytest.raises(UserError, match="kernels.linear=te: transformer_engine is not installed"):
         choose("cuda", {"linear": "te"})
+
+
+def test_apex_without_its_extensions(cuda, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apex", None)
+    with pytest.raises(UserError, match="kernels.norm=apex: apex is not installed; leave it out or set kernels.norm"):
+        choose("cuda", {"norm": "apex"})
+    for name in ("apex", "apex.multi_tensor_apply", "apex.normalization"):
+        monkeypatch.setitem(sys.modules, name, sys)
+    monkeypatch.setitem(sys.modules, "amp_C", None)
+    with pytest.raises(UserError, match="kernels.optimizer=apex: amp_C is not installed"):
+        choose("cuda", {"optimizer": "apex"})
 
 
 def test_transformer_engine_takes_attention_where_it_works(cuda, monkeypatch):

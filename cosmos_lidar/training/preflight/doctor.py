@@ -30,7 +30,9 @@ _PACKAGES = {
     "torch": "2.6 or newer", "lightning": "2.4.0", "nemo_toolkit": "3.0.0", "megatron-energon": "7.4 or newer",
     "omegaconf": "2.3 or newer", "safetensors": "any",
 }  # fmt: skip
-_OPTIONAL = {"transformer_engine": "kernels te and fp8", "triton": "kernels triton", "wandb": "log.wandb"}
+_OPTIONAL = {
+    "transformer_engine": "kernels te and fp8", "triton": "kernels triton", "apex": "kernels apex", "wandb": "log.wandb"
+}  # fmt: skip
 _USABLE = 0.92  # of a GPU's memory: the rest is the driver's, the communication library's, and fragmentation
 
 
