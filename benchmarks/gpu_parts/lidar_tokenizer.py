@@ -47,11 +47,13 @@ def script(options: Options, dtype: str) -> Row:
         files = export_jit(network, folder)
         halves = [torch.jit.load(file, map_location=options.device).to(getattr(torch, dtype)) for file in files[:2]]
     x = torch.rand(1, 3, height, width, device=options.device, dtype=getattr(torch, dtype)) * 2 - 1
+    before = tokenizer.start_counting_memory(options.torch_device)
     with torch.inference_mode():
         z = halves[0](x)[0]
         times = [seconds_of(work, options.torch_device, 1 if options.tiny else 10)
                  for work in (lambda: halves[0](x), lambda: halves[1](z))]  # fmt: skip
-    return _row(times[0][1], times[1][1], times[0][0] + times[1][0])
+    peak = tokenizer.peak_mib(options.torch_device) - before
+    return _row(times[0][1], times[1][1], times[0][0] + times[1][0]) | {"peak_gib": peak / 1024}
 
 
 def _row(encode_s: float, decode_s: float, first_s: float) -> Row:

@@ -181,7 +181,7 @@ def test_a_rehearsal_on_a_machine_with_torch_alone(docs: ModuleType, tmp_path: P
         measured = [row for row in rows.values() if "left_out" not in row and row["name"] != "versions"]
         assert measured, name
         for _, key, _ in docs.COLUMNS[name]:
-            assert all(row.get(key) is not None for row in measured) or name == "machine" or key == "wrong", (name, key)
+            assert any(row.get(key) is not None for row in measured), (name, key)
         for row in measured:
             assert row.get("agree", 0) == row.get("cases", 0), row
     shown = "".join(path.read_text(encoding="utf-8") for path in pages.glob("*.md"))
