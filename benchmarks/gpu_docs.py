@@ -74,7 +74,7 @@ def _where(document: dict[str, Any]) -> str:
 
 
 def fill(text: str, document: dict[str, Any]) -> str:
-    """Return a page with the tables of its marked places written anew; all else stays.
+    """Return a page with the tables of its marked places rewritten; all else stays.
 
     Raises:
         ValueError: a mark names no part.
