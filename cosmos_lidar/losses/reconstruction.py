@@ -1,6 +1,8 @@
-"""Pixel-wise reconstruction loss (L1)."""
+"""Pixel-wise reconstruction losses: L1, and the negative log-likelihood of a Laplace distribution."""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
@@ -24,6 +26,25 @@ def l1(reconstruction: Tensor, image: Tensor, mask: Tensor | None = None) -> Ten
         return difference.mean()
     mask = mask.to(difference.dtype)
     return (difference * mask).sum() / (mask.sum() * difference.shape[1]).clamp(min=1.0)
+
+
+def laplace_nll(difference: Tensor, log_scale: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of differences under Laplace distributions, log(2 b) + |d| / b, a scalar.
+
+    Its minimum is at b = E|d|: a network that predicts log b by it predicts its own expected absolute error.
+
+    Args:
+        difference: (B, 1, H, W), d.
+        log_scale: of the same shape, log b.
+        mask: of the same shape, bool; only pixels where it is set count; 0 for an empty mask.
+
+    Raises:
+        DataError: shapes that differ.
+    """
+    check_shapes(difference, log_scale, mask)
+    mask = mask.to(difference.dtype)
+    nll = log_scale + math.log(2.0) + difference.abs() * (-log_scale).exp()
+    return (nll * mask).sum() / mask.sum().clamp(min=1.0)
 
 
 def check_shapes(reconstruction: Tensor, image: Tensor, mask: Tensor | None) -> None:

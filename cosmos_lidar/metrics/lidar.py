@@ -133,7 +133,13 @@ class RangeErrors:
         self._drop = np.zeros((2, 2))  # [measured no return, decoded no return]
         self._histogram = np.zeros(self.protocol.histogram_bins + 1)  # the last bin is the overflow
 
-    def add(self, reference_m: Array, reconstruction_m: Array, valid: Array | None = None) -> None:
+    def add(
+        self,
+        reference_m: Array,
+        reconstruction_m: Array,
+        valid: Array | None = None,
+        returns: Array | None = None,
+    ) -> None:
         """Compare a frame, or a batch of any shape.
 
         Args:
@@ -141,17 +147,21 @@ class RangeErrors:
             reconstruction_m: same shape, meters as decoded, *before* pixels are set to "no return".
             valid: same shape, bool: only these pixels are compared, and of them only those inside the limits by more
                 than ``margin_m``; all by default.
+            returns: same shape, bool: pixels that are decoded as returns; by default those whose decoded range is
+                inside the limits by more than ``buffer_m``.
 
         Raises:
             ValueError: the shapes differ.
         """
-        shapes = {np.shape(reference_m), np.shape(reconstruction_m), np.shape(reference_m if valid is None else valid)}
+        optional = [np.shape(mask) for mask in (valid, returns) if mask is not None]
+        shapes = {np.shape(reference_m), np.shape(reconstruction_m), *optional}
         if len(shapes) > 1:
             raise ValueError(f"shapes differ: {', '.join(map(str, sorted(shapes)))}")
         reference, decoded = _flat(reference_m), _flat(reconstruction_m)
         counts = self.in_window(reference) & (True if valid is None else _flat(valid).astype(bool))
-        self._add_errors(reference, decoded, counts)
-        self._add_drop(reference, decoded)
+        made = self._inside(decoded, self.protocol.buffer_m) if returns is None else _flat(returns).astype(bool)
+        self._add_errors(reference, decoded, counts, made)
+        self._add_drop(reference, made)
 
     def in_window(self, reference_m: np.ndarray) -> np.ndarray:
         """Return the mask of the published command: inside the range limits by more than the margin."""
@@ -161,11 +171,13 @@ class RangeErrors:
         low, high = self.protocol.min_range_m + margin_m, self.protocol.max_range_m - margin_m
         return (range_m > low) & (range_m < high)
 
-    def _add_errors(self, reference: np.ndarray, decoded: np.ndarray, counts: np.ndarray) -> None:
+    def _add_errors(
+        self, reference: np.ndarray, decoded: np.ndarray, counts: np.ndarray, returns: np.ndarray
+    ) -> None:
         measured, decoded = reference[counts], decoded[counts]
         error = np.abs(measured - decoded)
         terms = np.stack((np.ones_like(error), error**2, error, error / (measured + self.protocol.epsilon_m)), axis=1)
-        both = self._inside(measured, self.protocol.buffer_m) & self._inside(decoded, self.protocol.buffer_m)
+        both = self._inside(measured, self.protocol.buffer_m) & returns[counts]
         self._errors[0] += terms.sum(axis=0)
         self._errors[1] += terms[both].sum(axis=0)
         band = np.digitize(measured, self.protocol.band_edges_m) - 1
@@ -175,9 +187,9 @@ class RangeErrors:
         placed = np.minimum(error[np.isfinite(error)] / width, bins).astype(np.int64)
         self._histogram += np.bincount(placed, minlength=bins + 1)
 
-    def _add_drop(self, reference: np.ndarray, decoded: np.ndarray) -> None:
+    def _add_drop(self, reference: np.ndarray, returns: np.ndarray) -> None:
         none, some = reference <= 0.0, self._inside(reference, self.protocol.buffer_m)
-        lost = ~self._inside(decoded, self.protocol.buffer_m)
+        lost = ~returns
         self._drop += [[np.sum(none & lost), np.sum(none & ~lost)], [np.sum(some & lost), np.sum(some & ~lost)]]
 
     def merge(self, other: RangeErrors) -> None:

@@ -33,7 +33,7 @@ class RangeErrorSums(Accumulator[RangePair]):
 
     def add(self, sample: RangePair) -> None:
         """Compare one more pair of arrays or tensors."""
-        self.errors.add(sample.recorded_m, sample.made_m, sample.valid)
+        self.errors.add(sample.recorded_m, sample.made_m, sample.valid, sample.returns)
 
     def merge(self, other: RangeErrorSums) -> None:
         """Add the pixels of another accumulator with the same constants."""

@@ -25,6 +25,8 @@ class RangePsnr(Accumulator[RangePair]):
     def add(self, sample: RangePair) -> None:
         """Add every pixel of a pair of arrays."""
         recorded, made = np.asarray(sample.recorded_m), np.asarray(sample.made_m)
+        if sample.returns is not None:
+            made = np.where(np.asarray(sample.returns), made, self.near_m)  # as the published coding has it
         clipped = np.clip(recorded, self.near_m, self.far_m)
         difference = (clipped - made).astype(np.float64) / (self.far_m - self.near_m)
         self.squared += float((difference**2).sum())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.merge import Merged, merge_pixels
 from cosmos_lidar.metrics.lidar import RangeProtocol
-from cosmos_lidar.sensors import Sensor, prepare_range_map, ray_directions, restore_range_map
+from cosmos_lidar.models.tokenizer.network import Tokenizer, has_validity
+from cosmos_lidar.sensors import Sensor, denormalise, prepare_range_map, ray_directions, restore_range_map
 from cosmos_lidar.sensors.range_image import PAIR_METHODS
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 
@@ -48,9 +49,12 @@ class AutoencodeOptions:
             or the ``mean`` of all.
         padding: ``edge`` repeats the border to a multiple of 8; ``published`` adds zeros (mid range) to one of 16.
         mask: a reconstructed pixel has a return where the ``input`` has a valid one (published), or where the
-            ``decoded`` range is farther than the buffer from both limits.
+            ``decoded`` range is farther than the buffer from both limits; of a tokenizer of the coding ``validity``,
+            where it decodes a return.
         ray_at: points lie in the ``centre`` of a column, or at its leading ``edge`` as in the published code.
         batch_size: frames per step.
+        max_error_m: pixels whose expected error, which a tokenizer with a scale decodes, is above this many meters have
+            no return: flying points at edges; None keeps all.
     """
 
     format: RangeMapFormat = RangeMapFormat()
@@ -62,8 +66,11 @@ class AutoencodeOptions:
     mask: str = "input"
     ray_at: str = "centre"
     batch_size: int = 1
+    max_error_m: float | None = None
 
     def __post_init__(self) -> None:
+        if self.max_error_m is not None and not self.max_error_m > 0:
+            raise UserError(f"max_error_m is {self.max_error_m}: it must be above 0 meters")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name} is {getattr(self, name)!r}: choose {' or '.join(allowed)}")
@@ -96,6 +103,8 @@ class DecodedFrame:
         reconstruction_m: float32 meters, 0 where the reconstruction has no return.
         source: int64, flat index of the pixel of the full range map whose ray each merged pixel keeps.
         seconds: time that encoding and decoding took (a batch's time shared out evenly).
+        decoded_return: bool, pixels that a tokenizer of the coding ``validity`` decodes as returns; None of others.
+        expected_error_m: float32 meters, of a tokenizer with a scale; None of others.
     """
 
     frame_id: str
@@ -105,6 +114,22 @@ class DecodedFrame:
     reconstruction_m: np.ndarray
     source: np.ndarray
     seconds: float
+    decoded_return: np.ndarray | None = None
+    expected_error_m: np.ndarray | None = None
+
+
+class DecodedMaps(NamedTuple):
+    """Decoded range maps, each (B, rows, columns).
+
+    Attributes:
+        range_m: float32 meters between the range limits, in every pixel.
+        returns: bool, pixels decoded as returns; None of the published coding.
+        error_m: float32 meters, the expected absolute error; None where it is not decoded.
+    """
+
+    range_m: torch.Tensor
+    returns: torch.Tensor | None = None
+    error_m: torch.Tensor | None = None
 
 
 def autoencode_clip(
@@ -147,13 +172,20 @@ def autoencode_frames(
     merged = [read_merged(clip, number, options) for number in numbers]
     started = time.perf_counter()
     ranges = torch.from_numpy(np.stack([frame.range_m for frame in merged]))
-    decoded = reconstruct(tokenizer, ranges.to(device), options, dtype).cpu().numpy()
+    maps = decode_maps(tokenizer, ranges.to(device), options, dtype)
+    decoded, returns, error_m = (None if part is None else part.cpu().numpy() for part in maps)
+    assert decoded is not None
     seconds = (time.perf_counter() - started) / len(merged)
     none, found = np.float32(0.0), []
-    for number, frame, decoded_m in zip(numbers, merged, decoded, strict=True):
+    for at, (number, frame) in enumerate(zip(numbers, merged, strict=True)):
+        own = None if returns is None else returns[at]
+        expected = None if error_m is None else error_m[at]
         valid_m = np.where(_is_valid(frame.range_m, options), frame.range_m, none)
-        restored = np.where(_has_return(frame.range_m, decoded_m, options), decoded_m, none)
-        values = (frame.range_m, valid_m, decoded_m, restored, frame.source, seconds)
+        kept = _has_return(frame.range_m, decoded[at], options) if own is None or options.mask == "input" else own
+        if options.max_error_m is not None and expected is not None:
+            kept = kept & (expected <= options.max_error_m)
+        restored = np.where(kept, decoded[at], none)
+        values = (frame.range_m, valid_m, decoded[at], restored, frame.source, seconds, own, expected)
         found.append(DecodedFrame(clip.frame_ids[number], *values))
     return found
 
@@ -226,11 +258,31 @@ def reconstruct(
     Raises:
         UserError: the tokenizer cannot take the image, or gives back one of another size.
     """
+    return decode_maps(tokenizer, range_m, options, dtype).range_m
+
+
+@torch.inference_mode()
+def decode_maps(
+    tokenizer: Autoencoder, range_m: torch.Tensor, options: AutoencodeOptions, dtype: torch.dtype = torch.float32
+) -> DecodedMaps:
+    """Return what a tokenizer decodes of merged range maps (B, rows, columns): of the coding ``validity`` returns, too.
+
+    Raises:
+        UserError: the tokenizer cannot take the image, gives back one of another size, or has no expected error for
+            ``max_error_m``.
+    """
+    config = getattr(tokenizer, "config", None)
+    validity = config is not None and has_validity(config)
+    if options.max_error_m is not None and not (validity and config.scale):
+        raise UserError(f"max_error_m is {options.max_error_m}: this tokenizer decodes no expected error (model.scale)")
     padded, (top, left) = pad_image(to_image(range_m, options), options.padding)
     try:
         latents = tokenizer.encode(padded.to(dtype))
         latents = latents[1] if isinstance(latents, tuple) else latents  # discrete families: (indices, codes)
-        decoded = tokenizer.decode(latents).float()
+        if validity:
+            decoded = torch.cat(cast(Tokenizer, tokenizer).decode_channels(latents), dim=1).float()
+        else:
+            decoded = tokenizer.decode(latents).float()
     except RuntimeError as error:
         height, width = padded.shape[-2:]
         reason = str(error).strip().splitlines()[-1]
@@ -241,7 +293,20 @@ def reconstruct(
     if decoded.shape != padded.shape:
         raise UserError(f"the tokenizer returned {tuple(decoded.shape)} for an image of {tuple(padded.shape)}")
     height, width = range_m.shape[-2] * options.format.repeat_rows, range_m.shape[-1] * options.repeat_columns
-    return from_image(decoded[..., top : top + height, left : left + width], options)
+    decoded = decoded[..., top : top + height, left : left + width]
+    if not validity:
+        return DecodedMaps(from_image(decoded, options))
+    image, logit, log_scale = (_take_rows(part, options) for part in decoded.split(1, dim=1))
+    half_m = (options.format.max_range_m - options.format.min_range_m) / 2
+    range_m = denormalise(image.clamp(-1.0, 1.0), options.format)
+    return DecodedMaps(range_m, logit > 0, log_scale.exp() * half_m if config.scale else None)
+
+
+def _take_rows(image: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:
+    """Return (B, rows, columns) of an image (B, 1, H, W) with repeated rows and columns."""
+    image = image[:, 0, :, options.repeat_columns // 2 :: options.repeat_columns]
+    groups = image.unflatten(1, (-1, options.format.repeat_rows))
+    return groups.mean(2) if options.rows_taken == "mean" else groups[:, :, options.format.repeat_rows // 2]
 
 
 def to_image(range_m: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:

@@ -7,7 +7,7 @@ A recipe is a function that returns a :class:`LidarTokenizerTrainConfig`; the co
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
@@ -37,6 +37,8 @@ class LossConfig:
     perceptual_boundary: int = setting(500_000, "step from which perceptual_late replaces perceptual")
     perceptual_weights: str = setting("", "file of VGG16 weights (torch or safetensors), for perceptual > 0")
     masked: bool = setting(False, "count only pixels with a return (published: every pixel counts)")
+    validity: float = setting(0.1, "coding validity: weight of the cross-entropy of return or none")
+    scale: float = setting(0.01, "model.scale: weight of the Laplace negative log-likelihood of the expected error")
 
 
 @dataclass
@@ -52,6 +54,13 @@ class ModelConfig:
     num_res_blocks: int | None = setting(None, "residual blocks per level; none keeps that of `name`")
     z_channels: int | None = setting(None, "channels of the latent; none keeps that of `name`")
     resolution: int | None = setting(None, "resolution that places attention; 512 gives the published lidar decoder")
+    patch_size: int | None = setting(None, "side of the Haar patches, a power of two; none keeps that of `name`")
+    mid_attention: bool | None = setting(None, "attention in the middle of the network; none keeps that of `name`")
+    coding: Literal["auto", "published", "validity"] = setting(
+        "auto", "range images with no return as the nearest range (published), or with validity in a channel of its own; "
+        "auto: that of checkpoint, published without one", START,
+    )  # fmt: skip
+    scale: bool = setting(False, "decode the expected error of each pixel, too; with coding=validity", START)
     train_encoder: bool = setting(True, "False trains the decoder alone: latents stay what diffusion was trained on")
     loss: LossConfig = field(default_factory=LossConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
@@ -129,6 +138,8 @@ def _check_weights(model: ModelConfig) -> None:
             "file. Give a file of torchvision's vgg16 weights (features.0.weight, …), or train without the term: "
             "model.loss.perceptual=0"
         )
+    if model.scale and model.coding != "validity":
+        raise UserError(f"model.coding={model.coding} with model.scale=true; valid: validity")
     if not model.train_encoder and not model.checkpoint:
         raise UserError("model.train_encoder=False: give the tokenizer whose decoder is trained, model.checkpoint=…")
 

@@ -64,10 +64,13 @@ def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, Sequence[We
     config = run.model
     weights: Sequence[WeightSource]
     if config.checkpoint:
-        network, weights = open_tokenizer(file_of(config.checkpoint, "small-lidar-tokenizer"))
+        coding = None if config.coding == "auto" else (config.coding, config.scale)
+        network, weights = open_tokenizer(file_of(config.checkpoint, "small-lidar-tokenizer"), coding)
     else:
-        shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution")
+        shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution", "patch_size", "mid_attention")
         overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
+        if config.coding == "validity":
+            overrides |= {"coding": config.coding, "scale": config.scale}
         network, weights = build_deferred(lambda: build_tokenizer(config.name, **overrides))
     if not config.train_encoder:
         for part in (network.encoder, network.quant_conv):

@@ -48,7 +48,7 @@ class ClipScore:
     def add(self, frame: DecodedFrame) -> None:
         """Compare one more frame."""
         points = None if self.directions is None else partial(_points, frame, self.directions)
-        self.scores.add(RangePair(frame.reference_m, frame.decoded_m, points=points))
+        self.scores.add(RangePair(frame.reference_m, frame.decoded_m, points=points, returns=frame.decoded_return))
         if self.backbone is not None and points is not None:
             self.backbone.add(points())
         self.frames += 1

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.deferred import InitialWeights, build_deferred
 from cosmos_lidar.models.diffusers_folder import class_in
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
+from cosmos_lidar.models.tokenizer.config import TokenizerConfig
 from cosmos_lidar.models.tokenizer.diffusers import CLASS, read_diffusers
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config, split_unused
 from cosmos_lidar.models.tokenizer.network import Tokenizer, make_tokenizer
+from cosmos_lidar.models.tokenizer.range_coding import BUFFER, PUBLISHED
+from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.torchscript import mapped_torchscript
 from cosmos_lidar.models.wrapped_weights import check_checksums, read_weights, split_ema, unwrap, weights_of
 
@@ -58,6 +62,7 @@ def load_tokenizer(
 
 def open_tokenizer(
     source: str | Path | tuple[str | Path, str | Path] | list[str | Path],
+    coding: tuple[str, bool] | None = None,
 ) -> tuple[Tokenizer, list[StoredWeights | InitialWeights]]:
     """Open the same files without reading the weights into memory.
 
@@ -65,6 +70,7 @@ def open_tokenizer(
 
     Args:
         source: as of :func:`load_tokenizer`.
+        coding: of range images, and whether a scale is decoded, in place of what the file has.
 
     Returns:
         (network with its parameters on the meta device, in eval mode; where its weights come from, the first one that
@@ -72,16 +78,27 @@ def open_tokenizer(
 
     Raises:
         DataError: likewise; every tensor of the files is looked at.
+        UserError: a tokenizer of videos, which have the published coding alone.
     """
     state, files = _read_all(source, ema=False)
     where = _names(files)
     config = infer_config(state, where)
+    if coding is not None:
+        config, state = _recoded(config, coding), {key: value for key, value in state.items() if key != BUFFER}
     network, initial = build_deferred(lambda: make_tokenizer(config))
     state = split_unused(state, network.state_dict())
     _check(network, state, where)
     stored = StoredWeights(state, files)
     _check_values(network.state_dict(), stored, where)
     return network.eval(), [stored, *initial]
+
+
+def _recoded(config: TokenizerConfig | VideoTokenizerConfig, coding: tuple[str, bool]) -> Any:
+    if isinstance(config, TokenizerConfig):
+        return replace(config, coding=coding[0], scale=coding[1])
+    if coding[0] != PUBLISHED:
+        raise UserError(f"coding={coding[0]} of a {config.family} tokenizer; valid: {PUBLISHED}")
+    return config
 
 
 def load_mean_std(path: str | Path) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.field_checks import check_fields
+from cosmos_lidar.models.tokenizer.range_coding import CODINGS, PUBLISHED, VALIDITY
 from cosmos_lidar.models.tokenizer.video_config import VIDEO_CONFIGS, VideoTokenizerConfig
 
 
@@ -31,6 +32,10 @@ class TokenizerConfig:
         in_channels: image channels.
         dropout: dropout probability inside residual blocks.
         levels: levels of the quantizer per code channel, for discrete families.
+        coding: of range images, "published" or "validity", see :mod:`~cosmos_lidar.models.tokenizer.range_coding`.
+        scale: the expected error of each pixel is decoded, too; with the coding "validity".
+        mid_attention: attention between the two residual blocks in the middle of encoder and decoder, as published; its
+            cost grows with the square of the image's area.
     """
 
     family: str = "CI"
@@ -46,6 +51,9 @@ class TokenizerConfig:
     in_channels: int = 3
     dropout: float = 0.0
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+    coding: str = PUBLISHED
+    scale: bool = False
+    mid_attention: bool = True
 
     def __post_init__(self) -> None:
         """Validate the configuration."""
@@ -56,6 +64,12 @@ class TokenizerConfig:
             raise UserError(
                 f"patch_size={self.patch_size}, spatial_compression={self.spatial_compression}: expected powers of two"
             )
+        if self.coding not in CODINGS:
+            raise UserError(f"coding={self.coding!r}; valid: {', '.join(CODINGS)}")
+        if self.coding == PUBLISHED and self.scale:
+            raise UserError(f"scale=True needs coding={VALIDITY}: the published coding has no channel for it")
+        if self.coding != PUBLISHED and self.in_channels != 3:
+            raise UserError(f"coding={self.coding} with in_channels={self.in_channels}: expected 3")
         if not 0 <= self.num_downsamples <= len(self.channels_mult):
             raise UserError(
                 f"{self.num_downsamples} halvings (compression {self.spatial_compression}, patch {self.patch_size}) "

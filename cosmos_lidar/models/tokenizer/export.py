@@ -20,42 +20,57 @@ from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.tokenizer.checkpoint import load_tokenizer
 from cosmos_lidar.models.tokenizer.fsq import FSQ
-from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer
+from cosmos_lidar.models.tokenizer.network import DiscreteTokenizer, Tokenizer, coded, has_validity
+from cosmos_lidar.models.tokenizer.range_coding import BUFFER, decode_validity
 
 PREFIX = "network."  # of the keys in iter_N.pt
 _FOLDER_NAMES = ("encoder.jit", "decoder.jit", "autoencoder.jit")
 _TOLERANCE = 1e-4  # largest difference between eager and exported results, relative to their scale
 
 
-class _ContinuousEncoder(nn.Module):
+class _Coded(nn.Module):
+    """Keeps a network's configuration and the buffer that records its coding of ranges."""
+
     def __init__(self, network: Tokenizer) -> None:
         super().__init__()
+        self.config = network.config
+        if has_validity(network.config):
+            self.register_buffer(BUFFER, network.range_coding)
+
+    def decoded(self, raw: Tensor) -> Tensor:
+        """Return images in the published coding of what the decoder gave."""
+        return decode_validity(raw).published() if has_validity(self.config) else raw
+
+
+class _ContinuousEncoder(_Coded):
+    def __init__(self, network: Tokenizer) -> None:
+        super().__init__(network)
         self.encoder, self.quant_conv = network.encoder, network.quant_conv
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return (latents, (zero, zero)) of images or clips."""
-        return self.quant_conv(self.encoder(x)), (torch.zeros(1), torch.zeros(1))
+        return self.quant_conv(self.encoder(coded(x, self.config))), (torch.zeros(1), torch.zeros(1))
 
 
-class _DiscreteEncoder(nn.Module):
+class _DiscreteEncoder(_Coded):
     def __init__(self, network: DiscreteTokenizer) -> None:
-        super().__init__()
+        super().__init__(network)
         self.encoder, self.quant_conv, self.quantizer = network.encoder, network.quant_conv, network.quantizer
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (indices, codes, zero loss) of images or clips."""
-        indices, codes = self.quantizer(self.quant_conv(self.encoder(x)))
+        indices, codes = self.quantizer(self.quant_conv(self.encoder(coded(x, self.config))))
         return indices, codes, codes.new_zeros(1)
 
 
-class _Decoder(nn.Module):
+class _Decoder(_Coded):
     def __init__(self, network: Tokenizer) -> None:
-        super().__init__()
+        super().__init__(network)
         self.post_quant_conv, self.decoder = network.post_quant_conv, network.decoder
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the reconstruction of latents."""
-        return self.decoder(self.post_quant_conv(z))
+        return self.decoded(self.decoder(self.post_quant_conv(z)))
 
 
 class _InverseQuantizer(nn.Module):
@@ -78,11 +93,11 @@ class _DiscreteDecoder(_Decoder):
         return super().forward(self.inv_quant(indices).type_as(next(self.post_quant_conv.parameters())))
 
 
-class _Whole(nn.Module):
+class _Whole(_Coded):
     """The full network under its published keys; returns the reconstruction and the encoder's output."""
 
     def __init__(self, network: Tokenizer) -> None:
-        super().__init__()
+        super().__init__(network)
         for name, child in network.named_children():
             self.add_module(name, child)
         self.encoder: nn.Module
@@ -94,11 +109,11 @@ class _Whole(nn.Module):
 
     def forward(self, x: Tensor) -> tuple:
         """Return (reconstruction, (zero, zero), latents) or (reconstruction, zero loss, indices)."""
-        z = self.quant_conv(self.encoder(x))
+        z = self.quant_conv(self.encoder(coded(x, self.config)))
         if self.discrete:
             indices, codes = self.quantizer(z)
-            return self.decoder(self.post_quant_conv(codes)), codes.new_zeros(1), indices
-        return self.decoder(self.post_quant_conv(z)), (torch.zeros(1), torch.zeros(1)), z
+            return self.decoded(self.decoder(self.post_quant_conv(codes))), codes.new_zeros(1), indices
+        return self.decoded(self.decoder(self.post_quant_conv(z))), (torch.zeros(1), torch.zeros(1)), z
 
 
 @torch.no_grad()

@@ -100,12 +100,12 @@ def resample(level: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 class Middle(nn.Module):
-    """Residual block, attention, residual block."""
+    """Residual block, attention where the config has it, residual block."""
 
-    def __init__(self, channels: int, dropout: float) -> None:
+    def __init__(self, channels: int, dropout: float, attention: bool = True) -> None:
         super().__init__()
         self.block_1 = ResBlock(channels, channels, dropout)
-        self.attn_1 = AttnBlock(channels)
+        self.attn_1 = AttnBlock(channels) if attention else nn.Identity()
         self.block_2 = ResBlock(channels, channels, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class Encoder(nn.Module):
             if i < config.num_downsamples:
                 level.downsample = Downsample(widths[i + 1])
             self.down.append(level)
-        self.mid = Middle(widths[-1], config.dropout)
+        self.mid = Middle(widths[-1], config.dropout, config.mid_attention)
         self.norm_out, self.conv_out = group_norm(widths[-1]), conv3(widths[-1], config.z_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class Decoder(nn.Module):
         count = len(widths)
         _, attention = config.attention_levels
         self.conv_in = conv3(config.z_channels, widths[-1])
-        self.mid = Middle(widths[-1], config.dropout)
+        self.mid = Middle(widths[-1], config.dropout, config.mid_attention)
         levels: list[Level] = []
         inputs = widths[-1]
         for i in reversed(range(count)):

@@ -12,12 +12,15 @@ from torch import Tensor
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig
+from cosmos_lidar.models.tokenizer.range_coding import BUFFER, coding_of
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 
 # Buffers that are computed, not learned; files may omit them.
-FIXED_BUFFERS = (".wavelets", "._arange", ".patch_size_buffer", "._levels", "._basis", ".implicit_codebook")
+FIXED_BUFFERS = (".wavelets", "._arange", ".patch_size_buffer", "._levels", "._basis", ".implicit_codebook", BUFFER)
 _NEEDED = ("encoder.conv_in", "encoder.conv_out", "decoder.conv_in", "decoder.conv_out",
            "quant_conv", "post_quant_conv")  # fmt: skip
+
+_MID_ATTENTION = ("encoder.mid.attn_1.", "decoder.mid.attn_1.")
 
 _GAP = r"((?:encoder\.down|decoder\.up)\.\d+\.(?:downsample|upsample))\.conv3\.conv3d\.weight"
 _LEVEL = r"encoder\.down\.(\d+)\.block\."
@@ -73,6 +76,7 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
     halvings = len({key for key in state if re.fullmatch(r"encoder\.down\.\d+\.downsample\.conv\.weight", key)})
     patch = math.isqrt(patch_channels // 3)
     z_channels, latent_channels, discrete, levels = _latent(state, "encoder.conv_out.weight", "quant_conv.weight")
+    coding, scale = coding_of(state.get(BUFFER))
     plain = TokenizerConfig(
         family="DI" if discrete else "CI",
         spatial_compression=patch * 2**halvings,
@@ -82,6 +86,9 @@ def _config(state: dict[str, Tensor]) -> TokenizerConfig:
         num_res_blocks=_blocks(state),
         z_channels=z_channels,
         latent_channels=latent_channels,
+        coding=coding,
+        scale=scale,
+        mid_attention=any(key.startswith(_MID_ATTENTION) for key in state),
         **levels,
     )
     return _with_attention(plain, (_attention(state, r"encoder\.down"), _attention(state, r"decoder\.up")))

@@ -8,11 +8,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cosmos_lidar.errors import DataError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.models.plan import ParallelPlan
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig, tokenizer_config
 from cosmos_lidar.models.tokenizer.fsq import FSQ
 from cosmos_lidar.models.tokenizer.image_layers import AttnBlock, Decoder, Encoder, ResBlock
+from cosmos_lidar.models.tokenizer.range_coding import (
+    BUFFER,
+    PUBLISHED,
+    VALIDITY,
+    RangeChannels,
+    coding_values,
+    decode_validity,
+    encode_validity,
+)
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.tokenizer.video_layers import (
     CausalConv3d,
@@ -55,6 +64,9 @@ class Tokenizer(nn.Module):
         self.encoder, self.decoder, conv1 = _parts(config)
         self.quant_conv = conv1(config.z_channels, config.latent_channels)
         self.post_quant_conv = conv1(config.latent_channels, config.z_channels)
+        if has_validity(config):  # in the state dict, so that every file of weights has it
+            self.range_coding: Tensor
+            self.register_buffer(BUFFER, coding_values(VALIDITY, getattr(config, "scale", False)))
 
     def encode(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return latents, or (indices, codes) of a discrete tokenizer."""
@@ -69,7 +81,20 @@ class Tokenizer(nn.Module):
             DataError: latents of another shape.
         """
         check_latents(z, self.config)
-        return self.decoder(self.post_quant_conv(z))
+        raw = self.decoder(self.post_quant_conv(z))
+        return decode_validity(raw).published() if has_validity(self.config) else raw
+
+    def decode_channels(self, z: Tensor) -> RangeChannels:
+        """Return range, validity and expected error of latents or codes, of a network of the coding ``validity``.
+
+        Raises:
+            DataError: latents of another shape.
+            UserError: a network of the published coding.
+        """
+        if not has_validity(self.config):
+            raise UserError("a tokenizer of the published coding, which has no validity: expected coding=validity")
+        check_latents(z, self.config)
+        return decode_validity(self.decoder(self.post_quant_conv(z)))
 
     def parallel_plan(self) -> ParallelPlan:
         """Return the parallelization plan."""
@@ -86,7 +111,7 @@ class ContinuousTokenizer(Tokenizer):
             DataError: a shape that the network would silently crop, see :func:`check_input`.
         """
         check_input(x, self.config)
-        return self.quant_conv(self.encoder(x))
+        return self.quant_conv(self.encoder(coded(x, self.config)))
 
     def forward(self, x: Tensor) -> ContinuousOutput | dict[str, Any]:
         """Encode and decode; a dictionary of the same fields while training."""
@@ -110,7 +135,7 @@ class DiscreteTokenizer(Tokenizer):
             DataError: a shape that the network would silently crop, see :func:`check_input`.
         """
         check_input(x, self.config)
-        return self.quantizer(self.quant_conv(self.encoder(x)))
+        return self.quantizer(self.quant_conv(self.encoder(coded(x, self.config))))
 
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Return the reconstruction of indices (B, h, w), of clips (B, t, h, w).
@@ -127,11 +152,23 @@ class DiscreteTokenizer(Tokenizer):
         return output._asdict() if self.training else output
 
 
+def has_validity(config: Config) -> bool:
+    """Return whether a tokenizer has the coding ``validity`` of range images."""
+    return getattr(config, "coding", PUBLISHED) == VALIDITY
+
+
+def coded(x: Tensor, config: Config) -> Tensor:
+    """Return images (B, 3, H, W), in the published coding of ranges, in that of a network."""
+    return encode_validity(x) if has_validity(config) else x
+
+
 def tokenizer_plan(network: Tokenizer) -> ParallelPlan:
     """Return the parallelization plan: encoder and decoder are FSDP units, residual blocks are checkpointed."""
     kinds = (ResBlock, AttnBlock, VideoResBlock, SpatialAttention, TemporalAttention)
     blocks = tuple(name for name, module in network.named_modules() if isinstance(module, kinds))
-    methods = ("encode", "decode", "decode_indices") if isinstance(network, DiscreteTokenizer) else ("encode", "decode")
+    methods: tuple[str, ...] = ("encode", "decode", "decode_channels")
+    if isinstance(network, DiscreteTokenizer):
+        methods += ("decode_indices",)
     compression = network.config.spatial_compression
     return ParallelPlan(blocks, ("encoder", "decoder"), methods, context="width", compression=compression)
 
