@@ -173,6 +173,13 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "mask",
         choices=("input", "decoded"),
-        default="input",
-        help="reconstructed returns: where the input has one (default), or where the network predicts one",
+        help="reconstructed returns: where the input has one (default), or where the network predicts one (default of "
+        "tokenizers that decode validity)",
+    )
+    add_flag(
+        parser,
+        "max_error",
+        type=float,
+        metavar="M",
+        help="no return where the expected error is above this (flying points at edges); of a tokenizer with a scale",
     )

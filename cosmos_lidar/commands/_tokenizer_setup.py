@@ -12,7 +12,7 @@ import torch
 from cosmos_lidar.clips import Clip, open_clips
 from cosmos_lidar.clips.split_files import read_list
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions
+from cosmos_lidar.families.lidar_tokenizer.autoencode import AutoencodeOptions, decodes_validity
 from cosmos_lidar.families.lidar_tokenizer.open import OpenTokenizer, open_tokenizer
 from cosmos_lidar.sensors import Sensor, load_sensor
 from cosmos_lidar.shards.clips import is_shards, open_shards
@@ -101,8 +101,13 @@ def choose_rows(sensor: Sensor, args: argparse.Namespace) -> Sensor:
     return sensor
 
 
-def choose_options(args: argparse.Namespace, sensor: Sensor) -> AutoencodeOptions:
+def choose_options(args: argparse.Namespace, sensor: Sensor, tokenizer: object | None = None) -> AutoencodeOptions:
     """Return the range-image options of a sensor: its own format, changed by the options that are given.
+
+    Args:
+        args: parsed options.
+        sensor: of the clips.
+        tokenizer: decides where returns are without ``--mask``: one that decodes validity gives them.
 
     Raises:
         UserError: a value is invalid.
@@ -120,6 +125,7 @@ def choose_options(args: argparse.Namespace, sensor: Sensor) -> AutoencodeOption
         repeat_columns=args.n_cols_repeat,
         rows_taken=args.rows_taken,
         padding=args.padding,
-        mask=args.mask,
+        mask=args.mask or ("decoded" if decodes_validity(tokenizer) else "input"),
+        max_error_m=args.max_error,
         batch_size=args.batch_size,
     )

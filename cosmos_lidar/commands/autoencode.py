@@ -93,13 +93,14 @@ def _autoencode(clip: Clip, tokenizer: OpenTokenizer, args: argparse.Namespace, 
         autoencode_clip,
         autoencode_frames,
         count_frames,
+        decodes_validity,
         full_directions,
     )
     from cosmos_lidar.families.lidar_tokenizer.outputs import OutputOptions, published_limits, write_outputs
     from cosmos_lidar.families.lidar_tokenizer.score import ClipScore, describe_protocol
     from cosmos_lidar.files import write_json
 
-    options = choose_options(args, clip.sensor)
+    options = choose_options(args, clip.sensor, tokenizer.network)
     folder = Path(args.output_root) / args.output_folder
     output = OutputOptions(folder, args.fps, args.colormap, bool(args.vis_pcd))
     score = ClipScore(options, full_directions(clip.sensor, options))
@@ -118,7 +119,13 @@ def _autoencode(clip: Clip, tokenizer: OpenTokenizer, args: argparse.Namespace, 
         "sensor_fingerprint": clip.sensor.fingerprint(),
         "device": str(tokenizer.device),
         "metrics": score.to_dict(),
-        "protocol": describe_protocol(clip.sensor, options, args.tokenizer_dtype, args.max_frames),
+        "protocol": describe_protocol(
+            clip.sensor,
+            options,
+            args.tokenizer_dtype,
+            args.max_frames,
+            validity=decodes_validity(tokenizer.network),
+        ),
     }
     write_json(metrics, document)
     errors, rate = score.errors.result().published, score.frames / max(score.seconds, 1e-9)

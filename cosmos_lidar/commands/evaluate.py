@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import choose_clips, choose_options
-    from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames
+    from cosmos_lidar.families.lidar_tokenizer.autoencode import count_frames, decodes_validity
     from cosmos_lidar.families.lidar_tokenizer.evaluate import evaluate_clips, require_one_sensor
     from cosmos_lidar.families.lidar_tokenizer.score import describe_protocol
     from cosmos_lidar.files import write_json
@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     require_one_sensor(clips)
     options = choose_options(args, clips[0].sensor)
     tokenizer = _tokenizer(args, clips, options)
+    options = choose_options(args, clips[0].sensor, tokenizer.network)
     features = features_of(args, tokenizer.device)
     with Meter("evaluate", "frames", sum(count_frames(clip, args.max_frames) for clip in clips)) as meter:
         evaluation = evaluate_clips(
@@ -93,7 +94,14 @@ def run(args: argparse.Namespace) -> int:
             features=features,
             on_frame=meter.advance,
         )
-    protocol = describe_protocol(clips[0].sensor, options, args.tokenizer_dtype, args.max_frames, features)
+    protocol = describe_protocol(
+        clips[0].sensor,
+        options,
+        args.tokenizer_dtype,
+        args.max_frames,
+        features,
+        decodes_validity(tokenizer.network),
+    )
     document = {
         "data": str(args.data),
         "tokenizer": tokenizer.description,

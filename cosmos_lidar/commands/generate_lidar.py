@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser, "condition_sigma", type=float, help="noise on the conditioning images (default: sampled, as published)"
     )
-    add_flag(parser, "near_buffer", type=float, default=1.5, help="meters above the shortest range (default 1.5)")
-    add_flag(parser, "far_buffer", type=float, default=10.0, help="meters below the longest range (default 10)")
+    own = "0 of a lidar tokenizer that decodes validity"
+    add_flag(parser, "near_buffer", type=float, help=f"meters above the shortest range (default 1.5; {own})")
+    add_flag(parser, "far_buffer", type=float, help=f"meters below the longest range (default 10; {own})")
     add_flag(parser, "guidance", type=float, help="accepted, unused: without text it has no effect")
     add_flag(parser, "seed", type=int, default=1, help="seed of the first sample (default 1)")
     add_flag(parser, "compile", action="store_true", help="torch.compile the network")

@@ -171,9 +171,7 @@ class RangeErrors:
         low, high = self.protocol.min_range_m + margin_m, self.protocol.max_range_m - margin_m
         return (range_m > low) & (range_m < high)
 
-    def _add_errors(
-        self, reference: np.ndarray, decoded: np.ndarray, counts: np.ndarray, returns: np.ndarray
-    ) -> None:
+    def _add_errors(self, reference: np.ndarray, decoded: np.ndarray, counts: np.ndarray, returns: np.ndarray) -> None:
         measured, decoded = reference[counts], decoded[counts]
         error = np.abs(measured - decoded)
         terms = np.stack((np.ones_like(error), error**2, error, error / (measured + self.protocol.epsilon_m)), axis=1)

@@ -21,7 +21,7 @@ class RangePair:
         recorded_m: (...) meters as measured, 0 = no return, not clipped.
         made_m: same shape, meters; of a tokenizer as decoded, before pixels are set to "no return".
         valid: same shape, bool: only these pixels are compared; None for all.
-        returns: same shape, bool: pixels that are decoded as returns; None: those whose made range is inside the limits.
+        returns: same shape, bool: pixels decoded as returns; None: those whose made range is inside the limits.
         points: () -> recorded and made points, (N, 3) and (M, 3) meters in the sensor frame; None where point clouds
             are left out.
     """

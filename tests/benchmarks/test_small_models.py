@@ -134,3 +134,65 @@ def test_a_card_names_data_seed_and_program(program, tmp_path: Path) -> None:
     ):
         assert part in text
     assert "python benchmarks/small_models/sparse.py s --out cosmos_lidar/weights\n" in text
+
+
+def test_a_tokenizer_starts_as_principal_components(program) -> None:
+    from cosmos_lidar.models.tokenizer import build_tokenizer
+
+    shape = program("principal").SHAPE
+    torch.manual_seed(0)
+    network = build_tokenizer("CI8x8", **shape).eval()
+    mixed = torch.randn(3, 24, 20) @ torch.randn(3, 20, 64) * 0.1  # rank 60 of 192
+    patches = torch.cat([mixed[c].T.reshape(8, 8, 24) for c in range(3)]).view(3, 8, 8, 24)
+    image = patches.permute(0, 1, 3, 2).reshape(1, 3, 8, 192) + 0.2
+    program("principal").start_from_principal(network, [image], (1.0, 1.0, 1.0))
+    with torch.no_grad():
+        latents, made = network.encode(image), network.decode(network.encode(image))
+    assert latents.mean((0, 2, 3)).abs().max() < 0.05
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.05
+    flat = image.view(3, 8, 24, 8).permute(2, 0, 1, 3).reshape(24, 192)
+    left, values, right = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    best = flat.mean(0) + left[:, :16] * values[:16] @ right[:16]
+    error, least = ((made - image) ** 2).mean(), ((best - flat) ** 2).mean()
+    assert least > 0
+    assert error.item() == pytest.approx(least.item(), rel=0.05)
+
+
+def test_fitted_channels_are_what_the_decoder_gives(program) -> None:
+    from cosmos_lidar.models.tokenizer import build_tokenizer
+
+    module, coder = program("principal"), program("lidar_tokenizer")
+    torch.manual_seed(1)
+    network = build_tokenizer("CI8x8", **module.SHAPE, coding="validity", scale=True).eval()
+    image = torch.randn(1, 3, 6, 8).repeat_interleave(8, 2).repeat_interleave(8, 3).clamp(-0.9, 0.9)[:, :1]
+    image = (image + 0.02 * torch.randn(1, 1, 48, 64)).expand(-1, 3, -1, -1)
+    module.start_from_principal(network, [image], (1.0, 1.0, 1.0))
+    context = module.context_of(network, [image])
+    wanted = tuple(torch.randn(145, 64) * 0.02 for _ in range(3))
+    module.set_decoder(network, coder.raw_weights(*wanted))
+    with torch.no_grad():
+        made = network.decode_channels(network.encode(image))
+    for weights, channel in zip(wanted, made, strict=True):
+        assert torch.allclose(module.patches_of(channel), context @ weights, atol=2e-3)
+
+
+def test_least_squares_and_fit_agree_on_a_quadratic_loss(program) -> None:
+    module = program("principal")
+    context = torch.randn(400, 145, generator=torch.Generator().manual_seed(2))
+    target = context[:, :5] @ torch.randn(5, 64) + 0.1 * torch.randn(400, 64)
+    exact = module.least_squares(context, target, ridge=0.0)
+    fitted = module.fit(context, lambda made: ((made - target) ** 2).mean(), torch.zeros(145, 64), 60)
+    assert torch.allclose(fitted, exact, atol=1e-2)
+
+
+def test_range_images_of_a_step_are_the_same_every_time(program) -> None:
+    module = program("lidar_sweeps")
+    drives = {1000: np.random.default_rng(0).uniform(0, 90, (4, 64, 1024)).astype(np.float32)}
+    drives[1000][:, :, ::7] = 0
+    for step in range(6):
+        image, valid = module.step_image(drives, step, seed=1)
+        again, _ = module.step_image(drives, step, seed=1)
+        assert torch.equal(image, again)
+        assert image.shape == (1, 3, 128, 512)
+        assert valid.shape == (1, 1, 128, 512)
+        assert torch.equal((image[:, :1] > -1) & (image[:, :1] < 1), valid)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.losses.reconstruction import l1
+from cosmos_lidar.losses.reconstruction import l1, laplace_nll
 
 VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "image_tokenizer.npz")
 
@@ -46,3 +46,20 @@ def test_shapes_that_would_be_stretched_are_refused(y: tuple[int, ...], mask: tu
     given = None if mask is None else torch.ones(mask)
     with pytest.raises(DataError, match=re.escape(message)):
         l1(torch.zeros(y), torch.zeros(2, 3, 8, 8), given)
+
+
+def test_laplace_likelihood_of_marked_pixels() -> None:
+    rng = torch.Generator().manual_seed(0)
+    difference, log_scale = (torch.randn(2, 1, 3, 4, generator=rng) for _ in range(2))
+    mask = torch.rand(2, 1, 3, 4, generator=rng) > 0.4
+    zeros = torch.zeros_like(difference)
+    expected = -torch.distributions.Laplace(zeros, log_scale.exp()).log_prob(difference)[mask].mean()
+    assert laplace_nll(difference, log_scale, mask).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert laplace_nll(difference, log_scale, torch.zeros_like(mask)).item() == 0
+
+
+def test_the_likelihood_is_largest_at_the_mean_error() -> None:
+    difference = torch.distributions.Laplace(0.0, 0.3).sample((1, 1, 64, 64))
+    mask, best = torch.ones(1, 1, 64, 64, dtype=torch.bool), difference.abs().mean().log()
+    found = [laplace_nll(difference, (best + shift).expand(1, 1, 64, 64), mask) for shift in (-0.1, 0.0, 0.1)]
+    assert found[1] < min(found[0], found[2])

@@ -271,9 +271,9 @@ def decode_maps(
         UserError: the tokenizer cannot take the image, gives back one of another size, or has no expected error for
             ``max_error_m``.
     """
-    config = getattr(tokenizer, "config", None)
-    validity = config is not None and has_validity(config)
-    if options.max_error_m is not None and not (validity and config.scale):
+    validity = decodes_validity(tokenizer)
+    scale = validity and cast(Tokenizer, tokenizer).config.scale
+    if options.max_error_m is not None and not scale:
         raise UserError(f"max_error_m is {options.max_error_m}: this tokenizer decodes no expected error (model.scale)")
     padded, (top, left) = pad_image(to_image(range_m, options), options.padding)
     try:
@@ -299,7 +299,13 @@ def decode_maps(
     image, logit, log_scale = (_take_rows(part, options) for part in decoded.split(1, dim=1))
     half_m = (options.format.max_range_m - options.format.min_range_m) / 2
     range_m = denormalise(image.clamp(-1.0, 1.0), options.format)
-    return DecodedMaps(range_m, logit > 0, log_scale.exp() * half_m if config.scale else None)
+    return DecodedMaps(range_m, logit > 0, log_scale.exp() * half_m if scale else None)
+
+
+def decodes_validity(tokenizer: object) -> bool:
+    """Return whether a tokenizer, or a baseline in its place, has the coding ``validity``."""
+    config = getattr(tokenizer, "config", None)
+    return config is not None and has_validity(config)
 
 
 def _take_rows(image: torch.Tensor, options: AutoencodeOptions) -> torch.Tensor:

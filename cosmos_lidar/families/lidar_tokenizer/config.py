@@ -57,8 +57,8 @@ class ModelConfig:
     patch_size: int | None = setting(None, "side of the Haar patches, a power of two; none keeps that of `name`")
     mid_attention: bool | None = setting(None, "attention in the middle of the network; none keeps that of `name`")
     coding: Literal["auto", "published", "validity"] = setting(
-        "auto", "range images with no return as the nearest range (published), or with validity in a channel of its own; "
-        "auto: that of checkpoint, published without one", START,
+        "auto", "range images: no return is the nearest range (published), or a channel of validity; auto: that of "
+        "checkpoint, published without one", START,
     )  # fmt: skip
     scale: bool = setting(False, "decode the expected error of each pixel, too; with coding=validity", START)
     train_encoder: bool = setting(True, "False trains the decoder alone: latents stay what diffusion was trained on")

@@ -20,6 +20,8 @@ from cosmos_lidar.sensors import RangeMapFormat
 from cosmos_lidar.training.engine import DataShare, Job
 from cosmos_lidar.weights import file_of
 
+_SHAPE = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution", "patch_size", "mid_attention")
+
 __all__ = ["export_weights", "make_dry_model", "make_job", "make_network"]
 
 
@@ -67,8 +69,7 @@ def open_network(run: LidarTokenizerTrainConfig) -> tuple[nn.Module, Sequence[We
         coding = None if config.coding == "auto" else (config.coding, config.scale)
         network, weights = open_tokenizer(file_of(config.checkpoint, "small-lidar-tokenizer"), coding)
     else:
-        shape = ("channels", "channels_mult", "num_res_blocks", "z_channels", "resolution", "patch_size", "mid_attention")
-        overrides = {name: getattr(config, name) for name in shape if getattr(config, name) is not None}
+        overrides = {name: getattr(config, name) for name in _SHAPE if getattr(config, name) is not None}
         if config.coding == "validity":
             overrides |= {"coding": config.coding, "scale": config.scale}
         network, weights = build_deferred(lambda: build_tokenizer(config.name, **overrides))

@@ -91,6 +91,7 @@ def describe_protocol(
     dtype: str,
     max_frames: int,
     features: BackboneFeatures | None = None,
+    validity: bool = False,
 ) -> dict[str, Any]:
     """Return everything that the numbers depend on besides network and data, with a hash of it.
 
@@ -102,8 +103,11 @@ def describe_protocol(
         dtype: of the tokenizer.
         max_frames: first frames of each clip; -1 for all.
         features: of the Frechet distance of a sparse backbone, where there is one.
+        validity: the tokenizer decodes validity, by which missing returns are counted.
     """
     image = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "format")}
+    if options.max_error_m is None:
+        image.pop("max_error_m")
     metrics = find_metrics("evaluate", "ranges")
     document: dict[str, Any] = {
         "sensor": {"name": sensor.name, "shape": list(sensor.shape)},
@@ -118,6 +122,8 @@ def describe_protocol(
         "formulas": {**FORMULAS, "psnr_db": metrics["range_psnr"].definition},
         "chamfer": {**metrics["chamfer"].settings, "definition": metrics["chamfer"].definition},
     }
+    if validity:
+        document["returns"] = "pixels whose decoded probability of a return is above one half"
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
     protocols = {name: metric.protocol(name) for name, metric in metrics.items() if name not in _HASHED}
     if features is not None:

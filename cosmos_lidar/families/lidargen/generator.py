@@ -25,12 +25,14 @@ from cosmos_lidar.metrics.outliers import without_edges
 from cosmos_lidar.metrics.range_features import PooledLatents
 from cosmos_lidar.models.dit import build_dit
 from cosmos_lidar.models.dit.weights import load_dit_weights
+from cosmos_lidar.models.tokenizer.network import has_validity
 from cosmos_lidar.sensors import Sensor, prepare_range_map, range_map_to_points
 from cosmos_lidar.sensors.range_image import cut_columns
 
 if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 
+_PUBLISHED_MARGINS_M = (1.5, 10.0)
 _LADDERS = {"karras": sigma_ladder, "flow": flow_ladder}
 
 
@@ -45,14 +47,15 @@ class SamplingOptions:
         schedule: ``karras`` (published), or ``flow``: even in the time of a straight path.
         condition_sigma: noise added to the latents of the images; None draws it for each sample, as published.
         edge_ratio: pixels next to jumps of the range by more than this are taken out; None leaves them.
-        near_m: ranges up to the sensor's shortest plus this count as no return.
-        far_m: ranges from the longest minus this on count as no return.
+        near_m: ranges up to the sensor's shortest plus this count as no return; None: 1.5 m as published, 0 of a lidar
+            tokenizer that decodes validity.
+        far_m: ranges from the longest minus this on count as no return; None: 10 m as published, or 0 likewise.
     """
 
     steps: int = 35
     sigma_min: float = 0.02
-    near_m: float = 1.5
-    far_m: float = 10.0
+    near_m: float | None = None
+    far_m: float | None = None
     sampler: str = "2ab"
     schedule: str = "karras"
     condition_sigma: float | None = None
@@ -171,9 +174,15 @@ class LidarGenerator:
 
     def restore(self, latents: Tensor) -> np.ndarray:
         """Return (rows, columns) meters, 0 = no return, of normalized latents (1, C, h, w)."""
+        range_m = restore_ranges(self.lidar.decode(latents)[0], self.sensor.format, *self.margins_m)
+        return range_m if self.options.edge_ratio is None else without_edges(range_m, self.options.edge_ratio)
+
+    @property
+    def margins_m(self) -> tuple[float, float]:
+        """Meters from the shortest and from the longest range that count as no return."""
+        near_m, far_m = (0.0, 0.0) if has_validity(self.lidar.network.config) else _PUBLISHED_MARGINS_M
         options = self.options
-        range_m = restore_ranges(self.lidar.decode(latents)[0], self.sensor.format, options.near_m, options.far_m)
-        return range_m if options.edge_ratio is None else without_edges(range_m, options.edge_ratio)
+        return near_m if options.near_m is None else options.near_m, far_m if options.far_m is None else options.far_m
 
     @property
     def wants_rays(self) -> bool:
@@ -200,8 +209,8 @@ class LidarGenerator:
         width = cut_columns(self.sensor.format, merged.shape[1], self.lidar.network.config.spatial_compression)
         start = (merged.shape[1] - width) // 2
         cut = merged[:, start : start + width]
-        limits, options = self.sensor.format, self.options
-        low, high = limits.min_range_m + options.near_m, limits.max_range_m - options.far_m
+        limits, (near_m, far_m) = self.sensor.format, self.margins_m
+        low, high = limits.min_range_m + near_m, limits.max_range_m - far_m
         return np.where((cut > low) & (cut < high), cut, np.float32(0.0))
 
     def features(self) -> PooledLatents:

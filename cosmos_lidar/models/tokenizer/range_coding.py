@@ -1,11 +1,11 @@
 """Codings of range images for a tokenizer: the published one, and one with validity and expected error of its own.
 
-Published: three equal channels, and "no return" is the nearest range, -1. Every missing pixel bends the ranges around it.
+Published: three equal channels, "no return" is the nearest range, -1. Each missing pixel bends the ranges around it.
 
-``validity``: the network is given ranges in which missing pixels are interpolated between their neighbors of the row, +1
-or -1 for return or none, and the ranges again. It decodes range, logit of a return, and the logarithm of the expected
-error (the scale of a Laplace distribution), of which the last one is trained by option. Images outside of the network
-are the published ones in both codings, so that all that encodes and decodes works with either.
+``validity``: the network is given ranges in which missing pixels are interpolated between their neighbors of the row,
++1 or -1 for return or none, and the ranges again. It decodes range, logit of a return, and the logarithm of the
+expected error (the scale of a Laplace distribution), of which the last one is trained by option. Images outside of the
+network are the published ones in both codings, so that all that encodes and decodes works with either.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PUBLISHED, VALIDITY = "published", "validity"
 CODINGS = (PUBLISHED, VALIDITY)
 BUFFER = "range_coding"  # of a network whose coding is not the published one: [number of the coding, scale trained]
 
-_LOGITS, _SCALE, _SCALE_AT_0 = 4.0, 4.0, -4.0  # factors that bring outputs to the size of ranges
+LOGIT_FACTOR, SCALE_FACTOR, SCALE_AT_0 = 4.0, 4.0, -4.0  # factors that bring outputs to the size of ranges
 _SCALE_LIMITS = (-12.0, 1.0)
 _INSIDE = 1.0 - 1e-4  # largest magnitude of a decoded range: the limits themselves mean "no return"
 
@@ -76,8 +76,8 @@ def encode_validity(image: Tensor) -> Tensor:
 
 def decode_validity(raw: Tensor) -> RangeChannels:
     """Return the channels of a network's output (B, 3, H, W)."""
-    log_scale = (raw[:, 2:3] * _SCALE + _SCALE_AT_0).clamp(*_SCALE_LIMITS)
-    return RangeChannels(raw[:, :1], raw[:, 1:2] * _LOGITS, log_scale)
+    log_scale = (raw[:, 2:3] * SCALE_FACTOR + SCALE_AT_0).clamp(*_SCALE_LIMITS)
+    return RangeChannels(raw[:, :1], raw[:, 1:2] * LOGIT_FACTOR, log_scale)
 
 
 def find_returns(image: Tensor) -> Tensor:

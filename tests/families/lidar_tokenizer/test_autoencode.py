@@ -10,6 +10,8 @@ from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     AutoencodeOptions,
     autoencode_clip,
+    decode_maps,
+    decodes_validity,
     frame_points,
     from_image,
     full_directions,
@@ -18,7 +20,10 @@ from cosmos_lidar.families.lidar_tokenizer.autoencode import (
     to_image,
 )
 from cosmos_lidar.families.lidar_tokenizer.evaluate import Identity, Resize
+from cosmos_lidar.families.lidar_tokenizer.score import ClipScore
 from cosmos_lidar.metrics.lidar import RangeErrors
+from cosmos_lidar.models.tokenizer import build_tokenizer
+from cosmos_lidar.models.tokenizer.network import ContinuousTokenizer
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 
@@ -207,3 +212,60 @@ def test_published_pipeline_vector(make_clip):
     assert latents.sum().item() == pytest.approx(1.2282152, rel=1e-4)
     assert frame.reconstruction_m.sum() == pytest.approx(8263.087, rel=1e-4)
     assert (result.rmse_m, result.mae_m, result.relative) == pytest.approx((32.37544, 24.85512, 1.425376), rel=1e-4)
+
+
+class Known(ContinuousTokenizer):
+    """Tokenizer of the coding with validity that decodes known channels: range, logit, log of the expected error."""
+
+    def __init__(self, raw: torch.Tensor) -> None:
+        shape = {"patch_size": 8, "channels": 32, "channels_mult": (1,), "num_res_blocks": 1, "mid_attention": False}
+        super().__init__(build_tokenizer("CI8x8", **shape, coding="validity", scale=True).config)
+        self.decoder = nn.Identity()
+        self.raw = raw
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(len(x), 16, x.shape[2] // 8, x.shape[3] // 8)
+
+    def decode_channels(self, z: torch.Tensor):
+        from cosmos_lidar.models.tokenizer.range_coding import decode_validity
+
+        return decode_validity(self.raw.expand(len(z), -1, -1, -1))
+
+
+def known_channels(sensor) -> tuple[Known, np.ndarray, np.ndarray, np.ndarray]:
+    """A tokenizer, and the meters, returns and expected errors (rows, columns) that it decodes."""
+    rows, columns = sensor.rows, sensor.columns // 2
+    rng = torch.Generator().manual_seed(6)
+    raw = torch.rand(1, 3, rows, columns, generator=rng) * 2 - 1
+    repeated = raw.repeat_interleave(sensor.format.repeat_rows, dim=2)
+    error_m = np.exp(raw[0, 2].numpy() * 4 - 4) * 47.5
+    return Known(repeated), (raw[0, 0].numpy() + 1) * 47.5 + 5, raw[0, 1].numpy() > 0, error_m
+
+
+def test_decoded_validity_gives_returns_and_expected_errors(make_clip, small_sensor):
+    tokenizer, meters, returns, error_m = known_channels(small_sensor)
+    assert decodes_validity(tokenizer)
+    assert not decodes_validity(Identity())
+    options = AutoencodeOptions(format=small_sensor.format, mask="decoded")
+    (frame,) = autoencode_clip(tokenizer, make_clip(small_sensor, 1), options)
+    np.testing.assert_allclose(frame.decoded_m, meters, rtol=1e-5)
+    np.testing.assert_allclose(frame.expected_error_m, error_m, rtol=1e-4)
+    np.testing.assert_array_equal(frame.reconstruction_m > 0, returns)
+    (cut,) = autoencode_clip(tokenizer, make_clip(small_sensor, 1), replace(options, max_error_m=2.0))
+    np.testing.assert_array_equal(cut.reconstruction_m > 0, returns & (error_m <= 2.0))
+    (given,) = autoencode_clip(tokenizer, make_clip(small_sensor, 1), replace(options, mask="input"))
+    np.testing.assert_array_equal(given.reconstruction_m > 0, given.valid_m > 0)
+    drop = ClipScore(options, None)
+    drop.add(frame)
+    found = drop.errors.result().ray_drop
+    none = frame.reference_m == 0
+    assert found.recall == pytest.approx((~returns & none).sum() / none.sum())
+
+
+def test_an_expected_error_is_needed_to_cut_by_it(small_sensor):
+    ranges = torch.full((1, *small_sensor.shape), 20.0)
+    options = AutoencodeOptions(format=small_sensor.format, max_error_m=1.0)
+    with pytest.raises(UserError, match="this tokenizer decodes no expected error"):
+        decode_maps(Identity(), ranges, options)
+    with pytest.raises(UserError, match="max_error_m is 0"):
+        AutoencodeOptions(max_error_m=0)
