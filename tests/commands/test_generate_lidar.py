@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,9 +23,11 @@ from cosmos_lidar.families.lidargen.inputs import frames_of_clips
 from cosmos_lidar.latents.space import open_space
 from cosmos_lidar.models.sparse import build_backbone
 from cosmos_lidar.models.sparse.export import write_backbone
-from cosmos_lidar.models.tokenizer import load_tokenizer
+from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
 from cosmos_lidar.recipes import lidargen
+from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.sensors.range_image import cut_image
+from cosmos_lidar.sensors.sensor import RangeMapFormat
 from cosmos_lidar.training.overrides import apply_overrides
 from cosmos_lidar.viz.images import write_png
 from cosmos_lidar.viz.point_files import read_ply
@@ -316,3 +319,25 @@ def test_features_are_latents_of_the_cut_range_map(made: Path, checkpoint: Path)
     assert vectors.shape == (1, 16 * 2 * 8)
     wanted = torch.nn.functional.adaptive_avg_pool2d(latents, (2, 8)).flatten(1)
     assert np.allclose(vectors, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(("coding", "margins"), [("published", (1.5, 10.0)), ("validity", (0.0, 0.0))])
+def test_margins_and_returns_follow_the_coding_of_the_tokenizer(coding: str, margins: tuple[float, float]):
+    torch.manual_seed(2)
+    shape = {"patch_size": 8, "channels": 32, "channels_mult": (1,), "num_res_blocks": 1, "mid_attention": False}
+    space = open_space(build_tokenizer("CI8x8", **shape, coding=coding), None)
+    sensor = uniform_sensor(16, 64, format=RangeMapFormat(pair_columns=1, repeat_rows=1))
+    generator = LidarGenerator(cast(Any, None), space, space, sensor, SamplingOptions())
+    assert generator.margins_m == margins
+    latents = 3 * torch.randn(1, 16, 2, 8)
+    made = generator.restore(latents)
+    image = space.decode(latents)[0]
+    if coding == "validity":
+        returns = space.network.decode_channels(latents).logit[0, 0] > 0
+        assert 0 < returns.float().mean() < 1
+        np.testing.assert_array_equal(made > 0, returns.numpy())
+    else:
+        meters = (image.mean(0).clamp(-1, 1).numpy() + 1) * 47.5 + 5
+        np.testing.assert_array_equal(made > 0, (meters > 6.5) & (meters < 90))
+    own = replace(generator, options=SamplingOptions(near_m=2.0, far_m=3.0))
+    assert own.margins_m == (2.0, 3.0)
