@@ -105,7 +105,7 @@ def main() -> int:
 _WHAT = (
     "A CI8x8 image tokenizer: 8 x 8 pixels into 16 latent channels of mean 0 and deviation 1. `--checkpoint small` of "
     "`cosmos-lidar tokenize` and `reconstruct`, `--image-tokenizer small` of `encode-views` and `generate-lidar`; "
-    "`small-lidargen` is conditioned on its latents."
+    "camera-to-lidar networks are conditioned on its latents."
 )
 _LIMITS = (
     "A linear fit on small images of synthetic drives alone: textures finer than a few pixels are lost, and "
@@ -118,8 +118,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="for images")
-    add("--train", type=int, default=24, help="drives to fit (default %(default)s)")
-    add("--held-out", type=int, default=4, help="others to score on (default %(default)s)")
+    add("--train", type=int, default=16, help="drives to fit (default %(default)s)")
+    add("--held-out", type=int, default=3, help="others to score on (default %(default)s)")
     add("--seed", type=int, default=0, help="of images and weights (default %(default)s)")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--out", type=Path, required=True, metavar="DIR", help="such as cosmos_lidar/weights")
