@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/range_codings.py lidar kitti=PATH nuscenes=PATH
 
-Networks and fit are those of ``small_models/lidar_tokenizer.py``. Scored are held-out synthetic drives and recordings,
+Networks and fit are those of ``small_models/range_tokenizer.py``. Scored are held-out synthetic drives and recordings,
 which nothing is fitted to, in the demo's image format; returns are those that a tokenizer decodes. Printed are a table,
 the ratio of each column, and the expected error beside the measured one.
 """
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "small_models"))
 from common import held_out_seeds, train_seeds  # noqa: E402
 from lidar_scores import COLUMNS, Row, calibration, score_clips, synthetic_clips, table  # noqa: E402
 from lidar_sweeps import cast_drives  # noqa: E402
-from lidar_tokenizer import add_fit_arguments, fitted  # noqa: E402
+from range_tokenizer import add_fit_arguments, fitted  # noqa: E402
 
 from cosmos_lidar.clips import Clip, open_clips  # noqa: E402
 from cosmos_lidar.demo.recordings import small_images  # noqa: E402

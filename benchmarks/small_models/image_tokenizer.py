@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/small_models/image_tokenizer.py camera --out cosmos_lidar/weights
 
-As ``lidar_tokenizer.py``: the encoder gives the principal components of patches of 8 x 8 pixels, the decoder is fitted
+As ``range_tokenizer.py``: the encoder gives the principal components of patches of 8 x 8 pixels, the decoder is fitted
 to the latents of 3 x 3 positions, by least squares. Images are kept in the folder.
 """
 

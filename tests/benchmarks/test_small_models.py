@@ -161,7 +161,7 @@ def test_a_tokenizer_starts_as_principal_components(program) -> None:
 def test_fitted_channels_are_what_the_decoder_gives(program) -> None:
     from cosmos_lidar.models.tokenizer import build_tokenizer
 
-    module, coder = program("principal"), program("lidar_tokenizer")
+    module, coder = program("principal"), program("range_tokenizer")
     torch.manual_seed(1)
     network = build_tokenizer("CI8x8", **module.SHAPE, coding="validity", scale=True).eval()
     image = torch.randn(1, 3, 6, 8).repeat_interleave(8, 2).repeat_interleave(8, 3).clamp(-0.9, 0.9)[:, :1]

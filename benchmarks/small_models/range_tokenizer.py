@@ -1,6 +1,6 @@
 """Fit ``small-lidar-tokenizer``: a CI8x8 with validity and expected error, on synthetic drives, in a minute.
 
-    OMP_NUM_THREADS=1 python benchmarks/small_models/lidar_tokenizer.py lidar --out cosmos_lidar/weights
+    OMP_NUM_THREADS=1 python benchmarks/small_models/range_tokenizer.py lidar --out cosmos_lidar/weights
 
 The network has Haar patches of 8 x 8 pixels and no attention. Its encoder gives the principal components of the patches
 (``principal.py``): latents have mean 0 and deviation 1, and diffusion on them needs no ``mean_std.pt``. Its decoder is
@@ -31,7 +31,7 @@ from cosmos_lidar.models.tokenizer.network import coded
 from cosmos_lidar.models.tokenizer.range_coding import LOGIT_FACTOR, SCALE_AT_0, SCALE_FACTOR
 
 NAME = "small-lidar-tokenizer"
-PROGRAM = "benchmarks/small_models/lidar_tokenizer.py lidar"
+PROGRAM = "benchmarks/small_models/range_tokenizer.py lidar"
 IMAGES = 48
 _LOGIT_SHIFT = 0.5  # toward returns: a missing point costs more than an additional one
 _VALIDITY_SHARE = 0.01  # weight of validity in the principal components, beside ranges
