@@ -77,7 +77,7 @@ def plan_rows(found: Measured, job: Job) -> list[tuple[str, str, str]]:
         ("source (published: 20 GB per 100 clips)", f"{found.source_mb:.1f} MB", f"{source_gb / 1e3:.0f} TB"),
         ("shards: ranges in steps of 2 mm and intensity, zstd", f"{found.shard_mb:.2f} MB",
          f"{shard_gb / 1e3:.1f} TB"),
-        ("reading alone", f"{found.read_s:.3f} s", f"{sweeps * found.read_s / 3600:,.0f} core-hours"),
+        ("reading alone (Draco)", f"{found.read_s:.3f} s", f"{sweeps * found.read_s / 3600:,.0f} core-hours"),
         ("`prepare`, with reading", f"{found.prepare_s:.3f} s",
          f"{core_hours:,.0f} core-hours: {wall_s / 3600:.1f} hours on {job.cores} cores"),
         (f"network for `prepare` on {job.cores} cores", "",

@@ -19,7 +19,7 @@ def test_a_plan_by_hand() -> None:
     plan = cells(Measured(read_s=0.09, prepare_s=0.18, shard_mb=0.5), Job())
     assert plan["source (published: 20 GB per 100 clips)"] == ("1.0 MB", "20 TB")
     assert plan["shards: ranges in steps of 2 mm and intensity, zstd"] == ("0.50 MB", "10.0 TB")
-    assert plan["reading alone"] == ("0.090 s", "500 core-hours")
+    assert plan["reading alone (Draco)"] == ("0.090 s", "500 core-hours")
     assert plan["`prepare`, with reading"] == ("0.180 s", "1,000 core-hours: 3.9 hours on 256 cores")
     assert plan["network for `prepare` on 256 cores"] == ("", "reads 1.4 GB/s, writes 0.7 GB/s")
     assert plan["samples of 10 sweeps"] == ("", "2,000,000 of 5.0 MB")
