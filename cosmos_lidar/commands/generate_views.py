@@ -288,12 +288,12 @@ def _inputs(args: argparse.Namespace, generator: ViewGenerator) -> tuple[Iterabl
         return (partial(_same, given) for given in found), args.max_clips or 0
     embed = _embedder(args)
 
-    controls = {kind: [Path(file) for file in files] for kind, *files in args.control_path}
+    drawn = {kind: [Path(file) for file in files] for kind, *files in args.control_path}
     rays = read_rig_rays(args.rig, data.view_ids, data.size) if args.rig else None
 
     def one(name: str, files: list[Path], prompt: str) -> ViewInput:
         text, captions = text_slots(prompt, data, embed)
-        return input_of_files(name, files, data, count, text, captions, controls, total, rays)
+        return input_of_files(name, files, data, count, text, captions, drawn, total, rays)
 
     if args.batch_input_json:
         jobs = _read_jobs(args.batch_input_json)
