@@ -19,7 +19,7 @@ RUN python -m venv /home/cosmos/venv \
     && pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
     && mkdir energon_tasks recipes launch \
     && touch energon_tasks/__init__.py recipes/__init__.py launch/__init__.py \
-    && pip install -c constraints.txt '.[train,trackers,text,viz,datasets]' \
+    && pip install -c constraints.txt '.[train,trackers,text,diffusers,viz,datasets]' \
     && pip uninstall --yes cosmos_lidar
 
 COPY --chown=cosmos . .

@@ -74,7 +74,7 @@ def test_images_install_the_project_and_nothing_else(file: Path):
         assert re.search(r"-c \S*constraints\.txt|--no-deps", command), command
         options = r"\$\{\w+:\+[^}]*\}|-c \S+|--[\w-]+"
         wanted = re.sub(options, "", command).split()
-        assert wanted in (["."], ["'.[train,trackers,text,viz,datasets]'"], ["torch"]), command
+        assert wanted in (["."], ["'.[train,trackers,text,diffusers,viz,datasets]'"], ["torch"]), command
     extras = re.search(r"'\.\[(.*?)\]'", text)[1].split(",")
     groups = declared()
     installed = {str(one) for extra in extras for one in groups[extra]}
