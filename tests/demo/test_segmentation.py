@@ -58,7 +58,7 @@ def test_with_and_without_self_supervision(
     tiny_backbone(monkeypatch, tmp_path / "models")
     context = DemoContext(tmp_path, steps=2)
     section = segmentation.make_section(labeled, context)
-    assert set(section.numbers) == {segmentation.WITH, segmentation.WITHOUT}
+    assert set(section.numbers) == {segmentation.WITH, segmentation.WITHOUT}  # the catalog has no small-semseg
     points = [sum(len(clip.points(0)) for clip in labeled.held_out_labeled)] * 2
     counted = [sum(map(sum, one["all_points"]["confusion"])) for one in section.numbers.values()]
     assert counted == points
