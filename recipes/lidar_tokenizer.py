@@ -90,8 +90,9 @@ def post_training() -> LidarTokenizerTrainConfig:
     return replace(
         run,
         recipe="post_training",
-        model=ModelConfig(checkpoint="small", loss=run.model.loss, ema=run.model.ema),
-        optim=OptimConfig(lr=3e-4, betas=[0.9, 0.99], warmup_steps=20, decay_until=steps),
+        # ranges alone: the expected error is far off on other drives at first, and its gradients hide all others
+        model=ModelConfig(checkpoint="small", loss=replace(run.model.loss, validity=0.0, scale=0.0), ema=run.model.ema),
+        optim=OptimConfig(lr=1e-5, betas=[0.9, 0.99], warmup_steps=20, decay_until=steps),
         trainer=replace(run.trainer, max_steps=steps, val_every=steps // 3, save_every=steps // 3),
         log=LogConfig(group="tokenizer", name="post_training"),
     )
