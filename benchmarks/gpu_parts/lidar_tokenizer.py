@@ -14,7 +14,7 @@ from gpu_parts.common import Options, Row, attempts, seconds_of
 
 WAYS = [("bfloat16", "compile"), ("float32", "eager"), ("bfloat16", "eager"), ("bfloat16", "channels_last"),
         ("float32", "channels_last"), ("float32", "compile")]  # fmt: skip
-ON_CPU = [("float32", "eager"), ("bfloat16", "channels_last")]
+ON_CPU = [("float32", "eager"), ("float32", "channels_last")]
 
 
 def rows(options: Options) -> Iterator[Row]:
