@@ -272,7 +272,7 @@ def decode_maps(
             ``max_error_m``.
     """
     validity = decodes_validity(tokenizer)
-    scale = validity and cast(Tokenizer, tokenizer).config.scale
+    scale = validity and getattr(cast(Tokenizer, tokenizer).config, "scale", False)
     if options.max_error_m is not None and not scale:
         raise UserError(f"max_error_m is {options.max_error_m}: this tokenizer decodes no expected error (model.scale)")
     padded, (top, left) = pad_image(to_image(range_m, options), options.padding)
