@@ -14,6 +14,8 @@ from torch import Tensor
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.parallel.clip import local_part
 
+Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]  # gradients, parameters, moments
+
 
 class FusedAdamW(torch.optim.Optimizer):
     """Apex's AdamW for plain and sharded parameters; each rank updates its shards.
@@ -38,7 +40,7 @@ class FusedAdamW(torch.optim.Optimizer):
             raise UserError(f"kernels.optimizer=apex: parameters of {min(map(str, others))}; valid: torch.float32")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient."""
         from cosmos_lidar.kernels import apex_ops
 
@@ -52,7 +54,7 @@ class FusedAdamW(torch.optim.Optimizer):
                 apex_ops.adamw(lists, step, **settings)
         return loss
 
-    def _lists(self, parameters: list[Tensor]) -> dict[int, tuple[list[Tensor], ...]]:
+    def _lists(self, parameters: list[Tensor]) -> dict[int, Lists]:
         """Count the step of each parameter; returns (gradients, parameters, moments) by step."""
         trained = [parameter for parameter in parameters if parameter.grad is not None]
         if not trained:
@@ -60,8 +62,9 @@ class FusedAdamW(torch.optim.Optimizer):
         states = [self._state(parameter) for parameter in trained]
         counts = [local_part(state["step"]) for state in states]
         torch._foreach_add_(counts, 1)
-        found: dict[int, tuple[list[Tensor], ...]] = {}
+        found: dict[int, Lists] = {}
         for parameter, state, step in zip(trained, states, torch.stack(counts).tolist(), strict=True):
+            assert parameter.grad is not None  # chosen above
             parts = [local_part(one) for one in (parameter.grad, parameter, state["exp_avg"], state["exp_avg_sq"])]
             if not parts[0].numel():
                 continue  # a shard without elements

@@ -30,6 +30,7 @@ class MeshStrategy(ModelParallelStrategy):
         super(ModelParallelStrategy, self).setup_environment()
         self._setup_distributed()
         self._device_mesh = make_mesh(self.sizes, self.root_device.type)
+        assert self.lightning_module is not None  # the trainer has connected it
         self.lightning_module._device_mesh = self._device_mesh
 
     @property

@@ -26,8 +26,8 @@ class DitModel(TrainedModel):
         folder: of the run.
     """
 
-    columns = ("loss", "mse")
-    val_columns = ("val/loss", "val/mse")
+    columns: tuple[str, ...] = ("loss", "mse")
+    val_columns: tuple[str, ...] = ("val/loss", "val/mse")
 
     def __init__(self, run: DitTrainConfig, network: nn.Module, folder: Path) -> None:
         super().__init__(run, network, folder)

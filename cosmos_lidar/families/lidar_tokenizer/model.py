@@ -6,7 +6,7 @@ The network itself (``cosmos_lidar.models.tokenizer``) does not import this modu
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from cosmos_lidar.losses.schedule import piecewise_constant
 from cosmos_lidar.metrics import Scores, column_names, pooled
 from cosmos_lidar.metrics.lidar import RangeProtocol
 from cosmos_lidar.metrics.pairs import ImagePair, RangePair
+from cosmos_lidar.models.tokenizer.config import TokenizerConfig
 from cosmos_lidar.models.tokenizer.network import has_validity
 from cosmos_lidar.models.tokenizer.range_coding import RangeChannels
 from cosmos_lidar.models.tokenizer.video_layers import fold_frames
@@ -66,10 +67,11 @@ class LidarTokenizerModel(TrainedModel):
                 "data.batch_size"
             )
         self.format, self.size = format, size
-        self.validity = has_validity(network.config)
+        config = cast(TokenizerConfig, network.config)
+        self.validity = has_validity(config)
         if self.validity:
             _check_validity(run)
-            self.columns = ("loss", "color", "validity", *(("scale",) if network.config.scale else ()))
+            self.columns = ("loss", "color", "validity", *(("scale",) if config.scale else ()))
         quality = (*column_names("validation", "images"), *column_names("validation", "ranges"))
         self.val_columns = tuple(f"val/{name}" for name in (*self.columns, *quality))
         self.frozen = [] if perceptual is None else [perceptual]

@@ -68,7 +68,7 @@ def _config(fields: dict[str, Any], where: Path) -> WanVAEConfig:
         if fields[key] not in valid and not (key == "decoder_base_dim" and fields[key] == fields["base_dim"]):
             raise DataError(f"{fields[key]!r}", file=where, key=key, wanted=f"{valid[0]!r}: a VAE of Wan2.1")
     mean, std = fields["latents_mean"], fields["latents_std"]
-    for key, valid in (
+    for key, holds in (
         ("num_res_blocks", 0 < fields["num_res_blocks"] <= MOST_BLOCKS),
         (
             "dim_mult",
@@ -77,7 +77,7 @@ def _config(fields: dict[str, Any], where: Path) -> WanVAEConfig:
         ("latents_std", all(value > 0 for value in std)),
         ("z_dim", fields["z_dim"] == len(mean)),
     ):
-        if not valid:
+        if not holds:
             raise DataError(f"{fields[key]!r:.80}", file=where, key=key, wanted="a VAE of Wan2.1")
     try:
         return WanVAEConfig(
