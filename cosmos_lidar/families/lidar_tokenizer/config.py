@@ -58,9 +58,9 @@ class ModelConfig:
     mid_attention: bool | None = setting(None, "attention in the middle of the network; none keeps that of `name`")
     coding: Literal["auto", "published", "validity"] = setting(
         "auto", "range images: no return is the nearest range (published), or a channel of validity; auto: that of "
-        "checkpoint, published without one", START,
+        "checkpoint, published without one",
     )  # fmt: skip
-    scale: bool = setting(False, "decode the expected error of each pixel, too; with coding=validity", START)
+    scale: bool = setting(False, "decode the expected error of each pixel, too; with coding=validity")
     train_encoder: bool = setting(True, "False trains the decoder alone: latents stay what diffusion was trained on")
     loss: LossConfig = field(default_factory=LossConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
