@@ -71,6 +71,7 @@ class FrameLatents:
             text=None,
             rays=batch.rays,
             alignment=None,
+            controls=None,
             clip_ids=batch.clip_ids,
             noise_seeds=batch.noise_seeds,
         )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.dit.facts import latents_facts
-from cosmos_lidar.families.multiview.rays import check_ray_shape
 from cosmos_lidar.training.data_facts import DataFact
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def latents_of_views(
             f"rows of text of the clips in {where}"
         )
     if with_rays:
+        from cosmos_lidar.families.multiview.rays import check_ray_shape  # needs torch, options do not
+
         try:
             check_ray_shape(found.rays, data.views, (height, width), file=where)
         except DataError as error:

@@ -9,8 +9,10 @@ from typing import Any
 
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.models.tokenizer.field_checks import check_fields
-from cosmos_lidar.models.tokenizer.range_coding import CODINGS, PUBLISHED, VALIDITY
 from cosmos_lidar.models.tokenizer.video_config import VIDEO_CONFIGS, VideoTokenizerConfig
+
+PUBLISHED, VALIDITY = "published", "validity"
+CODINGS = (PUBLISHED, VALIDITY)  # of range images, see range_coding.py; here as configurations need no torch
 
 
 @dataclass(frozen=True)

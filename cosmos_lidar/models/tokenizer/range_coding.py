@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-PUBLISHED, VALIDITY = "published", "validity"
-CODINGS = (PUBLISHED, VALIDITY)
+from cosmos_lidar.models.tokenizer.config import CODINGS, PUBLISHED, VALIDITY
+
 BUFFER = "range_coding"  # of a network whose coding is not the published one: [number of the coding, scale trained]
 
 LOGIT_FACTOR, SCALE_FACTOR, SCALE_AT_0 = 4.0, 4.0, -4.0  # factors that bring outputs to the size of ranges

@@ -31,13 +31,14 @@ _OURS_ALONE = {  # option of ours -> why Diffusers cannot hold it
     "state_t": "views one after the other along time: it takes every clip for one view",
     "ray_channels": "ray-conditioned: it has no projection of rays",
     "control_channels": "control videos: it has no projection of them (Diffusers' ControlNet is another network)",
+    "control_blocks": "copied blocks for control videos: it has none (Diffusers' ControlNet is another network)",
     "sweep_channels": "sweeps of a lidar: it has no attention to them",
     "compat": "rotary angles in bfloat16: it computes them in float32",
 }
 # What a training on Diffusers' weights may have of its own: additions that start at zero, and how it is computed.
 _FREE = {"rope_enable_fps_modulation", "base_fps", "state_t", "attention_scope", "compat", "view_condition_dim",
-         "n_cameras_emb", "ray_channels", "control_channels", "sweep_channels", "max_img_h", "max_img_w",
-         "max_frames"}  # fmt: skip
+         "n_cameras_emb", "ray_channels", "control_channels", "control_blocks", "sweep_channels", "max_img_h",
+         "max_img_w", "max_frames"}  # fmt: skip
 
 
 def export_diffusers(network: Predict2DiT, folder: Path) -> list[Path]:
