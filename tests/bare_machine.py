@@ -8,10 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The requirements of setup.cfg and of its extras, but torch and Triton, by the names that they are imported by.
 REFUSED = (
-    "DracoPy OpenEXR PIL alembic apex av diffusers huggingface_hub hydra laspy lazrs leptonai lightning "
-    "lightning_fabric lightning_utilities matplotlib megatron mlflow ncore nemo nemo_run numpy omegaconf pandas "
-    "pyarrow pytest pytorch_lightning rerun rich rosbags safetensors scipy shtab sqlalchemy tensorboard tokenizers "
-    "torchmetrics torchvision transformer_engine transformers wandb yaml zstandard"
+    "DracoPy OpenEXR PIL accelerate alembic apex av diffusers huggingface_hub hydra isal laspy lazrs leptonai "
+    "lightning lightning_fabric lightning_utilities matplotlib megatron mlflow ncore nemo nemo_run numpy omegaconf "
+    "pandas pyarrow pytest pytorch_lightning rerun rich rosbags safetensors scipy shtab sqlalchemy tensorboard "
+    "tokenizers torchmetrics torchvision transformer_engine transformers wandb yaml zstandard"
 ).split()
 _SITE = f"""
 from importlib.machinery import PathFinder

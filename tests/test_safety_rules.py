@@ -22,6 +22,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "torch.jit.load": (
         "cosmos_lidar/models/tokenizer/export.py",  # what it has just written
         "cosmos_lidar/metrics/video_features.py",  # one file of known SHA-256
+        "benchmarks/gpu_parts/lidar_tokenizer.py",  # exports that the benchmark has just made
         "benchmarks/revisions/observed.py",  # exports that the benchmark has just made
     ),
     "importlib.util.spec_from_file_location": (

@@ -9,7 +9,6 @@ import torch
 
 from cosmos_lidar.cli import main
 from cosmos_lidar.clips.video import write_mp4
-from cosmos_lidar.commands.reconstruct import beside
 from cosmos_lidar.families.video_tokenizer.codec import VideoCodec
 from cosmos_lidar.files import file_sha256
 from cosmos_lidar.losses.perceptual import Vgg16Features
@@ -83,10 +82,3 @@ def test_fvd_where_its_network_is_given(
     assert "fvd" not in json.loads((tmp_path / "few" / "metrics.json").read_text())
     assert command(*words[:-1], tmp_path / "missing.pt", "--out", tmp_path / "none") == 2
     assert "missing.pt" in capsys.readouterr().err
-
-
-def test_the_difference_is_shown_four_times():
-    frame = np.full((40, 60, 3), 100, np.uint8)
-    shown = beside(frame, frame + 10)
-    assert shown.shape[1] == 180
-    assert (shown[-1, -1] == 40).all()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cosmos_lidar.cli import main
+from cosmos_lidar.clips import open_clips
 from cosmos_lidar.launch.printed import text_of
 from cosmos_lidar.models.sparse import build_backbone
 from cosmos_lidar.models.sparse.export import write_backbone
@@ -51,7 +52,8 @@ def make_stand_ins(folder: Path) -> None:
     np.concatenate([points, np.ones_like(points[:, :1])], 1).tofile(folder / "scans" / "000000.bin")
     _make_tokenizers(folder)
     command("prepare drives shards --split 0.5,0.5,0 --frames-per-sample 1")
-    command("prepare drives points_shards --task points --split 0.5,0.5,0")
+    _make_image_features(folder)
+    command("prepare drives points_shards --task points --image-features features --split 0.5,0.5,0")
     command("prepare drives video_shards --videos --split 0.5,0.5,0")
     write_tiny_t5(folder / "t5")
     write_sample(folder / "datasets" / "waymo", frames=5, clips=("a", "b", "c"))
@@ -62,12 +64,22 @@ def make_stand_ins(folder: Path) -> None:
     for number, path in enumerate(sorted((folder / "drives").rglob("*.mp4"))[:2]):
         shutil.copy(path, folder / "videos" / f"{number}.mp4")
     tokenizers = "--lidar-tokenizer lidar.pt --image-tokenizer video.pt --image-size 64x112"
-    command(f"encode-views drives latents {tokenizers} --split 0.5,0.5,0")
+    alignment = "--alignment pretrained_backbone_also_nuscenes.ckpt --alignment-recipe nuscenes"
+    command(f"encode-views drives latents {tokenizers} {alignment} --split 0.5,0.5,0")
     shutil.copy(folder / "latents" / "rig.yaml", folder / "rig.yaml")
     command("prepare drives frames --views all --image-size 64x112 --split 0.5,0.5,0")
     for name in ("front", "left", "right"):
         write_png(folder / f"{name}.jpg", torch.zeros(90, 160, 3, dtype=torch.uint8).numpy())
     _make_runs(folder)
+
+
+def _make_image_features(folder: Path) -> None:
+    for clip in open_clips(folder / "drives"):
+        for name, camera in clip.cameras.items():
+            files = folder / "features" / clip.clip_id / name
+            files.mkdir(parents=True)
+            for index in range(len(camera)):
+                np.save(files / f"{index:06d}.npy", np.ones((4, 7, 8), np.float16))
 
 
 def _make_tokenizers(folder: Path) -> None:
