@@ -110,10 +110,10 @@ class MultiviewBatch(DeviceBatch):
         mounts: (B, V, 4, 4) float64, camera axes to vehicle axes; None where not known.
         lenses: of each sample and view, for images of this size; None where not known.
         content: of each sample and view, a SHA-256 of the encoded video, frames, size and fit: key of cached latents.
-        sweeps: of each sample, (1, 3, T, h, w) uint8 range pictures of the lidar; None where they are not asked for, or
+        sweeps: of each sample, (1, 3, T, h, w) uint8 range images of the lidar; None where they are not asked for, or
             where their latents are there.
         sweep_latents: of each sample, (1, C, t, h', w') float32 from a cache, or None.
-        sweep_content: of each sample, a list of one SHA-256, as ``content``; an empty one without range pictures.
+        sweep_content: of each sample, a list of one SHA-256, as ``content``; an empty one without range images.
         captions: of each sample and view, the text of its slot; empty for slots of zeros.
         cameras: of each sample, the names of its views.
         clip_ids: clip of each sample.

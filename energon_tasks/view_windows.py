@@ -40,7 +40,7 @@ class ViewWindow:
         start_step: windows begin at multiples of this: fewer windows, so fewer latents in a cache.
         fit: ``stretch`` scales to ``size`` whatever the aspect, as published; ``cover`` keeps it and cuts the middle.
         controls: kinds of control videos that are taken beside those of the cameras.
-        sweeps: (rows, columns) of the range pictures of a lidar, which are taken too; empty for none.
+        sweeps: (rows, columns) of the range images of a lidar, which are taken too; empty for none.
     """
 
     frames: int = 29
@@ -113,7 +113,7 @@ class CameraFrames:
 def open_streams(
     sample: MultiviewSample, places: Sequence[int], chosen: np.ndarray, window: ViewWindow
 ) -> tuple[list[CameraFrames], list[CameraFrames]]:
-    """Return the videos of the views, then their control videos by kind; and that of range pictures, if any.
+    """Return the videos of the views, then their control videos by kind; and that of range images, if any.
 
     Raises:
         DataError: a part is missing, or has another number of frames than the sample.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,21 @@ from peer_pairs import Maker, Pair
 
 def video_tokenizer(small: bool) -> Pair:
     """CV8x8x8: encode and decode a video, beside ``AutoencoderKLCosmos``."""
-    diffusers = importlib.import_module("diffusers")
-    ours = build_tokenizer("CV8x8x8").eval()
-    theirs = diffusers.AutoencoderKLCosmos().eval()
+    theirs = importlib.import_module("diffusers").AutoencoderKLCosmos()
+    return _autoencoders("CV8x8x8", build_tokenizer("CV8x8x8"), theirs, 9, small)
+
+
+def wan_vae(small: bool) -> Pair:
+    """Wan2.1 VAE: encode and decode a video, beside ``AutoencoderKLWan``."""
+    theirs = importlib.import_module("diffusers").AutoencoderKLWan()
+    return _autoencoders("Wan2.1 VAE", build_vae("wan2_1"), theirs, 5, small)
+
+
+def _autoencoders(name: str, ours: Any, theirs: Any, frames: int, small: bool) -> Pair:
+    """Encode and decode a video of some frames by both; refuses networks of different size."""
+    ours, theirs = ours.eval(), theirs.eval()
     _same_size(ours, theirs)
-    x = _video(1 if small else 9, 32 if small else 96, 32 if small else 160)
+    x = _video(1, 32, 32) if small else _video(frames, 96, 160)
 
     def run_ours() -> Tensor:
         with torch.inference_mode():
@@ -36,26 +47,7 @@ def video_tokenizer(small: bool) -> Pair:
         with torch.inference_mode():
             return theirs.decode(theirs.encode(x).latent_dist.mode()).sample
 
-    return Pair(f"CV8x8x8, fp32, {_size(x)}", "Diffusers", run_ours, run_theirs, flops=_flops(run_ours))
-
-
-def wan_vae(small: bool) -> Pair:
-    """Wan2.1 VAE: encode and decode a video, beside ``AutoencoderKLWan``."""
-    diffusers = importlib.import_module("diffusers")
-    ours = build_vae("wan2_1").eval()
-    theirs = diffusers.AutoencoderKLWan().eval()
-    _same_size(ours, theirs)
-    x = _video(1 if small else 5, 32 if small else 96, 32 if small else 160)
-
-    def run_ours() -> Tensor:
-        with torch.inference_mode():
-            return ours.decode(ours.encode(x))
-
-    def run_theirs() -> Tensor:
-        with torch.inference_mode():
-            return theirs.decode(theirs.encode(x).latent_dist.mode()).sample
-
-    return Pair(f"Wan2.1 VAE, fp32, {_size(x)}", "Diffusers", run_ours, run_theirs, flops=_flops(run_ours))
+    return Pair(f"{name}, fp32, {_size(x)}", "Diffusers", run_ours, run_theirs, flops=_flops(run_ours))
 
 
 def sparse_convolution(small: bool) -> Pair:

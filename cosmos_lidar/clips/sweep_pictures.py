@@ -1,4 +1,4 @@
-"""Range pictures: the sweep of the main lidar nearest to a moment as a gray image, the nearer a return the brighter."""
+"""Range images: the sweep of the main lidar nearest to a moment as a gray image, the nearer a return the brighter."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def nearest_of_blocks(range_m: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_size(size: tuple[int, ...] | list[int], option: str) -> None:
-    """Refuse sizes of range pictures that latents and tokens do not divide.
+    """Refuse sizes of range images that latents and tokens do not divide.
 
     Raises:
         UserError: names the option.

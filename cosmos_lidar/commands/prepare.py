@@ -127,7 +127,7 @@ def _add_multiview(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--sweeps", metavar="ROWSxCOLUMNS",
-        help="multiview: range pictures of the main lidar beside the videos, such as 64x512",
+        help="multiview: range images of the main lidar beside the videos, such as 64x512",
     )  # fmt: skip
 
 

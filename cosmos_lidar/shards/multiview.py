@@ -7,7 +7,7 @@ Parts of sample ``KEY``, next to each other in the tar::
     KEY.NAME.txt          caption of the camera, optional
     KEY.NAME.text.npy     embedding of the caption (rows, width), float16 or float32, optional
     KEY.control-KIND.NAME.mp4   control video of the camera, optional: what of the scene is drawn into it
-    KEY.lidar-range.mp4   range pictures of the main lidar at the instants, optional
+    KEY.lidar-range.mp4   range images of the main lidar at the instants, optional
     KEY.poses.npy         world_SE3_camera (V, T, 4, 4) float64, where all are known
     KEY.meta.json         clip, cameras and their view ids, frame rate, times, lenses, mountings
 
@@ -218,7 +218,7 @@ class MultiviewFacts:
         root: folder that the paths in descriptions are relative to; None where the tars hold everything.
         prefixes: sentence about each camera, for captions of every view; empty where there are none.
         controls: kinds of control videos that every sample has.
-        sweeps: (rows, columns) of the range pictures that every sample has; empty where there are none.
+        sweeps: (rows, columns) of the range images that every sample has; empty where there are none.
     """
 
     cameras: tuple[str, ...]
@@ -266,11 +266,11 @@ def read_multiview_facts(
         sources: folders of clips of several cameras.
         views: by the name of the camera or by view id; empty for all, which must then be the same everywhere.
         controls: kinds of control videos that are asked for.
-        sweeps: (rows, columns) of range pictures that are asked for; empty for none.
+        sweeps: (rows, columns) of range images that are asked for; empty for none.
 
     Raises:
         DataError: a ``multiview.json`` cannot be read.
-        UserError: a folder lacks a view, control videos or range pictures, or folders have different views and none are
+        UserError: a folder lacks a view, control videos or range images, or folders have different views and none are
             asked for.
     """
     sources.expect(SAMPLE_TYPE)

@@ -71,7 +71,7 @@ class MultiviewOptions:
             :func:`~cosmos_lidar.shards.captions.clip_stem`; None for none.
         prefixes: camera -> embedding of a sentence about it (rows, width), for captions of every view.
         controls: kinds of control videos to draw, see :mod:`cosmos_lidar.clips.controls`.
-        sweeps: (rows, columns) of range pictures of the main lidar; empty for none.
+        sweeps: (rows, columns) of range images of the main lidar; empty for none.
     """
 
     views: str = "all"
@@ -168,7 +168,7 @@ def write_document(
         captions: whose prefix sentences go in; None for the usual ones.
         root: folder of the files that descriptions name, relative to ``folder``; None where there are none.
         controls: kinds of control videos.
-        sweeps: (rows, columns) of range pictures.
+        sweeps: (rows, columns) of range images.
     """
     document = {
         "version": 1,

@@ -23,7 +23,7 @@ class ViewClips(NamedTuple):
         fps: frames per second of each clip.
         padding_mask: (B, 1, rows, columns) of the images, or None.
         rays: (B, V * T, rows, columns of tokens, 6), or None.
-        sweeps: (B, C, T, h, w) latents of range pictures, or None.
+        sweeps: (B, C, T, h, w) latents of range images, or None.
         noise_seeds: of each clip.
     """
 
@@ -79,7 +79,7 @@ def _of_videos(latents: list[Tensor], views: int) -> tuple[Tensor, Tensor | None
 
 
 def _sweeps(batch: Any) -> Tensor | None:
-    """Return the latents of the range pictures of all samples, or None where there are none."""
+    """Return the latents of the range images of all samples, or None where there are none."""
     found = getattr(batch, "sweep_latents", None)
     if isinstance(found, Tensor) or not found or any(latents is None for latents in found):
         return found if isinstance(found, Tensor) else None

@@ -62,7 +62,7 @@ class ControlConfig:
 class SweepConfig:
     """Sweeps of a lidar that clips are generated from, beside first frames and text."""
 
-    size: list[int] = setting([], "rows, columns of range pictures in the shards (`prepare --sweeps`); [] for none")
+    size: list[int] = setting([], "rows, columns of range images in the shards (`prepare --sweeps`); [] for none")
     dropout: float = setting(0.1, "ratio of clips that sweeps are left out of: images alone suffice then", EFFECTIVE)
 
 

@@ -92,7 +92,7 @@ class ViewGenerator:
         device: of the network.
         negative: (V L, D) text to move away from; None: no text.
         controls: kinds of control videos that the network takes, in its order.
-        sweeps: (rows, columns) of the range pictures that the network takes; empty for none.
+        sweeps: (rows, columns) of the range images that the network takes; empty for none.
     """
 
     flow: ConditionalFlow
@@ -193,7 +193,7 @@ class ViewGenerator:
         return {"control": torch.cat([encoded.get(kind, none) for kind in self.controls])[None].to(self.device)}
 
     def _sweeps(self, given: ViewInput) -> dict[str, Tensor]:
-        """Return the latents of the range pictures as an argument of the network; nothing where there are none."""
+        """Return the latents of the range images as an argument of the network; nothing where there are none."""
         if given.sweeps is None:
             return {}
         return {"sweeps": self.space.encode(given.sweeps)[None].to(self.device)}

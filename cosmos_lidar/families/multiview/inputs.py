@@ -36,7 +36,7 @@ class ViewInput:
         fps: frames per second.
         rays: (V, rows, columns of tokens, 6) of calibrated cameras; None where they are not known.
         controls: kind -> control videos (V, 3, T, H, W) uint8, from the first conditioning frame on.
-        sweeps: (1, 3, T, rows, columns) uint8 range pictures of a lidar, at the same moments; None for none.
+        sweeps: (1, 3, T, rows, columns) uint8 range images of a lidar, at the same moments; None for none.
     """
 
     name: str
@@ -70,7 +70,7 @@ def inputs_of_data(
         with_rays: the network wants the rays of the cameras.
         controls: kinds of control videos to take.
         frames: of the window; 0 for those of the training. Chains of clips with control videos are longer.
-        sweeps: (rows, columns) of range pictures to take; empty for none.
+        sweeps: (rows, columns) of range images to take; empty for none.
 
     Raises:
         DataError: the folder cannot be read, or has no such split; cameras without calibration, where rays are wanted.

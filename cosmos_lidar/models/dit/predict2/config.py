@@ -53,7 +53,7 @@ class Predict2Config(DerivedSizes):
             starts at zero. 0: without them, as published.
         control_blocks: copies of the first blocks, which see the control videos; behind each of these blocks a
             projection of what its copy gives is added, which starts at zero. 0: the projection of the videos alone.
-        sweep_channels: latent channels of the range pictures of a lidar, which the tokens attend to once, before the
+        sweep_channels: latent channels of the range images of a lidar, which the tokens attend to once, before the
             blocks; what that adds starts at zero. 0: without, as published.
     """
 

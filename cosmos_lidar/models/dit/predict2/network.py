@@ -98,7 +98,7 @@ class Predict2DiT(nn.Module):
             rays: (B, V * T, rows, columns of tokens, 6) float32, for a network with ``ray_channels``.
             control: (B, control_channels, V * T, H, W) latents of control videos; zeros for those that are left out,
                 and None for zeros.
-            sweeps: (B, sweep_channels, T, h, w) latents of the range pictures of a lidar; zeros, or None, without.
+            sweeps: (B, sweep_channels, T, h, w) latents of the range images of a lidar; zeros, or None, without.
 
         Raises:
             UserError: sizes that do not divide into views and patches, or that are beyond the table of positions; rays
@@ -160,7 +160,7 @@ class Predict2DiT(nn.Module):
         )
 
     def _of_sweeps(self, tokens: Tensor, sweeps: Tensor, views: int, grid: tuple[int, int, int]) -> Tensor:
-        """Return what this rank's tokens find in the range pictures."""
+        """Return what this rank's tokens find in the range images."""
         c = self.config
         if not c.sweep_channels:
             raise UserError("this network takes no sweeps")

@@ -17,12 +17,12 @@ _FRAMES = 32  # latent frames that one period of time covers
 
 
 class SweepAttention(nn.Module):
-    """Adds to each token what it finds in the range pictures of all instants; starts at zero, and is zero for zeros.
+    """Adds to each token what it finds in the range images of all instants; starts at zero, and is zero for zeros.
 
     Args:
         width: channels of the tokens.
         heads: of the attention.
-        channels: of the latents of range pictures.
+        channels: of the latents of range images.
         patch: latent pixels of a token, along height and along width.
     """
 
@@ -40,7 +40,7 @@ class SweepAttention(nn.Module):
         Args:
             tokens: (B, L, C), some or all of the cameras'.
             places: (L, PLACE) of them.
-            sweeps: (B, channels, T, h, w) latents of range pictures, h and w multiples of ``patch``.
+            sweeps: (B, channels, T, h, w) latents of range images, h and w multiples of ``patch``.
         """
         patches = cut_patches(sweeps.to(tokens.dtype), self.patch, 1)
         frames, height, width = sweeps.shape[2:]
