@@ -8,12 +8,12 @@ symmetric, so that the left camera of the mirrored street shows what the right o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from common import arrays_of_drives
 
 from cosmos_lidar.clips import Clip
 from cosmos_lidar.clips.clip import CameraStream
@@ -40,11 +40,7 @@ def render_drives(folder: Path, seeds: Sequence[int], jobs: int) -> dict[int, np
         jobs: processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not _file(folder, seed).is_file()]
-    with ProcessPoolExecutor(jobs) as pool:
-        for _ in pool.map(partial(_render, folder), missing):
-            pass
-    return {seed: np.load(_file(folder, seed), allow_pickle=False) for seed in seeds}
+    return arrays_of_drives({seed: _file(folder, seed) for seed in seeds}, partial(_render, folder), jobs)
 
 
 def make_shards(folder: Path, train: Sequence[int], held_out: Sequence[int], jobs: int) -> Path:

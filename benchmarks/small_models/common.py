@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -72,6 +74,25 @@ def add_cost(folder: Path, cpu_s: float) -> Cost:
     cost = Cost(round(total, 1), machine("cpu"), commit, time.strftime("%Y-%m-%d"))
     write_json(folder / _COST, asdict(cost))
     return cost
+
+
+def arrays_of_drives(files: Mapping[int, Path], make: Callable[[int], None], jobs: int) -> dict[int, np.ndarray]:
+    """Return the arrays of drives by seed; those whose file is there are not made again.
+
+    Args:
+        files: by seed.
+        make: writes the file of a seed; may run in another process.
+        jobs: processes.
+    """
+    missing = [seed for seed, file in files.items() if not file.is_file()]
+    if jobs == 1:
+        for seed in missing:
+            make(seed)
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            for _ in pool.map(make, missing):
+                pass
+    return {seed: np.load(file, allow_pickle=False) for seed, file in files.items()}
 
 
 def current_commit() -> str:

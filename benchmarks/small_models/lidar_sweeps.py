@@ -7,12 +7,12 @@ cut out of the 512 pixels of the sensors' own formats; one map is one step of a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import arrays_of_drives
 from torch import Tensor
 
 from cosmos_lidar.demo.recordings import small_images
@@ -43,15 +43,7 @@ def cast_drives(folder: Path, seeds: Sequence[int], jobs: int = 1) -> dict[int, 
         jobs: processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not _file(folder, seed).is_file()]
-    if jobs == 1:
-        for seed in missing:
-            _cast(folder, seed)
-    else:
-        with ProcessPoolExecutor(jobs) as pool:
-            for _ in pool.map(partial(_cast, folder), missing):
-                pass
-    return {seed: np.load(_file(folder, seed), allow_pickle=False) for seed in seeds}
+    return arrays_of_drives({seed: _file(folder, seed) for seed in seeds}, partial(_cast, folder), jobs)
 
 
 def _cast(folder: Path, seed: int) -> None:
