@@ -264,6 +264,27 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def read_json_object(path: Path, what: str, wanted: str, limit: int | None = None) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: of the file.
+        what: it is, for messages: "a configuration".
+        wanted: for messages: what the object has in it.
+        limit: largest size in bytes; None for the usual limit of a text file.
+
+    Raises:
+        DataError: it cannot be read, is above the limit, or holds no JSON object.
+    """
+    try:
+        found = parse_json(read_file(path, what, _LARGEST_TEXT if limit is None else limit))
+    except (OSError, ValueError) as error:
+        raise DataError(f"not readable: {error!s:.160}", file=path, wanted=wanted) from error
+    if not isinstance(found, dict):
+        raise DataError(f"holds a {type(found).__name__}", file=path, wanted=wanted)
+    return found
+
+
 def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     """Return the mapping in a YAML file; tags that would build objects are refused.
 

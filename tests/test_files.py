@@ -258,3 +258,22 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "x.safetensors") as partial:
         save_file({"a": torch.zeros(1)}, partial)
     assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", "holds a list"),
+        (b"{", "not readable"),
+        (b"\xff", "not readable"),
+        (b'{"a": 12345678901}', "would take 18 B"),
+    ],
+)
+def test_a_json_file_without_an_object_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "found.json"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        files.read_json_object(file, "a configuration", "an object", 16)
+    assert caught.value.file == file
+    file.write_text('{"a": 1}')
+    assert files.read_json_object(file, "a configuration", "an object", 16) == {"a": 1}

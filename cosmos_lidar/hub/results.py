@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import parse_json
+from cosmos_lidar.files import read_json_object
 
 _LARGEST = 64 << 20  # bytes
 _MOST_ROWS = 60
@@ -54,12 +53,7 @@ def read_results(file: Path) -> Results:
     """
     if not file.is_file():
         raise DataError("no such file", file=file, wanted=_WANTED)
-    try:
-        document = parse_json(read_file(file, "results", _LARGEST))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not readable: {error!s:.120}", file=file, wanted=_WANTED) from error
-    if not isinstance(document, dict):
-        raise DataError(f"holds a {type(document).__name__}", file=file, wanted=_WANTED)
+    document = read_json_object(file, "results", _WANTED, _LARGEST)
     rows = document.get("rows")
     protocol = document.get("protocols" if rows is not None else "protocol")
     if not isinstance(protocol, dict) or not protocol:

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cosmos_lidar.bounds import read_file
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import atomic_write, parse_json, read_tensors, visible_files, write_json
+from cosmos_lidar.files import atomic_write, read_json_object, read_tensors, visible_files, write_json
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -38,14 +37,7 @@ def read_fields(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: no JSON object, or more than 1 MB.
     """
-    file = folder / CONFIG
-    try:
-        fields = parse_json(read_file(file, "a configuration", _LARGEST_CONFIG))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not readable: {error!s:.160}", file=file, wanted=_WANTED) from error
-    if not isinstance(fields, dict):
-        raise DataError(f"holds a {type(fields).__name__}", file=file, wanted=_WANTED)
-    return fields
+    return read_json_object(folder / CONFIG, "a configuration", _WANTED, _LARGEST_CONFIG)
 
 
 def read_model(folder: Path, class_name: str, defaults: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import parse_json, read_text
+from cosmos_lidar.files import read_json_object
 
 FOLDER = Path(__file__).parent
 FILE, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -74,12 +74,7 @@ def config_of(checkpoint: str | Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / CONFIG
     if not file.is_file():
         return {}
-    try:
-        found = parse_json(read_text(file))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not readable: {error!s:.120}", file=file, wanted=_WANTED) from error
-    if not isinstance(found, dict):
-        raise DataError(f"holds a {type(found).__name__}", file=file, wanted=_WANTED)
+    found = read_json_object(file, "a text file", _WANTED)
     for key in ("family", "dtype", "license"):
         if not isinstance(found.get(key), str):
             raise DataError(f"{found.get(key)!r}", file=file, key=key, wanted=_WANTED)

@@ -34,7 +34,7 @@ from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
 from cosmos_lidar.clips.sweep import RETURN_VALUES, Sweep
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import parse_json, read_text, visible_files
+from cosmos_lidar.files import read_json_object, visible_files
 from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
@@ -112,13 +112,7 @@ def _of_list(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = parse_json(read_text(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not readable: {error}", file=path, wanted=_WANTED) from error
-    if not isinstance(document, dict):
-        raise DataError(f"holds a {type(document).__name__}", file=path, wanted=_WANTED)
-    return document
+    return read_json_object(path, "a text file", _WANTED)
 
 
 @dataclass(frozen=True)
