@@ -2,11 +2,13 @@
 
     OMP_NUM_THREADS=1 python benchmarks/small_models/video_vae.py camera --out cosmos_lidar/weights
 
-The network is ``build_vae("wan2_1", dim=8)``: 4 x 8 x 8 compression into 16 channels, published parameter names. It is
-trained on random crops of 5 frames, with L1 and a little of the KL divergence to the standard normal. At the end its
-latents are scaled to the published mean and standard deviation of each channel by its last layer, and scaled back by
-the first layer of the decoder, which changes no image: ``load_vae`` then gives normalized latents, as of the published
-weights. Scored is the PSNR of whole videos of other drives, against averages of 8 x 8 pixels.
+The network is ``build_vae("wan2_1", dim=8)``: 4 x 8 x 8 compression into 16 channels, published parameter names. It
+starts as principal components, fitted layer by layer (``layerwise_fit.py``): from random weights the error falls ten
+times slower. It is trained on random crops of 5 frames, with L1 and a little of the KL divergence to the standard
+normal. At the end its latents are scaled to the published mean and standard deviation of each channel by its last
+layer, and scaled back by the first layer of the decoder, which changes no image: ``load_vae`` then gives normalized
+latents, as of the published weights. Scored is the PSNR of whole videos of other drives, against averages of 8 x 8
+pixels.
 
 Videos and the state of the training are kept in the folder; the same command line goes on where it was interrupted.
 """
@@ -23,20 +25,21 @@ import numpy as np
 import torch
 from camera_drives import HEIGHT, VIEW_IDS, WIDTH, render_drives
 from common import Card, add_cost, held_out_seeds, parameters, read_cost, train_seeds, write_card, write_weights
+from layerwise_fit import fit_layers
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, l1_loss
 
 from cosmos_lidar.files import atomic_write
 from cosmos_lidar.models.wan_vae import WanVAE, build_vae, load_vae
-from cosmos_lidar.models.wan_vae.layers import ResBlock
 from cosmos_lidar.models.wan_vae.memory import StreamMemory
 from cosmos_lidar.progress import Meter
 
 NAME = "small-multiview-vae"
 PROGRAM = "benchmarks/small_models/video_vae.py camera"
 WINDOW = 9  # frames that PSNR is measured over
-_CROP, _CROP_FRAMES, _BATCH = 32, 5, 4
-_KL, _EMA = 1e-4, 0.98
+_CROP, _CROP_FRAMES, _BATCH = 64, 5, 2
+_KL, _EMA = 1e-4, 0.99
+_FITTED = 24  # videos that the start is fitted to
 _SAVE_EVERY = 25
 
 
@@ -64,13 +67,17 @@ class Training:
         self.step = state["step"]
 
 
-def new_training(steps: int, lr: float, seed: int) -> Training:
-    """Return a fresh network, whose residual blocks begin as their shortcuts."""
-    torch.manual_seed(seed)
+def new_training(args: argparse.Namespace, videos: np.ndarray) -> Training:
+    """Return a network that was not trained yet: fitted to videos (N, T, H, W, 3), from a file where it was before."""
+    steps, lr, start = args.steps, args.lr, args.folder / "start.pt"
+    torch.manual_seed(args.seed)
     vae = build_vae("wan2_1", dim=8).train()
-    for block in (module for module in vae.modules() if isinstance(module, ResBlock)):
-        nn.init.zeros_(block.residual["6"].weight)
-        nn.init.zeros_(block.residual["6"].bias)
+    if start.is_file():
+        vae.load_state_dict(torch.load(start, weights_only=True))
+    else:
+        fit_layers(vae, as_input(videos[:: max(len(videos) // _FITTED, 1)][:_FITTED, :WINDOW]))
+        with atomic_write(start) as partial:
+            torch.save(vae.state_dict(), partial)
     average = build_vae("wan2_1", dim=8)
     average.load_state_dict(vae.state_dict())
     optimizer = torch.optim.AdamW(vae.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3)
@@ -79,7 +86,7 @@ def new_training(steps: int, lr: float, seed: int) -> Training:
 
 
 def crops(videos: np.ndarray, step: int, seed: int) -> Tensor:
-    """Return the batch of a step: (4, 3, 5, 32, 32) in [-1, 1], mirrored at random, the same every time.
+    """Return the batch of a step: (2, 3, 5, 64, 64) in [-1, 1], mirrored at random, the same every time.
 
     Args:
         videos: (N, T, H, W, 3) uint8.
@@ -124,7 +131,8 @@ def train_step(training: Training, batch: Tensor, seed: int) -> float:
 
 def train(args: argparse.Namespace, videos: np.ndarray) -> WanVAE:
     """Train, or go on; return the EMA."""
-    training, state, started = new_training(args.steps, args.lr, args.seed), args.folder / "vae.pt", time.process_time()
+    started, state = time.process_time(), args.folder / "vae.pt"
+    training = new_training(args, videos)
     if state.is_file():
         training.load(state)
     with Meter("train", "steps", args.steps - training.step) as meter:
@@ -195,7 +203,7 @@ def main() -> int:
     ours, averages = score(load_vae(folder / "model.safetensors"), held_out)
     metrics = [
         (f"PSNR of {len(held_out)} videos of {WINDOW} frames, {HEIGHT} x {WIDTH}", f"{ours:.2f} dB"),
-        ("PSNR of averages of 8 x 8 pixels, 3 x 64 x 4 times fewer numbers", f"{averages:.2f} dB"),
+        ("PSNR of averages of 8 x 8 pixels (64 times fewer numbers; the VAE's latents 48 times)", f"{averages:.2f} dB"),
     ]
     data = (
         f"{len(seeds)} synthetic drives (seeds {seeds.start} to {seeds.stop - 1}), {len(others)} others to score on "
@@ -206,8 +214,9 @@ def main() -> int:
     if cost is None:
         raise RuntimeError("no training has ended")
     training = (
-        f"{args.steps} steps of {_BATCH} crops of {_CROP_FRAMES} x {_CROP} x {_CROP}, L1 and {_KL:g} of the KL "
-        f"divergence, seed {args.seed}, EMA weights, {cost.cpu_s / 60:.1f} minutes of one core."
+        f"A start fitted layer by layer to {_FITTED} videos, {args.steps} steps of {_BATCH} crops of {_CROP_FRAMES} x "
+        f"{_CROP} x {_CROP}, L1 and {_KL:g} of the KL divergence, seed {args.seed}, EMA weights, "
+        f"{cost.cpu_s / 60:.1f} minutes of one core."
     )
     write_card(folder, Card(_WHAT, data, training, PROGRAM, metrics, _LIMITS), cost, parameters(state))
     sys.stdout.write(f"PSNR {ours:.2f} dB, averages of 8 x 8 pixels {averages:.2f} dB: {folder}\n")
@@ -232,8 +241,8 @@ def parse() -> argparse.Namespace:
     add("folder", type=Path, help="for videos and the state of the training")
     add("--train", type=int, default=28, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=4, help="others to score on (default %(default)s)")
-    add("--steps", type=int, default=500, help="of 4 crops (default %(default)s)")
-    add("--lr", type=float, default=4e-3, help="highest learning rate (default %(default)s)")
+    add("--steps", type=int, default=900, help="of 2 crops (default %(default)s)")
+    add("--lr", type=float, default=1e-3, help="highest learning rate (default %(default)s)")
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--out", type=Path, required=True, metavar="DIR", help="write the model here, such as cosmos_lidar/weights")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
 
@@ -53,7 +54,7 @@ def test_crops_are_those_of_their_step(program) -> None:
     module = program("video_vae")
     videos = np.random.default_rng(0).integers(0, 256, (2, 6, 64, 64, 3), dtype=np.uint8)
     first, again, next_one = (module.crops(videos, step, seed=1) for step in (5, 5, 6))
-    assert first.shape == (4, 3, 5, 32, 32)
+    assert first.shape == (2, 3, 5, 64, 64)
     assert torch.equal(first, again)
     assert not torch.equal(first, next_one)
     assert first.abs().max() <= 1
@@ -61,16 +62,34 @@ def test_crops_are_those_of_their_step(program) -> None:
 
 def test_training_is_taken_up_where_it_was(program, tmp_path: Path) -> None:
     module = program("video_vae")
-    videos = np.random.default_rng(0).integers(0, 256, (1, 5, 32, 32, 3), dtype=np.uint8)
-    whole = module.new_training(4, 1e-3, seed=0)
-    losses = [module.train_step(whole, module.crops(videos, step, 0)[:1], 0) for step in range(2)]
+    videos = np.random.default_rng(0).integers(0, 256, (1, 5, 64, 64, 3), dtype=np.uint8)
+    args = Namespace(steps=4, lr=1e-3, seed=0, folder=tmp_path)
+    torch.save(build_vae("wan2_1", dim=8).state_dict(), tmp_path / "start.pt")
+    whole = module.new_training(args, videos)
+    losses = [module.train_step(whole, module.crops(videos, step, 0)[:1, ..., :16, :16], 0) for step in range(2)]
     whole.save(tmp_path / "vae.pt")
-    losses += [module.train_step(whole, module.crops(videos, 2, 0)[:1], 0)]
-    later = module.new_training(4, 1e-3, seed=1)
+    losses += [module.train_step(whole, module.crops(videos, 2, 0)[:1, ..., :16, :16], 0)]
+    later = module.new_training(args, videos)
     later.load(tmp_path / "vae.pt")
     assert later.step == 2
-    assert module.train_step(later, module.crops(videos, 2, 0)[:1], 0) == losses[2]
+    assert module.train_step(later, module.crops(videos, 2, 0)[:1, ..., :16, :16], 0) == losses[2]
     assert all(np.isfinite(losses))
+
+
+def test_a_vae_starts_as_principal_components_fitted_layer_by_layer(program, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = program("layerwise_fit")
+    monkeypatch.setattr(module, "_POSITIONS", 1500)
+    torch.manual_seed(0)
+    vae = build_vae("wan2_1", dim=8)
+    coarse = torch.rand(4, 3, 4, 5, 5) * 2 - 1
+    videos = torch.nn.functional.interpolate(coarse, (9, 32, 32), mode="trilinear", align_corners=True)
+    module.fit_layers(vae, videos)
+    latents = vae.denormalize(vae.encode(videos))
+    assert latents.mean((0, 2, 3, 4)).abs().max() < 0.2
+    assert (latents.std((0, 2, 3, 4)) - 1).abs().max() < 0.3
+    error = (vae.decode(vae.encode(videos)) - videos).square().mean()
+    averages = videos.unfold(3, 8, 8).unfold(4, 8, 8).var((5, 6), correction=0).mean()
+    assert error < averages
 
 
 def test_mirrored_street_swaps_sides(program) -> None:
