@@ -8,9 +8,10 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,22 @@ _PLAIN = "biufcSU"  # kinds of dtypes: booleans, integers, floats, complex numbe
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a limit
 _PIECE = 1 << 16
 _EXPECTED = "an array that numpy.save wrote, of numbers or texts"
+
+
+class ArrayStream(NamedTuple):
+    """An array that has not been read yet.
+
+    Attributes:
+        shape: of it.
+        dtype: of plain numbers or texts.
+        fortran: whether its first index is the fastest.
+        stream: at its first byte.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    stream: IO[bytes]
 
 
 def read_npy(source: Path | bytes, limit: int | None = None) -> np.ndarray:
@@ -88,38 +105,118 @@ def read_npz(
     """
     found: dict[str, np.ndarray] = {}
     file = source if isinstance(source, Path) else None
-    try:
-        if file is not None:
-            expect_plain_file(file)
-        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            wanted = list(members) if names is None else [name for name in names if name in members]
-            total = sum(members[name].file_size for name in wanted)
-            expect_size(total, f"the arrays {', '.join(wanted)}"[:120], limit=limit, file=file)
-            for name in wanted:
-                found[name] = _read_member(archive, members[name], limit)
-    except DataError as error:
-        raise error.at(file=file) from error
-    except BROKEN_ARRAY as error:
-        raise DataError(
-            f"not a readable npz: {error!s:.200}", file=file, wanted="npz without Python objects"
-        ) from error
+    with _opened(source) as archive:
+        members = _members(archive)
+        wanted = list(members) if names is None else [name for name in names if name in members]
+        total = sum(members[name].file_size for name in wanted)
+        expect_size(total, f"the arrays {', '.join(wanted)}"[:120], limit=limit, file=file)
+        for name in wanted:
+            found[name] = _read_member(archive, members[name], limit)
     return found
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int | None) -> np.ndarray:
+    with _open_member(archive, info, limit) as found:
+        return rest_of(found)
+
+
+@contextmanager
+def open_npy(path: Path, limit: int | None = None) -> Iterator[ArrayStream]:
+    """Open the array of a ``.npy`` file, to be read from its stream piece by piece; raises as :func:`read_npy`."""
+    expect_plain_file(path)
+    with path.open("rb") as stream:
+        try:
+            yield _header(stream, path.stat().st_size, limit)
+        except DataError as error:
+            raise error.at(file=path) from error
+        except BROKEN_ARRAY as error:
+            problem = f"not a readable array: {error!s:.200}"
+            raise DataError(problem, file=path, wanted=_EXPECTED) from error
+
+
+@contextmanager
+def open_npz_member(path: Path, name: str, limit: int | None = None) -> Iterator[ArrayStream]:
+    """Open an array of a ``.npz`` file, to be read from its stream piece by piece.
+
+    Its checksum is compared when it is closed. The name is a KeyError where there is no such array.
+
+    Raises:
+        DataError: as :func:`read_npz`.
+    """
+    with _opened(path) as archive:
+        members = _members(archive)
+        expect_size(members[name].file_size, f"the array {name}", limit=limit, file=path, key=name)
+        with _open_member(archive, members[name], limit) as found:
+            yield found
+            _drain(found.stream)
+
+
+def npz_headers(path: Path, limit: int | None = None) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Return shape and dtype of each array of a ``.npz`` file, by name; raises as :func:`read_npz`."""
+    found = {}
+    with _opened(path) as archive:
+        for name, info in _members(archive).items():
+            with _open_member(archive, info, limit) as one:
+                found[name] = one.shape, one.dtype
+    return found
+
+
+def row_blocks(found: ArrayStream, rows: int) -> Iterator[np.ndarray]:
+    """Yield an opened array in blocks of at most so many rows of its first axis; each is overwritten by the next.
+
+    Raises:
+        DataError: it ends early.
+    """
+    if found.fortran:
+        whole = rest_of(found)
+        yield from (whole[first : first + rows] for first in range(0, len(whole), rows))
+        return
+    buffer = np.empty((min(rows, found.shape[0]), *found.shape[1:]), found.dtype)
+    for first in range(0, found.shape[0], rows):
+        part = buffer[: min(rows, found.shape[0] - first)]
+        _fill(found.stream, part.reshape(-1).view(np.uint8))
+        yield part
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[zipfile.ZipFile]:
+    file = source if isinstance(source, Path) else None
+    try:
+        if file is not None:
+            expect_plain_file(file)
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+            yield archive
+    except DataError as error:
+        raise error.at(file=file) from error
+    except BROKEN_ARRAY as error:
+        problem, wanted = f"not a readable npz: {error!s:.200}", "npz without Python objects"
+        raise DataError(problem, file=file, wanted=wanted) from error
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+
+@contextmanager
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int | None) -> Iterator[ArrayStream]:
     name = info.filename.removesuffix(".npy")
     if info.compress_type not in _PACKED:
         raise DataError(f"compressed by method {info.compress_type}", key=name, wanted="stored or deflated members")
     try:
         with archive.open(info) as stream:
-            return _read(stream, info.file_size, limit)
+            yield _header(stream, info.file_size, limit)
     except DataError as error:
-        raise error.at(key=name) from error
+        raise error.at(key=error.key or name) from error
 
 
-def _read(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
-    """Read an array of a stream of ``size`` bytes; at most that many are allocated."""
+def _drain(stream: IO[bytes]) -> None:
+    """Read to the end, where the checksum of a zip member is compared."""
+    while stream.read(_PIECE):
+        pass
+
+
+def _header(stream: IO[bytes], size: int, limit: int | None) -> ArrayStream:
+    """Read the header of an array of a stream of ``size`` bytes, which promises at most that many."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version}")
@@ -133,10 +230,20 @@ def _read(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
     expect_size(promised, f"an array of shape {shape}", limit=limit)
     if promised > size:
         raise DataError(f"shape {shape} of {dtype} needs {promised} bytes, the file has {size}", wanted=_EXPECTED)
-    array = _fill(stream, np.empty(promised, np.uint8)).view(dtype)
-    while stream.read(_PIECE):  # the checksum of a zip member is compared at its end
-        pass
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return ArrayStream(shape, dtype, fortran, stream)
+
+
+def _read(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
+    """Read an array of a stream of ``size`` bytes; at most that many are allocated."""
+    return rest_of(_header(stream, size, limit))
+
+
+def rest_of(found: ArrayStream) -> np.ndarray:
+    """Return an opened array, and compare its checksum where it has one; raises as :func:`read_npz`."""
+    size = math.prod(found.shape) * found.dtype.itemsize
+    array = _fill(found.stream, np.empty(size, np.uint8)).view(found.dtype)
+    _drain(found.stream)
+    return array.reshape(found.shape[::-1]).T if found.fortran else array.reshape(found.shape)
 
 
 def _fill(stream: IO[bytes], room: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,16 @@ class PointFields:
     Attributes:
         columns: field -> (N,) values, or (N, K) of fields of several values.
         shape: (height, width) of an organized cloud, whose points come row by row; None for a list of points.
+        points: (N, 3) float32, of which x, y and z are the columns; None where they are not.
+        kept: (N,) bool, which points have a return, where converted coordinates do not show it; None: they do.
+        owned: nobody else has the arrays, and none is a part of a larger one: :func:`to_sweep` may use them up.
     """
 
     columns: dict[str, np.ndarray]
     shape: tuple[int, int] | None = None
+    points: np.ndarray | None = None
+    kept: np.ndarray | None = None
+    owned: bool = False
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -64,6 +71,8 @@ def to_sweep(
 ) -> Sweep:
     """Return the sweep of a cloud of fields; points that are NaN, infinite or at the origin are left out.
 
+    Fields that are owned are taken over: they are empty afterwards, and each column is freed when it has been used.
+
     Args:
         fields: at least x, y and z, in meters.
         times_us: (2,) start and end of the sweep.
@@ -76,9 +85,9 @@ def to_sweep(
         DataError: no x, y, z, no point, fields of different lengths, or coordinates beyond 100 km.
     """
     single: dict[str, np.ndarray] = {}
-    for name, values in fields.columns.items():
-        if np.ndim(values) == 1:
-            single.setdefault(_plain(name), values)
+    for name in fields.columns:
+        if np.ndim(fields.columns[name]) == 1:
+            single.setdefault(_plain(name), fields.columns[name])
     if not all(axis in single for axis in "xyz"):
         found = ", ".join(fields.columns) or "none"
         raise DataError(f"fields {found}", file=file, clip=clip, key=key or "fields", wanted="x, y and z of one value")
@@ -87,22 +96,65 @@ def to_sweep(
     if len({len(values) for values in fields.columns.values()}) > 1:
         found = ", ".join(f"{name} {len(values)}" for name, values in fields.columns.items())
         raise DataError(f"lengths {found}", file=file, clip=clip, key=key or "fields", wanted="one value per point")
-    kept = with_return(*(single[axis] for axis in "xyz"))
-    points = _points(single, kept, origin_m, file, clip)
-    held: dict[str, Any] = {name: find(single, kept) for name, find in _FINDERS.items()}
-    if held["ring"] is None and fields.shape is not None and min(fields.shape) > 1:
-        held["ring"] = select(_rows(fields.shape), kept)
+    kept = with_return(*(single[axis] for axis in "xyz")) if fields.kept is None else fields.kept
+    columns = _Columns(single, kept, fields.owned)
+    points = _points(fields.points, columns, origin_m, file, clip)
+    shape, count = fields.shape, len(fields)
+    if fields.owned:
+        fields.columns.clear()
+    time_us = _times(columns, times_us)  # the largest column of most files first
+    held: dict[str, Any] = {"intensity": columns.take("intensity", np.float32)}
+    held |= {name: _whole(columns, name, dtype, lowest) for name, (dtype, lowest) in _WHOLE.items()}
+    if held["ring"] is None and shape is not None and min(shape) > 1:
+        held["ring"] = select(_rows(shape), columns.kept)
     if held["labels"] is not None:
         _unpack_labels(held)
-    time_us = _times(single, kept, times_us)
-    return Sweep(points=points, time_us=time_us, without_return=int((~kept).sum()), **held)
+    return Sweep(points=points, time_us=time_us, without_return=count - len(points), **held)
+
+
+def is_used(name: str) -> bool:
+    """Return whether a sweep has a use for a field of this name."""
+    plain = _plain(name)
+    named = any(plain in names for names in (*_NAMES.values(), "xyz"))
+    return named or _TIME.fullmatch(plain) is not None
+
+
+@dataclass
+class _Columns:
+    """Columns of one value per point, by plain names, and which points are kept, (N,) bool."""
+
+    single: dict[str, np.ndarray]
+    kept: np.ndarray
+    owned: bool
+
+    @cached_property
+    def everything(self) -> bool:
+        return bool(self.kept.all())
+
+    def pick(self, name: str) -> np.ndarray:
+        """Return the values of the kept points; the columns are without it afterwards."""
+        values = self.single.pop(name)
+        return values if self.everything else values[self.kept]
+
+    def find(self, role: str) -> np.ndarray | None:
+        name = next((name for name in _NAMES[role] if name in self.single), None)
+        return None if name is None else self.pick(name)
+
+    def take(self, role: str, dtype: type) -> np.ndarray | None:
+        """Return a column of its own; None where there is none."""
+        values = self.find(role)
+        return None if values is None else self.own(values, dtype)
+
+    def own(self, values: np.ndarray, dtype: type) -> np.ndarray:
+        """Return values as an array that belongs to nobody else."""
+        return values.astype(dtype, copy=not (self.owned or not self.everything))
 
 
 def _unpack_labels(held: dict[str, Any]) -> None:
     """Bring labels into 16 bits; larger ones hold the instance in the upper 16, as SemanticKITTI has them."""
     if held["labels"].max(initial=0) > 0xFFFF and held["instance"] is None:
         held["instance"] = held["labels"] >> 16
-    held["labels"] = (held["labels"] & 0xFFFF).astype(np.uint16)
+    held["labels"] = held["labels"].astype(np.uint16)  # the lower 16 bits
 
 
 def _plain(name: str) -> str:
@@ -110,51 +162,52 @@ def _plain(name: str) -> str:
 
 
 def _points(
-    columns: dict[str, np.ndarray], kept: np.ndarray, origin_m: np.ndarray | None, file: Path | None, clip: str | None
+    points: np.ndarray | None, columns: _Columns, origin_m: np.ndarray | None, file: Path | None, clip: str | None
 ) -> np.ndarray:
     """Return (M, 3) float32 points; those of a file are refused beyond 100 km."""
-    points = np.empty((int(np.count_nonzero(kept)), 3), np.float32)
+    if file is not None:
+        _expect_near(columns, origin_m, file, clip)
+    own = [points is not None and np.may_share_memory(points, columns.single[axis]) for axis in "xyz"]
+    if points is not None and origin_m is None and columns.owned and all(own):
+        for axis in "xyz":
+            del columns.single[axis]
+        return points if columns.everything else points[columns.kept]
+    found = np.empty((int(np.count_nonzero(columns.kept)), 3), np.float32)
     for place, axis in enumerate("xyz"):
-        values = select(columns[axis], kept)
+        values = columns.pick(axis)
+        found[:, place] = values if origin_m is None else values.astype(np.float64) - origin_m[place]
+    return found
+
+
+def _expect_near(columns: _Columns, origin_m: np.ndarray | None, file: Path, clip: str | None) -> None:
+    for place, axis in enumerate("xyz"):
+        values = select(columns.single[axis], columns.kept)
         if origin_m is not None:
             values = values.astype(np.float64) - origin_m[place]
-        if file is not None and len(values) and not -FARTHEST_M < values.min() <= values.max() < FARTHEST_M:
-            every = [columns[axis][kept].astype(np.float64) for axis in "xyz"]
+        if len(values) and not -FARTHEST_M < values.min() <= values.max() < FARTHEST_M:
+            every = [columns.single[axis][columns.kept].astype(np.float64) for axis in "xyz"]
             refuse_far(np.stack(every, 1) - (0.0 if origin_m is None else origin_m), file, clip)
-        points[:, place] = values
-    return points
 
 
-def _found(columns: dict[str, np.ndarray], role: str) -> np.ndarray | None:
-    return next((columns[name] for name in _NAMES[role] if name in columns), None)
+def _whole(columns: _Columns, role: str, dtype: type, lowest: int) -> np.ndarray | None:
+    """Return numbers of a field; None where it holds anything else, as fields of converted files may."""
+    values = columns.find(role)
+    if values is None:
+        return None
+    if values.dtype in (np.uint8, np.uint16) and dtype is np.uint32 and role == "labels":
+        dtype = np.uint16  # what they become
+    with np.errstate(invalid="ignore"):
+        found = columns.own(values, dtype)
+    if values.dtype != dtype and not (found == values).all():  # of NaN, fractions, and what the type does not hold
+        return None
+    return np.maximum(found, lowest, out=found) if lowest else found
 
 
-def _intensity(columns: dict[str, np.ndarray], kept: np.ndarray) -> np.ndarray | None:
-    values = _found(columns, "intensity")
-    return None if values is None else np.array(select(values, kept), np.float32)
-
-
-def _whole(role: str, dtype: type, lowest: int = 0) -> Any:
-    def find(columns: dict[str, np.ndarray], kept: np.ndarray) -> np.ndarray | None:
-        """Return numbers of a field; None where it holds anything else, as fields of converted files may."""
-        values = _found(columns, role)
-        if values is None:
-            return None
-        values = select(values, kept)
-        with np.errstate(invalid="ignore"):
-            found: np.ndarray = values.astype(dtype)
-        same = (found == values).all()  # not so of NaN, fractions, and what the type does not hold
-        return np.maximum(found, lowest) if same else None
-
-    return find
-
-
-_FINDERS = {
-    "intensity": _intensity,
-    "ring": _whole("ring", np.uint16),
-    "labels": _whole("labels", np.uint32),
-    "instance": _whole("instance", np.uint32),
-    "returns": _whole("returns", np.uint8, lowest=1),
+_WHOLE: dict[str, tuple[type, int]] = {
+    "ring": (np.uint16, 0),
+    "labels": (np.uint32, 0),
+    "instance": (np.uint32, 0),
+    "returns": (np.uint8, 1),
 }
 
 
@@ -166,13 +219,12 @@ def _rows(shape: tuple[int, int]) -> np.ndarray:
     return np.tile(np.arange(width, dtype=np.uint16), height)
 
 
-def _times(columns: dict[str, np.ndarray], kept: np.ndarray, times_us: np.ndarray) -> np.ndarray | None:
+def _times(columns: _Columns, times_us: np.ndarray) -> np.ndarray | None:
     """Return (M,) int32 microseconds after the start of the sweep, as the module says; None where there are none."""
-    found = [(match, values) for name, values in columns.items() if (match := _TIME.fullmatch(name))]
-    if not found or not kept.any():
+    match = next((match for name in columns.single if (match := _TIME.fullmatch(name))), None)
+    if match is None or not columns.kept.any():
         return None
-    match, values = found[0]
-    values = select(values, kept)
+    values = columns.pick(match[0])
     first, last = values.min(), values.max()
     if not np.isfinite(first) or not np.isfinite(last):
         return None

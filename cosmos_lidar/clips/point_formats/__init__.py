@@ -1,8 +1,9 @@
 """Formats of single point clouds: one module each, found by listing this package.
 
-A module has ``EXTENSIONS``, the ends of the names of its files, and ``read(path, clip)``, which returns
+A module has ``EXTENSIONS``, the ends of the names of its files, and ``read(path, clip, used=False)``, which returns
 :class:`~cosmos_lidar.clips.point_fields.PointFields` and raises :class:`~cosmos_lidar.errors.DataError` for anything
-that is no such file. One that knows where a map lies has ``origin(path, clip)`` as well, which reads the header alone.
+that is no such file; with ``used`` it leaves out fields that a sweep has no use for. One that knows where a map lies
+has ``origin(path, clip)`` as well, which reads the header alone, and takes ``origin_m`` when it reads.
 Headerless ``.bin`` files are not among them: :class:`cosmos_lidar.clips.files.PointSweeps` reads those.
 """
 
@@ -28,15 +29,25 @@ def point_formats() -> dict[str, ModuleType]:
     return {extension: module for module in modules for extension in module.EXTENSIONS}
 
 
-def read_fields(path: Path, clip: str | None = None) -> PointFields:
+def read_fields(
+    path: Path, clip: str | None = None, *, used: bool = False, origin_m: np.ndarray | None = None
+) -> PointFields:
     """Return the cloud of a file, by the extension of its name.
+
+    Args:
+        path: of it.
+        clip: for messages.
+        used: fields that a sweep has no use for may be left out.
+        origin_m: (3,) as :func:`origin_of` gives it, subtracted from coordinates that are ``used``.
 
     Raises:
         DataError: an extension of no format, or a file that is broken.
         UserError: its extra is not installed.
     """
     try:
-        return _format(path, clip).read(path, clip)
+        module = _format(path, clip)
+        options = {"origin_m": origin_m} if hasattr(module, "origin") else {}
+        return module.read(path, clip, used=used, **options)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", file=path, clip=clip) from error
 

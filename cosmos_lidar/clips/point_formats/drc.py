@@ -11,7 +11,7 @@ from cosmos_lidar.clips.point_fields import PointFields
 EXTENSIONS = (".drc",)
 
 
-def read(path: Path, clip: str | None = None) -> PointFields:
+def read(path: Path, clip: str | None = None, *, used: bool = False) -> PointFields:
     """Return the positions and attributes of a Draco point cloud.
 
     Raises:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size
-from cosmos_lidar.clips.point_fields import PointFields
+from cosmos_lidar.clips.files import with_return
+from cosmos_lidar.clips.point_fields import PointFields, is_used
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.extras import require
 
@@ -22,6 +24,7 @@ _WANTED = "a LAS or LAZ file of version 1.0 to 1.4"
 _FARTHEST_M = 1e4
 _SHORTEST_HEADER, _LONGEST_HEADER, _RECORD, _LONG_RECORD = 227, 375, 54, 60
 _WORKING = 4  # copies of the points while they are read
+_BLOCK = 1 << 12  # points that laspy holds, each in about 120 bytes
 _FIELDS = {"intensity": "intensity", "classification": "classification", "return_number": "return_number",
            "gps_time": "gps_time_s"}  # fmt: skip
 
@@ -34,8 +37,14 @@ class _Header:
     largest: np.ndarray
 
 
-def read(path: Path, clip: str | None = None) -> PointFields:
+def read(path: Path, clip: str | None = None, *, used: bool = False, origin_m: np.ndarray | None = None) -> PointFields:
     """Return x, y, z (float64), intensity, classification, return number, GPS time, and extra dimensions of a file.
+
+    Args:
+        path: of it.
+        clip: for messages.
+        used: x, y and z less ``origin_m`` as float32, and no dimension that a sweep has no use for.
+        origin_m: (3,) meters.
 
     Raises:
         DataError: no such file, truncated, of another version, or larger than the limit.
@@ -47,19 +56,44 @@ def read(path: Path, clip: str | None = None) -> PointFields:
     laspy = require("laspy")
     try:
         # One thread: the pool of the parallel decoder is dead in forked workers, which would wait for it for ever.
-        cloud = laspy.read(path, laz_backend=laspy.LazBackend.Lazrs)
-        there, extra = set(cloud.point_format.dimension_names), cloud.point_format.extra_dimension_names
-        columns = {axis: np.asarray(getattr(cloud, axis), np.float64) for axis in "xyz"}
-        columns |= {ours: np.asarray(cloud[name]) for name, ours in _FIELDS.items() if name in there}
-        columns |= {name: np.asarray(cloud[name]) for name in extra if name not in columns}
+        with laspy.open(path, laz_backend=laspy.LazBackend.Lazrs) as reader:
+            found, count = _read_blocks(reader, header.points, used, np.zeros(3) if origin_m is None else origin_m)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # the decoder of LAZ panics outside of Exception
         raise DataError(f"laspy does not read it: {error!s:.200}", file=path, clip=clip, wanted=_WANTED) from error
-    if len(columns["x"]) != header.points:
-        problem = f"{len(columns['x'])} of {header.points} points"
+    if count != header.points:
+        problem = f"{count} of {header.points} points"
         raise DataError(problem, file=path, clip=clip, key="number of points", wanted=_WANTED)
-    return PointFields(columns)
+    return found
+
+
+def _read_blocks(reader: Any, count: int, used: bool, origin_m: np.ndarray) -> tuple[PointFields, int]:
+    """Return the fields of an opened file, of which laspy holds some points at a time, and how many there are."""
+    format = reader.header.point_format
+    there, extra = set(format.dimension_names), list(format.extra_dimension_names)
+    names = {ours: name for name, ours in _FIELDS.items() if name in there}
+    names |= {name: name for name in extra if name not in (*names, *"xyz")}
+    if used:
+        names = {ours: name for ours, name in names.items() if is_used(ours)}
+    points = np.empty((count, 3), np.float32 if used else np.float64)
+    columns: dict[str, np.ndarray] = {axis: points[:, place] for place, axis in enumerate("xyz")}
+    kept, filled = np.ones(count, bool), 0
+    for block in reader.chunk_iterator(_BLOCK):
+        part = slice(filled, filled + len(block))
+        axes = [np.asarray(getattr(block, axis), np.float64) for axis in "xyz"]
+        kept[part] = with_return(*axes)
+        for place, axis in enumerate(axes):
+            points[part, place] = axis - origin_m[place] if used else axis
+        for ours, name in names.items():
+            values = np.asarray(block[name])
+            if ours not in columns:
+                columns[ours] = np.empty((count, *values.shape[1:]), values.dtype)
+            columns[ours][part] = values
+        filled = part.stop
+    if not used:
+        return PointFields(columns), filled
+    return PointFields(columns, points=points, owned=True, kept=kept), filled
 
 
 def origin(path: Path, clip: str | None = None) -> np.ndarray | None:

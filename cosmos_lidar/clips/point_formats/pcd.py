@@ -9,13 +9,14 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
-from cosmos_lidar.bounds import expect_size, read_file
+from cosmos_lidar.bounds import expect_plain_file, expect_size
 from cosmos_lidar.clips.point_fields import PointFields
-from cosmos_lidar.clips.point_formats._lzf import decompress
+from cosmos_lidar.clips.point_formats._lzf import unpacked
+from cosmos_lidar.clips.point_records import from_pieces, from_stream, read_columns, read_records, read_text_records
 from cosmos_lidar.errors import DataError
 
 EXTENSIONS = (".pcd",)
@@ -38,24 +39,37 @@ class _Header:
     def points(self) -> int:
         return self.shape[0] * self.shape[1]
 
+    @property
+    def organized(self) -> tuple[int, int] | None:
+        return self.shape if min(self.shape) > 1 else None
 
-def read(path: Path, clip: str | None = None) -> PointFields:
+
+def read(path: Path, clip: str | None = None, *, used: bool = False) -> PointFields:
     """Return the fields of a PCD file.
+
+    Args:
+        path: of it.
+        clip: for messages.
+        used: leave out fields that a sweep has no use for.
 
     Raises:
         DataError: no such file, truncated, of another version, or larger than the limit.
     """
-    content = read_file(path, "a PCD file", clip=clip)
+    expect_plain_file(path, clip)
+    file_size = path.stat().st_size
+    expect_size(file_size, "a PCD file", file=path, clip=clip)
     try:
-        header = _header(content)
-        size = header.points * header.dtype.itemsize * (_TEXT_SIZE if header.data == "ascii" else 1)
-        expect_size(size, f"{header.points} points", file=path, clip=clip, key="POINTS")
-        body = content[header.size :] if header.data == "ascii" else memoryview(content)[header.size :]  # no copy
-        columns = _READERS[header.data](body, header)
+        with path.open("rb") as file:
+            header = _header(file.read(_LONGEST_HEADER))
+            size = header.points * header.dtype.itemsize * (_TEXT_SIZE if header.data == "ascii" else 1)
+            expect_size(size, f"{header.points} points", file=path, clip=clip, key="POINTS")
+            file.seek(header.size)
+            fields = _READERS[header.data](file, header, file_size - header.size, used)
     except DataError as error:
         raise error.at(file=path, clip=clip, wanted=error.wanted or _WANTED) from error
-    shape = header.shape if min(header.shape) > 1 else None
-    return PointFields({name: values for name, values in columns.items() if not name.startswith("_")}, shape)
+    for name in [name for name in fields.columns if name.startswith("_")]:
+        del fields.columns[name]
+    return fields
 
 
 def _header(content: bytes) -> _Header:
@@ -110,69 +124,43 @@ def _dtype(found: dict[str, list[str]]) -> np.dtype:
     return np.dtype(fields)
 
 
-def _read_binary(content: bytes | memoryview, header: _Header) -> dict[str, np.ndarray]:
+def _read_binary(file: IO[bytes], header: _Header, left: int, used: bool) -> PointFields:
     needed = header.points * header.dtype.itemsize
-    if len(content) < needed:
-        raise DataError(f"{len(content)} of {needed} bytes of {header.points} points", key="DATA")
-    table = np.frombuffer(content, header.dtype, header.points)
-    return {name: table[name] for name in header.dtype.names or ()}
+    if left < needed:
+        raise DataError(f"{left} of {needed} bytes of {header.points} points", key="DATA")
+    return read_records(from_stream(file), header.dtype, header.points, header.organized, used=used)
 
 
-def _read_compressed(content: memoryview, header: _Header) -> dict[str, np.ndarray]:
+def _read_compressed(file: IO[bytes], header: _Header, left: int, used: bool) -> PointFields:
     """Return the fields, which are stored one after the other, packed together by LZF."""
     needed = header.points * header.dtype.itemsize
     if not needed:
-        return _read_binary(b"", header)
-    if len(content) < 8:
-        raise DataError(f"{len(content)} of 8 bytes of its sizes", key="DATA")
-    packed, size = struct.unpack_from("<II", content)
+        return _read_binary(file, header, 0, used)
+    if left < 8:
+        raise DataError(f"{left} of 8 bytes of its sizes", key="DATA")
+    packed, size = struct.unpack("<II", file.read(8))
     if size != needed:
         raise DataError(f"{size} bytes unpacked, {header.points} points need {needed}", key="DATA")
-    if len(content) < 8 + packed:
-        raise DataError(f"{len(content) - 8} of {packed} packed bytes", key="DATA")
+    if left < 8 + packed:
+        raise DataError(f"{left - 8} of {packed} packed bytes", key="DATA")
     try:
-        values = decompress(bytes(content[8 : 8 + packed]), size)
+        fill = from_pieces(unpacked(file, packed, size))
+        return read_columns(fill, header.dtype, header.points, header.organized, used=used)
     except ValueError as error:
         raise DataError(f"LZF does not unpack it: {error}", key="DATA") from error
-    columns, at = {}, 0
-    for name in header.dtype.names or ():
-        one = header.dtype[name]
-        count = header.points * (one.itemsize // one.base.itemsize)
-        columns[name] = np.frombuffer(values, one.base, count, at).reshape(header.points, *one.shape)
-        at += header.points * one.itemsize
-    return columns
 
 
-def _read_ascii(content: bytes, header: _Header) -> dict[str, np.ndarray]:
-    names = header.dtype.names or ()
-    counts = {name: header.dtype[name].itemsize // header.dtype[name].base.itemsize for name in names}
-    per_point = sum(counts.values())
-    needed = header.points * per_point
-    words = content.split(None, needed)[:needed]
-    if len(words) < needed:
-        raise DataError(f"{len(words)} numbers, {header.points} points need {needed}", key="DATA")
-    columns, at = {}, 0
-    for name in names:
-        one = header.dtype[name]
-        parts = [_numbers(words[at + k :: per_point], one.base, name)
-                 for k in range(counts[name])]  # fmt: skip
-        columns[name] = np.stack(parts, 1) if one.shape else parts[0]
-        at += counts[name]
-    return columns
-
-
-def _numbers(words: list[bytes], dtype: np.dtype, name: str) -> np.ndarray:
-    """Return numbers; of integer fields exactly, as stamps of 8 bytes need it."""
+def _read_ascii(file: IO[bytes], header: _Header, left: int, used: bool) -> PointFields:
+    width = sum(one.itemsize // one.base.itemsize for one in (header.dtype[name] for name in header.dtype.names or ()))
+    if header.points * width > left:
+        raise DataError(f"{left} bytes, {header.points} points need {header.points * width} numbers", key="DATA")
     try:
-        if dtype.kind == "f":
-            with np.errstate(over="ignore"):
-                return np.array(list(map(float, words)), np.float64).astype(dtype)
-        return np.array(list(map(int, words)), dtype)
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"no {dtype.name}: {error!s:.80}", key=f"field {name}") from error
+        return read_text_records(file, header.dtype, header.points, header.organized, used=used)
+    except DataError as error:
+        raise error.at(key=error.key or "DATA") from error
 
 
-_READERS: dict[str, Callable[[Any, _Header], dict[str, np.ndarray]]] = {
+_READERS: dict[str, Callable[[IO[bytes], _Header, int, bool], PointFields]] = {
     "ascii": _read_ascii,
     "binary": _read_binary,
     "binary_compressed": _read_compressed,

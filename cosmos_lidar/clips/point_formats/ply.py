@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.bounds import expect_size, read_file
+from cosmos_lidar.bounds import expect_plain_file, expect_size
 from cosmos_lidar.clips.point_fields import PointFields
+from cosmos_lidar.clips.point_records import from_stream, read_records, read_text_records
 from cosmos_lidar.errors import DataError
 
 EXTENSIONS = (".ply",)
@@ -29,32 +30,44 @@ class _Element:
     has_list: bool = False
 
 
-def read(path: Path, clip: str | None = None) -> PointFields:
+def read(path: Path, clip: str | None = None, *, used: bool = False) -> PointFields:
     """Return the properties of the vertices of a PLY file.
+
+    Args:
+        path: of it.
+        clip: for messages.
+        used: leave out properties that a sweep has no use for.
 
     Raises:
         DataError: no such file, truncated, of another version, without vertices, or larger than the limit.
     """
-    content = read_file(path, "a PLY file", clip=clip)
+    expect_plain_file(path, clip)
+    file_size = path.stat().st_size
+    expect_size(file_size, "a PLY file", file=path, clip=clip)
     try:
-        format, elements, start = _header(content)
-        before, vertex = _vertex(elements)
-        dtype, skipped = _dtype(vertex, _FORMATS[format]), [_dtype(one, _FORMATS[format]) for one in before]
-        size = vertex.count * dtype.itemsize * (_TEXT_SIZE if format == "ascii" else 1)
-        expect_size(size, f"{vertex.count} vertices", file=path, clip=clip, key="element vertex")
-        if format == "ascii":
+        with path.open("rb") as file:
+            format, elements, start = _header(file.read(_LONGEST_HEADER))
+            before, vertex = _vertex(elements)
+            dtype, skipped = _dtype(vertex, _FORMATS[format]), [_dtype(one, _FORMATS[format]) for one in before]
+            size = vertex.count * dtype.itemsize * (_TEXT_SIZE if format == "ascii" else 1)
+            expect_size(size, f"{vertex.count} vertices", file=path, clip=clip, key="element vertex")
+            if format != "ascii":
+                start += sum(one.count * kind.itemsize for one, kind in zip(before, skipped, strict=True))
+                _expect_bytes(file_size - start, vertex, vertex.count * dtype.itemsize)
+                file.seek(start)
+                return read_records(from_stream(file), dtype, vertex.count, used=used)
             words_before = sum(one.count * len(one.properties) for one in before)
-            return PointFields(_read_ascii(content[start:], vertex, dtype, words_before))
-        start += sum(one.count * kind.itemsize for one, kind in zip(before, skipped, strict=True))
-        needed = vertex.count * dtype.itemsize
-        if len(content) - start < needed:
-            found = max(0, len(content) - start)
-            raise DataError(f"{found} of {needed} bytes of {vertex.count} vertices", key="element vertex")
-        table = np.frombuffer(content, dtype, vertex.count, start)
-        native = {name: dtype[name].newbyteorder("=") for name in dtype.names or ()}
-        return PointFields({name: table[name].astype(kind, copy=False) for name, kind in native.items()})
+            _expect_bytes(file_size - start, vertex, vertex.count * len(vertex.properties))
+            file.seek(start)
+            return read_text_records(file, dtype, vertex.count, skipped=words_before, called="property", used=used)
     except DataError as error:
-        raise error.at(file=path, clip=clip, wanted=error.wanted or _WANTED) from error
+        key = error.key or "element vertex"
+        raise error.at(file=path, clip=clip, key=key, wanted=error.wanted or _WANTED) from error
+
+
+def _expect_bytes(left: int, vertex: _Element, needed: int) -> None:
+    if left < needed:
+        raise DataError(f"{max(0, left)} of {needed} bytes of {vertex.count} vertices", key="element vertex")
 
 
 def _header(content: bytes) -> tuple[str, list[_Element], int]:
@@ -112,21 +125,3 @@ def _vertex(elements: list[_Element]) -> tuple[list[_Element], _Element]:
 
 def _dtype(element: _Element, order: str) -> np.dtype:
     return np.dtype([(name, order + kind) for name, kind in element.properties])
-
-
-def _read_ascii(content: bytes, vertex: _Element, dtype: np.dtype, before: int) -> dict[str, np.ndarray]:
-    names = dtype.names or ()
-    needed = before + vertex.count * len(names)
-    words = content.split(None, min(needed, len(content)))[before:needed]
-    if len(words) < needed - before:
-        raise DataError(f"{len(words)} of {needed - before} numbers of {vertex.count} vertices", key="element vertex")
-    columns = {}
-    for place, name in enumerate(names):
-        convert = float if dtype[name].kind == "f" else int
-        try:
-            with np.errstate(over="ignore"):
-                wide = np.float64 if convert is float else dtype[name]
-                columns[name] = np.array(list(map(convert, words[place :: len(names)])), wide).astype(dtype[name])
-        except (ValueError, OverflowError) as error:
-            raise DataError(f"no {dtype[name].name}: {error!s:.80}", key=f"property {name}") from error
-    return columns

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.arrays import read_npz
-from cosmos_lidar.clips.blocks import select
+from cosmos_lidar.arrays import open_npz_member, read_npz, row_blocks
+from cosmos_lidar.clips.blocks import block_size, select
 from cosmos_lidar.clips.boxes import NO_BOXES, Boxes, RecordedBoxes, kind_of
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.files import FARTHEST_M, ImageFiles, clean_id, has_return, refuse_far
@@ -134,26 +134,40 @@ class _Clouds:
     def __call__(self, index: int) -> Sweep:
         path = self.files[index]
         try:
-            values = read_npz(path, ["data"])["data"]
-            if values.ndim != 2 or values.shape[1] < len(self.format) or values.dtype.kind not in "fiu":
-                raise ValueError(f"an array of shape {values.shape}, {values.dtype}")
-        except (DataError, ValueError, KeyError) as error:
+            with open_npz_member(path, "data") as found:
+                shape, dtype = found.shape, found.dtype
+                if len(shape) != 2 or shape[1] < len(self.format) or dtype.kind not in "fiu":
+                    raise DataError(f"an array of shape {shape}, {dtype}")
+                if not shape[0]:
+                    wanted = f"(N, {len(self.format)}) values"
+                    raise DataError("no point in it", file=path, clip=self.clip_id, wanted=wanted)
+                return self._sweep(shape[0], row_blocks(found, block_size(shape[0])), path)
+        except DataError as error:
+            if error.clip:
+                raise
             wanted = f"data, (N, {len(self.format)}) {' '.join(self.format).lower()}"
-            problem = error.problem if isinstance(error, DataError) else error
-            raise DataError(f"not a cloud: {problem}", file=path, clip=self.clip_id, wanted=wanted) from error
-        if not len(values):
-            raise DataError("no point in it", file=path, clip=self.clip_id, wanted=f"(N, {len(self.format)}) values")
-        kept = has_return(values)
-        values = select(values, kept)
-        without = len(kept) - len(values)
-        points = np.empty((len(values), 3), np.float32)
-        for axis, height_m in enumerate((0.0, 0.0, self.height_m)):
-            np.subtract(values[:, axis], height_m, out=points[:, axis], casting="unsafe")
-        if len(points) and not -FARTHEST_M < points.min() <= points.max() < FARTHEST_M:
-            refuse_far(values, path, self.clip_id)
+            problem = f"not a cloud: {error.problem}"
+            raise DataError(problem, file=path, clip=self.clip_id, wanted=wanted) from error
+
+    def _sweep(self, count: int, parts: Iterator[np.ndarray], path: Path) -> Sweep:
+        points, filled, far = np.empty((count, 3), np.float32), 0, False
         columns = {name: self.format.index(column) for name, column in _COLUMNS.items() if column in self.format}
-        read: dict[str, Any] = {name: values[:, column].astype(RETURN_VALUES[name]) for name, column in columns.items()}
-        return Sweep(points=points, without_return=without, **read)
+        read: dict[str, Any] = {name: np.empty(count, RETURN_VALUES[name]) for name in columns}
+        for rows in parts:
+            rows = select(rows, has_return(rows))
+            part = slice(filled, filled + len(rows))
+            for axis, height_m in enumerate((0.0, 0.0, self.height_m)):
+                np.subtract(rows[:, axis], height_m, out=points[part, axis], casting="unsafe")
+            for name, column in columns.items():
+                read[name][part] = rows[:, column].astype(RETURN_VALUES[name])
+            own = points[part]
+            far = far or bool(len(own) and not -FARTHEST_M < own.min() <= own.max() < FARTHEST_M)
+            filled = part.stop
+        if far:
+            values = read_npz(path, ["data"])["data"]
+            refuse_far(select(values, has_return(values)), path, self.clip_id)
+        held: dict[str, Any] = {name: values[:filled] for name, values in read.items()}
+        return Sweep(points=points[:filled], without_return=count - filled, **held)
 
 
 @dataclass(frozen=True)

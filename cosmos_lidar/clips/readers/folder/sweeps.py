@@ -37,4 +37,5 @@ class CloudFiles:
         """
         file = self.files[index]
         times = self.timestamps_us[index]
-        return to_sweep(read_fields(file, self.clip_id), times, origin_m=self.origin_m, file=file, clip=self.clip_id)
+        fields = read_fields(file, self.clip_id, used=True, origin_m=self.origin_m)
+        return to_sweep(fields, times, file=file, clip=self.clip_id)
