@@ -7,6 +7,7 @@ OUT ?= demo
 SPELLED := $(wildcard *.md *.toml *.cfg *.yml *.cff) Makefile .github .ci benchmarks cosmos_lidar docker docs energon_tasks launch recipes tests
 # Tests run in JOBS processes, a file at a time, the expensive files first (tests/README.md).
 JOBS ?= 2
+MYPY = $(RUN) -m mypy --num-workers $(JOBS)
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export OMP_NUM_THREADS ?= 2
 
@@ -46,10 +47,10 @@ lint: venv  ## check style, spelling and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/codespell $(SPELLED)
-	$(RUN) -m mypy
+	$(MYPY)
 
 types: venv  ## check types with mypy
-	$(RUN) -m mypy
+	$(MYPY)
 
 format: venv  ## format the code
 	$(RUN) -m ruff check --fix .
