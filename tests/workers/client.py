@@ -6,7 +6,8 @@ them costs no imports (6 s of CPU); what a fresh interpreter does at its start i
 
 from __future__ import annotations
 
-import atexit
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 _STARTING = threading.Lock()  # tests may start programs from threads
+_STARTED: list[subprocess.Popen[bytes]] = []
 
 
 def python(
@@ -110,20 +112,54 @@ def _text(folder: Path, name: str, count: int) -> str:
 
 
 @lru_cache
+def _folder() -> Path:
+    """Return the folder of the servers' sockets, with this process as a user; those of ``pytest -n`` share it."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    # Short: the path of a socket is limited.
+    folder = Path("/tmp", f"forks-{run}") if run else Path(tempfile.mkdtemp(prefix="forks-", dir="/tmp"))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "users").mkdir(exist_ok=True)
+    (folder / "users" / str(os.getpid())).touch()
+    return folder
+
+
+@lru_cache
 def _server(modules: tuple[str, ...]) -> str:
-    """Start the server of this test process, once for each set of modules, and return its socket."""
-    folder = tempfile.mkdtemp(prefix="forks-", dir="/tmp")  # short: the path of a socket is limited
-    path = f"{folder}/socket"
-    command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), path, *modules]
+    """Return the socket of the server with these modules, which is started when none of this test run has done so."""
+    path = _folder() / ("-".join(("socket", hashlib.sha256(str(modules).encode()).hexdigest()[:8])))
+    plain = _server(()) if modules else ""
+    with (path.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return str(path)
+        if modules:
+            _fork_server(plain, path, modules)
+        else:
+            _start_server(path)
+    return str(path)
+
+
+def _start_server(path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(server.kill)
 
     def listening() -> bool:
         if server.poll() is not None:
             raise RuntimeError(f"the fork server ended with status {server.returncode}")
-        return Path(path).exists()
+        return path.exists()
 
     wait_until(listening, "the fork server")
-    return path
+    _STARTED.append(server)
+
+
+def _fork_server(plain: str, path: Path, modules: tuple[str, ...]) -> None:
+    """Let the server without further modules fork one that imports them."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(plain)
+        stream = connection.makefile("rw")
+        stream.write(json.dumps({"socket": str(path), "modules": modules}) + "\n")
+        stream.flush()
+        if not stream.readline():
+            raise RuntimeError(f"the fork server of {modules} has ended")

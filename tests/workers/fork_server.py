@@ -1,9 +1,11 @@
 """A process with torch, NeMo and Energon imported that forks Python programs: each start costs no imports.
 
-``fork_server.py SOCKET [MODULE …]`` imports further modules, and listens on a Unix socket. A request is a line of JSON
-(see ``tests.workers.client``); the reply is a line with the process group of the programs, and a line with how they
-ended. ``ranks`` 0 is one plain program; else that many start with the environment of torchrun, whose rules hold: the
-key-value store lives in a process of its own, and when one rank fails the others are ended and the exit status is 1.
+``fork_server.py SOCKET`` listens on a Unix socket until none of the processes that are named by files in ``users``
+beside the socket lives. A request is a line of JSON (see ``tests.workers.client``); the reply is a line with the
+process group of the programs, and a line with how they ended. ``ranks`` 0 is one plain program; else that many start
+with the environment of torchrun, whose rules hold: the key-value store lives in a process of its own, and when one
+rank fails the others are ended and the exit status is 1. A request with ``socket`` and ``modules`` forks a further
+server that imports those modules, too.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import os
 import resource
 import runpy
+import shutil
 import signal
 import socketserver
 import sys
@@ -23,6 +26,7 @@ import threading
 import time
 import traceback
 import types
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,6 +50,8 @@ class Handler(socketserver.StreamRequestHandler):
         os.setpgid(0, 0)
         _end_with_parent()
         request = json.loads(self.rfile.readline())
+        if "socket" in request:
+            serve(Path(request["socket"]), request["modules"], lambda: self._answer({"listening": True}))
         self._answer({"group": os.getpgrp()})
         if request["ranks"]:
             keeper, port = _keep_store()
@@ -68,6 +74,17 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     """Forks for every request."""
 
     max_children = 64
+    _checked_at = 0.0
+
+    def service_actions(self) -> None:
+        """Collect children; end, which ends them, when nobody is left who could ask for more."""
+        super().service_actions()
+        if time.monotonic() > self._checked_at + 1.0:
+            self._checked_at = time.monotonic()
+            folder = Path(self.server_address).parent
+            if not any(Path("/proc", user).exists() for user in os.listdir(folder / "users")):
+                shutil.rmtree(folder, ignore_errors=True)
+                os._exit(0)
 
 
 def _end_with_parent() -> None:
@@ -187,18 +204,19 @@ def _check_threads() -> None:
     assert tasks <= {"jemalloc_bg_thd", Path("/proc/self/comm").read_text().strip()}, tasks
 
 
-def main() -> None:
-    """Import what costs seconds, then serve."""
-    _end_with_parent()
-    for module in (*PRELOADED, *sys.argv[2:]):
+def serve(path: Path, modules: Iterable[str], listening: Callable[[], object] = lambda: None) -> NoReturn:
+    """Import modules, then serve at a socket; ``listening`` is called when it is there. Never returns."""
+    for module in modules:
         with contextlib.suppress(ModuleNotFoundError):  # of another version, perhaps: imported later then, where needed
             importlib.import_module(module)
     _check_threads()
-    path = sys.argv[1]
     with Server(f"{path}.new", Handler) as server:
         os.rename(f"{path}.new", path)  # there only when it listens
+        server.server_address = str(path)
+        listening()
         server.serve_forever(poll_interval=0.05)
+    raise AssertionError("a server ends in service_actions")
 
 
 if __name__ == "__main__":
-    main()
+    serve(Path(sys.argv[1]), PRELOADED)
