@@ -161,6 +161,18 @@ def npz_headers(path: Path, limit: int | None = None) -> dict[str, tuple[tuple[i
     return found
 
 
+def write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays of numbers as ``numpy.savez`` does, byte for byte, without its copy of up to 16 MB."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            whole = np.ascontiguousarray(array)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, np.lib.format.header_data_from_array_1_0(whole))
+                content = whole.reshape(-1).view(np.uint8)
+                for first in range(0, len(content), _PIECE):
+                    member.write(content[first : first + _PIECE].data)
+
+
 def row_blocks(found: ArrayStream, rows: int) -> Iterator[np.ndarray]:
     """Yield an opened array in blocks of at most so many rows of its first axis; each is overwritten by the next.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosmos_lidar.arrays import read_npy, read_npz
+from cosmos_lidar.arrays import npz_headers, open_npy, open_npz_member, read_npy, read_npz, row_blocks, write_npz
 from cosmos_lidar.errors import DataError
 
 ARRAYS = {
@@ -142,3 +142,28 @@ def test_an_array_is_held_once(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(content[:-100])
     with pytest.raises(DataError, match=r"3199900 of 3200000 bytes.*a\.npy"):
         read_npy(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("count", [0, 1, 40_000])
+def test_an_archive_is_written_as_numpy_writes_it(tmp_path, count):
+    arrays = {"points": np.random.default_rng(0).random((count, 3), np.float32), "ring": np.arange(count, dtype="<u2")}
+    write_npz(tmp_path / "own.npz", arrays)
+    np.savez(tmp_path / "numpy.npz", **arrays)
+    assert (tmp_path / "own.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_are_read_row_by_row(tmp_path, order):
+    array = np.asarray(np.arange(700, dtype=">f8").reshape(100, 7), order=order)
+    np.save(tmp_path / "a.npy", array)
+    np.savez_compressed(tmp_path / "a.npz", data=array, other=np.arange(3))
+    with open_npy(tmp_path / "a.npy") as found:
+        assert np.array_equal(np.concatenate([part.copy() for part in row_blocks(found, 33)]), array)
+    with open_npz_member(tmp_path / "a.npz", "data") as found:
+        assert np.array_equal(np.concatenate([part.copy() for part in row_blocks(found, 33)]), array)
+    assert npz_headers(tmp_path / "a.npz") == {"data": ((100, 7), array.dtype), "other": ((3,), np.dtype(np.int64))}
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[200] ^= 1
+    (tmp_path / "broken.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"broken\.npz"), open_npz_member(tmp_path / "broken.npz", "data") as found:
+        list(row_blocks(found, 33))

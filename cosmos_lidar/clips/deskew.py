@@ -8,16 +8,19 @@ them, and the far ones are lost. Each point is therefore moved on to the lidar's
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.trajectory import Trajectory
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.sensors.motion import column_fraction, compensate_motion, decompensate_motion
 from cosmos_lidar.sensors.sensor import Sensor
 
 _INTERVALS = 1024  # of a sweep: poses between them are blended matrices, off by under 1e-6 of the range at 10 rad/s
+_POSES = 1 << 11  # of points at a time: each takes some hundred bytes
 _FIXED_POINT_STEPS = 6  # each round shrinks the error by (motion / range)
 
 
@@ -39,39 +42,59 @@ class SweepMotion:
     trajectory: Trajectory
     reference_us: int
 
-    def as_seen(self, points: np.ndarray, time_us: np.ndarray | None = None) -> np.ndarray:
+    def as_seen(
+        self, points: np.ndarray, time_us: np.ndarray | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return compensated points where the lidar saw them.
 
         Args:
             points: (N, 3) meters, in the lidar's axes at ``reference_us``.
             time_us: (N,) microseconds after the start of the sweep; None: by azimuth.
+            out: where they go to, (N, 3) of the dtype of ``points``, or ``points`` themselves; None: a new array.
 
         Returns:
             (N, 3) of the dtype of ``points``, each in the lidar's axes at its own time.
         """
         if self._published:
-            return np.asarray(decompensate_motion(points, self.sensor, self._end_SE3_start(), self._share(time_us)))
-        still = np.asarray(points, np.float64)
+            return self._straight(decompensate_motion, points, time_us, out)
         if time_us is not None:
-            return self._move(still, np.asarray(time_us, np.float64), False).astype(points.dtype)
-        seen = still
+            return self._move(points, np.asarray(time_us), False, np.empty_like(points) if out is None else out)
+        seen = still = np.asarray(points, np.float64)
         for _ in range(_FIXED_POINT_STEPS):
-            seen = self._move(still, self._times(seen), False)
-        return seen.astype(points.dtype)
+            seen = self._move(still, self._times(seen), False, np.empty_like(still))
+        if out is None:
+            return seen.astype(points.dtype)
+        out[:] = seen
+        return out
 
-    def compensated(self, points: np.ndarray, time_us: np.ndarray | None = None) -> np.ndarray:
+    def compensated(
+        self, points: np.ndarray, time_us: np.ndarray | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return points in the lidar's axes at ``reference_us``: the inverse of :meth:`as_seen`."""
         if self._published:
-            return np.asarray(compensate_motion(points, self.sensor, self._end_SE3_start(), self._share(time_us)))
-        seen = np.asarray(points, np.float64)
-        times = self._times(seen) if time_us is None else np.asarray(time_us, np.float64)
-        return self._move(seen, times, True).astype(points.dtype)
+            return self._straight(compensate_motion, points, time_us, out)
+        times = self._times(np.asarray(points, np.float64)) if time_us is None else np.asarray(time_us)
+        return self._move(points, times, True, np.empty_like(points) if out is None else out)
 
     @property
     def _published(self) -> bool:
         """Straight motion from start to end, to the axes of the start: the published compensation, which is exact."""
         ends = [self.start_us, self.end_us]
         return self.reference_us == ends[0] and np.array_equal(self.trajectory.times_us, ends)
+
+    def _straight(
+        self,
+        move: Callable[..., np.ndarray],
+        points: np.ndarray,
+        time_us: np.ndarray | None,
+        out: np.ndarray | None,
+    ) -> np.ndarray:
+        end_SE3_start = self._end_SE3_start()
+        moved = np.empty(np.shape(points), points.dtype) if out is None else out
+        for part in blocks(len(points)):
+            times = None if time_us is None else time_us[part]
+            moved[part] = move(points[part], self.sensor, end_SE3_start, self._share(times))
+        return moved
 
     def _end_SE3_start(self) -> np.ndarray:
         start, end = self.trajectory.world_SE3_body
@@ -83,20 +106,24 @@ class SweepMotion:
     def _times(self, seen: np.ndarray) -> np.ndarray:
         return np.asarray(column_fraction(seen, self.sensor)) * float(self.end_us - self.start_us)
 
-    def _move(self, points: np.ndarray, times: np.ndarray, to_reference: bool) -> np.ndarray:
+    def _move(self, points: np.ndarray, times: np.ndarray, to_reference: bool, moved: np.ndarray) -> np.ndarray:
+        """Move points (N, 3) to ``moved``; poses, 16 numbers for each point, are those of some points at a time."""
         if not len(points):
-            return points
+            return moved
         first = int(np.floor(times.min()))
         step = max(1, int(np.ceil((times.max() - first) / _INTERVALS)))
-        place = (times - first) / step
-        before = place.astype(np.int64)
-        moments = self.start_us + first + step * np.arange(int(before.max()) + 2)
+        moments = self.start_us + first + step * np.arange(int((times.max() - first) / step) + 2)
         table = np.linalg.inv(self.trajectory.at(np.array([self.reference_us]))) @ self.trajectory.at(moments)
         if not to_reference:
             table = np.linalg.inv(table)
-        pose = table[before, :3]
-        pose += (place - before)[:, None, None] * (table[before + 1, :3] - pose)
-        return np.einsum("nij,nj->ni", pose[:, :, :3], points) + pose[:, :, 3]
+        for part in blocks(len(points), _POSES):
+            place = (times[part] - np.float64(first)) / step
+            before = place.astype(np.int64)
+            pose = table[before, :3]
+            pose += (place - before)[:, None, None] * (table[before + 1, :3] - pose)
+            turned = np.einsum("nij,nj->ni", pose[:, :, :3], points[part].astype(np.float64))
+            moved[part] = turned + pose[:, :, 3]
+        return moved
 
 
 def sweep_motion(

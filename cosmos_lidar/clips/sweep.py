@@ -88,13 +88,11 @@ def to_points(sweep: Sweep, sensor: Sensor) -> Sweep:
         return sweep
     first = _pixels_to_points(sweep, sensor)
     if sweep.second_return is None:
-        return first
+        return Sweep(**first)
     second = _pixels_to_points(sweep.second_return, sensor)
-    counts = [0 if one.points is None else len(one.points) for one in (first, second)]
-    pairs = {name: (getattr(first, name), getattr(second, name)) for name in ("points", *RETURN_VALUES)}
-    values: dict[str, Any] = {
-        name: np.concatenate(pair) for name, pair in pairs.items() if all(part is not None for part in pair)
-    }
+    counts = [len(first["points"]), len(second["points"])]
+    # Each pair is freed when it has been joined.
+    values = {name: np.concatenate([first.pop(name), second.pop(name)]) for name in [*first] if name in second}
     return Sweep(**values, returns=np.repeat(np.array([1, 2], np.uint8), counts))
 
 
@@ -116,12 +114,15 @@ def points_of(sweep: Sweep, sensor: Sensor) -> np.ndarray:
     return np.concatenate([points, points_of(sweep.second_return, sensor)])
 
 
-def _pixels_to_points(sweep: Sweep, sensor: Sensor) -> Sweep:
+def _pixels_to_points(sweep: Sweep, sensor: Sensor) -> dict[str, Any]:
+    """Return the points and values of a range image, in the order of a sweep's fields."""
+    found: dict[str, Any] = {"points": points_of(replace(sweep, second_return=None), sensor)}
     seen = np.asarray(sweep.range_m) > 0
     held = {name: getattr(sweep, name) for name in RETURN_VALUES}
-    values: dict[str, Any] = {name: value[seen] for name, value in held.items() if value is not None}
-    values.setdefault("ring", np.nonzero(seen)[0].astype(np.uint16))
-    return Sweep(points=points_of(replace(sweep, second_return=None), sensor), **values)
+    found |= {name: value[seen] for name, value in held.items() if value is not None}
+    if "ring" not in found:
+        found["ring"] = np.repeat(np.arange(len(seen), dtype=np.uint16), np.count_nonzero(seen, axis=1))
+    return found
 
 
 def sweep_problems(sweep: Sweep, sensor: Sensor | None = None) -> list[str]:

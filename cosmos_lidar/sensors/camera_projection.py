@@ -52,13 +52,22 @@ def project_to_image(
     if reach_px <= 0 or tolerance <= 0:
         raise UserError(f"reach of {reach_px} pixels, tolerance {tolerance}: both must be positive")
     uv, depth = model.project(np.asarray(points_camera, np.float64))
-    with np.errstate(invalid="ignore"):
-        within = (uv > -0.5).all(-1) & (uv[:, 0] < model.width - 0.5) & (uv[:, 1] < model.height - 0.5)
-    inside = within & (depth > 0)
+    inside = _inside(uv, depth, model)
     visible = np.zeros(len(uv), bool)
     distance = np.linalg.norm(points_camera, axis=-1)
     visible[inside] = _unhidden(uv[inside], distance[inside], (model.height, model.width), reach_px, tolerance)
     return InImage(uv, depth, inside, visible)
+
+
+def in_image(points_camera: np.ndarray, model: PinholeCamera | FThetaCamera) -> np.ndarray:
+    """Return (N,) bool: which points (N, 3), camera axes, lie in front of the camera and within the image."""
+    return _inside(*model.project(np.asarray(points_camera, np.float64)), model)
+
+
+def _inside(uv: np.ndarray, depth: np.ndarray, model: PinholeCamera | FThetaCamera) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        within = (uv > -0.5).all(-1) & (uv[:, 0] < model.width - 0.5) & (uv[:, 1] < model.height - 0.5)
+    return np.asarray(within & (depth > 0))
 
 
 def _unhidden(

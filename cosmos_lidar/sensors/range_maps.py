@@ -110,8 +110,19 @@ def _points_of_map(range_m: Array, sensor: Sensor, ray_at: str, first_column: in
     _check_map(range_m, sensor)
     directions = ray_directions(sensor, range_m.shape[-1], ray_at, first_column, full_columns)
     valid = range_m > 0
-    points = range_m[valid][:, None] * like(directions, range_m)[valid]
-    return points.float() if is_tensor(points) else points.astype(np.float32)
+    if is_tensor(range_m):
+        return (range_m[valid][:, None] * like(directions, range_m)[valid]).float()
+    counts = np.count_nonzero(valid, axis=1)
+    points, filled = np.empty((int(counts.sum()), 3), np.float32), 0
+    step = max(1, _BLOCK // 4 // max(1, range_m.shape[1]))
+    for first in range(0, len(range_m), step):  # float64 of some rows at a time
+        part = slice(first, first + step)
+        place = slice(filled, filled + int(counts[part].sum()))
+        np.multiply(
+            range_m[part][valid[part]][:, None], directions[part][valid[part]], out=points[place], casting="unsafe"
+        )
+        filled = place.stop
+    return points
 
 
 def ray_directions(

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cosmos_lidar.clips.convert import find_writers
 from cosmos_lidar.clips.readers.ddad import _Clouds
 from cosmos_lidar.clips.readers.folder.sweeps import CloudFiles
+from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.writers._contract import WriteOptions
+from cosmos_lidar.sensors import uniform_sensor
+from cosmos_lidar.synth import synthesize_drive
 from tests.clips.point_formats.encoders import table, write_pcd, write_ply
 
 LIMIT = 1.5
@@ -32,11 +39,21 @@ def arrays_of(found: Any) -> list[np.ndarray]:
 
 def peak_over_size(read: Callable[[], Any]) -> float:
     """Return the peak of what is allocated during a read, over the arrays of the sweep or image."""
-    read()  # modules and caches
+    found = read()  # modules and caches
+    return peak_of(read) / size_of(found)
+
+
+def size_of(found: Any) -> int:
+    return sum(array.nbytes for array in arrays_of(found))
+
+
+def peak_of(work: Callable[[], Any]) -> int:
     tracemalloc.start()
     try:
-        found = read()
-        return tracemalloc.get_traced_memory()[1] / sum(array.nbytes for array in arrays_of(found))
+        kept = work()
+        peak = tracemalloc.get_traced_memory()[1]
+        del kept
+        return peak
     finally:
         tracemalloc.stop()
 
@@ -78,3 +95,34 @@ def test_ddad(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", data=xyzi(table(COUNT)).astype(np.float64))
     read = _Clouds("c", (tmp_path / "a.npz",), ("X", "Y", "Z", "INTENSITY"), 2.0)
     assert peak_over_size(lambda: read(0)) < LIMIT
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``read`` of a lidar whose sweeps are in memory."""
+
+    sweep: Sweep
+
+    def __call__(self, index: int) -> Sweep:
+        return self.sweep
+
+
+def range_images(rows: int, columns: int) -> Sweep:
+    generator = np.random.default_rng(0)
+    shape = (rows, columns)
+    range_m = generator.uniform(1, 100, shape).astype(np.float32)
+    range_m[generator.random(shape) < 0.17] = 0
+    times = np.broadcast_to(np.arange(columns, dtype=np.int32) * 100_000 // columns, shape).astype(np.int32)
+    return Sweep(range_m, intensity=np.ones(shape, np.float32), labels=np.ones(shape, np.uint16),
+                 instance=np.ones(shape, np.uint32), time_us=times)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["ply", "pcd", "npz", "kitti", "semantickitti", "release", "exr"])
+def test_writers(name, tmp_path):
+    if name == "exr":
+        pytest.importorskip("OpenEXR")
+    sensor = uniform_sensor(128, 1800)
+    drive = synthesize_drive(1, uniform_sensor(4, 16), 3).with_lidar(sensor=sensor, read=Kept(range_images(128, 1800)))
+    write = partial(find_writers()[name].write_clip, drive, options=WriteOptions(), progress=lambda count: None)
+    write(folder=tmp_path / "first")
+    assert peak_of(lambda: write(folder=tmp_path / "second")) < LIMIT * size_of(drive.lidar.read(0))

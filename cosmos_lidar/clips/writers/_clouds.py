@@ -18,9 +18,11 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import block_size, blocks
 from cosmos_lidar.clips.clip import Clip, LidarStream
 from cosmos_lidar.clips.files import natural_key
 from cosmos_lidar.clips.poses import quaternion_of
@@ -44,12 +46,25 @@ def fields_of(cloud: Sweep) -> dict[str, np.ndarray]:
     return {name: values.astype(values.dtype.newbyteorder("<"), copy=False) for name, values in columns.items()}
 
 
-def table_of(fields: dict[str, np.ndarray]) -> np.ndarray:
-    """Return (N,) records of fields, packed without gaps."""
-    table = np.empty(len(fields["x"]), [(name, values.dtype) for name, values in fields.items()])
+def records_of(fields: dict[str, np.ndarray]) -> np.dtype:
+    """Return the dtype of a record of fields, packed without gaps."""
+    return np.dtype([(name, values.dtype) for name, values in fields.items()])
+
+
+def fill_table(table: np.ndarray, fields: dict[str, np.ndarray]) -> np.ndarray:
+    """Return records (N,) that hold the values of fields."""
     for name, values in fields.items():
         table[name] = values
     return table
+
+
+def write_records(out: BinaryIO, fields: dict[str, np.ndarray]) -> None:
+    """Write the records of fields to a file, some at a time."""
+    count = len(fields["x"])
+    table = np.empty(min(count, block_size(count)), records_of(fields))
+    for part in blocks(count):
+        rows = table[: part.stop - part.start]
+        out.write(fill_table(rows, {name: values[part] for name, values in fields.items()}).data)
 
 
 def write_clouds(
@@ -72,18 +87,25 @@ def write_clouds(
     with Staged(folder, clip.clip_id) as staged:
         place = staged.folder(clip.clip_id)
         for index, name in enumerate(names):
-            sweep = losses.see(lidar.read(index))
-            if sweep.range_m is not None:
-                losses.add("range_image", "pixels become points, which sensor.yaml projects back")
-            cloud = to_points(sweep, lidar.sensor)
-            empty += cloud.points is None or not len(cloud.points)
-            write(place / f"{name}{extension}", cloud)
+            empty += not _write_cloud(place / f"{name}{extension}", lidar, index, losses, write)
             progress(1)
         if empty:
             losses.add("points", "sweeps without a return are files of 0 points, which the reader refuses as damaged")
         write_beside(place, lidar)
         files = staged.files
     return Written(len(lidar), files, losses.found)
+
+
+def _write_cloud(
+    file: Path, lidar: LidarStream, index: int, losses: Losses, write: Callable[[Path, Sweep], None]
+) -> int:
+    """Write a sweep and return its points; nothing of it is in memory when the next one is read."""
+    sweep = losses.see(lidar.read(index))
+    if sweep.range_m is not None:
+        losses.add("range_image", "pixels become points, which sensor.yaml projects back")
+    cloud = to_points(sweep, lidar.sensor)
+    write(file, cloud)
+    return 0 if cloud.points is None else len(cloud.points)
 
 
 def write_beside(place: Path, lidar: LidarStream) -> None:

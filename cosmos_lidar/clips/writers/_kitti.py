@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.readers.kitti.scans import MOST_CAMERAS
-from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.sweep import Sweep, to_points
 from cosmos_lidar.clips.writers._contract import Losses
 from cosmos_lidar.clips.writers._motion import mounting_of
 from cosmos_lidar.errors import DataError
@@ -107,18 +108,24 @@ def write_scan(file: Path, cloud: Sweep, clip: Clip, frame: str) -> None:
         wanted = "sweeps with intensity: points of KITTI are x y z reflectance"
         raise DataError("no intensity", file=clip.source, clip=clip.clip_id, key=f"frame {frame}", wanted=wanted)
     points = np.zeros((0, 3), np.float32) if cloud.points is None else cloud.points
-    np.concatenate([points, cloud.intensity[:, None]], axis=1).astype("<f4").tofile(file)
+    with file.open("wb") as out:
+        for part in blocks(len(points)):
+            rows = np.concatenate([points[part], cloud.intensity[part, None]], axis=1)
+            out.write(rows.astype("<f4", copy=False).data)
 
 
-def note_sweep(losses: Losses, lidar: LidarStream, index: int) -> Sweep:
-    """Return sweep ``index`` as points of all returns, after noting what of it the layout lacks."""
+def note_sweep(losses: Losses, lidar: LidarStream, index: int) -> tuple[Sweep, bool]:
+    """Return sweep ``index`` as points of all returns, after noting what of it the layout lacks.
+
+    And whether the points are made here, and may be overwritten.
+    """
     sweep = losses.see(lidar.read(index))
-    cloud = lidar.cloud(index) if sweep.range_m is not None else sweep
+    cloud = to_points(sweep, lidar.sensor)
     if sweep.second_return is not None or (cloud.returns is not None and (cloud.returns > 1).any()):
         losses.add("returns", "second returns are points like the first ones")
     if cloud.points is None or not len(cloud.points):
         losses.add("points", "sweeps without a return are files of 0 bytes, which the reader refuses as damaged")
-    return cloud
+    return cloud, cloud.points is not sweep.points
 
 
 def note_frames(losses: Losses, lidar: LidarStream, names: list[str]) -> None:

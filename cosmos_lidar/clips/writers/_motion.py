@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.clip import CameraStream, LidarStream
 from cosmos_lidar.clips.poses import rotation_vector
 from cosmos_lidar.clips.sweep import Sweep
@@ -50,7 +51,7 @@ def reference_times(lidar: LidarStream) -> np.ndarray:
     return lidar.timestamps_us[:, 0] if lidar.reference_us is None else lidar.reference_us
 
 
-def cloud_at(lidar: LidarStream, index: int, cloud: Sweep, time_us: int) -> Sweep:
+def cloud_at(lidar: LidarStream, index: int, cloud: Sweep, time_us: int, own: bool = False) -> Sweep:
     """Return points of a sweep in the axes that the lidar had at a time, all of them compensated for motion.
 
     Args:
@@ -58,6 +59,7 @@ def cloud_at(lidar: LidarStream, index: int, cloud: Sweep, time_us: int) -> Swee
         index: of the sweep.
         cloud: its points, as the recording has them.
         time_us: of the axes.
+        own: the points are nobody else's: they are moved in place.
     """
     points = np.zeros((0, 3), np.float32) if cloud.points is None else cloud.points
     if lidar.motion_compensated:
@@ -65,11 +67,19 @@ def cloud_at(lidar: LidarStream, index: int, cloud: Sweep, time_us: int) -> Swee
         assert track is not None  # the caller has looked
         before, after = track.at(np.array([reference_times(lidar)[index], time_us]))
         move = np.linalg.inv(after) @ before
-        return replace(cloud, points=(points @ move[:3, :3].T + move[:3, 3]).astype(np.float32))
+        return replace(cloud, points=moved_points(points, move, points if own else None))
     moments = np.full(len(lidar), time_us)
     motion = replace(lidar, reference_us=moments).motion(index)
     assert motion is not None  # the caller has looked
-    return replace(cloud, points=motion.compensated(points, cloud.time_us))
+    return replace(cloud, points=motion.compensated(points, cloud.time_us, points if own else None))
+
+
+def moved_points(points: np.ndarray, pose: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return points (N, 3) float32 moved by a pose (4, 4), computed in its precision, to ``out`` where one is given."""
+    moved = np.empty((len(points), 3), np.float32) if out is None else out
+    for part in blocks(len(points)):
+        moved[part] = points[part] @ pose[:3, :3].T + pose[:3, 3]
+    return moved
 
 
 def cloud_as_seen(lidar: LidarStream, index: int, cloud: Sweep) -> Sweep:

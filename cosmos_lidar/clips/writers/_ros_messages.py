@@ -18,7 +18,7 @@ _POINT_CODES = {kind: code for code, kind in POINT_TYPES.items()}
 Edge = tuple[str, str, int, np.ndarray]
 
 
-def cloud_message(time_us: int, frame: str, table: np.ndarray) -> bytes:
+def cloud_message(time_us: int, frame: str, table: np.ndarray) -> memoryview:
     """Return a PointCloud2 of a structured array (N,) without gaps: a field per name."""
     fields, offset = [], 0
     for name in table.dtype.names or ():
@@ -29,19 +29,19 @@ def cloud_message(time_us: int, frame: str, table: np.ndarray) -> bytes:
     step = table.dtype.itemsize
     message = _make(
         CLOUD, header=_header(time_us, frame), height=1, width=len(table), fields=fields, is_bigendian=False,
-        point_step=step, row_step=step * len(table), data=np.frombuffer(table.tobytes(), np.uint8), is_dense=True,
+        point_step=step, row_step=step * len(table), data=np.ascontiguousarray(table).view(np.uint8), is_dense=True,
     )  # fmt: skip
     return _serialized(message, CLOUD)
 
 
-def image_message(time_us: int, frame: str, jpeg: bytes) -> bytes:
+def image_message(time_us: int, frame: str, jpeg: bytes) -> memoryview:
     """Return a CompressedImage."""
     data = np.frombuffer(jpeg, np.uint8)
     message = _make(COMPRESSED, header=_header(time_us, frame), format="jpeg", data=data)
     return _serialized(message, COMPRESSED)
 
 
-def camera_message(time_us: int, frame: str, model: PinholeCamera) -> bytes:
+def camera_message(time_us: int, frame: str, model: PinholeCamera) -> memoryview:
     """Return a CameraInfo of images that are not rectified."""
     region = _make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     matrix = model.matrix
@@ -53,7 +53,7 @@ def camera_message(time_us: int, frame: str, model: PinholeCamera) -> bytes:
     return _serialized(message, CAMERA_INFO)
 
 
-def transforms_message(edges: list[Edge]) -> bytes:
+def transforms_message(edges: list[Edge]) -> memoryview:
     """Return a TFMessage."""
     return _serialized(_make(TRANSFORMS, transforms=[_transform(*edge) for edge in edges]), TRANSFORMS)
 
@@ -80,5 +80,6 @@ def _make(type: str, **values: Any) -> Any:
     return message_types("cdr").types[type](**values)
 
 
-def _serialized(message: Any, type: str) -> bytes:
-    return bytes(message_types("cdr").serialize_cdr(message, type))
+def _serialized(message: Any, type: str) -> memoryview:
+    serialized: memoryview = message_types("cdr").serialize_cdr(message, type)
+    return serialized

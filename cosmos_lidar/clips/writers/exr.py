@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.camera_pose import points_in_camera
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.exr import write_exr
@@ -39,7 +40,7 @@ from cosmos_lidar.clips.writers._motion import mounting_of
 from cosmos_lidar.clips.writers._range_maps import as_range_image
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.sensors.camera_projection import project_to_image
+from cosmos_lidar.sensors.camera_projection import in_image, project_to_image
 
 DESCRIPTION = "OpenEXR files (float32, ZIP): range maps of every lidar, depth maps of every camera"
 HOLDS = frozenset(("range_image", "intensity", "labels", "instance", "time_us", "ring", "elongation", "returns")) | (
@@ -48,6 +49,7 @@ HOLDS = frozenset(("range_image", "intensity", "labels", "instance", "time_us", 
 )
 NEEDS = ("OpenEXR",)
 _WHOLE = ("labels", "instance", "ring")
+_POINTS = 1 << 12  # at a time, each with a pose of its own
 _EXACT_US = 1 << 24  # whole numbers that float32 holds
 
 
@@ -104,14 +106,17 @@ def _note_cameras(clip: Clip, cameras: dict[str, CameraStream], losses: Losses) 
 def _write_lidar(place: Path, lidar: LidarStream, losses: Losses, progress: Progress) -> None:
     place.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(file_names(lidar, losses)):
-        sweep = as_range_image(lidar, index, losses)
-        channels = _channels(sweep, losses)
-        if sweep.second_return is not None:
-            second = _channels(sweep.second_return, losses)
-            channels |= {f"{SECOND}{channel}": values for channel, values in second.items()}
-        write_exr(place / f"{name}.exr", channels)
+        write_exr(place / f"{name}.exr", _all_channels(as_range_image(lidar, index, losses), losses))
         progress(1)
     write_beside(place, replace(lidar, motion_compensated=False, reference_us=None))
+
+
+def _all_channels(sweep: Sweep, losses: Losses) -> dict[str, np.ndarray]:
+    channels = _channels(sweep, losses)
+    if sweep.second_return is not None:
+        second = _channels(sweep.second_return, losses)
+        channels |= {f"{SECOND}{channel}": values for channel, values in second.items()}
+    return channels
 
 
 def _channels(sweep: Sweep, losses: Losses) -> dict[str, np.ndarray]:
@@ -121,9 +126,9 @@ def _channels(sweep: Sweep, losses: Losses) -> dict[str, np.ndarray]:
         values = getattr(sweep, value)
         if values is None:
             continue
-        if value == "time_us" and np.abs(values.astype(np.int64)).max(initial=0) > _EXACT_US:
+        if value == "time_us" and max(-int(values.min(initial=0)), int(values.max(initial=0))) > _EXACT_US:
             losses.add("time_us", "rounded beyond 16 s")
-        found[channel] = values.astype(np.uint32 if value in _WHOLE else np.float32)
+        found[channel] = values.astype(np.uint32 if value in _WHOLE else np.float32, copy=False)
     return found
 
 
@@ -133,7 +138,10 @@ def _write_depth(place: Path, clip: Clip, camera: CameraStream, progress: Progre
     for image, time_us in enumerate(camera.timestamps_us.tolist()):
         index = int(np.argmin(np.abs(middle - time_us)))
         if index != held:
-            points, held = clip.lidar.cloud(index), index
+            points, held = Sweep(), index  # one cloud at a time
+            cloud = clip.lidar.cloud(index)
+            points = Sweep(points=cloud.points, time_us=cloud.time_us)
+            del cloud
         write_exr(place / f"{image:06d}.exr", {"Z": _depth(clip, camera, index, image, points)})
         progress(1)
     rows = "".join(f"{time}\n" for time in ("timestamp_us", *camera.timestamps_us.tolist()))
@@ -150,8 +158,12 @@ def _depth(clip: Clip, camera: CameraStream, index: int, image: int, cloud: Swee
         raise DataError(f"camera {camera.name} has no lens", file=clip.source, clip=clip.clip_id)
     depth = np.full((int(model.height), int(model.width)), np.inf, np.float32)
     if cloud.points is not None and len(cloud.points):
-        seen = points_in_camera(clip, camera, index, image, cloud.points, cloud.time_us)
-        found = project_to_image(seen, model)
+        parts = []
+        for part in blocks(len(cloud.points), _POINTS):  # of most points it turns out that the image does not show them
+            times = None if cloud.time_us is None else cloud.time_us[part]
+            seen = points_in_camera(clip, camera, index, image, cloud.points[part], times)
+            parts.append(seen[in_image(seen, model)])
+        found = project_to_image(np.concatenate(parts), model)
         columns, rows = np.floor(found.uv[found.visible] + 0.5).astype(np.int64).T
         np.minimum.at(depth, (rows, columns), found.depth[found.visible].astype(np.float32))
     depth[np.isinf(depth)] = 0.0

@@ -138,8 +138,7 @@ def _write_scans(place: Path, clip: Clip, losses: Losses, progress: Progress) ->
     note_frames(losses, lidar, names)
     (place / "data").mkdir(parents=True)
     for index, name in enumerate(names):
-        cloud = note_sweep(losses, lidar, index)
-        write_scan(place / "data" / f"{name}.bin", cloud, clip, lidar.frame_ids[index])
+        write_scan(place / "data" / f"{name}.bin", note_sweep(losses, lidar, index)[0], clip, lidar.frame_ids[index])
         progress(1)
     moments = reference_times(lidar) if lidar.motion_compensated else lidar.timestamps_us.sum(axis=1) // 2
     clocks = {"": moments, "_start": lidar.timestamps_us[:, 0], "_end": lidar.timestamps_us[:, 1]}

@@ -31,9 +31,9 @@ import numpy as np
 
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.readers.rosbag.messages import CAMERA_INFO, CLOUD, TRANSFORMS, message_types
-from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.sweep import Sweep, to_points
 from cosmos_lidar.clips.sweep_times import times_of_starts
-from cosmos_lidar.clips.writers._clouds import fields_of, table_of
+from cosmos_lidar.clips.writers._clouds import fields_of, fill_table, records_of
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
 from cosmos_lidar.clips.writers._image_files import image_bytes
 from cosmos_lidar.clips.writers._motion import (
@@ -76,7 +76,7 @@ class _Message:
     time_us: int
     topic: str
     type: str
-    make: Callable[[], bytes]
+    make: Callable[[], memoryview]
     counts: int = 0  # for the progress
 
 
@@ -194,7 +194,7 @@ def _messages(clip: Clip, tree: _Tree, losses: Losses) -> Iterator[_Message]:
 def _clouds(lidar: LidarStream, frame: str, losses: Losses) -> Iterator[_Message]:
     for index, time in enumerate(lidar.timestamps_us[:, 0].tolist()):
 
-        def make(index: int = index, time: int = time) -> bytes:
+        def make(index: int = index, time: int = time) -> memoryview:
             return cloud_message(time, frame, _table(lidar, index, losses))
 
         yield _Message(time, f"/{frame}/points", CLOUD, make, 1)
@@ -207,7 +207,7 @@ def _images(camera: CameraStream, frame: str) -> Iterator[_Message]:
             info = f"/{frame}/camera_info"
             yield _Message(time, info, CAMERA_INFO, partial(camera_message, time, frame, model))
 
-        def make(index: int = index, time: int = time) -> bytes:
+        def make(index: int = index, time: int = time) -> memoryview:
             return image_message(time, frame, image_bytes(camera, index, "jpeg"))
 
         yield _Message(time, f"/{frame}/image_raw/compressed", COMPRESSED, make, 1)
@@ -216,7 +216,7 @@ def _images(camera: CameraStream, frame: str) -> Iterator[_Message]:
 def _table(lidar: LidarStream, index: int, losses: Losses) -> np.ndarray:
     """Return the points of a sweep as records."""
     sweep = losses.see(lidar.read(index))
-    cloud = lidar.cloud(index) if sweep.range_m is not None else sweep
+    cloud = to_points(sweep, lidar.sensor)
     if cloud.points is None or not len(cloud.points):
         losses.add("points", "sweeps without a return are clouds of 0 points, which the reader refuses as damaged")
     fields = fields_of(cloud_as_seen(lidar, index, cloud))
@@ -224,7 +224,7 @@ def _table(lidar: LidarStream, index: int, losses: Losses) -> np.ndarray:
         _note_point_times(cloud, losses)
         named = {"time" if name == "time_us" else name: values for name, values in fields.items()}
         fields = named | {"time": (fields["time_us"] * 1e-6).astype("<f4")}
-    return table_of(fields)
+    return fill_table(np.empty(len(fields["x"]), records_of(fields)), fields)
 
 
 def _note_point_times(cloud: Sweep, losses: Losses) -> None:

@@ -36,9 +36,10 @@ from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.multiview_tables import KEYS_HZ, frame_numbers
 from cosmos_lidar.clips.nearest import nearest_numbers, nearest_once
 from cosmos_lidar.clips.poses import interpolate_poses
+from cosmos_lidar.clips.sweep import Sweep, to_points
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
-from cosmos_lidar.clips.writers._motion import cloud_at, mounting_of, track_of
+from cosmos_lidar.clips.writers._motion import cloud_at, mounting_of, moved_points, track_of
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.clips.writers._tar_members import add_arrays, add_bytes, add_npy
 from cosmos_lidar.errors import DataError
@@ -280,22 +281,24 @@ def _write_points(staged: Staged, clip: Clip, plan: _Plan, losses: Losses, progr
     lidar = clip.lidar
     with tarfile.open(staged.file(f"videos/lidar_raw/{clip.clip_id}.tar"), "w") as tar:
         for frame, index in sorted(plan.sweeps.items()):
-            arrays = _points(lidar, index, losses)
-            add_arrays(tar, f"{clip.clip_id}.{plan.keys[frame]:06d}.lidar_raw.npz", **arrays)
+            name = f"{clip.clip_id}.{plan.keys[frame]:06d}.lidar_raw.npz"
+            add_arrays(tar, name, **_points(lidar, index, losses))
             progress(1)
 
 
 def _points(lidar: LidarStream, index: int, losses: Losses) -> dict[str, np.ndarray]:
     """Return the arrays of a sweep: of all returns, in axes of the vehicle where its mounting is known."""
-    losses.see(lidar.read(index))
+    sweep = losses.see(lidar.read(index))
     start, track = int(lidar.timestamps_us[index, 0]), track_of(lidar)
     assert track is not None  # a plan has no sweeps otherwise
-    cloud = cloud_at(lidar, index, lidar.cloud(index), start)
+    cloud = to_points(sweep, lidar.sensor)
+    own = cloud.points is not sweep.points
+    cloud = Sweep(points=cloud.points, intensity=cloud.intensity, time_us=cloud.time_us)
+    cloud = cloud_at(lidar, index, cloud, start, own)
     assert cloud.points is not None
     xyz, world_SE3_points = cloud.points, track.at(np.array(start))
     if lidar.ego_SE3_lidar is not None:
-        ego_SE3_lidar = lidar.ego_SE3_lidar
-        xyz = (xyz @ ego_SE3_lidar[:3, :3].T + ego_SE3_lidar[:3, 3]).astype(np.float32)
-        world_SE3_points = world_SE3_points @ np.linalg.inv(ego_SE3_lidar)
+        xyz = moved_points(xyz, lidar.ego_SE3_lidar, xyz if xyz is not sweep.points else None)
+        world_SE3_points = world_SE3_points @ np.linalg.inv(lidar.ego_SE3_lidar)
     arrays = {"xyz": xyz, "lidar_to_world": world_SE3_points, "starting_timestamp": np.array(start)}
     return arrays if cloud.intensity is None else {**arrays, "intensity": cloud.intensity}

@@ -6,10 +6,10 @@ Arrays are ``points`` (N, 3) float32 and, each where the sweep has it, one (N,) 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.arrays import write_npz
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.writers._clouds import HOLDS, fields_of, write_clouds
@@ -27,6 +27,9 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
 
 def _write(file: Path, cloud: Sweep) -> None:
     fields = fields_of(cloud)
-    points = np.stack([fields.pop(axis) for axis in "xyz"], axis=1)
-    arrays: dict[str, Any] = {"points": points, **fields}
-    np.savez(file, **arrays)
+    points = np.zeros((0, 3), "<f4") if cloud.points is None else cloud.points.astype("<f4", order="C", copy=False)
+    arrays = {
+        "points": points,
+        **{name: values for name, values in fields.items() if name not in "xyz"},
+    }
+    write_npz(file, arrays)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.sweep import Sweep
-from cosmos_lidar.clips.writers._clouds import HOLDS, fields_of, table_of, write_clouds
+from cosmos_lidar.clips.writers._clouds import HOLDS, fields_of, write_clouds, write_records
 from cosmos_lidar.clips.writers._contract import Progress, WriteOptions, Written
 
 __all__ = ["DESCRIPTION", "HOLDS", "write_clip"]
@@ -20,21 +20,21 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
 
 
 def _write(file: Path, cloud: Sweep) -> None:
-    table = table_of(fields_of(cloud))
-    names = table.dtype.names or ()
-    kinds = [table.dtype[name].str[1:] for name in names]  # f4, u2, …
+    fields = fields_of(cloud)
+    names, count = list(fields), str(len(fields["x"]))
+    kinds = [values.dtype.str[1:] for values in fields.values()]  # f4, u2, …
     header = {
         "VERSION": ["0.7"],
         "FIELDS": names,
         "SIZE": [kind[1:] for kind in kinds],
         "TYPE": [kind[0].upper() for kind in kinds],
         "COUNT": ["1"] * len(names),
-        "WIDTH": [str(len(table))],
+        "WIDTH": [count],
         "HEIGHT": ["1"],
         "VIEWPOINT": ["0 0 0 1 0 0 0"],
-        "POINTS": [str(len(table))],
+        "POINTS": [count],
         "DATA": ["binary"],
     }
     with file.open("wb") as out:
         out.write("".join(f"{key} {' '.join(words)}\n" for key, words in header.items()).encode())
-        out.write(table.tobytes())
+        write_records(out, fields)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cosmos_lidar.clips.clip import Clip
 from cosmos_lidar.clips.sweep import Sweep
-from cosmos_lidar.clips.writers._clouds import HOLDS, fields_of, table_of, write_clouds
+from cosmos_lidar.clips.writers._clouds import HOLDS, fields_of, write_clouds, write_records
 from cosmos_lidar.clips.writers._contract import Progress, WriteOptions, Written
 
 __all__ = ["DESCRIPTION", "HOLDS", "write_clip"]
@@ -21,9 +21,9 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
 
 
 def _write(file: Path, cloud: Sweep) -> None:
-    table = table_of(fields_of(cloud))
-    properties = [f"property {_TYPES[table.dtype[name].str[1:]]} {name}" for name in table.dtype.names or ()]
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}", *properties, "end_header"]
+    fields = fields_of(cloud)
+    properties = [f"property {_TYPES[values.dtype.str[1:]]} {name}" for name, values in fields.items()]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(fields['x'])}", *properties, "end_header"]
     with file.open("wb") as out:
         out.write("".join(f"{line}\n" for line in header).encode())
-        out.write(table.tobytes())
+        write_records(out, fields)

@@ -200,12 +200,14 @@ def _write_sweeps(staged: Staged, place: str, lidar: _Lidar, progress: Progress)
             stem = f"{clip.clip_id}.{frame_id}"
             layers = _dense(lidar, index)
             range_m = layers.pop("range_m")
-            rows, columns = np.nonzero(range_m)
-            add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows.astype(np.uint8))
-            add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns.astype(np.uint16))
-            add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[rows, columns], clip, stem))
+            seen = range_m != 0
+            rows = np.repeat(np.arange(len(seen), dtype=np.uint8), np.count_nonzero(seen, axis=1))
+            add_npz(lidar_tar, f"{stem}.lidar_row.npz", rows)
+            columns = np.broadcast_to(np.arange(seen.shape[1], dtype=np.uint16), seen.shape)
+            add_npz(lidar_tar, f"{stem}.lidar_col.npz", columns[seen])
+            add_npz(lidar_tar, f"{stem}.lidar_range.npz", _half(range_m[seen], clip, stem))
             if "intensity" in layers:
-                intensity = layers["intensity"][rows, columns]
+                intensity = layers["intensity"][seen]
                 if intensity.max(initial=0) > _LARGEST_HALF:
                     lidar.losses.add("intensity", f"values above {_LARGEST_HALF} become {_LARGEST_HALF}")
                     intensity = np.minimum(intensity, _LARGEST_HALF)
@@ -213,7 +215,7 @@ def _write_sweeps(staged: Staged, place: str, lidar: _Lidar, progress: Progress)
             for name, part in BESIDE.items():
                 if name in layers:
                     labels_tar = labels_tar or tarfile.open(staged.file(f"{place}labels/{clip.clip_id}.tar"), "w")
-                    values = layers[name][rows, columns].astype(RETURN_VALUES[name])
+                    values = layers[name][seen].astype(RETURN_VALUES[name], copy=False)
                     add_npz(labels_tar, f"{stem}.{part}.npz", values)
             progress(1)
     finally:

@@ -17,10 +17,12 @@ different axes, R of their projection is not the identity as in KITTI's own file
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.clip import Clip, LidarStream
 from cosmos_lidar.clips.nearest import nearest_once
 from cosmos_lidar.clips.poses import interpolate_poses
@@ -67,11 +69,7 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
         place = staged.folder(f"sequences/{clip.clip_id}")
         (place / "velodyne").mkdir()
         for index, name in enumerate(names):
-            cloud = note_sweep(losses, lidar, index)
-            if track is not None:
-                cloud = cloud_at(lidar, index, cloud, int(middle[index]))
-            write_scan(place / "velodyne" / f"{name}.bin", cloud, clip, lidar.frame_ids[index])
-            _write_labels(place / "labels" / f"{name}.label", cloud, losses)
+            _write_sweep(place, name, clip, index, None if track is None else int(middle[index]), losses)
             for camera in cameras:
                 if index in chosen[camera.number]:
                     _write_image(place / f"image_{camera.number}" / f"{name}.png", camera, chosen[camera.number][index])
@@ -125,17 +123,32 @@ def _note_cameras(losses: Losses, clip: Clip, cameras: list[NumberedCamera]) -> 
         losses.add("lens", f"{bent[0]} and others: distortion")
 
 
+def _write_sweep(place: Path, name: str, clip: Clip, index: int, time_us: int | None, losses: Losses) -> None:
+    """Write points and labels of a sweep, with ``time_us`` moved to that time."""
+    cloud, own = note_sweep(losses, clip.lidar, index)
+    cloud = replace(cloud, ring=None)  # not held
+    if time_us is not None:
+        cloud = cloud_at(clip.lidar, index, cloud, time_us, own)
+    write_scan(place / "velodyne" / f"{name}.bin", cloud, clip, clip.lidar.frame_ids[index])
+    _write_labels(place / "labels" / f"{name}.label", cloud, losses)
+
+
 def _write_labels(file: Path, cloud: Sweep, losses: Losses) -> None:
     if cloud.labels is None and cloud.instance is None:
         return
     assert cloud.points is not None
-    zeros = np.zeros(len(cloud.points), np.uint32)
-    classes = zeros if cloud.labels is None else cloud.labels.astype(np.uint32)
-    instances = zeros if cloud.instance is None else cloud.instance
-    if instances.max(initial=0) > _LARGEST_INSTANCE:
+    count = len(cloud.points)
+    if cloud.instance is not None and cloud.instance.max(initial=0) > _LARGEST_INSTANCE:
         losses.add("instance", f"numbers above {_LARGEST_INSTANCE} keep their lower 16 bits")
     file.parent.mkdir(exist_ok=True)
-    (classes | (instances & _LARGEST_INSTANCE) << 16).astype("<u4").tofile(file)
+    with file.open("wb") as out:
+        for part in blocks(count):
+            entries = np.zeros(part.stop - part.start, "<u4")
+            if cloud.labels is not None:
+                entries |= cloud.labels[part]
+            if cloud.instance is not None:
+                entries |= (cloud.instance[part] & _LARGEST_INSTANCE) << 16
+            out.write(entries.data)
 
 
 def _write_image(file: Path, camera: NumberedCamera, image: int) -> None:
