@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.sweep import Sweep
 
 
@@ -23,29 +24,64 @@ def range_image_of_elements(
         shape: rows and columns.
         values: (N,) of the points, by their names in the sweep.
     """
-    first, others = _fill(pixel, shape)
+    first, others = first_points(pixel, shape)
     if len(others):
         order = np.argsort(distance, kind="stable")
         points, pixel, distance = points[order], pixel[order], distance[order]
         values = {name: value[order] for name, value in values.items()}
-        first, others = _fill(pixel, shape)
+        first, others = first_points(pixel, shape)
     chosen = np.setdiff1d(np.arange(len(pixel)), others, assume_unique=True) if len(others) else slice(None)
     image = _image(points, distance, pixel, first, chosen, shape, values)
     if not len(others):
         return image
-    second, more = _fill(pixel[others], shape)
+    second, more = first_points(pixel[others], shape)
     if len(more):
         return None
     second = np.where(second >= 0, others[second], -1)
     return {**image, "second_return": Sweep(**_image(points, distance, pixel, second, others, shape, values))}
 
 
-def _fill(pixel: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (rows * columns,) the first point of each pixel, -1 for none, and the points that are not first."""
+def image_of_values(values: dict[str, Any], pixel: np.ndarray, shape: tuple[int, int]) -> dict[str, Any] | None:
+    """Return the fields of a :class:`Sweep` with a range image; None where two returns are of one pixel.
+
+    Args:
+        values: ``points``, ``range_m`` and others by their names in the sweep, (N,) or (N, 3); each is taken out of
+            the dictionary and freed when it has been used. Nothing is where the result is None.
+        pixel: (N,) integers, row * columns + column of each.
+        shape: rows and columns.
+    """
+    place, others = first_points(pixel, shape)
+    if len(others):
+        return None
+    order = place[place >= 0]
+    del place
+    image = {"points": values.pop("points")[order]}
+    del order
+    for name in list(values):
+        image[name] = put_pixels(values.pop(name), pixel, shape)
+    return image
+
+
+def first_points(pixel: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (rows * columns,) int32 the first point of each pixel, -1 for none, and the points that are not first.
+
+    Args:
+        pixel: (N,) row * columns + column of each point.
+        shape: rows and columns.
+    """
     numbers = np.arange(len(pixel), dtype=np.int32)
     first = np.full(shape[0] * shape[1], -1, np.int32)
     first[pixel[::-1]] = numbers[::-1]  # of several values for one place numpy keeps the last
     return first, np.flatnonzero(first[pixel] != numbers)
+
+
+def put_pixels(values: np.ndarray, pixel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return an image (rows, columns) of values (N,) at their pixels, 0 elsewhere."""
+    image = np.zeros(shape, values.dtype)
+    flat = image.reshape(-1)
+    for part in blocks(len(values)):  # numpy turns the places into 8 bytes each
+        flat[pixel[part]] = values[part]
+    return image
 
 
 def _image(
@@ -71,9 +107,7 @@ def _image(
     where = pixel[chosen]
 
     def scatter(value: np.ndarray) -> np.ndarray:
-        image = np.zeros(shape, value.dtype)
-        image.reshape(-1)[where] = value[chosen]
-        return image
+        return put_pixels(value[chosen], where, shape)
 
     in_rows = points[place[place >= 0]]
     return {"range_m": scatter(distance), "points": in_rows, **{name: scatter(one) for name, one in values.items()}}

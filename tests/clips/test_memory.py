@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.convert import find_writers
 from cosmos_lidar.clips.readers.ddad import _Clouds
 from cosmos_lidar.clips.readers.folder.sweeps import CloudFiles
@@ -126,3 +127,12 @@ def test_writers(name, tmp_path):
     write = partial(find_writers()[name].write_clip, drive, options=WriteOptions(), progress=lambda count: None)
     write(folder=tmp_path / "first")
     assert peak_of(lambda: write(folder=tmp_path / "second")) < LIMIT * size_of(drive.lidar.read(0))
+
+
+def test_release(tmp_path):
+    drive = synthesize_drive(1, uniform_sensor(4, 16), 3)
+    drive = drive.with_lidar(sensor=uniform_sensor(128, 900), read=Kept(range_images(128, 900)))
+    find_writers()["release"].begin([drive], tmp_path)
+    find_writers()["release"].write_clip(drive, tmp_path, WriteOptions(), lambda count: None)
+    (clip,) = open_clips(tmp_path, "release")
+    assert peak_over_size(lambda: clip.lidar.read(1)) < LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cosmos_lidar.clips.range_images import range_image_of_elements
+from cosmos_lidar.clips.range_images import image_of_values, range_image_of_elements
 from cosmos_lidar.clips.sweep import Sweep, sweep_problems
 
 SHAPE = (8, 30)
@@ -46,3 +46,20 @@ def test_every_return_is_in_its_pixel_the_nearer_first(seed, most):
 def test_three_returns_of_a_pixel_have_no_image():
     points, distance, _, values = returns(3, 0, 1)
     assert range_image_of_elements(points, distance, np.array([5, 5, 5]), SHAPE, values) is None
+
+
+def test_values_of_single_returns_are_used_up():
+    points, distance, pixel, values = returns(100, 0, 1)
+    wanted = range_image_of_elements(points, distance, pixel, SHAPE, values)
+    held = {"points": points, "range_m": distance, **values}
+    found = image_of_values(held, pixel, SHAPE)
+    assert held == {}
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_several_returns_of_a_pixel_leave_the_values_alone():
+    points, distance, pixel, values = returns(3, 0, 1)
+    held = {"points": points, "range_m": distance, **values}
+    assert image_of_values(held, np.zeros_like(pixel), SHAPE) is None
+    assert list(held) == ["points", "range_m", *values]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size
-from cosmos_lidar.clips.files import with_return
 from cosmos_lidar.clips.point_fields import PointFields, is_used
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.extras import require
@@ -24,7 +23,7 @@ _WANTED = "a LAS or LAZ file of version 1.0 to 1.4"
 _FARTHEST_M = 1e4
 _SHORTEST_HEADER, _LONGEST_HEADER, _RECORD, _LONG_RECORD = 227, 375, 54, 60
 _WORKING = 4  # copies of the points while they are read
-_BLOCK = 1 << 12  # points that laspy holds, each in about 120 bytes
+_BLOCK = 1 << 13  # points that laspy holds, each in about 100 bytes
 _FIELDS = {"intensity": "intensity", "classification": "classification", "return_number": "return_number",
            "gps_time": "gps_time_s"}  # fmt: skip
 
@@ -71,8 +70,8 @@ def read(path: Path, clip: str | None = None, *, used: bool = False, origin_m: n
 def _read_blocks(reader: Any, count: int, used: bool, origin_m: np.ndarray) -> tuple[PointFields, int]:
     """Return the fields of an opened file, of which laspy holds some points at a time, and how many there are."""
     format = reader.header.point_format
-    there, extra = set(format.dimension_names), list(format.extra_dimension_names)
-    names = {ours: name for name, ours in _FIELDS.items() if name in there}
+    known, extra = set(format.dimension_names), list(format.extra_dimension_names)
+    names = {ours: name for name, ours in _FIELDS.items() if name in known}
     names |= {name: name for name in extra if name not in (*names, *"xyz")}
     if used:
         names = {ours: name for ours, name in names.items() if is_used(ours)}
@@ -81,10 +80,13 @@ def _read_blocks(reader: Any, count: int, used: bool, origin_m: np.ndarray) -> t
     kept, filled = np.ones(count, bool), 0
     for block in reader.chunk_iterator(_BLOCK):
         part = slice(filled, filled + len(block))
-        axes = [np.asarray(getattr(block, axis), np.float64) for axis in "xyz"]
-        kept[part] = with_return(*axes)
-        for place, axis in enumerate(axes):
-            points[part, place] = axis - origin_m[place] if used else axis
+        there, finite = np.zeros(len(block), bool), np.ones(len(block), bool)
+        for place, axis in enumerate("xyz"):
+            values = np.asarray(getattr(block, axis), np.float64)
+            there |= values != 0
+            finite &= np.isfinite(values)
+            points[part, place] = values - origin_m[place] if used else values
+        kept[part] = there & finite
         for ours, name in names.items():
             values = np.asarray(block[name])
             if ours not in columns:

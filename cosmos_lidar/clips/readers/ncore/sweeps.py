@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.images import read_image
-from cosmos_lidar.clips.range_images import range_image_of_elements
+from cosmos_lidar.clips.range_images import first_points, put_pixels, range_image_of_elements
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.clips.zarr_store import ZarrStore, open_store
 from cosmos_lidar.errors import DataError
@@ -49,12 +50,12 @@ class RaySweeps:
     def _read(self, store: ZarrStore, index: int) -> Sweep:
         frame = f"{self.path}/frames/{int(self.times_us[index, 1])}"
         rays, returns = f"{frame}/ray_bundle", f"{frame}/ray_bundle_returns"
+        image = self._one_return(store, rays, returns, index)
+        if image is not None:
+            return image
         direction = self._array(store, f"{rays}/direction", "f4", (None, 3))
         count = len(direction)
-        after = self._array(store, f"{rays}/timestamp_us", "u8", (count,)).astype(np.int64) - self.times_us[index, 0]
-        if count and (after.min() < -_LONGEST_US or after.max() > _LONGEST_US):
-            found = f"{after.min()} to {after.max()} us after the start of the sweep"
-            raise store.broken(found, f"{rays}/timestamp_us", "microseconds")
+        after = self._times(store, rays, count, index)
         distance = self._array(store, f"{returns}/distance_m", "f4", (None, count))
         intensity = self._array(store, f"{returns}/intensity", "f4", distance.shape)
         element = None
@@ -68,7 +69,7 @@ class RaySweeps:
             ray, own = slice(None), (0, slice(None))
         if not len(rays_seen):
             raise store.broken(f"no return among {distance.size}", f"{returns}/distance_m", "a sweep")
-        values: dict[str, Any] = {"intensity": intensity[own], "time_us": after[ray].astype(np.int32)}
+        values: dict[str, Any] = {"intensity": intensity[own], "time_us": after[ray]}
         points = direction[ray] * distance[own][:, None]
         if element is not None and self.shape is not None:
             pixel = self._pixels(store, element[ray], f"{rays}/model_element")
@@ -80,6 +81,52 @@ class RaySweeps:
         if len(distance) > 1:
             values["returns"] = (number + 1).astype(np.uint8)
         return Sweep(points=points, **values)
+
+    def _one_return(self, store: ZarrStore, rays: str, returns: str, index: int) -> Sweep | None:
+        """Return a sweep of one return for each ray, and at most one for each pixel; None for others.
+
+        Arrays are read one after the other, and each is freed when it has been used.
+        """
+        distances, elements = f"{returns}/distance_m", f"{rays}/model_element"
+        if self.shape is None or not store.has_array(elements) or store.shape(distances)[:1] != (1,):
+            return None
+        count = store.shape(distances)[1] if len(store.shape(distances)) == 2 else -1
+        distance = self._array(store, distances, "f4", (1, count))[0]
+        seen = np.isfinite(distance) & (distance > 0)
+        if not seen.any():
+            return None
+        everything = bool(seen.all())
+
+        def own(values: np.ndarray) -> np.ndarray:
+            return values if everything else values[seen]
+
+        pixel = self._pixels(store, own(self._array(store, elements, "u2", (count, 2))), elements)
+        place, others = first_points(pixel, self.shape)
+        if len(others):
+            return None
+        chosen, distance = place[place >= 0], own(distance)
+        del place
+        points = _points(own(self._array(store, f"{rays}/direction", "f4", (count, 3))), distance, chosen)
+        del chosen
+        range_m = put_pixels(distance, pixel, self.shape)
+        del distance
+        intensity = own(self._array(store, f"{returns}/intensity", "f4", (1, count))[0])
+        intensity = put_pixels(intensity, pixel, self.shape)
+        time_us = put_pixels(own(self._times(store, rays, count, index)), pixel, self.shape)
+        return Sweep(range_m=range_m, points=points, intensity=intensity, time_us=time_us)
+
+    def _times(self, store: ZarrStore, rays: str, count: int, index: int) -> np.ndarray:
+        """Return (count,) int32 microseconds after the start of the sweep."""
+        stamps, time_us = self._array(store, f"{rays}/timestamp_us", "u8", (count,)), np.empty(count, np.int32)
+        first, last = (
+            (int(end) - int(self.times_us[index, 0]) for end in (stamps.min(), stamps.max())) if count else (0, 0)
+        )
+        if first < -_LONGEST_US or last > _LONGEST_US:
+            found = f"{first} to {last} us after the start of the sweep"
+            raise store.broken(found, f"{rays}/timestamp_us", "microseconds")
+        for part in blocks(count):
+            time_us[part] = stamps[part].astype(np.int64) - self.times_us[index, 0]
+        return time_us
 
     def _pixels(self, store: ZarrStore, element: np.ndarray, key: str) -> np.ndarray:
         rows, columns = self.shape or (0, 0)
@@ -97,6 +144,15 @@ class RaySweeps:
         if array.dtype != np.dtype(f"<{kind}"):
             raise store.broken(f"dtype {array.dtype}", path, kind)
         return array
+
+
+def _points(direction: np.ndarray, distance: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return (N, 3) float32 points of rays, in the order of ``chosen``."""
+    points = np.empty((len(chosen), 3), np.float32)
+    for part in blocks(len(chosen)):
+        rays = chosen[part]
+        np.multiply(direction[rays], distance[rays][:, None], out=points[part])
+    return points
 
 
 def _image(

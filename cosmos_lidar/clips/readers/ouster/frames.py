@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.readers.ouster.metadata import Geometry, geometry_of
 from cosmos_lidar.clips.sweep import Sweep
+
+_PIXELS = 1 << 13  # that become points at a time
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,25 @@ def to_sweep(frame: RawFrame, geometry: Geometry, start_us: int) -> Sweep:
 
 
 def _one_return(frame: RawFrame, geometry: Geometry, time_us: np.ndarray, number: str) -> Sweep:
-    range_m = np.take(frame.fields[f"RANGE{number}"], geometry.source).astype(np.float32) / np.float32(1000)
+    range_m = np.take(frame.fields[f"RANGE{number}"], geometry.source).astype(np.float32)
+    range_m /= np.float32(1000)
     range_m[range_m > geometry.sensor.max_range_m] = 0.0
-    seen = range_m > 0
-    points = geometry.directions[seen] * range_m[seen][:, None] + geometry.offsets[seen]
+    points = _points(range_m, geometry)
     values: dict[str, Any] = {}
     if f"REFLECTIVITY{number}" in frame.fields:
         values["intensity"] = np.take(frame.fields[f"REFLECTIVITY{number}"], geometry.source).astype(np.float32)
     return Sweep(range_m=range_m, points=points, time_us=time_us, **values)
+
+
+def _points(range_m: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Return (N, 3) float32 points of the pixels with a return, computed in some rows at a time."""
+    seen = range_m > 0
+    counts = np.count_nonzero(seen, axis=1)
+    points, filled = np.empty((int(counts.sum()), 3), np.float32), 0
+    for part in blocks(len(range_m), max(1, _PIXELS // range_m.shape[1])):
+        own = seen[part]
+        place = slice(filled, filled + int(counts[part].sum()))
+        np.multiply(geometry.directions[part][own], range_m[part][own][:, None], out=points[place])
+        points[place] += geometry.offsets[part][own]
+        filled = place.stop
+    return points

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -27,6 +28,7 @@ _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _ETHERNET, _RAW, _COOKED = 1, 101, 113
 _VLAN, _IPV4, _UDP = (0x8100, 0x88A8), 0x0800, 17
 _LARGEST_RECORD = 1 << 18
+_TOGETHER = 16  # packets that are decoded at a time
 _WAITING = 1024  # datagrams of which parts are missing
 _WANTED = "a complete pcap file of Ethernet or IP packets"
 
@@ -57,15 +59,21 @@ class PcapFrames:
         Raises:
             DataError: the file is not what it was.
         """
-        layout = _format(self.metadata)
-        content = bytearray()
-        with _mapped(self.path) as data:
-            for pieces in self.packets[index]:
-                for at, size in pieces:
-                    content += data[at : at + size]
-        if len(content) != layout.size * len(self.packets[index]):
-            raise DataError("it has changed since it was opened", file=self.path, wanted=_WANTED)
-        return layout.decode(np.frombuffer(content, np.uint8).reshape(-1, layout.size))
+        with self.path.open("rb") as file:
+            return _format(self.metadata).decode(self._read(file, self.packets[index]))
+
+    def _read(self, file: BinaryIO, packets: tuple[Pieces, ...]) -> Iterator[np.ndarray]:
+        """Yield packets (P, size) uint8, some at a time."""
+        size = _format(self.metadata).size
+        for first in range(0, len(packets), _TOGETHER):
+            part = packets[first : first + _TOGETHER]
+            content = bytearray()
+            for at, count in (piece for pieces in part for piece in pieces):
+                file.seek(at)
+                content += file.read(count)
+            if len(content) != size * len(part):
+                raise DataError("it has changed since it was opened", file=self.path, wanted=_WANTED)
+            yield np.frombuffer(content, np.uint8).reshape(-1, size)
 
 
 @lru_cache(maxsize=4)

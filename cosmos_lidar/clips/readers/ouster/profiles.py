@@ -7,6 +7,7 @@ little-endian.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +84,23 @@ class PacketFormat:
         return (int.from_bytes(packet[self.head : self.head + 8], "little"),
                 int.from_bytes(packet[last : last + 8], "little"))  # fmt: skip
 
-    def decode(self, packets: np.ndarray) -> RawFrame:
-        """Return the frame of packets (P, size) uint8, without columns that are not valid or of no such number."""
+    def decode(self, packets: np.ndarray | Iterable[np.ndarray]) -> RawFrame:
+        """Return the frame of packets (P, size) uint8, without columns that are not valid or of no such number.
+
+        Args:
+            packets: all of the frame, or some at a time, in their order.
+        """
+        times = np.zeros(self.columns, np.uint64)
+        fields = {
+            name: np.zeros((self.rows, self.columns), np.uint32 if field.mask else field.dtype)
+            for name, field in self.profile.fields.items()
+        }
+        for part in [packets] if isinstance(packets, np.ndarray) else packets:
+            self._add(part, times, fields)
+        return RawFrame(fields, times)
+
+    def _add(self, packets: np.ndarray, times: np.ndarray, fields: dict[str, np.ndarray]) -> None:
+        """Put the columns of packets into the images of a frame."""
         body = packets[:, self.head : self.head + self.per_packet * self.column_size]
         columns = np.ascontiguousarray(body).reshape(-1, self.column_size)
         measured = _view(columns, 8, "<u2")
@@ -94,18 +110,14 @@ class PacketFormat:
             valid = (_view(columns, 10, "<u2") & 1) == 1
         valid &= measured < self.columns
         columns, measured = columns[valid], measured[valid]
-        times = np.zeros(self.columns, np.uint64)
         times[measured] = _view(columns, 0, "<u8")
         pixels = columns[:, self.column_head : self.column_size - self.column_foot]
         pixels = pixels.reshape(len(columns), self.rows, self.profile.pixel_size)
-        fields = {}
         for name, field in self.profile.fields.items():
             values = _view(pixels, field.offset, field.dtype)
-            values = (values & values.dtype.type(field.mask)) if field.mask else values
-            image = np.zeros((self.rows, self.columns), np.uint32)
-            image[:, measured] = (values.astype(np.uint32) * np.uint32(field.scale)).T
-            fields[name] = image
-        return RawFrame(fields, times)
+            if field.mask:
+                values = (values & values.dtype.type(field.mask)).astype(np.uint32) * np.uint32(field.scale)
+            fields[name][:, measured] = values.T
 
 
 def _view(values: np.ndarray, offset: int, dtype: str) -> np.ndarray:

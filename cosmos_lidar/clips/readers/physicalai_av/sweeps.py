@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from cosmos_lidar.clips.blocks import BLOCK, blocks
 from cosmos_lidar.clips.draco import decode_cloud
 from cosmos_lidar.clips.parquet import read_cell
-from cosmos_lidar.clips.range_images import range_image_of_elements
+from cosmos_lidar.clips.range_images import image_of_values, range_image_of_elements
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
@@ -44,29 +45,47 @@ class DracoSweeps:
         Raises:
             DataError: a broken cloud, attributes of other shapes, elements outside the model, no point left.
         """
-        content = read_cell(self.source, CLOUD, index, self.clip_id)
-        points, attributes = decode_cloud(content, self.source.path, self.clip_id)
+        points, attributes = decode_cloud(
+            read_cell(self.source, CLOUD, index, self.clip_id), self.source.path, self.clip_id
+        )
         squared = np.einsum("ij,ij->i", points, points)
         kept = (squared > 0) & (squared < np.inf) & ~self._is_vehicle(points)  # NaN fails both
         if not kept.any():
             raise self._broken(f"no return outside the vehicle among {len(points)} points", CLOUD, index)
         without = int(len(kept) - kept.sum())
         values = self._values(attributes, kept, index)
+        del attributes
         distance = np.sqrt(squared if without == 0 else squared[kept])
+        del squared
         points = points if without == 0 else points[kept]
         element = values.pop("element", None)
         if element is None:
             return Sweep(points=points, without_return=without, **values)
+        if self.shape is None:
+            return Sweep(points=points, ring=element[:, 0].astype(np.uint16), without_return=without, **values)
+        pixel = self._pixels(element, index)
+        held = {"points": points, "range_m": distance, **values}
+        del points, distance, values, element  # the first way of the next two frees them one by one
+        image = image_of_values(held, pixel, self.shape)
+        if image is None:
+            points, distance = held.pop("points"), held.pop("range_m")
+            image = range_image_of_elements(points, distance, pixel, self.shape, held)
+            if image is None:
+                image = {"points": points, "ring": (pixel // self.shape[1]).astype(np.uint16), **held}
+        return Sweep(**image, without_return=without)
+
+    def _pixels(self, element: np.ndarray, index: int) -> np.ndarray:
+        """Return (N,) int32 row * columns + column."""
+        rows, columns = self.shape or (0, 0)
         row, column = element.T
-        if self.shape is not None:
-            if row.max() >= self.shape[0] or column.max() >= self.shape[1]:
-                found = f"element ({row.max()}, {column.max()})"
-                raise self._broken(found, "model_element", index, f"those of a model of {self.shape}")
-            pixel = row.astype(np.int32) * np.int32(self.shape[1]) + column.astype(np.int32)
-            image = range_image_of_elements(points, distance, pixel, self.shape, values)
-            if image is not None:
-                return Sweep(**image, without_return=without)
-        return Sweep(points=points, ring=row.astype(np.uint16), without_return=without, **values)
+        if row.max() >= rows or column.max() >= columns:
+            found = f"element ({row.max()}, {column.max()})"
+            raise self._broken(found, "model_element", index, f"those of a model of {self.shape}")
+        pixel = row.astype(np.int32)
+        pixel *= np.int32(columns)
+        for part in blocks(len(pixel)):
+            pixel[part] += column[part].astype(np.int32)
+        return pixel
 
     def _is_vehicle(self, points: np.ndarray) -> np.ndarray:
         """Return (N,) bool: which points lie in the vehicle's box."""
@@ -74,10 +93,11 @@ class DracoSweeps:
             return np.zeros(len(points), bool)
         pose = self.ego_SE3_lidar.astype(np.float32)
         low, high = self.box.astype(np.float32)
-        along = points @ pose[:3, :3].T + pose[:3, 3]
-        inside = (along[:, 0] >= low[0]) & (along[:, 0] <= high[0])
-        for axis in (1, 2):
-            inside &= (along[:, axis] >= low[axis]) & (along[:, axis] <= high[axis])
+        inside = np.ones(len(points), bool)
+        for part in blocks(len(points), BLOCK):
+            along = points[part] @ pose[:3, :3].T + pose[:3, 3]
+            for axis in range(3):
+                inside[part] &= (along[:, axis] >= low[axis]) & (along[:, axis] <= high[axis])
         return inside
 
     def _values(self, attributes: dict[str, np.ndarray], kept: np.ndarray, index: int) -> dict[str, Any]:
@@ -87,18 +107,18 @@ class DracoSweeps:
         for name, dims in (("intensity", 1), ("timestamp", 1), ("model_element", 2)):
             if name not in attributes:
                 continue
-            value = attributes[name]
+            value = attributes.pop(name)
             if value.ndim != dims or (dims == 2 and value.shape[1] != 2) or value.dtype.kind not in "iuf":
                 wanted = "one number per point" if dims == 1 else "row and column per point"
                 raise self._broken(f"{value.dtype} {value.shape}", name, index, wanted)
             found[name] = value if everything else value[kept]
         values: dict[str, Any] = {}
         if "intensity" in found:
-            values["intensity"] = found["intensity"].astype(np.float32)
+            values["intensity"] = found.pop("intensity").astype(np.float32)
         if "timestamp" in found:
-            values["time_us"] = self._times(found["timestamp"], index)
+            values["time_us"] = self._times(found.pop("timestamp"), index)
         if "model_element" in found:
-            element = found["model_element"]
+            element = found.pop("model_element")
             if element.dtype.kind != "u" and (element.min() < 0 or (element != np.floor(element)).any()):
                 raise self._broken(f"elements from {element.min()} on", "model_element", index)
             values["element"] = element
@@ -108,11 +128,16 @@ class DracoSweeps:
         """Return (N,) int32 microseconds after the start of the sweep."""
         if stamps.dtype == np.uint32:  # DracoPy returns integers of 32 bits without their sign
             stamps = stamps.view(np.int32)
-        after = stamps.astype(np.int64) - self.starts_us[index]
-        if after.min() < -_LONGEST_US or after.max() > _LONGEST_US:
-            found = f"{after.min()} to {after.max()} us after the start of the sweep"
+        start_us, time_us = int(self.starts_us[index]), np.empty(len(stamps), np.int32)
+        if stamps.dtype.kind == "f" and not np.isfinite(stamps).all():
+            raise self._broken("NaN or infinite", "timestamp", index, "microseconds")
+        first, last = (int(end) - start_us for end in (stamps.min(), stamps.max()))
+        if first < -_LONGEST_US or last > _LONGEST_US:
+            found = f"{first} to {last} us after the start of the sweep"
             raise self._broken(found, "timestamp", index, "microseconds, on the clock of spin_start_timestamp")
-        return after.astype(np.int32)
+        for part in blocks(len(stamps)):
+            time_us[part] = stamps[part].astype(np.int64) - start_us
+        return time_us
 
     def _broken(self, problem: str, key: str, index: int, wanted: str = "a cloud of the lidar") -> DataError:
         key = f"{key}, row {index}"

@@ -46,22 +46,27 @@ class ReleaseSweeps:
         if not (np.isfinite(ranges) & (ranges >= 0)).all():
             wrong = int((~(np.isfinite(ranges) & (ranges >= 0))).sum())
             self._complain(index, "lidar_range", f"{wrong} of {len(ranges)} ranges NaN, infinite or negative", "meters")
-        at = (rows, columns)
+        at = rows.astype(np.intp)
+        at *= self.shape[1]
+        at += columns.astype(np.intp, copy=False)
+        del rows, columns
         values: dict[str, Any] = {}
         if f"{self.stems[index]}.lidar_intensity.npz" in self.tar.members:
             values["intensity"] = self._dense(index, at, "lidar_intensity", self.tar, "fiu", np.float32)
         for name, part in BESIDE.items():
             if self.labels is not None and f"{self.stems[index]}.{part}.npz" in self.labels.members:
                 values[name] = self._dense(index, at, part, self.labels, "iu", RETURN_VALUES[name])
-        range_m = np.zeros(self.shape, np.float32)
-        range_m[at] = ranges
-        return Sweep(range_m=range_m, **values)
+        return Sweep(range_m=self._filled(at, ranges, np.float32), **values)
 
-    def _dense(self, index: int, at: tuple, part: str, tar: TarIndex, kinds: str, dtype: type) -> np.ndarray:
+    def _dense(self, index: int, at: np.ndarray, part: str, tar: TarIndex, kinds: str, dtype: type) -> np.ndarray:
         values = self._values(index, part, tar, kinds)
-        self._same_length(index, at[0], at[1], values)
+        self._same_length(index, at, at, values)
+        return self._filled(at, values, dtype)
+
+    def _filled(self, at: np.ndarray, values: np.ndarray, dtype: type) -> np.ndarray:
+        """Return a map of values at flat places."""
         dense = np.zeros(self.shape, np.dtype(dtype))
-        dense[at] = values
+        dense.reshape(-1)[at] = values
         return dense
 
     def _values(self, index: int, part: str, tar: TarIndex, kinds: str) -> np.ndarray:
@@ -78,7 +83,7 @@ class ReleaseSweeps:
         if len(values) and not (0 <= int(values.min()) and int(values.max()) < limit):
             wanted = f"0 to {limit - 1}; a dataset of another sensor needs sensor.yaml or --sensor"
             self._complain(index, part, f"values from {values.min()} to {values.max()}", wanted)
-        return values.astype(np.int64)
+        return values
 
     def _same_length(self, index: int, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> None:
         if not len(rows) == len(columns) == len(values):

@@ -22,6 +22,14 @@ def test_packets_are_decoded(profile):
     }
 
 
+def test_packets_may_come_some_at_a_time():
+    layout = PacketFormat(parse_metadata(metadata("LEGACY")))
+    made = np.array([list(packet) for packet in packets("LEGACY", 1, 5)], np.uint8)
+    whole, parts = layout.decode(made), layout.decode(made[first : first + 3] for first in range(0, len(made), 3))
+    assert np.array_equal(whole.times_ns, parts.times_ns)
+    assert all(np.array_equal(whole.fields[name], parts.fields[name]) for name in whole.fields)
+
+
 def test_the_size_of_the_published_packets():
     text = metadata(beam_altitude_angles=list(range(128, 0, -1)), beam_azimuth_angles=[0.0] * 128,
                     pixels_per_column=128, pixel_shift_by_row=[0] * 128)  # fmt: skip
