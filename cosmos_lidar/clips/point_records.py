@@ -102,12 +102,21 @@ def from_stream(stream: IO[bytes]) -> Fill:
         room = memoryview(rows.view(np.uint8).data)
         filled = 0
         while filled < len(room):
-            found = stream.readinto(room[filled:])  # type: ignore[attr-defined]
+            found = _read_into(stream, room[filled:])
             if not found:
                 raise DataError("it has become shorter", wanted="a complete copy of the file")
             filled += found
 
     return fill
+
+
+def _read_into(stream: IO[bytes], room: memoryview) -> int:
+    """Fill as much of ``room`` as a stream gives; returns how much."""
+    if hasattr(stream, "readinto"):
+        return int(stream.readinto(room))
+    content = stream.read(len(room))  # of a blob of SQLite
+    room[: len(content)] = content
+    return len(content)
 
 
 def read_text_records(

@@ -25,6 +25,7 @@ from cosmos_lidar.clips.writers._contract import WriteOptions
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.synth import synthesize_drive
 from tests.clips.point_formats.encoders import table, write_pcd, write_ply
+from tests.clips.readers.rosbag.bags import LIDAR, START_NS, STEP_NS, Types, write_bag
 
 LIMIT = 1.5
 COUNT = 100_000
@@ -135,4 +136,16 @@ def test_release(tmp_path):
     find_writers()["release"].begin([drive], tmp_path)
     find_writers()["release"].write_clip(drive, tmp_path, WriteOptions(), lambda count: None)
     (clip,) = open_clips(tmp_path, "release")
+    assert peak_over_size(lambda: clip.lidar.read(1)) < LIMIT
+
+
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
+def test_bags(kind, tmp_path):
+    pytest.importorskip("rosbags")
+    types, name = Types(kind.startswith("ros1")), "sensor_msgs/msg/PointCloud2"
+    times = [START_NS, START_NS + STEP_NS]
+    records = [(LIDAR, name, time_ns, types.cloud(time_ns, table(COUNT))) for time_ns in times]
+    write_bag(tmp_path / "bag", records, types, kind)
+    (clip,) = open_clips(tmp_path, "rosbag")
+    assert len(clip.lidar.read(1).points) == COUNT
     assert peak_over_size(lambda: clip.lidar.read(1)) < LIMIT

@@ -10,6 +10,7 @@ import importlib
 import io
 import struct
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -121,6 +122,14 @@ class McapFile:
         if len(content) != place.size:
             raise self._refuse(f"{len(content)} of {place.size} bytes of a message")
         return content
+
+    @contextmanager
+    def stream(self, place: _Place) -> Iterator[tuple[BinaryIO, int]]:
+        """Open a message to be read piece by piece; raises as :meth:`fetch`."""
+        expect_size(place.size, "a message", file=self.path)
+        with self._open() if place.chunk is None else io.BytesIO(_unpacked(self.path, place.chunk)) as file:
+            file.seek(place.offset)
+            yield file, place.size
 
     def _open(self) -> BinaryIO:
         try:

@@ -23,7 +23,7 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 IMAGE_ENCODINGS = {"rgb8": (3, "u1"), "bgr8": (3, "u1"), "rgba8": (4, "u1"), "bgra8": (4, "u1"), "mono8": (1, "u1"),
                    "mono16": (1, "u2"), "8UC3": (3, "u1"), "8UC1": (1, "u1")}  # fmt: skip
 POINT_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-_MOST_FIELDS, _MOST_VALUES = 256, 1 << 12
+MOST_FIELDS, _MOST_VALUES = 256, 1 << 12
 
 
 @lru_cache(maxsize=2)
@@ -74,7 +74,7 @@ def cloud_fields(message: Any) -> PointFields:
     """
     height, width, step = int(message.height), int(message.width), int(message.point_step)
     row_step = int(message.row_step) if height > 1 else width * step
-    dtype = _point_dtype(message, step)
+    dtype = point_dtype(message, step)
     data = np.asarray(message.data, np.uint8)
     needed = (height - 1) * row_step + width * step if height and width else 0
     if row_step < width * step or len(data) < needed:
@@ -91,9 +91,14 @@ def cloud_fields(message: Any) -> PointFields:
     return PointFields(columns, (height, width) if min(height, width) > 1 else None)
 
 
-def _point_dtype(message: Any, step: int) -> np.dtype:
+def point_dtype(message: Any, step: int) -> np.dtype:
+    """Return the dtype of a point of a PointCloud2, ``step`` bytes long.
+
+    Raises:
+        DataError: fields that do not fit into a point, or unknown types.
+    """
     order, names, formats, offsets = ">" if message.is_bigendian else "<", [], [], []
-    if not 0 < len(message.fields) <= _MOST_FIELDS or not 0 < step <= 1 << 16:
+    if not 0 < len(message.fields) <= MOST_FIELDS or not 0 < step <= 1 << 16:
         raise DataError(
             f"{len(message.fields)} fields, points of {step} bytes", key="fields", wanted="fields of a point"
         )

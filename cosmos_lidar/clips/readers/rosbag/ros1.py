@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import bz2
 import importlib
+import io
+import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item
 from cosmos_lidar.clips.readers.rosbag.storage import HEAD_SIZE, Entry, Topic
 from cosmos_lidar.errors import DataError
 from cosmos_lidar.extras import require
 
+_COMPRESSED = (b"BZh", b"\x04\x22\x4d")  # how chunks of bzip2 and of LZ4 start
+_LONGEST_HEADER = 0xFFFF
 _WANTED = "a complete and indexed ROS 1 bag of version 2.0 (rosbag reindex repairs one that was cut off)"
 
 
@@ -72,6 +76,45 @@ class Ros1File:
                 if place_of_time == number:
                     return bytes(content)
         raise DataError("no such message", file=self.path, key=topic, wanted=_WANTED)
+
+    @contextmanager
+    def stream(self, place: tuple[str, int, int]) -> Iterator[tuple[BinaryIO, int]]:
+        """Open a message to be read piece by piece; one of a compressed chunk is unpacked whole.
+
+        Raises:
+            DataError: it is not there.
+        """
+        found = self._plain(place)
+        if found is None:
+            content = self.fetch(place)
+            yield io.BytesIO(content), len(content)
+            return
+        start, size = found
+        expect_size(size, "a message", file=self.path)
+        with self.path.open("rb") as file:
+            file.seek(start)
+            yield file, size
+
+    def _plain(self, place: tuple[str, int, int]) -> tuple[int, int] | None:
+        """Return place and size of a message in the file; None in a compressed chunk, or where it is not as usual."""
+        topic, time_ns, number = place
+        with self._reading():
+            reader = _reader(self.path)
+            ids = [one.id for one in reader.connections if one.topic == topic]
+            entries = [entry for key in ids for entry in reader.indexes[key] if entry.time == time_ns]
+            if number >= len(entries):
+                return None
+            chunk, offset = reader.chunks[entries[number].chunk_pos], entries[number].offset
+            with self.path.open("rb") as file:
+                file.seek(chunk.datapos)
+                if file.read(4)[:3] in _COMPRESSED:
+                    return None
+                file.seek(chunk.datapos + offset)
+                header = file.read(struct.unpack("<I", file.read(4))[0] & _LONGEST_HEADER)
+                size = struct.unpack("<I", file.read(4))[0]
+                start = file.tell()
+        is_message = b"\x04\0\0\0op=\x02" in header and start + size <= chunk.datapos + chunk.datasize
+        return (start, size) if is_message else None
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from cosmos_lidar.bounds import expect_size
 from cosmos_lidar.clips.readers.rosbag.storage import HEAD_SIZE, Entry, Topic, message_type
@@ -68,6 +70,17 @@ class SqliteFile:
         if not isinstance(content, bytes):
             raise DataError("a message is no blob", file=self.path, key=f"messages {place}", wanted=_WANTED)
         return content
+
+    @contextmanager
+    def stream(self, place: int) -> Iterator[tuple[BinaryIO, int]]:
+        """Open a message to be read piece by piece; raises as :meth:`fetch`."""
+        if not hasattr(sqlite3.Connection, "blobopen"):  # before Python 3.11
+            content = self.fetch(place)
+            yield io.BytesIO(content), len(content)
+            return
+        with self._open() as database, database.blobopen("messages", "data", place, readonly=True) as blob:
+            expect_size(len(blob), "a message", file=self.path, key=f"messages {place}")
+            yield cast(BinaryIO, blob), len(blob)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 HEAD_SIZE = 1024  # bytes of a message that an index looks at: its header, and the size and encoding of an image
 
@@ -58,6 +59,9 @@ class Storage(Protocol):
 
     def fetch(self, place: Any) -> bytes:
         """Return a message."""
+
+    def stream(self, place: Any) -> AbstractContextManager[tuple[BinaryIO, int]]:
+        """Open a message to be read piece by piece: a stream at its first byte, and its size."""
 
 
 def message_type(text: str) -> str:

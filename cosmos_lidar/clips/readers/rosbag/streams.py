@@ -10,6 +10,7 @@ import numpy as np
 
 from cosmos_lidar.clips.point_fields import to_sweep
 from cosmos_lidar.clips.readers.rosbag.bag import Bag, Message, storage_of
+from cosmos_lidar.clips.readers.rosbag.clouds import read_cloud
 from cosmos_lidar.clips.readers.rosbag.messages import CLOUD, cloud_fields, image_pixels, parse
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
@@ -67,9 +68,17 @@ class CloudMessages:
         Raises:
             DataError: a message that is broken, has no x, y, z, or no point.
         """
-        message = self.messages.parsed(index)
+        file, place = self.messages.places[index]
+        with storage_of(file).stream(place) as (stream, size):
+            try:
+                fields = read_cloud(stream, size, self.messages.encoding)
+            except DataError as error:
+                raise self.messages.refuse(error, index) from error
+        message = self.messages.parsed(index) if fields is None else None
         try:
-            return to_sweep(cloud_fields(message), self.timestamps_us[index], file=self.messages.places[index][0])
+            found = fields or cloud_fields(message)
+            del fields, message
+            return to_sweep(found, self.timestamps_us[index], file=file)
         except DataError as error:
             raise self.messages.refuse(error, index) from error
 
