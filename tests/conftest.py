@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import cpu_times, levels
+from tests import cpu_times, garbage, levels
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(garbage)
     if config.getoption("cpu"):
         config.pluginmanager.register(cpu_times.CpuTimes())
 
