@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -16,7 +17,8 @@ from cosmos_lidar.synth import pinhole_rig, synthesize_drive
 def drive() -> Clip:
     """A synthetic drive of 8 sweeps of 32 x 512, with a front camera."""
     clip = synthesize_drive(3, uniform_sensor(32, 512), 8, cameras=pinhole_rig(("front",), width=320))
-    return replace(clip, clip_id="drive")
+    cameras = {name: replace(camera, read=cache(camera.read)) for name, camera in clip.cameras.items()}
+    return replace(clip.with_lidar(read=cache(clip.lidar.read)), clip_id="drive", cameras=cameras)
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ READERS = sorted(find_readers())
 COMPARING = ("alignment", "motion", "repeats")  # samples may repeat one cloud, whatever the poses are
 
 
-@pytest.fixture(params=READERS)
-def opened(request, tmp_path) -> tuple[str, list[Clip]]:
+@pytest.fixture(scope="module", params=READERS)
+def opened(request, tmp_path_factory) -> tuple[str, list[Clip]]:
     """The name of a reader and the clips of its sample."""
     tests = importlib.import_module(f"tests.clips.readers.test_{request.param}")
     assert hasattr(tests, "write_sample"), f"{tests.__name__} lacks write_sample(root), which writes a small recording"
-    path = tests.write_sample(tmp_path)
+    path = tests.write_sample(tmp_path_factory.mktemp(request.param))
     return request.param, open_clips(path)
 
 

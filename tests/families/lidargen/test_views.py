@@ -19,12 +19,13 @@ from cosmos_lidar.synth import pinhole_rig, synthesize_drive
 NAMES = ("camera_front",)
 
 
-@pytest.fixture
-def drive(tmp_path):
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
     """Sweeps of 100 ms, three images each: the first at the start, the second 16.7 ms before the middle."""
     sensor, rig = uniform_sensor(8, 96, 10, -20), pinhole_rig(("front",), 96, 54)
-    write_release(tmp_path, synthesize_drive(3, sensor, 3, cameras=rig, images_per_sweep=3))
-    (clip,) = open_clips(tmp_path)
+    folder = tmp_path_factory.mktemp("drive")
+    write_release(folder, synthesize_drive(3, sensor, 3, cameras=rig, images_per_sweep=3))
+    (clip,) = open_clips(folder)
     return clip
 
 
