@@ -139,9 +139,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="for drives, latents and the run")
-    add("--train", type=int, default=240, help="drives to train on (default %(default)s)")
+    add("--train", type=int, default=400, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=24, help="others to score on (default %(default)s)")
-    add("--steps", type=int, default=1500, help="of 16 frames (default %(default)s)")
+    add("--steps", type=int, default=2000, help="of 16 frames (default %(default)s)")
     add("--network", default="faditv2_1m", help="name of build_dit (default %(default)s)")
     add("--save-every", type=int, default=50, help="steps between checkpoints (default %(default)s)")
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")

@@ -151,7 +151,7 @@ def parse() -> argparse.Namespace:
     add("folder", type=Path, help="of video_vae.py: videos; shards, latents and the run are added")
     add("--train", type=int, default=28, help="drives to train on (default %(default)s)")
     add("--held-out", type=int, default=4, help="others to score on (default %(default)s)")
-    add("--steps", type=int, default=800, help="of 4 clips (default %(default)s)")
+    add("--steps", type=int, default=1500, help="of 4 clips (default %(default)s)")
     add("--save-every", type=int, default=50, help="steps between checkpoints (default %(default)s)")
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
     add("--jobs", type=int, default=1, help="processes that render")
