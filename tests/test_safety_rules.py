@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,12 @@ NAMES = (
     "importlib.util.spec_from_file_location", "runpy.run_path",
 )  # fmt: skip
 LOADERS = ("load", "load_all", "unsafe_load", "full_load", "Loader", "UnsafeLoader", "FullLoader")
+
+
+# A file without any of these words uses nothing that is banned, and need not be parsed.
+WORDS = re.compile(
+    "pickle|dill|joblib|shelve|marshal|load|Loader|system|spec_from_file_location|run_path|eval|exec|shell|extract"
+)
 
 
 def files() -> list[Path]:
@@ -98,8 +105,8 @@ def _name(node: ast.AST, names: dict[str, str]) -> str:
 def test_no_file_calls_what_can_run_a_file() -> None:
     found = []
     for path in files():
-        place = str(path.relative_to(ROOT))
-        for line, what in banned(ast.parse(path.read_text(encoding="utf-8"))):
+        place, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        for line, what in banned(ast.parse(text)) if WORDS.search(text) else ():
             if place not in OWNERS.get(what, ()):
                 found.append(f"{place}:{line}: {what}")
     assert len(files()) > 300
@@ -139,6 +146,7 @@ def test_the_list_of_owners_is_true() -> None:
     ],
 )
 def test_each_kind_is_found(code: str, what: str) -> None:
+    assert WORDS.search(code)
     assert what in {use for _, use in banned(ast.parse(code))}
 
 
