@@ -17,7 +17,7 @@ import mmap
 import pickle
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,15 +31,29 @@ _Interpreter: Any = pickle._Unpickler  # type: ignore[attr-defined]
 _DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c(?:8|16)|[SU]\d{1,6})")
 _DEEPEST_KEY = 4
 _Refused = UnpicklingError = pickle.UnpicklingError
+BYTES, LONG_BYTES = pickle.BINBYTES[0], pickle.BINBYTES8[0]
 NEW_OBJECT = pickle.NEWOBJ[0]  # code of the instruction that makes an object of a class
+
+
+class Stream(Protocol):
+    """A file that has at most so many bytes."""
+
+    def __len__(self) -> int:
+        """Return how many."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+
+    def readline(self) -> bytes:
+        """Return the bytes up to the next end of a line."""
 
 
 class DataUnpickler(_Interpreter):
     """Reads one pickle.
 
     Args:
-        content: the file, or what lies in memory of it (a ``mmap``): it is read from where it stands, and stands after
-            the pickle when that has been loaded.
+        content: the file, or what lies in memory of it (a ``mmap``), or a stream whose length is what it has at most:
+            it is read from where it stands, and stands after the pickle when that has been loaded.
     """
 
     dispatch = dict(_Interpreter.dispatch)
@@ -47,7 +61,7 @@ class DataUnpickler(_Interpreter):
     built: tuple[type, ...] = ()  # of a subclass: classes whose instances a pickle may give a state
     keys: tuple[type, ...] = ()  # of a subclass: classes that may be keys, beside numbers and texts
 
-    def __init__(self, content: bytes | io.BytesIO | mmap.mmap) -> None:
+    def __init__(self, content: bytes | io.BytesIO | mmap.mmap | Stream) -> None:
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         self._size = stream.getbuffer().nbytes if isinstance(stream, io.BytesIO) else len(stream)
         super().__init__(stream)
@@ -175,14 +189,14 @@ class _Array(np.ndarray if TYPE_CHECKING or np is not None else object):  # type
         if not isinstance(state, tuple) or len(state) != 5:
             raise _Refused("gives an array another state than numpy does")
         _, shape, dtype, fortran, content = state
-        content = _bytes(content)
+        content = bytes(_bytes(content))
         super().__setstate__((1, _shape(shape, dtype, content), dtype.dtype, bool(fortran), content))
 
 
 _KIND = object()  # stands for the class numpy.ndarray, which cannot be called
 
 
-def _shape(shape: Any, dtype: Any, content: bytes) -> tuple[int, ...]:
+def _shape(shape: Any, dtype: Any, content: bytes | bytearray) -> tuple[int, ...]:
     """Return the shape of an array if it needs just the bytes that are there."""
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or len(shape) > 32:
         raise _Refused("describes an array by something else than shape and dtype")
@@ -193,10 +207,10 @@ def _shape(shape: Any, dtype: Any, content: bytes) -> tuple[int, ...]:
     return shape
 
 
-def _bytes(content: Any) -> bytes:
+def _bytes(content: Any) -> bytes | bytearray:
     if not isinstance(content, (bytes, bytearray)):
         raise _Refused(f"fills an array with a {type(content).__name__}: expected bytes")
-    return bytes(content)
+    return content
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.pickles import ARRAYS, NEW_OBJECT, ArrayUnpickler, Named
+from cosmos_lidar.pickles import ARRAYS, BYTES, LONG_BYTES, NEW_OBJECT, ArrayUnpickler, Named, Stream
 from cosmos_lidar.pickles import UnpicklingError as _Refused
 
 _OBJECTS = ("O", "O8", "|O")
-_KIND = ARRAYS["numpy", "ndarray"]
+_KIND, _FROM_BUFFER = ARRAYS["numpy", "ndarray"], ARRAYS["numpy.core.numeric", "_frombuffer"]
+_PIECE = 1 << 18  # bytes
 
 
 class _Objects:
@@ -38,9 +39,8 @@ class _Values:
         if isinstance(state[2], _Objects):
             self.values = _texts(state[4])
             return
-        array = ARRAYS["numpy.core.multiarray", "_reconstruct"](_KIND, (0,), b"b")
-        array.__setstate__(state)
-        self.values = array
+        _, shape, dtype, fortran, content = state
+        self.values = _FROM_BUFFER(content, dtype, shape, "F" if fortran else "C")  # no copy
 
 
 class _Index:
@@ -165,14 +165,37 @@ class FrameUnpickler(ArrayUnpickler):
             raise _Refused("makes an object of something else than a class of pandas")
         self.append(kind.made())
 
+    def load_binbytes(self) -> None:
+        """Make bytes of at most 4 GB."""
+        self._load_bytes(4)
+
+    def load_binbytes8(self) -> None:
+        """Make bytes of any size."""
+        self._load_bytes(8)
+
+    def _load_bytes(self, digits: int) -> None:
+        """Make bytes; many are read piece by piece, as a file may promise more than it has, and kept as they grow."""
+        size = int.from_bytes(self.read(digits), "little")
+        if size <= _PIECE:
+            self.append(self.read(size))
+            return
+        content = bytearray()
+        while len(content) < size:
+            piece = self.read(min(_PIECE, size - len(content)))
+            if not piece:
+                raise EOFError
+            content += piece
+        self.append(content)
+
     dispatch[NEW_OBJECT] = load_newobj
+    dispatch[BYTES], dispatch[LONG_BYTES] = load_binbytes, load_binbytes8
 
 
-def load_frame(content: bytes) -> dict[str, np.ndarray]:
+def load_frame(content: bytes | Stream) -> dict[str, np.ndarray]:
     """Return column -> (N,) numbers of a pickled data frame.
 
     Args:
-        content: of the pickle, unpacked.
+        content: of the pickle, unpacked, or a stream of it.
 
     Raises:
         UnpicklingError: no data frame of numbers, or it refers to anything else.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import inflate
+from cosmos_lidar.errors import DataError
 
 CONTENT = np.random.default_rng(0).integers(0, 9, 50_000).astype(np.uint8).tobytes()
 
@@ -50,3 +51,25 @@ def test_what_is_cut_off_has_no_end(engine) -> None:
     one = engine.decompressor()
     one.decompress(zlib.compress(CONTENT)[:-5], 2 * len(CONTENT))
     assert not one.eof
+
+
+def test_a_stream_gives_what_was_packed(engine, tmp_path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"first\nsecond" + 40 * CONTENT))
+    with (tmp_path / "a.gz").open("rb") as file:
+        stream = engine.InflatedStream(file, 1 << 22, engine.GZIP)
+        assert (stream.readline(), stream.read(6)) == (b"first\n", b"second")
+        assert b"".join(iter(lambda: stream.read(77_777), b"")) == 40 * CONTENT
+        assert stream.readline() == b""
+
+
+@pytest.mark.parametrize("damage", ["cut off", "checksum", "larger"])
+def test_a_stream_that_is_broken_is_refused(engine, damage: str, tmp_path) -> None:
+    packed = bytearray(gzip.compress(CONTENT))
+    packed = packed[:-9] if damage == "cut off" else packed
+    packed[-6] ^= damage == "checksum"
+    (tmp_path / "a.gz").write_bytes(packed)
+    wanted = (*engine.INFLATE_ERRORS, EOFError, DataError)
+    with (tmp_path / "a.gz").open("rb") as file:
+        stream = engine.InflatedStream(file, 100 if damage == "larger" else 1 << 20, engine.GZIP)
+        with pytest.raises(wanted):
+            stream.finish()

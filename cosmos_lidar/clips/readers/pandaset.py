@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from cosmos_lidar.bounds import expect_size, largest_item, read_file
+from cosmos_lidar.bounds import expect_plain_file, expect_size, largest_item, read_file
+from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.clip import CameraStream, Clip, LidarStream
 from cosmos_lidar.clips.data_frames import load_frame
 from cosmos_lidar.clips.files import ImageFiles, clean_id, has_return
-from cosmos_lidar.clips.inflate import GZIP, decompressor
+from cosmos_lidar.clips.inflate import GZIP, InflatedStream
 from cosmos_lidar.clips.poses import interpolate_poses, pose_from_quaternion
 from cosmos_lidar.clips.readers._each import OnError, open_each
 from cosmos_lidar.clips.recognition import Strength
@@ -156,24 +157,34 @@ class PandaSweeps:
         """
         file = self.files[index]
         table = read_frame(file, ("x", "y", "z", "i", "t", "d"), self.clip_id)
-        own = table["d"] == self.number
-        world = np.stack([table[axis] for axis in "xyz"], 1).astype(np.float64)
-        kept = own & has_return(world)
-        if not kept.any():
+        own = table.pop("d") == self.number
+        count, starts_us = int(np.count_nonzero(own)), float(self.starts_us[index])
+        points, filled = np.empty((count, 3), np.float32), 0
+        intensity, time_us = np.empty(count, np.float32), np.empty(count, np.int32)
+        lidar_SE3_world = np.linalg.inv(self.world_SE3_lidar[index])
+        for part in blocks(len(own)):  # the doubles of a table are four times as large as the sweep
+            world = np.stack([table[axis][part] for axis in "xyz"], 1).astype(np.float64)
+            kept = own[part]
+            kept &= has_return(world)
+            place = slice(filled, filled + int(np.count_nonzero(kept)))
+            points[place] = world[kept] @ lidar_SE3_world[:3, :3].T + lidar_SE3_world[:3, 3]
+            after = table["t"][part][kept].astype(np.float64) * 1e6 - starts_us
+            if not (abs(after) < 1e7).all():
+                wanted = "seconds, on the clock of the images"
+                raise DataError("times of another sweep", file=file, clip=self.clip_id, key="t", wanted=wanted)
+            time_us[place] = np.rint(after)
+            intensity[place] = table["i"][part][kept]
+            filled = place.stop
+        del table
+        if not filled:
             wanted = f"points with d = {self.number}"
             raise DataError("no point of this lidar", file=file, clip=self.clip_id, key="d", wanted=wanted)
-        lidar_SE3_world = np.linalg.inv(self.world_SE3_lidar[index])
-        points = world[kept] @ lidar_SE3_world[:3, :3].T + lidar_SE3_world[:3, 3]
-        after = table["t"][kept].astype(np.float64) * 1e6 - float(self.starts_us[index])
-        if not (abs(after) < 1e7).all():
-            wanted = "seconds, on the clock of the images"
-            raise DataError("times of another sweep", file=file, clip=self.clip_id, key="t", wanted=wanted)
         return Sweep(
-            points=points.astype(np.float32),
-            intensity=table["i"][kept].astype(np.float32),
-            labels=self._labels(index, kept),
-            time_us=np.rint(after).astype(np.int32),
-            without_return=int(own.sum() - kept.sum()),
+            points=points[:filled],
+            intensity=intensity[:filled],
+            labels=self._labels(index, own),
+            time_us=time_us[:filled],
+            without_return=count - filled,
         )
 
     def _labels(self, index: int, kept: np.ndarray) -> np.ndarray | None:
@@ -198,15 +209,14 @@ def read_frame(file: Path, columns: tuple[str, ...], clip: str | None = None) ->
     """
     wanted = "a data frame of numbers, pickled and gzipped as PandaSet has it"
     try:
-        packed = read_file(file, "a data frame", clip=clip)
-        unpacker, limit = decompressor(GZIP), largest_item()
-        content = unpacker.decompress(packed, limit + 1)
-        expect_size(len(content), "a data frame", file=file, clip=clip)
-        if not unpacker.eof:
-            raise EOFError("it ends early")
-        table = load_frame(content)
-    except DataError:
-        raise
+        expect_plain_file(file, clip)
+        expect_size(file.stat().st_size, "a data frame", file=file, clip=clip)
+        with file.open("rb") as packed:
+            stream = InflatedStream(packed, largest_item(), GZIP)
+            table = load_frame(stream)
+            stream.finish()
+    except DataError as error:
+        raise error.at(file=file, clip=clip) from error
     except Exception as error:  # a damaged pickle raises anything
         problem = f"not a readable data frame: {error!s:.200}"
         raise DataError(problem, file=file, clip=clip, wanted=wanted) from error

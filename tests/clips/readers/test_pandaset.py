@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -199,10 +200,10 @@ def test_broken_tables_are_named(tmp_path, change, found):
 
 def test_tables_that_unpack_to_more_than_the_limit_are_refused(tmp_path, monkeypatch):
     folder = write_sample(tmp_path) / "001"
-    pack(folder / "lidar" / "01.pkl.gz", bytes(30_000_000))
+    pack(folder / "lidar" / "01.pkl.gz", pickle.dumps(bytes(30_000_000)))
     monkeypatch.setattr("cosmos_lidar.bounds.LARGEST_ITEM", 10_000_000)
     (clip,) = open_clips(folder)
-    with pytest.raises(DataError, match=r"a data frame would take .*01\.pkl\.gz"):
+    with pytest.raises(DataError, match=r"what it unpacks to would take .*01\.pkl\.gz"):
         clip.read_sweep(1)
 
 
