@@ -58,14 +58,18 @@ def read_feather(path: Path, columns: dict[str, str], clip: str | None = None) -
     except (*_BROKEN, OSError, arrow.ArrowException) as error:
         problem = f"not readable: {' '.join(str(error).split())!s:.120}"
         raise DataError(problem, file=path, clip=clip, wanted=wanted) from error
-    return {name: _column(table, name, kind, path, clip, wanted) for name, kind in columns.items()}
+    del content, stream
+    found, names = {}, list(table.column_names)
+    for name, kind in columns.items():
+        if names.count(name) != 1:
+            problem = f"no such column among {', '.join(names)[:120]}"
+            raise DataError(problem, file=path, clip=clip, key=name, wanted=wanted)
+        found[name] = _column(table.column(name), name, kind, path, clip, wanted)
+        table = table.remove_column(table.column_names.index(name))  # each is freed when it has been copied
+    return found
 
 
-def _column(table: Any, name: str, kind: str, path: Path, clip: str | None, wanted: str) -> np.ndarray:
-    if table.column_names.count(name) != 1:
-        found = ", ".join(table.column_names)[:120]
-        raise DataError(f"no such column among {found}", file=path, clip=clip, key=name, wanted=wanted)
-    column = table.column(name)
+def _column(column: Any, name: str, kind: str, path: Path, clip: str | None, wanted: str) -> np.ndarray:
     if column.null_count:
         raise DataError(f"{column.null_count} empty entries", file=path, clip=clip, key=name, wanted=wanted)
     problem, wanted = f"a column of type {column.type}", f"values of kind {kind}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmos_lidar.clips.blocks import move_points
+from cosmos_lidar.clips.blocks import blocks, move_points
 from cosmos_lidar.clips.feather import read_feather
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
@@ -81,14 +81,17 @@ class HalfSweeps:
             own &= np.isfinite(columns[axis])
         points = np.empty((int(np.count_nonzero(own)), 3), np.float32)
         for place, axis in enumerate("xyz"):
-            points[:, place] = columns[axis][own]
+            points[:, place] = columns.pop(axis)[own]
         move = self.lidar_SE3_ego[index].astype(np.float32)
         move_points(points, move[:3, :3], move[:3, 3])
-        offset_us = np.round(columns["offset_ns"][own] / 1000.0) - self.unit.starts_us
+        offset_ns, time_us = columns.pop("offset_ns")[own], np.empty(len(points), np.int32)
+        for part in blocks(len(points)):
+            time_us[part] = np.round(offset_ns[part] / 1000.0) - self.unit.starts_us
+        del offset_ns
         return Sweep(
             points=points,
-            intensity=columns["intensity"][own].astype(np.float32),
-            time_us=offset_us.astype(np.int32),
+            intensity=columns.pop("intensity")[own].astype(np.float32),
+            time_us=time_us,
             ring=laser[own].astype(np.uint16),
             without_return=count - len(points),
         )
