@@ -64,6 +64,22 @@ def read_model(folder: Path, class_name: str, defaults: Mapping[str, Any]) -> tu
     return dict(defaults) | {name: value for name, value in fields.items() if name in defaults}, _weight_files(folder)
 
 
+def check_fields(fields: Mapping[str, Any], where: Path, rules: Iterable[tuple[str, object, str]]) -> None:
+    """Refuse the first field of a configuration that our network cannot have.
+
+    Args:
+        fields: of :func:`read_model`.
+        where: their file.
+        rules: (field, true where its value is wrong, expected values).
+
+    Raises:
+        DataError: names file, field, value and what is expected.
+    """
+    for key, wrong, wanted in rules:
+        if wrong:
+            raise DataError(f"{fields[key]!r:.80}", file=where, key=key, wanted=wanted)
+
+
 def read_renamed(files: Iterable[Path], names: Mapping[str, str], wanted: str) -> dict[str, Tensor]:
     """Return the tensors of files by our names.
 
@@ -121,9 +137,11 @@ def write_model(
 
 
 def _same_kind(value: Any, default: Any) -> bool:
-    """Return whether a value of a configuration can stand where ``default`` does; None where that is a valid one."""
-    if value is None or default is None:
-        return value is None or not isinstance(value, dict)
+    """Return whether a value of a configuration can stand where ``default`` does; None for another None or a name."""
+    if default is None:
+        return not isinstance(value, dict)
+    if value is None:
+        return isinstance(default, str)
     if isinstance(default, bool):
         return isinstance(value, bool)
     if isinstance(default, (int, float)):

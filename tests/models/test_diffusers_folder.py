@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.diffusers_folder import class_in, read_model, read_renamed, write_model
+from cosmos_lidar.models.diffusers_folder import check_fields, class_in, read_model, read_renamed, write_model
 
 DEFAULTS = {"width": 8, "scale": 1.0, "kind": "haar", "sizes": [1, 2], "wide": False, "more": None}
 
@@ -39,6 +39,13 @@ def test_a_tensor_without_a_name_is_not_dropped(tmp_path: Path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_first_wrong_field_is_named(tmp_path: Path):
+    check_fields(DEFAULTS, tmp_path, (("width", False, "8"),))
+    rules = (("width", False, "8"), ("kind", "haar", "db4"), ("scale", True, "2"))
+    with pytest.raises(DataError, match=r"'haar' \[file .*key kind\] Expected: db4"):
+        check_fields(DEFAULTS, tmp_path, rules)
+
+
 def test_other_folders_have_no_class(tmp_path: Path):
     assert class_in(tmp_path) is None
     for text in ("", "[]", "{}", '{"_class_name": 3}', "[" * 100_000):
@@ -57,6 +64,8 @@ def test_other_folders_have_no_class(tmp_path: Path):
         ({"width": 10**9}, "1000000000 .*key width"),
         ({"sizes": [1, "x"]}, "key sizes"),
         ({"wide": 1}, "1 .*key wide"),
+        ({"sizes": None}, "None .*key sizes"),
+        ({"width": None}, "None .*key width"),
         ({"more": {"a": 1}}, "key more"),
     ],
 )

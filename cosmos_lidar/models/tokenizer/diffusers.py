@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.diffusers_folder import CONFIG, MOST_BLOCKS, read_model, read_renamed, write_model
+from cosmos_lidar.models.diffusers_folder import (
+    CONFIG,
+    MOST_BLOCKS,
+    check_fields,
+    read_model,
+    read_renamed,
+    write_model,
+)
 from cosmos_lidar.models.tokenizer.infer import FIXED_BUFFERS, infer_config
 from cosmos_lidar.models.tokenizer.network import ContinuousTokenizer, Tokenizer, make_tokenizer
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
@@ -139,7 +146,7 @@ def _config(fields: dict[str, Any], where: Path) -> VideoTokenizerConfig:
     decoder = fields["decode_block_out_channels"]
     size = fields["resolution"] // max(fields["patch_size"], 1)
     levels = {size // 2**level for level in range(min(len(widths), MOST_BLOCKS))}
-    for key, wrong, wanted in (
+    check_fields(fields, where, (
         ("decode_block_out_channels", decoder != [*widths, *widths[-1:]], "the encoder's widths, the last one twice"),
         ("encoder_block_out_channels", any(width % max(channels, 1) for width in widths), "multiples of the first"),
         ("patch_type", fields["patch_type"] != "haar", "haar"),
@@ -148,9 +155,7 @@ def _config(fields: dict[str, Any], where: Path) -> VideoTokenizerConfig:
         ("out_channels", fields["out_channels"] != 3, "3"),
         ("attention_resolutions", levels & set(fields["attention_resolutions"]), f"none of {sorted(levels)}: attention "
          "in the middle alone"),
-    ):  # fmt: skip
-        if wrong:
-            raise DataError(f"{fields[key]!r}", file=where, key=key, wanted=wanted)
+    ))  # fmt: skip
     try:
         return VideoTokenizerConfig(
             spatial_compression=fields["spatial_compression_ratio"],

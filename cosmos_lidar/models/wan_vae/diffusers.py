@@ -8,13 +8,21 @@ from typing import Any
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.diffusers_folder import CONFIG, MOST_BLOCKS, read_model, read_renamed, write_model
+from cosmos_lidar.models.diffusers_folder import (
+    CONFIG,
+    MOST_BLOCKS,
+    check_fields,
+    read_model,
+    read_renamed,
+    write_model,
+)
 from cosmos_lidar.models.wan_vae.config import CONFIGS, WanVAEConfig
 from cosmos_lidar.models.wan_vae.diffusers_names import diffusers_names
 from cosmos_lidar.models.wan_vae.vae import WanVAE
 
 CLASS = "AutoencoderKLWan"
 _WANTED = f"the tensors of an {CLASS} of its config.json"
+_KIND = "a VAE of Wan2.1"
 _PUBLISHED = CONFIGS["wan2_1"]
 _FIXED: dict[str, tuple[Any, ...]] = {  # values that the Wan2.1 VAE has, the one of its constructor's default first
     "decoder_base_dim": (None,), "attn_scales": ([],), "is_residual": (False,), "in_channels": (3,),
@@ -64,21 +72,19 @@ def _config(fields: dict[str, Any], where: Path) -> WanVAEConfig:
     Raises:
         DataError: a network that ours cannot be.
     """
-    for key, valid in _FIXED.items():
-        if fields[key] not in valid and not (key == "decoder_base_dim" and fields[key] == fields["base_dim"]):
-            raise DataError(f"{fields[key]!r}", file=where, key=key, wanted=f"{valid[0]!r}: a VAE of Wan2.1")
-    mean, std = fields["latents_mean"], fields["latents_std"]
-    for key, holds in (
-        ("num_res_blocks", 0 < fields["num_res_blocks"] <= MOST_BLOCKS),
-        (
-            "dim_mult",
-            0 < len(fields["dim_mult"]) <= 16 and all(isinstance(m, int) and m > 0 for m in fields["dim_mult"]),
-        ),
-        ("latents_std", all(value > 0 for value in std)),
-        ("z_dim", fields["z_dim"] == len(mean)),
-    ):
-        if not holds:
-            raise DataError(f"{fields[key]!r:.80}", file=where, key=key, wanted="a VAE of Wan2.1")
+    of_decoder = {"decoder_base_dim": (fields["base_dim"],)}  # beside those of all
+    check_fields(fields, where, (
+        (key, fields[key] not in (*valid, *of_decoder.get(key, ())), f"{valid[0]!r}: {_KIND}")
+        for key, valid in _FIXED.items()
+    ))  # fmt: skip
+    mean, std, widths = fields["latents_mean"], fields["latents_std"], fields["dim_mult"]
+    positive = all(isinstance(multiple, int) and multiple > 0 for multiple in widths)
+    check_fields(fields, where, (
+        ("num_res_blocks", not 0 < fields["num_res_blocks"] <= MOST_BLOCKS, _KIND),
+        ("dim_mult", not (0 < len(widths) <= 16 and positive), _KIND),
+        ("latents_std", not all(value > 0 for value in std), _KIND),
+        ("z_dim", fields["z_dim"] != len(mean), _KIND),
+    ))  # fmt: skip
     try:
         return WanVAEConfig(
             dim=fields["base_dim"],
@@ -89,4 +95,4 @@ def _config(fields: dict[str, Any], where: Path) -> WanVAEConfig:
             latent_std=tuple(std),
         )
     except UserError as error:
-        raise DataError(f"no VAE: {error}", file=where, wanted="a VAE of Wan2.1") from error
+        raise DataError(f"no VAE: {error}", file=where, wanted=_KIND) from error

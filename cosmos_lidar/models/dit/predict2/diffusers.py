@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.models.diffusers_folder import CONFIG, MOST_BLOCKS, read_model, read_renamed, write_model
+from cosmos_lidar.models.diffusers_folder import (
+    CONFIG,
+    MOST_BLOCKS,
+    check_fields,
+    read_model,
+    read_renamed,
+    write_model,
+)
 from cosmos_lidar.models.dit.predict2.config import Predict2Config
 from cosmos_lidar.models.dit.predict2.network import Predict2DiT
 
@@ -168,7 +175,7 @@ def _config(fields: dict[str, Any], where: Path) -> Predict2Config:
     """
     condition = fields["in_channels"] - fields["out_channels"]
     patch, size = fields["patch_size"], fields["max_size"]
-    for key, wrong, wanted in (
+    check_fields(fields, where, (
         ("extra_pos_embed_type", fields["extra_pos_embed_type"], "null: a network of Predict2, not of Predict1"),
         ("controlnet_block_every_n", fields["controlnet_block_every_n"], "null: no network of Transfer"),
         ("img_context_dim_in", fields["img_context_dim_in"], "null: no network of Transfer"),
@@ -180,9 +187,7 @@ def _config(fields: dict[str, Any], where: Path) -> Predict2Config:
         ("num_attention_heads", fields["num_attention_heads"] < 1, "at least 1"),
         ("encoder_hidden_states_channels", fields["use_crossattn_projection"]
          and fields["encoder_hidden_states_channels"] != fields["text_embed_dim"], "text_embed_dim"),
-    ):  # fmt: skip
-        if wrong:
-            raise DataError(f"{fields[key]!r:.80}", file=where, key=key, wanted=wanted)
+    ))  # fmt: skip
     try:
         return Predict2Config(
             in_channels=fields["out_channels"],
