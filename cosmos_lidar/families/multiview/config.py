@@ -259,7 +259,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
                 "model.attention_scope=same_view_or_frame excludes ring: parallel.attention=ulysses or gather"
             )
         from cosmos_lidar.clips.controls import check_controls
-        from cosmos_lidar.clips.sweep_pictures import check_size
+        from cosmos_lidar.clips.sweep_images import check_size
 
         check_controls(self.model.control.kinds)
         if self.model.control.blocks and not self.model.control.kinds:

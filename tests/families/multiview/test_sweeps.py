@@ -71,7 +71,7 @@ def test_a_loader_gives_the_pictures_of_the_window(prepared: Path) -> None:
     assert batch.sweeps[0].shape == (1, 3, 5, *SWEEPS)
     assert len(batch.sweep_content[0]) == 1
     assert float((batch.sweeps[0] > 30).float().mean()) > 0.2
-    from cosmos_lidar.clips.sweep_pictures import SweepPictures
+    from cosmos_lidar.clips.sweep_images import SweepPictures
 
     clip = drive(int(batch.clip_ids[0].removeprefix("clip")))
     # an image at 100 ms k lies nearest to the middle of the sweep before: 30 + 50 ms after that image's

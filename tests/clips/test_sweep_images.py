@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips.controls.depth import brightness
-from cosmos_lidar.clips.sweep_pictures import SweepPictures, check_size, nearest_of_blocks
+from cosmos_lidar.clips.sweep_images import SweepPictures, check_size, nearest_of_blocks
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.synth import synthesize_drive
