@@ -125,7 +125,7 @@ SLOW: dict[str, tuple[str, ...]] = {
         "families/also/test_data.py::test_pairs_of_scans_have_the_poses_of_their_augmented_points",
         "families/also/semseg/test_data.py::test_training_takes_the_fraction_and_validation_all_points",
         "energon_tasks/test_damaged.py::test_the_damaged_sample_is_counted_and_the_others_are_read[index_of_nowhere-0]",
-        "families/multiview/test_sweeps.py::test_a_loader_gives_the_pictures_of_the_window",
+        "families/multiview/test_sweeps.py::test_a_loader_gives_the_range_images_of_the_window",
         "energon_tasks/test_loader.py::test_a_global_batch_is_the_same_on_1_2_and_4_ranks",
         "energon_tasks/test_multiview.py::test_control_videos_follow_those_of_the_cameras",
         "shards/test_multiview_folder.py::test_names_with_dots_and_blanks_keep_their_captions_and_embeddings",

@@ -15,12 +15,12 @@ STEP_PX = 16  # sides are multiples of it: 8 pixels of a latent, 2 latents of a 
 
 
 @dataclass(frozen=True)
-class SweepPictures:
+class SweepImages:
     """Draws the range map of the main lidar of a clip at any moment.
 
     Attributes:
         clip: with a lidar.
-        size: (rows, columns) of the picture.
+        size: (rows, columns) of the image.
     """
 
     clip: Clip
@@ -38,9 +38,9 @@ class SweepPictures:
         index = nearest_sweep(self.clip, time_us)
         if index is None:
             return np.zeros((*self.size, 3), np.uint8)
-        return self._recent.get(index, lambda: self._picture(index))
+        return self._recent.get(index, lambda: self._image(index))
 
-    def _picture(self, index: int) -> np.ndarray:
+    def _image(self, index: int) -> np.ndarray:
         ranges = nearest_of_blocks(self.clip.range_map(index), self.size)
         return np.repeat(brightness(np.where(ranges > 0, ranges, np.inf))[..., None], 3, axis=-1)
 

@@ -290,7 +290,7 @@ def read_multiview_facts(
         if sweeps and tuple(sweeps) != found.sweeps:
             there = "x".join(map(str, found.sweeps)) or "none"
             raise UserError(
-                f"{folder}: no range pictures of {'x'.join(map(str, sweeps))}; valid: {there}: "
+                f"{folder}: no range images of {'x'.join(map(str, sweeps))}; valid: {there}: "
                 "`cosmos-lidar prepare --task multiview --sweeps ROWSxCOLUMNS` writes them"
             )
     if not views:

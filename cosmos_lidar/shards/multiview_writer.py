@@ -21,7 +21,7 @@ from cosmos_lidar.clips.controls import check_controls, find_controls
 from cosmos_lidar.clips.fit_images import Lens
 from cosmos_lidar.clips.rig import lens_entry
 from cosmos_lidar.clips.source_state import recording_state
-from cosmos_lidar.clips.sweep_images import SweepPictures, check_size
+from cosmos_lidar.clips.sweep_images import SweepImages, check_size
 from cosmos_lidar.clips.video import VideoFile, are_regular, write_mp4
 from cosmos_lidar.clips.view_ids import parse_views, view_ids
 from cosmos_lidar.errors import DataError, UserError
@@ -278,7 +278,7 @@ def _pack(
     for kind in options.controls:
         parts |= _pack_control(clip, kind, cameras, run, fps, options.image_size)
     if options.sweeps:
-        draw = SweepPictures(clip, (options.sweeps[0], options.sweeps[1]))
+        draw = SweepImages(clip, (options.sweeps[0], options.sweeps[1]))
         parts[RANGES] = _encoded((draw(time) for time in run.clock_us.tolist()), fps)
     poses = camera_poses(cameras, run)
     if poses is not None:

@@ -1,4 +1,4 @@
-"""Range pictures of a moment: the nearest returns of blocks of the range map, brightness as in depth images."""
+"""Range images of a moment: the nearest returns of blocks of the range map, brightness as in depth images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips.controls.depth import brightness
-from cosmos_lidar.clips.sweep_images import SweepPictures, check_size, nearest_of_blocks
+from cosmos_lidar.clips.sweep_images import SweepImages, check_size, nearest_of_blocks
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.sensors import uniform_sensor
 from cosmos_lidar.synth import synthesize_drive
@@ -22,7 +22,7 @@ def test_blocks_show_their_nearest_return() -> None:
 
 def test_the_sweep_of_the_moment() -> None:
     clip = synthesize_drive(2, uniform_sensor(16, 96), 3)
-    draw = SweepPictures(clip, (16, 48))
+    draw = SweepImages(clip, (16, 48))
     found = draw(int(clip.timestamps_us[1].mean()))
     assert found.shape == (16, 48, 3)
     ranges = clip.range_map(1)
@@ -35,7 +35,7 @@ def test_the_sweep_of_the_moment() -> None:
 
 def test_what_cannot_be_drawn() -> None:
     with pytest.raises(DataError):
-        SweepPictures(camera_clip("a"), (16, 48))(0)
+        SweepImages(camera_clip("a"), (16, 48))(0)
     for size in ([16], [16, 40], [0, 16]):
         with pytest.raises(UserError, match=r"model.sweeps.size=.*multiples of 16, such as \[64,512\]"):
             check_size(size, "model.sweeps.size")

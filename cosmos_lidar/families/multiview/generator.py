@@ -182,7 +182,7 @@ class ViewGenerator:
         network: Any = self.flow.network
         if given.sweeps is not None and (not network.config.sweep_channels or given.sweeps.shape[2] < total):
             wanted = f"{total} for a network that takes them (model.sweeps.size)"
-            raise DataError(f"range pictures of {given.sweeps.shape[2]} moments", clip=given.name, wanted=wanted)
+            raise DataError(f"range images of {given.sweeps.shape[2]} moments", clip=given.name, wanted=wanted)
 
     def _control(self, given: ViewInput) -> dict[str, Tensor]:
         """Return the latents of the control videos as an argument of the network, zeros for kinds that are left out."""

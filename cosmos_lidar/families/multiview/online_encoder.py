@@ -67,8 +67,8 @@ class WindowLatents:
         samples = zip(batch.frames, batch.latents, batch.content, strict=True)
         encode = self._encode if group is None else partial(self._encode_shared, group)
         latents = [encode(frames, found, content) for frames, found, content in samples]
-        pictures = zip(batch.sweeps, batch.sweep_latents, batch.sweep_content, strict=True)
-        sweeps = [encode(frames, found, content) if content else None for frames, found, content in pictures]
+        range_images = zip(batch.sweeps, batch.sweep_latents, batch.sweep_content, strict=True)
+        sweeps = [encode(frames, found, content) if content else None for frames, found, content in range_images]
         none: list[Tensor | None] = [None] * len(latents)
         return dataclasses.replace(batch, frames=none, latents=latents, sweeps=none, sweep_latents=sweeps)
 

@@ -62,7 +62,7 @@ def options_of(folder: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def test_a_loader_gives_the_pictures_of_the_window(prepared: Path) -> None:
+def test_a_loader_gives_the_range_images_of_the_window(prepared: Path) -> None:
     from energon_tasks.multiview import ViewWindow, multiview_loader
 
     window = ViewWindow(5, (32, 48), (5, 0), sweeps=SWEEPS)
@@ -71,12 +71,12 @@ def test_a_loader_gives_the_pictures_of_the_window(prepared: Path) -> None:
     assert batch.sweeps[0].shape == (1, 3, 5, *SWEEPS)
     assert len(batch.sweep_content[0]) == 1
     assert float((batch.sweeps[0] > 30).float().mean()) > 0.2
-    from cosmos_lidar.clips.sweep_images import SweepPictures
+    from cosmos_lidar.clips.sweep_images import SweepImages
 
     clip = drive(int(batch.clip_ids[0].removeprefix("clip")))
     # an image at 100 ms k lies nearest to the middle of the sweep before: 30 + 50 ms after that image's
     sweeps = [max(batch.starts[0] + frame - 1, 0) for frame in range(5)]
-    draw = SweepPictures(clip, SWEEPS)
+    draw = SweepImages(clip, SWEEPS)
     wanted = np.stack([draw(int(clip.timestamps_us[number].mean()))[..., 0] for number in sweeps])
     assert np.abs(batch.sweeps[0][0, 0].numpy().astype(int) - wanted).mean() < 12  # compressed
 
@@ -134,7 +134,7 @@ def test_shards_without_sweeps_are_refused(prepared: Path, tmp_path: Path) -> No
     from cosmos_lidar.errors import UserError
 
     run = some_run(tmp_path, "x", *options_of(prepared, "model.sweeps.size=[32,48]"))
-    with pytest.raises(UserError, match=r"no range pictures of 32x48; valid: 16x48: .*--sweeps"):
+    with pytest.raises(UserError, match=r"no range images of 32x48; valid: 16x48: .*--sweeps"):
         multiview.train(run)
 
 
