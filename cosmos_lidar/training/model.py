@@ -16,7 +16,6 @@ from nemo.core.classes.modelPT import ModelPT
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cosmos_lidar import kernels
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.files import write_may_fail
 from cosmos_lidar.log import logger
@@ -27,7 +26,6 @@ from cosmos_lidar.parallel.ranks import gather_objects, mean_over_ranks
 from cosmos_lidar.training.batches import clips_of, sample_count
 from cosmos_lidar.training.checkpoint.state_tree import random_state, set_random_state
 from cosmos_lidar.training.config import Run
-from cosmos_lidar.training.fused_adamw import FusedAdamW
 from cosmos_lidar.training.guards.loss_spikes import SpikeGuard
 from cosmos_lidar.training.guards.nonfinite import dump_batches, first_bad_gradient, first_bad_output
 from cosmos_lidar.training.guards.step_flags import StepFlags
@@ -35,8 +33,8 @@ from cosmos_lidar.training.measure.flops import count_training_flops, on_meta
 from cosmos_lidar.training.measure.step_clock import StepClock
 from cosmos_lidar.training.measure.stragglers import OwnTime
 from cosmos_lidar.training.nemo_file import NemoFile
+from cosmos_lidar.training.optimizer import make_optimizer
 from cosmos_lidar.training.overrides import without_interpolation
-from cosmos_lidar.training.schedule import lr_factor
 from cosmos_lidar.training.validation import pooled_means
 
 
@@ -350,24 +348,8 @@ class TrainedModel(ModelPT):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule."""
-        config = self.run.optim
-        settings: dict[str, Any] = {"lr": config.lr, "betas": tuple(config.betas), "eps": config.eps}
-        settings["weight_decay"] = config.weight_decay
-        optimizer: torch.optim.Optimizer
-        if kernels.current().optimizer == "apex":
-            optimizer = FusedAdamW(self._groups(), **settings)
-        else:
-            optimizer = torch.optim.AdamW(self._groups(), fused=True, **settings)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, config))
+        optimizer, schedule = make_optimizer(self.network, self.run.optim)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Return the trained parameters; those whose name holds ``bias`` apart where they do not decay."""
-        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
-        if self.run.optim.decay_biases:
-            return [{"params": [p for _, p in trained]}]
-        biases = [p for name, p in trained if "bias" in name]
-        return [{"params": [p for name, p in trained if "bias" not in name]}, {"params": biases, "weight_decay": 0.0}]
 
     def setup_training_data(self, train_data_config: Any) -> None:
         """Refuse: dataloaders are passed to ``Trainer.fit``.
