@@ -82,7 +82,6 @@ WRITE: dict[str, Callable[[Path, np.ndarray], Any]] = {
     "a.npy": lambda path, cloud: np.save(path, xyzi(cloud)),
     "a.npz": lambda path, cloud: np.savez(path, points=xyzi(cloud)[:, :3], **{n: cloud[n] for n in ("ring", "t")}),
     "a.las": write_las,
-    "a.laz": write_las,
 }
 
 

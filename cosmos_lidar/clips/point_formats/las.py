@@ -23,7 +23,7 @@ _WANTED = "a LAS or LAZ file of version 1.0 to 1.4"
 _FARTHEST_M = 1e4
 _SHORTEST_HEADER, _LONGEST_HEADER, _RECORD, _LONG_RECORD = 227, 375, 54, 60
 _WORKING = 4  # copies of the points while they are read
-_BLOCK = 1 << 13  # points that laspy holds, each in about 100 bytes
+_BLOCK, _PACKED_BLOCK = 1 << 13, 1 << 14  # points that laspy holds, each in about 100 bytes
 _FIELDS = {"intensity": "intensity", "classification": "classification", "return_number": "return_number",
            "gps_time": "gps_time_s"}  # fmt: skip
 
@@ -78,7 +78,7 @@ def _read_blocks(reader: Any, count: int, used: bool, origin_m: np.ndarray) -> t
     points = np.empty((count, 3), np.float32 if used else np.float64)
     columns: dict[str, np.ndarray] = {axis: points[:, place] for place, axis in enumerate("xyz")}
     kept, filled = np.ones(count, bool), 0
-    for block in reader.chunk_iterator(_BLOCK):
+    for block in reader.chunk_iterator(_PACKED_BLOCK if reader.header.are_points_compressed else _BLOCK):
         part = slice(filled, filled + len(block))
         there, finite = np.zeros(len(block), bool), np.ones(len(block), bool)
         for place, axis in enumerate("xyz"):

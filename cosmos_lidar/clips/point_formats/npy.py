@@ -50,6 +50,9 @@ def _table(found: ArrayStream, key: str | None) -> PointFields:
         raise DataError(f"an array {shape} of {dtype}", key=key, wanted=_WANTED)
     organized = shape[:2] if len(shape) == 3 else None
     names = _COLUMNS[: shape[-1]]
+    if shape[-1] == 3 and dtype == np.float32 and dtype.isnative and not found.fortran:
+        points = rest_of(found).reshape(-1, 3)  # as sweeps have them
+        return PointFields({name: points[:, place] for place, name in enumerate(names)}, organized, points, owned=True)
     if found.fortran:
         rows = rest_of(found).reshape(-1, shape[-1])
         return PointFields({name: rows[:, place] for place, name in enumerate(names)}, organized)

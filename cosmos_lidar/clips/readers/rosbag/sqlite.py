@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from cosmos_lidar.bounds import expect_size
 from cosmos_lidar.clips.readers.rosbag.storage import HEAD_SIZE, Entry, Topic, message_type
@@ -78,7 +78,7 @@ class SqliteFile:
             content = self.fetch(place)
             yield io.BytesIO(content), len(content)
             return
-        with self._open() as database, database.blobopen("messages", "data", place, readonly=True) as blob:
+        with self._open() as database, cast(Any, database).blobopen("messages", "data", place, readonly=True) as blob:
             expect_size(len(blob), "a message", file=self.path, key=f"messages {place}")
             yield cast(BinaryIO, blob), len(blob)
 
