@@ -8,20 +8,63 @@ On recorded scans the wrong width is 15 % (x y z read as four columns) to 150 % 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from cosmos_lidar.errors import DataError
 
 WIDTHS = range(3, 11)
 _ENOUGH_POINTS, _FEW, _LOOKED_AT = 30, 500, 20_000
+_TOGETHER = 1 << 15  # numbers of a file that are read at a time
 _SURE = 1.04  # of a few points: the spread of the right width is at most so much above the smallest one
 _BETTER, _EQUAL = 0.93, 1.02  # below the lower one another width is right; up to the upper one two widths are alike
 _MUCH_BETTER = 0.8  # for multiples of the expected width, which alternating points make better, too
 
 
-def likely_columns(values: np.ndarray, expected: int) -> int:
+class FloatFile:
+    """The float32 numbers of a file, of which those at some places are looked at without the whole being in memory.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._count = path, path.stat().st_size // 4
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        """Return (P, W) numbers at places (P, W): rows of consecutive ones, which start ever later.
+
+        Raises:
+            DataError: the file has become shorter.
+        """
+        found, starts, row = np.empty(places.shape, "<f4"), places[:, 0], 0
+        buffer = np.empty(max(_TOGETHER, places.shape[1]), "<f4")
+        with self._path.open("rb", buffering=0) as file:
+            while row < len(places):
+                first = int(starts[row])
+                file.seek(4 * first)
+                there = (file.readinto(buffer.data.cast("B")) or 0) // 4
+                after = int(np.searchsorted(starts, first + there - places.shape[1], side="right"))
+                if after <= row:
+                    raise DataError("it has become shorter", file=self._path, wanted="a complete copy of the file")
+                found[row:after] = buffer[places[row:after] - first]
+                row = after
+        return found
+
+    def whole(self) -> np.ndarray:
+        """Return all numbers."""
+        return np.fromfile(self._path, "<f4")
+
+
+def likely_columns(values: np.ndarray | FloatFile, expected: int) -> int:
     """Return how many numbers a point of a file has; ``expected`` unless another number fits clearly better.
 
     Args:
-        values: (M,) float32, all numbers of the file.
+        values: (M,) float32, all numbers of the file, or the file.
         expected: numbers per point that the file should have.
     """
     if len(values) < _ENOUGH_POINTS * max(WIDTHS):
@@ -31,6 +74,7 @@ def likely_columns(values: np.ndarray, expected: int) -> int:
     spreads = _rough_spreads(values, sorted({expected, *WIDTHS}))
     if spreads[expected] <= _SURE * min(spreads.values()):
         return expected
+    values = values if isinstance(values, np.ndarray) else values.whole()
     spreads = {width: _spread(_columns(values, width)) for width in {expected, *WIDTHS}}
     best, own = min(spreads.values()), spreads[expected]
     for width in sorted(spreads):
@@ -41,7 +85,7 @@ def likely_columns(values: np.ndarray, expected: int) -> int:
     return expected
 
 
-def _rough_spreads(values: np.ndarray, widths: list[int]) -> dict[int, float]:
+def _rough_spreads(values: np.ndarray | FloatFile, widths: list[int]) -> dict[int, float]:
     """Return width -> spread by few rows, at places that are the same for all widths, in one go."""
     # Around each place lie the rows of all widths that it is in.
     reach = widths[-1] - 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from cosmos_lidar.bounds import expect_plain_file, expect_size
 from cosmos_lidar.clips.blocks import block_size, blocks, move_points, select
-from cosmos_lidar.clips.columns import likely_columns
+from cosmos_lidar.clips.columns import FloatFile, likely_columns
 from cosmos_lidar.clips.images import image_size, read_image
 from cosmos_lidar.clips.sweep import Sweep
 from cosmos_lidar.errors import DataError
@@ -122,9 +122,8 @@ def _count_rows(path: Path, columns: int, clip: str | None, stated: bool) -> int
     size = path.stat().st_size
     expect_size(size, "a file of points", file=path, clip=clip)
     if size and size % 4 == 0 and not stated:
-        values = np.fromfile(path, "<f4")
-        found = likely_columns(values, columns)
-        if found != columns and len(values) % found == 0:
+        found = likely_columns(FloatFile(path), columns)
+        if found != columns and size // 4 % found == 0:
             raise DataError(
                 f"looks like {found} float32 per point, not {columns}", file=path, clip=clip,
                 wanted=f"--columns {found} where that is right, --columns {columns} where it is not",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cosmos_lidar.clips import columns
-from cosmos_lidar.clips.columns import likely_columns
+from cosmos_lidar.clips.columns import FloatFile, likely_columns
+from cosmos_lidar.errors import DataError
 
 RNG = np.random.default_rng(0)
 
@@ -111,3 +112,19 @@ def test_the_look_at_few_points_sees_columns_where_they_are():
 def test_numbers_that_are_none_have_a_spread():
     values = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, 0.0, 1.0] * 100, np.float32)
     assert all(np.isfinite(spread) for spread in columns._rough_spreads(values, [3, 4, 5]).values())
+
+
+@pytest.mark.parametrize("count", [300, 70_000])
+def test_a_file_is_looked_at_as_its_numbers_are(tmp_path, count):
+    points = np.random.default_rng(0).normal(size=(count, 4)) * [1, 20, 300, 4000]
+    values = points.astype("<f4").ravel()
+    values.tofile(tmp_path / "a.bin")
+    file = FloatFile(tmp_path / "a.bin")
+    places = np.linspace(0, len(values) - 19, 300).astype(np.int64)[:, None] + np.arange(19)
+    assert len(file) == len(values)
+    assert np.array_equal(file[places], values[places])
+    for expected in (3, 4, 5):
+        assert likely_columns(file, expected) == likely_columns(values, expected)
+    (tmp_path / "a.bin").write_bytes(b"")
+    with pytest.raises(DataError, match="shorter"):
+        file[places]

@@ -18,6 +18,7 @@ import pytest
 
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.convert import find_writers
+from cosmos_lidar.clips.files import PointSweeps
 from cosmos_lidar.clips.readers.ddad import _Clouds
 from cosmos_lidar.clips.readers.folder.sweeps import CloudFiles
 from cosmos_lidar.clips.sweep import Sweep
@@ -148,3 +149,11 @@ def test_bags(kind, tmp_path):
     (clip,) = open_clips(tmp_path, "rosbag")
     assert len(clip.lidar.read(1).points) == COUNT
     assert peak_over_size(lambda: clip.lidar.read(1)) < LIMIT
+
+
+@pytest.mark.parametrize(("columns", "ring"), [(4, None), (5, 4)])
+def test_headerless_files(columns, ring, tmp_path):
+    points = np.column_stack([xyzi(table(COUNT)), table(COUNT)["ring"]])[:, :columns]
+    points.astype("<f4").tofile(tmp_path / "a.bin")
+    read = PointSweeps("c", (tmp_path / "a.bin",), columns, ring_column=ring)
+    assert peak_over_size(lambda: read(0)) < LIMIT
