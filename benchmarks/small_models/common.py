@@ -67,10 +67,16 @@ def read_cost(folder: Path) -> Cost | None:
     return Cost(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def add_cost(folder: Path, cpu_s: float) -> Cost:
-    """Add the processor seconds of one call to what a training took, and return that."""
+def add_cost(folder: Path, cpu_s: float, commit: str) -> Cost:
+    """Add the processor seconds of one call to what a training took, and return that.
+
+    Args:
+        folder: of the training.
+        cpu_s: of this call.
+        commit: of the code when this call began; that of the first call stays.
+    """
     before = read_cost(folder)
-    total, commit = (cpu_s + before.cpu_s, before.commit) if before else (cpu_s, current_commit())
+    total, commit = (cpu_s + before.cpu_s, before.commit) if before else (cpu_s, commit)
     cost = Cost(round(total, 1), machine("cpu"), commit, time.strftime("%Y-%m-%d"))
     write_json(folder / _COST, asdict(cost))
     return cost
@@ -136,9 +142,9 @@ def finished(train: Callable[[Any], RunResult], run: TrainConfig[Any, Any]) -> R
 
     Ends the program where a signal has ended the run early.
     """
-    started = time.process_time()
+    started, commit = time.process_time(), current_commit()
     result = train(run)
-    cost = add_cost(result.folder, time.process_time() - started)
+    cost = add_cost(result.folder, time.process_time() - started, commit)
     if result.signal:
         sys.exit(result.exit_status)
     return Result(result.folder, result.step, run, cost)

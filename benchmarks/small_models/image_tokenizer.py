@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from camera_drives import HEIGHT, WIDTH, render_drives
-from common import Card, add_cost, held_out_seeds, parameters, train_seeds, write_card, write_weights
+from common import Card, add_cost, current_commit, held_out_seeds, parameters, train_seeds, write_card, write_weights
 from principal import SHAPE, context_of, least_squares, patches_of, set_decoder, start_from_principal
 from torch import Tensor, nn
 
@@ -82,9 +82,9 @@ def main() -> int:
     seeds, others = train_seeds(args.train), held_out_seeds(args.held_out)
     videos = render_drives(args.folder / "videos", [*seeds, *others], args.jobs)
     images, held_out = (images_of({seed: videos[seed] for seed in some}) for some in (seeds, others))
-    started = time.process_time()
+    started, commit = time.process_time(), current_commit()
     network = fitted(images, args.seed)
-    cost = add_cost(args.folder / f"image_{time.time_ns()}", time.process_time() - started)
+    cost = add_cost(args.folder / f"image_{time.time_ns()}", time.process_time() - started, commit)
     folder = args.out / NAME
     write_weights(folder, network.state_dict(), {"family": "video_tokenizer"})
     found = score(load_tokenizer(folder / "model.safetensors"), held_out[::4])

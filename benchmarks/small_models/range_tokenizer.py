@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import Card, add_cost, held_out_seeds, parameters, train_seeds, write_card, write_weights
+from common import Card, add_cost, current_commit, held_out_seeds, parameters, train_seeds, write_card, write_weights
 from lidar_scores import Row, score_drives, table
 from lidar_sweeps import SENSORS, cast_drives, step_image
 from principal import SHAPE, context_of, fit, least_squares, patches_of, set_decoder, start_from_principal
@@ -92,8 +92,9 @@ def main() -> int:
     args = parse()
     seeds, others = train_seeds(args.train), held_out_seeds(args.held_out)
     drives, started = cast_drives(args.folder / "drives", seeds, args.jobs), time.process_time()
+    commit = current_commit()
     network = fitted("validity", drives, args.iterations, args.seed)
-    cost = add_cost(args.folder / f"validity_{time.time_ns()}", time.process_time() - started)
+    cost = add_cost(args.folder / f"validity_{time.time_ns()}", time.process_time() - started, commit)
     folder = args.out / NAME
     write_weights(folder, network.state_dict(), {"family": "lidar_tokenizer", "coding": "validity", "scale": True})
     rows = score_drives({"tokenizer": load_tokenizer(folder / "model.safetensors")}, others)

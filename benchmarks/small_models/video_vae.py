@@ -24,7 +24,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from camera_drives import HEIGHT, VIEW_IDS, WIDTH, render_drives
-from common import Card, add_cost, held_out_seeds, parameters, read_cost, train_seeds, write_card, write_weights
+from common import (
+    Card,
+    add_cost,
+    current_commit,
+    held_out_seeds,
+    parameters,
+    read_cost,
+    train_seeds,
+    write_card,
+    write_weights,
+)
 from layerwise_fit import fit_layers
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, l1_loss
@@ -131,7 +141,7 @@ def train_step(training: Training, batch: Tensor, seed: int) -> float:
 
 def train(args: argparse.Namespace, videos: np.ndarray) -> WanVAE:
     """Train, or go on; return the EMA."""
-    started, state = time.process_time(), args.folder / "vae.pt"
+    started, state, commit = time.process_time(), args.folder / "vae.pt", current_commit()
     training = new_training(args, videos)
     if state.is_file():
         training.load(state)
@@ -141,7 +151,7 @@ def train(args: argparse.Namespace, videos: np.ndarray) -> WanVAE:
             meter.advance(1)
             if training.step % _SAVE_EVERY == 0 or training.step == args.steps:
                 training.save(state)
-                add_cost(args.folder, time.process_time() - started)
+                add_cost(args.folder, time.process_time() - started, commit)
                 started = time.process_time()
                 sys.stderr.write(f"step {training.step}: mean absolute error {127.5 * error:.2f} of 255\n")
     return training.average

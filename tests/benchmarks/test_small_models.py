@@ -128,10 +128,10 @@ def test_weights_beyond_fp16_are_refused(program, tmp_path: Path) -> None:
 
 def test_cost_adds_up_over_calls(program, tmp_path: Path) -> None:
     common = program("common")
-    first = common.add_cost(tmp_path, 10.0)
-    second = common.add_cost(tmp_path, 5.0)
+    first = common.add_cost(tmp_path, 10.0, "a1")
+    second = common.add_cost(tmp_path, 5.0, "b2")
     assert (first.cpu_s, second.cpu_s) == (10.0, 15.0)
-    assert second.commit == first.commit
+    assert second.commit == first.commit == "a1"
     assert common.read_cost(tmp_path) == second
 
 
