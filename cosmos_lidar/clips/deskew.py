@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class SweepMotion:
 
     def _straight(
         self,
-        move: Callable[..., np.ndarray],
+        move: Callable[..., Any],
         points: np.ndarray,
         time_us: np.ndarray | None,
         out: np.ndarray | None,

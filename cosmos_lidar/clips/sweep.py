@@ -92,7 +92,9 @@ def to_points(sweep: Sweep, sensor: Sensor) -> Sweep:
     second = _pixels_to_points(sweep.second_return, sensor)
     counts = [len(first["points"]), len(second["points"])]
     # Each pair is freed when it has been joined.
-    values = {name: np.concatenate([first.pop(name), second.pop(name)]) for name in [*first] if name in second}
+    values: dict[str, Any] = {
+        name: np.concatenate([first.pop(name), second.pop(name)]) for name in [*first] if name in second
+    }
     return Sweep(**values, returns=np.repeat(np.array([1, 2], np.uint8), counts))
 
 

@@ -111,7 +111,8 @@ def _points_of_map(range_m: Array, sensor: Sensor, ray_at: str, first_column: in
     directions = ray_directions(sensor, range_m.shape[-1], ray_at, first_column, full_columns)
     valid = range_m > 0
     if is_tensor(range_m):
-        return (range_m[valid][:, None] * like(directions, range_m)[valid]).float()
+        moved: torch.Tensor = range_m[valid][:, None] * like(directions, range_m)[valid]  # type: ignore[assignment]
+        return moved.float()
     counts = np.count_nonzero(valid, axis=1)
     points, filled = np.empty((int(counts.sum()), 3), np.float32), 0
     step = max(1, _BLOCK // 4 // max(1, range_m.shape[1]))
