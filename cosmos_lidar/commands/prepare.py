@@ -30,29 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="reader to use (default: recognized from the files)")
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
     add_lidar_argument(parser)
-    parser.add_argument(
-        "--split", type=split_or_name, default=(0.9, 0.1, 0.0), metavar="A,B,C|NAME|FILE",
-        help="ratios of drives for train, val and test (default 0.9,0.1,0), where every ratio above 0 gets a drive; or "
-        "the published split of a dataset (av2, nuscenes, nuscenes_mini, waymo, …; `published`: the recordings' own); "
-        "or the file (.yaml) in which the tools of nuPlan or NAVSIM have theirs",
-    )  # fmt: skip
-    parser.add_argument(
-        "--skip-unlisted", action="store_true",
-        help="leave out, and count, clips that are in no list of the published split, instead of refusing them",
-    )  # fmt: skip
-    parser.add_argument(
-        "--split-list", type=_paths, default=(), metavar="TRAIN.lst,VAL.lst[,TEST.lst]",
-        help="files of clip ids, one per line, instead of --split",
-    )  # fmt: skip
-    parser.add_argument(
-        "--drive-pattern", default="^.*$", metavar="REGEX",
-        help="clips whose ids have the same match are one drive and share a split (default: every clip is a drive)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--whole-drives", action="store_true",
-        help="end shards where drives end: splitting the shards again, by whole tars, divides no drive",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
+    _add_split(parser)
     parser.add_argument(
         "--frames-per-sample", type=int, metavar="N",
         help="frames per sample (default 10; multiview: as many as there are without a gap)",
@@ -104,6 +82,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bad-budget", type=float, default=0.001, metavar="SHARE",
         help="stop if more than this ratio of frames is unusable (default 0.001)",
     )  # fmt: skip
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how drives are divided among train, val and test."""
+    parser.add_argument(
+        "--split", type=split_or_name, default=(0.9, 0.1, 0.0), metavar="A,B,C|NAME|FILE",
+        help="ratios of drives for train, val and test (default 0.9,0.1,0), where every ratio above 0 gets a drive; or "
+        "the published split of a dataset (av2, nuscenes, nuscenes_mini, waymo, …; `published`: the recordings' own); "
+        "or the file (.yaml) in which the tools of nuPlan or NAVSIM have theirs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--skip-unlisted", action="store_true",
+        help="leave out, and count, clips that are in no list of the published split, instead of refusing them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split-list", type=_paths, default=(), metavar="TRAIN.lst,VAL.lst[,TEST.lst]",
+        help="files of clip ids, one per line, instead of --split",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drive-pattern", default="^.*$", metavar="REGEX",
+        help="clips whose ids have the same match are one drive and share a split (default: every clip is a drive)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--whole-drives", action="store_true",
+        help="end shards where drives end: splitting the shards again, by whole tars, divides no drive",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
 
 
 def _add_multiview(parser: argparse.ArgumentParser) -> None:
