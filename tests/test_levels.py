@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,18 @@ TESTS = Path(__file__).parent
 PATTERNS = [(level, one) for level, groups in LEVELS.items() for patterns in groups.values() for one in patterns]
 
 
+@cache
+def functions(file: Path) -> list[str]:
+    return [node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_patterns_name_tests_that_exist(level: str) -> None:
     for _, pattern in (one for one in PATTERNS if one[0] == level):
         file, _, test = pattern.partition("::")
         files = sorted(TESTS.glob(file))
         assert files, pattern
-        names = {
-            node.name
-            for one in files
-            for node in ast.walk(ast.parse(one.read_text()))
-            if isinstance(node, ast.FunctionDef)
-        }
+        names = {name for one in files for name in functions(one)}
         wanted = re.escape(test.partition("[")[0]).replace(r"\*", ".*")
         assert any(name.startswith("test_") and re.fullmatch(wanted, name) for name in names), pattern
 
