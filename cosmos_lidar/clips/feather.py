@@ -59,14 +59,14 @@ def read_feather(path: Path, columns: dict[str, str], clip: str | None = None) -
         problem = f"not readable: {' '.join(str(error).split())!s:.120}"
         raise DataError(problem, file=path, clip=clip, wanted=wanted) from error
     del content, stream
-    found, names = {}, list(table.column_names)
+    names, arrays = list(table.column_names), dict[str, np.ndarray]()
     for name, kind in columns.items():
         if names.count(name) != 1:
             problem = f"no such column among {', '.join(names)[:120]}"
             raise DataError(problem, file=path, clip=clip, key=name, wanted=wanted)
-        found[name] = _column(table.column(name), name, kind, path, clip, wanted)
+        arrays[name] = _column(table.column(name), name, kind, path, clip, wanted)
         table = table.remove_column(table.column_names.index(name))  # each is freed when it has been copied
-    return found
+    return arrays
 
 
 def _column(column: Any, name: str, kind: str, path: Path, clip: str | None, wanted: str) -> np.ndarray:
