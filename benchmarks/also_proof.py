@@ -241,7 +241,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--width", type=int, default=8, help="channels of the network's first layer (default %(default)s)")
     add("--labeled", type=int, nargs="+", default=[5, 1, 48], help="numbers of labeled sweeps, in this order")
     add("--seeds", type=int, default=3, help="fine-tunings of each (default %(default)s)")
-    add("--pretrain-steps", type=int, default=600, help="of 4 sweeps (default %(default)s)")
+    add("--pretrain-steps", type=int, default=1200, help="of 4 sweeps (default %(default)s)")
     add("--steps", type=int, default=150, help="of fine-tuning, 2 sweeps each (default %(default)s)")
     add("--lr", type=float, default=0.005, help="of fine-tuning (default %(default)s)")
     add("--probe-lr", type=float, default=0.05, help="of linear probing (default %(default)s)")
