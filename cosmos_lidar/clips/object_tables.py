@@ -20,7 +20,7 @@ from cosmos_lidar.errors import DataError
 from cosmos_lidar.files import parse_json
 from cosmos_lidar.sensors.rigid import rigid
 
-_OBJECTS, _LINES = ".all_object_info.json", ".lanelines.json"
+OBJECTS, LINES = ".all_object_info.json", ".lanelines.json"
 _LARGEST = 64 << 20  # bytes of a member
 
 
@@ -98,10 +98,10 @@ def open_boxes(root: Path, clip: str, time_of: Mapping[int, int]) -> RecordedBox
     tar = TarIndex.of_clip(root / "all_object_info", clip)
     names: dict[int, str] = {}
     for name in () if tar is None else tar.members:
-        number = name.removesuffix(_OBJECTS).rsplit(".", 1)[-1]
-        if not name.endswith(_OBJECTS) or not number.isdecimal():
+        number = name.removesuffix(OBJECTS).rsplit(".", 1)[-1]
+        if not name.endswith(OBJECTS) or not number.isdecimal():
             assert tar is not None
-            raise DataError("no table of objects", file=tar.path, clip=clip, key=name, wanted=f"CLIP.NNNNNN{_OBJECTS}")
+            raise DataError("no table of objects", file=tar.path, clip=clip, key=name, wanted=f"CLIP.NNNNNN{OBJECTS}")
         if int(number) in time_of:
             names[time_of[int(number)]] = name
     if tar is None or not names:
@@ -119,9 +119,9 @@ def open_lane_lines(root: Path, clip: str) -> Callable[[], list[np.ndarray]] | N
     tar = TarIndex.of_clip(root / "3d_lanelines", clip)
     if tar is None:
         return None
-    name = next((name for name in tar.members if name.endswith(_LINES)), None)
+    name = next((name for name in tar.members if name.endswith(LINES)), None)
     if name is None:
-        raise DataError("no table of lane lines", file=tar.path, clip=clip, wanted=f"a member CLIP{_LINES}")
+        raise DataError("no table of lane lines", file=tar.path, clip=clip, wanted=f"a member CLIP{LINES}")
     return LaneTable(tar, name, clip)
 
 

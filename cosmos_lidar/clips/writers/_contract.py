@@ -35,6 +35,8 @@ VALUES = {
     "camera_times": "times of the images",
     "camera_poses": "poses of the cameras",
     "camera_mounting": "mountings of the cameras",
+    "boxes": "boxes of objects",
+    "lane_lines": "lane lines",
 }
 _OF_SWEEPS = {"range_m": "range_image", "second_return": "returns"}
 
@@ -111,6 +113,8 @@ def _of_clip(clip: Clip) -> list[str]:
         "camera_mounting": any(
             camera.lidar_SE3_camera is not None or camera.ego_SE3_camera is not None for camera in cameras
         ),
+        "boxes": clip.boxes is not None,
+        "lane_lines": clip.lane_lines is not None,
         "lidars": len(clip.lidars) > 1,
         "names": bool(clip.lidars or clip.cameras),
     }

@@ -9,6 +9,8 @@
     videos/vehicle_pose/CLIP.tar           CLIP.000000.vehicle_pose.npy, …: vehicle to world
     videos/timestamp/CLIP.tar              CLIP.000000.timestamp_micros.txt, …
     videos/lidar_raw/CLIP.tar              CLIP.000000.lidar_raw.npz, …: xyz, lidar_to_world
+    videos/all_object_info/CLIP.tar        CLIP.000000.all_object_info.json, …: boxes of objects
+    videos/3d_lanelines/CLIP.tar           CLIP.lanelines.json: lane lines in the world
 
 Names of cameras are in lower case, without ``camera_`` before them. Numbers in the names count at 30 Hz: frame i of a
 video of 10 Hz is 3 i. Poses stand at all numbers, between frames on straight lines with constant turn rates, and after
@@ -18,8 +20,8 @@ in axes of the vehicle, or of the lidar where its mounting is not known; ``lidar
 Beyond the published arrays ``lidar_raw`` has intensity and ``starting_timestamp``. Fisheye cameras are ``ftheta_…``.
 
 The frames are the images of the camera ``front``, else of the first one, and of each other camera the nearest ones.
-Videos have no times: each is shown at the usual rate of the frames, and all images of a frame have its timestamp. The
-converter's boxes and maps are not written.
+Videos have no times: each is shown at the usual rate of the frames, and all images of a frame have its timestamp. Of
+the converter's maps only lane lines are written.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from cosmos_lidar.clips.sweep import Sweep, to_points
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
 from cosmos_lidar.clips.writers._motion import cloud_at, mounting_of, moved_points, track_of
+from cosmos_lidar.clips.writers._objects import write_objects
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.clips.writers._tar_members import add_arrays, add_bytes, add_npy
 from cosmos_lidar.errors import DataError
@@ -48,7 +51,7 @@ from cosmos_lidar.sensors.pinhole import PinholeCamera
 
 DESCRIPTION = "the multi-view guide's folder: videos/pinhole_*/CLIP.mp4, metas/, and the tars of its Waymo converter"
 HOLDS = frozenset(("points", "intensity", "poses", "reference", "names")) | frozenset(
-    ("images", "lens", "camera_times", "camera_poses")
+    ("images", "lens", "camera_times", "camera_poses", "boxes", "lane_lines")
 )
 _USUAL_HZ = 10.0  # of a video of one frame
 _WHOLE_HZ = 0.02  # a rate so near to a whole number, as a share of it, is that number
@@ -121,6 +124,8 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
         _write_tar(staged, clip, "pose", _camera_poses(clip, plan), add_npy)
         _write_tar(staged, clip, "vehicle_pose", _vehicle_poses(clip, plan), add_npy)
         _write_tar(staged, clip, "timestamp", _timestamps(clip, plan), add_bytes)
+        stamps = zip(plan.keys.tolist(), _stamps_us(clip, plan).tolist(), strict=True)
+        write_objects(staged, clip, "videos/", stamps)
         if plan.sweeps:
             _write_points(staged, clip, plan, losses, progress)
         files = staged.files

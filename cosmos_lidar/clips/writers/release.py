@@ -23,6 +23,7 @@ from cosmos_lidar.clips.readers.release.sweeps import BESIDE
 from cosmos_lidar.clips.sweep import RETURN_VALUES
 from cosmos_lidar.clips.video import write_mp4
 from cosmos_lidar.clips.writers._contract import Losses, Progress, WriteOptions, Written
+from cosmos_lidar.clips.writers._objects import write_objects
 from cosmos_lidar.clips.writers._range_maps import as_range_image
 from cosmos_lidar.clips.writers._staged import Staged
 from cosmos_lidar.clips.writers._tar_members import add_npy, add_npz
@@ -33,9 +34,13 @@ from cosmos_lidar.sensors.pinhole import PinholeCamera
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
 
 DESCRIPTION = "the published Cosmos lidar release: sparse range maps in tars, poses, H.264 videos"
-HOLDS = frozenset(
-    ("range_image", "intensity", "labels", "instance", "time_us", "names", "sensor", "frame_ids", "times", "poses")
-) | frozenset(("mounting", "lidars", "images", "lens", "camera_times", "camera_poses", "camera_mounting"))
+HOLDS = (
+    frozenset(
+        ("range_image", "intensity", "labels", "instance", "time_us", "names", "sensor", "frame_ids", "times", "poses")
+    )
+    | frozenset(("mounting", "lidars", "images", "lens", "camera_times", "camera_poses", "camera_mounting"))
+    | frozenset(("boxes", "lane_lines"))
+)
 
 _LARGEST_HALF = 65504  # of float16
 
@@ -88,6 +93,9 @@ def write_clip(clip: Clip, folder: Path, options: WriteOptions, progress: Progre
             numbers = [f"{number:06d}" for number in range(len(stream))]
             _write_lidar(staged, place, _Lidar(clip, stream, numbers, losses), sensors[place], lambda count: None)
         _write_cameras(staged, clip, plan)
+        starts = clip.timestamps_us[: len(plan.frame_ids), 0].tolist()
+        moments = dict(zip(map(int, plan.frame_ids), starts, strict=True))
+        write_objects(staged, clip, "", moments.items())
         _write_lidar(staged, "", _Lidar(clip, clip.lidar, plan.frame_ids, losses), sensors[""], progress)
         files = tuple(name for name in staged.files if not name.endswith("sensor.yaml"))
     return Written(len(clip), files, losses.found)

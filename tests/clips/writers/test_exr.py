@@ -37,7 +37,7 @@ def test_range_images_come_back_to_the_bit(two_lidars, tmp_path) -> None:
             for value in RETURN_VALUES:
                 if value != "ring" and getattr(given, value) is not None:
                     assert np.array_equal(getattr(read, value), getattr(given, value)), value
-    assert set(lost) == {"images"}
+    assert set(lost) == {"images", "boxes", "lane_lines"}
 
 
 def test_second_returns_elongation_and_rings_come_back(drive, tmp_path) -> None:

@@ -44,8 +44,9 @@ def test_the_files_are_those_of_the_guide(drive, tmp_path) -> None:
         "videos/pinhole_front/drive_1.mp4", "videos/pinhole_left/drive_1.mp4", "metas/pinhole_front/drive_1.txt",
         "metas/pinhole_left/drive_1.txt", "videos/pinhole_intrinsic/drive_1.tar", "videos/pose/drive_1.tar",
         "videos/vehicle_pose/drive_1.tar", "videos/timestamp/drive_1.tar", "videos/lidar_raw/drive_1.tar",
+        "videos/all_object_info/drive_1.tar", "videos/3d_lanelines/drive_1.tar",
     }  # fmt: skip
-    assert len([name for name in found if "/" in name]) == 9
+    assert len([name for name in found if "/" in name]) == 11
     assert (tmp_path / "metas" / "pinhole_left" / "drive_1.txt").read_text() == "A quiet street."
 
 

@@ -7,8 +7,8 @@ takes ``sensor.yaml`` at the root (the sensor, where it is not the 128-beam one)
 ``ego_SE3_lidar`` and the name ``lidar_name``, and ``labels/<clip>.tar`` with ``.lidar_label.npz`` (classes),
 ``.lidar_instance.npz`` and ``.lidar_time.npz`` (microseconds after the start of the sweep), one value per stored range.
 
-Boxes are those of ``all_object_info``, for clips with cameras, whose images give times to its numbers; lane lines those
-of ``3d_lanelines``: see :mod:`~cosmos_lidar.clips.object_tables`.
+Boxes are those of ``all_object_info``, whose numbers are those of the images, or of the sweeps without cameras; lane
+lines those of ``3d_lanelines``: see :mod:`~cosmos_lidar.clips.object_tables`.
 
 Each folder ``lidars/<name>`` holds a further lidar of the same clips in the same layout, cameras excepted.
 The published files have neither times of points nor second returns; the ring of a pixel is its row.
@@ -121,7 +121,11 @@ def _open_clip(root: Path, name: str, base: Sensor, calibrated: bool) -> Clip:
     if cameras:
         lidars[main.name] = replace(main, image_numbers=np.array(main.frame_ids).astype(np.int64))
     first = next(iter(cameras.values()), None)
-    time_of = dict(enumerate(first.timestamps_us.tolist())) if first is not None else {}
+    if first is not None:
+        time_of = dict(enumerate(first.timestamps_us.tolist()))
+    else:
+        starts = zip(main.frame_ids, main.timestamps_us[:, 0].tolist(), strict=True)
+        time_of = {int(number): time for number, time in starts if number.isdecimal()}
     return Clip(
         clean_id(name), root / "lidar" / f"{name}.tar", "release", lidars, cameras, notes,
         boxes=open_boxes(root, name, time_of), lane_lines=open_lane_lines(root, name),
