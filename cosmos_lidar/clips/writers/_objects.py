@@ -44,7 +44,7 @@ def write_objects(staged: Staged, clip: Clip, place: str, moments: Iterable[tupl
 def _table(boxes: Boxes, others: Boxes, apart_s: float) -> dict[str, object]:
     """Return the table of a moment; what moves is found by another moment, so many seconds apart."""
     there = dict(zip(others.tracks, others.world_SE3_box[:, :3, 3], strict=True))
-    table = {}
+    table: dict[str, object] = {}
     for pose, size, kind, track in zip(boxes.world_SE3_box, boxes.size_m, boxes.kinds, boxes.tracks, strict=True):
         way = np.linalg.norm(pose[:3, 3] - there.get(track, pose[:3, 3]))
         table[track] = {
