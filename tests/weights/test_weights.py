@@ -23,7 +23,7 @@ from tests.weights.embedded import embed
 ROOT = Path(__file__).parents[2]
 LARGEST = 24e6  # bytes of all of them
 HEADINGS = ("Data", "Training", "Metrics", "License", "Limits")
-PLANNED = (
+NAMES = (
     "small-backbone",
     "small-image-tokenizer",
     "small-lidar-tokenizer",
@@ -43,10 +43,16 @@ def network() -> Tokenizer:
 def test_the_package_has_no_other_folders_than_whole_models() -> None:
     folders = sorted(path for path in weights.FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__")
     assert [path.name for path in folders] == weights.names()
-    assert set(weights.names()) <= set(PLANNED)
+    assert tuple(weights.names()) == NAMES
     for folder in folders:
         assert {path.name for path in folder.iterdir()} == {weights.FILE, weights.CONFIG, weights.CARD}
     assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) <= LARGEST
+
+
+def test_the_documentation_lists_every_model() -> None:
+    text = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
+    section = text.split("## Embedded models")[1].split("\n## ")[0]
+    assert tuple(sorted(re.findall(r"^\| `(small-[a-z-]+)` \|", section, re.MULTILINE))) == NAMES
 
 
 @pytest.mark.parametrize("name", weights.names())
