@@ -16,7 +16,8 @@ from tests.waiting import PATIENCE_S, wait_until
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue")
 
 # Two partitions, so that a job of the one preempts a job of the other. cred_expire is also how long a requeued job
-# waits before it may start again (2 minutes by default).
+# waits before it may start again (2 minutes by default). The number of a job gives the port of its ranks: tests
+# that run at the same time have others.
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -46,6 +47,7 @@ PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
 KillWait=120
 ReturnToService=2
+FirstJobId={first_job}
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=600 State=UP
 PartitionName=high Nodes=ALL PriorityTier=10 State=UP
@@ -91,7 +93,8 @@ class OneNodeSlurm:
         (self.folder / "plugstack.conf").touch()
         host = socket.gethostname().split(".")[0]
         controller, node = _free_ports(2)
-        text = CONFIG.format(host=host, folder=self.folder, controller_port=controller, node_port=node)
+        ports, first_job = {"controller_port": controller, "node_port": node}, 1 + secrets.randbelow(2800)
+        text = CONFIG.format(host=host, folder=self.folder, first_job=first_job, **ports)
         self.config.write_text(text)
         names = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         files = [f"--{option}={self.folder}/munge/{name}" for option, name in names.items()]
