@@ -71,19 +71,17 @@ def read_npy(source: Path | bytes, limit: int | None = None) -> np.ndarray:
         DataError: not such a file, Python objects, fewer bytes than its header promises, or more than the limit.
         OSError: a path cannot be opened.
     """
-    if isinstance(source, bytes):
-        return _read_whole(io.BytesIO(source), len(source), limit)
-    expect_plain_file(source)
-    with source.open("rb") as stream:
-        try:
-            return _read_whole(stream, source.stat().st_size, limit)
-        except DataError as error:
-            raise error.at(file=source) from error
+    opened = (
+        _opened_npy(io.BytesIO(source), len(source), limit) if isinstance(source, bytes) else open_npy(source, limit)
+    )
+    with opened as found:
+        return rest_of(found)
 
 
-def _read_whole(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
+@contextmanager
+def _opened_npy(stream: IO[bytes], size: int, limit: int | None) -> Iterator[ArrayStream]:
     try:
-        return _read(stream, size, limit)
+        yield _header(stream, size, limit)
     except DataError:
         raise
     except BROKEN_ARRAY as error:
@@ -126,12 +124,10 @@ def open_npy(path: Path, limit: int | None = None) -> Iterator[ArrayStream]:
     expect_plain_file(path)
     with path.open("rb") as stream:
         try:
-            yield _header(stream, path.stat().st_size, limit)
+            with _opened_npy(stream, path.stat().st_size, limit) as found:
+                yield found
         except DataError as error:
             raise error.at(file=path) from error
-        except BROKEN_ARRAY as error:
-            problem = f"not a readable array: {error!s:.200}"
-            raise DataError(problem, file=path, wanted=_EXPECTED) from error
 
 
 @contextmanager
@@ -243,11 +239,6 @@ def _header(stream: IO[bytes], size: int, limit: int | None) -> ArrayStream:
     if promised > size:
         raise DataError(f"shape {shape} of {dtype} needs {promised} bytes, the file has {size}", wanted=_EXPECTED)
     return ArrayStream(shape, dtype, fortran, stream)
-
-
-def _read(stream: IO[bytes], size: int, limit: int | None) -> np.ndarray:
-    """Read an array of a stream of ``size`` bytes; at most that many are allocated."""
-    return rest_of(_header(stream, size, limit))
 
 
 def rest_of(found: ArrayStream) -> np.ndarray:
