@@ -81,7 +81,7 @@ def _read_blocks(reader: Any, count: int, used: bool, origin_m: np.ndarray) -> t
     for block in reader.chunk_iterator(_PACKED_BLOCK if reader.header.are_points_compressed else _BLOCK):
         part = slice(filled, filled + len(block))
         there, finite = np.zeros(len(block), bool), np.ones(len(block), bool)
-        for place, axis in enumerate("xyz"):
+        for place, axis in enumerate("xyz"):  # one after the other: each is a copy in float64
             values = np.asarray(getattr(block, axis), np.float64)
             there |= values != 0
             finite &= np.isfinite(values)

@@ -30,8 +30,8 @@ def write_objects(staged: Staged, clip: Clip, place: str, moments: Iterable[tupl
     if clip.boxes is not None:
         found = [(number, time_us, clip.boxes(time_us)) for number, time_us in moments]
         with tarfile.open(staged.file(f"{place}all_object_info/{clip.clip_id}.tar"), "w") as tar:
-            for place_of, (number, time_us, boxes) in enumerate(found):
-                _, other_us, others = found[place_of - 1 if place_of else min(1, len(found) - 1)]
+            neighbors = found[1:2] + found  # the moment before; of the first one, the second
+            for (number, time_us, boxes), (_, other_us, others) in zip(found, neighbors, strict=False):
                 text = json.dumps(_table(boxes, others, abs(other_us - time_us) / 1e6))
                 add_bytes(tar, f"{clip.clip_id}.{number:06d}{OBJECTS}", text.encode())
     if clip.lane_lines is not None:

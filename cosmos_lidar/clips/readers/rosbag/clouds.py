@@ -21,7 +21,8 @@ _HEAD = 1 << 13  # bytes: a frame and a dozen fields take some hundred
 def read_cloud(stream: BinaryIO, size: int, encoding: str) -> PointFields | None:
     """Return the fields of a message that a sweep has a use for; None for a message that has to be looked at whole.
 
-    That is one with padded rows, without a point, or broken: :func:`messages.parse` tells what is wrong with it.
+    That is one with padded rows, without a point, or broken: :func:`messages.parse` raises the error that names what is
+    wrong.
 
     Args:
         stream: at the first byte of the message.
