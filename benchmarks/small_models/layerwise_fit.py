@@ -7,7 +7,7 @@ the strongest components of what is left, one for each latent channel, of deviat
 Decoder: its layers are taken one after the other. What a layer should give are the features that the encoder has at the
 same place, of the image in the end; the weights of a convolution are those of the least squared error on random
 positions. Of a residual block, the first convolution keeps random weights, and the second is fitted to what is missing
-yet. Training goes on from there.
+yet. These weights are what training starts from.
 
 Channel 0 of every level is constant: norms over the channels would otherwise hide how large the others are.
 """
@@ -92,8 +92,9 @@ def _fit_encoder(vae: WanVAE, videos: Tensor) -> list[Tensor]:
         if isinstance(layer, Downsample) and layer.time_conv is not None:
             places.append(x)
     head, count = vae.encoder.head, vae.config.latent_channels
-    mean, values, vectors = _principal(_rows(x)[:, 1 : 1 + used])
-    latents = ((_rows(x)[:, 1 : 1 + used] - mean) @ vectors[:, :count]) / values[:count].clamp_min(1e-12).sqrt()
+    features = _rows(x)[:, 1 : 1 + used]
+    mean, values, vectors = _principal(features)
+    latents = ((features - mean) @ vectors[:, :count]) / values[:count].clamp_min(1e-12).sqrt()
     target = latents.unflatten(0, (len(x), *x.shape[2:])).permute(0, 4, 1, 2, 3)
     conv = cast(CausalConv3d, head["2"])
     _at_random(conv, _SMALL)
@@ -185,11 +186,11 @@ def _fit_block(block: ResBlock, x: Tensor, target: Tensor) -> None:
 
 def _fit_upsample(layer: Upsample, x: Tensor, between: Tensor | None, target: Tensor) -> None:
     if layer.time_conv is not None and between is not None:
-        conv, width = layer.time_conv, between.shape[1]
+        conv = layer.time_conv
         _at_random(conv, _SMALL)
         rest = F.pad(x[:, :, 1:], (0, 0, 0, 0, conv.past, 0))
         for number in range(2):
-            _fit(conv, rest, between[:, :, 1 + number :: 2], number * conv.weight.shape[1], width)
+            _fit(conv, rest, between[:, :, 1 + number :: 2], number * conv.weight.shape[1])
         x = layer._double_time(conv, x, _whole())
     whole = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest-exact")
     conv = cast(FrameConv, layer.resample["1"])
@@ -203,7 +204,7 @@ def _extended(conv: CausalConv3d, x: Tensor) -> Tensor:
     return F.pad(x, (columns, columns, rows, rows, conv.past, 0))
 
 
-def _fit(conv: nn.Module, inputs: Tensor, target: Tensor, first: int = 0, count: int | None = None) -> None:
+def _fit(conv: nn.Module, inputs: Tensor, target: Tensor, first: int = 0) -> None:
     """Set the weights of some channels of a convolution to those of the least squared error.
 
     Args:
@@ -211,10 +212,9 @@ def _fit(conv: nn.Module, inputs: Tensor, target: Tensor, first: int = 0, count:
         inputs: (B, C, …), with what is around them.
         target: (B, K, T, H, W) of channels ``first`` to ``first + K - 1``.
         first: channel.
-        count: K.
     """
     weight, bias = cast(Tensor, conv.weight), cast(Tensor, conv.bias)
-    count = target.shape[1] if count is None else count
+    count = target.shape[1]
     kernel = weight.shape[2:] if weight.ndim == 5 else (1, *weight.shape[2:])
     patches = inputs
     for axis, size in enumerate(kernel, start=2):
