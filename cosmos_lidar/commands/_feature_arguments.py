@@ -102,11 +102,13 @@ def print_feature_problems(features: BackboneFeatures | None, sweeps: int) -> No
 
 def _configuration(checkpoint: Path, recipe: str | None, option: str) -> AlsoTrainConfig:
     """Return the configuration of a recipe, or that beside a checkpoint."""
-    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.errors import DataError, UserError
     from cosmos_lidar.families.also.config import PUBLISHED_KEYS, AlsoTrainConfig
     from cosmos_lidar.recipes.registry import find_family
     from cosmos_lidar.training.overrides import config_beside, load_config
 
+    if not checkpoint.exists():
+        raise DataError("no such file", file=checkpoint, wanted="weights of also_pretrain, or small, the embedded ones")
     if recipe:
         recipes = find_family("also_pretrain").recipes
         if recipe not in recipes:

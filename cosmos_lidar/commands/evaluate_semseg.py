@@ -86,13 +86,18 @@ def _configuration(args: argparse.Namespace) -> SemsegTrainConfig:
     """Return the configuration beside a checkpoint, or that of a recipe.
 
     Raises:
+        DataError: there is no such checkpoint.
         UserError: neither, or no such recipe.
     """
-    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.errors import DataError, UserError
     from cosmos_lidar.families.also.semseg.config import PUBLISHED_KEYS, SemsegTrainConfig
     from cosmos_lidar.recipes.registry import find_family
     from cosmos_lidar.training.overrides import config_beside, load_config
 
+    if not args.checkpoint.exists():
+        raise DataError(
+            "no such file", file=args.checkpoint, wanted="weights of also_semseg, or small, the embedded ones"
+        )
     if args.recipe:
         recipes = find_family("also_semseg").recipes
         if args.recipe not in recipes:

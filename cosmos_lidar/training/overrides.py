@@ -51,12 +51,16 @@ def load_config(kind: type[T], path: Path, aliases: Mapping[str, str] | None = N
         aliases: further names of keys -> ours, beside those of :data:`~cosmos_lidar.training.option_names.FORMER`.
 
     Raises:
-        DataError: the file is missing or no YAML mapping.
+        DataError: the file is missing or no YAML mapping, or has the options of another family.
         UserError: a key does not exist or has a value of another type.
     """
-    run, names = kind(), {**FORMER, **(aliases or {})}
-    for key, value in leaves(_options_in(path)):
-        set_option(run, names.get(key, key), value, where=f" in {path}")
+    run, names, options = kind(), {**FORMER, **(aliases or {})}, _options_in(path)
+    known, own, found = option_types(kind), getattr(run, "family", ""), options.get("family")
+    for key, value in leaves(options):
+        name = names.get(key, key)
+        if name not in known and found != own and isinstance(found, str) and own:
+            raise DataError(f"options of {found:.60}", file=path, key="family", wanted=f"those of a run of {own}")
+        set_option(run, name, value, where=f" in {path}")
     return run
 
 

@@ -11,6 +11,7 @@ where the network is not inferred from its weights, ``run``: options of the trai
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,26 @@ def file_of(given: str, name: str) -> str:
     """Return the weights file that the value of an option means.
 
     Args:
-        given: ``small``, ``cosmos_lidar/NAME``, or anything else, which is returned as it is.
+        given: ``small``, ``cosmos_lidar/NAME``, a folder of ``cosmos-lidar push``, or anything else, which is
+            returned as it is.
         name: embedded model that ``small`` means.
 
     Raises:
-        UserError: there is no such embedded model.
+        UserError: there is no such embedded model, or neither a file nor a model, but nearly the name of one.
     """
-    if given == SHORT and not Path(given).exists():
+    path = Path(given)
+    if not given or path.exists():
+        own = given and (path / FILE).is_file() and (path / CONFIG).is_file()
+        return str(path / FILE) if own else given
+    if given == SHORT:
         return str(find(name) / FILE)
-    return str(find(given) / FILE) if is_embedded(given) else given
+    if is_embedded(given):
+        return str(find(given) / FILE)
+    known = {SHORT: SHORT, **{key: f"{PREFIX}{one}" for one in names() for key in (one, f"{PREFIX}{one}")}}
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.85)
+    if near:
+        raise UserError(f"no such file {given!r}; did you mean {known[near[0]]}, an embedded model?")
+    return given
 
 
 def config_of(checkpoint: str | Path) -> dict[str, Any]:

@@ -42,5 +42,7 @@ def test_the_embedded_backbone_by_name(tmp_path: Path, capsys: pytest.CaptureFix
         assert main(["convert-backbone", name, "--out", str(out)]) == 0
         assert "minkunet18, 4 input channels" in capsys.readouterr().out
         assert load_backbone(out, name="minkunet18", in_channels=4).in_channels == 4
-    assert main(["convert-backbone", "small-backbone", "--out", str(tmp_path / "b.pth")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["convert-backbone", "small-backbone", "--out", str(tmp_path / "b.pth")])
+    assert ended.value.code == 2
+    assert "no such file 'small-backbone'; did you mean cosmos_lidar/small-backbone" in capsys.readouterr().err

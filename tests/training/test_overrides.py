@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -82,6 +83,22 @@ def test_a_wrong_file_is_named(tmp_path: Path, text, said):
     assert str(path) in str(error.value)
     with pytest.raises(DataError, match="cannot be read"):
         load_config(LidarTokenizerTrainConfig, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config.json"])
+def test_a_configuration_of_another_family_is_named(tmp_path: Path, name: str) -> None:
+    options = {"family": "also_pretrain", "model": {"backbone": "minkunet18"}}
+    model = {"family": "also", "dtype": "float32", "license": "", "run": options}
+    path = tmp_path / name
+    path.write_text(json.dumps(model if name == "config.json" else options))
+    with pytest.raises(DataError) as refused:
+        load_config(LidarTokenizerTrainConfig, path)
+    assert (refused.value.problem, refused.value.file) == ("options of also_pretrain", path)
+    assert refused.value.wanted == "those of a run of lidar_tokenizer"
+    options["family"] = "my_recipe"  # a recipe file of the user, whose configuration is that of a family
+    options["model"] = {"channels": 32}
+    path.write_text(json.dumps(model if name == "config.json" else options))
+    assert load_config(LidarTokenizerTrainConfig, path).model.channels == 32
 
 
 def test_every_option_is_described():

@@ -114,6 +114,30 @@ def test_values_of_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, netw
     assert weights.file_of("small", "small-lidar-tokenizer") == "small"
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("smalll", "small"),
+        ("small-lidar-tokenizer", "cosmos_lidar/small-lidar-tokenizer"),
+        ("cosmos_lidar/small-lidar-tokeniser", "cosmos_lidar/small-lidar-tokenizer"),
+    ],
+)
+def test_misspelled_names_of_embedded_models(given: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=f"{given}.*{meant}"):
+        weights.file_of(given, "small-lidar-tokenizer")
+    if "/" not in given:
+        monkeypatch.setattr(Path, "exists", lambda self: str(self) == given)
+        assert weights.file_of(given, "small-lidar-tokenizer") == given  # the user has a file of that name
+
+
+def test_the_folder_of_a_model_means_its_weights(tmp_path: Path) -> None:
+    assert weights.file_of(str(tmp_path), "small-backbone") == str(tmp_path)
+    (tmp_path / weights.FILE).touch()
+    assert weights.file_of(str(tmp_path), "small-backbone") == str(tmp_path)  # of another program
+    (tmp_path / weights.CONFIG).touch()
+    assert weights.file_of(str(tmp_path), "small-backbone") == str(tmp_path / weights.FILE)
+
+
 def test_a_network_and_a_training_start_from_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: Tokenizer
 ) -> None:

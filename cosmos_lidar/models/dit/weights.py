@@ -16,6 +16,7 @@ from cosmos_lidar.models.dit.predict2.buffers import PREFIXES as BESIDE
 from cosmos_lidar.models.dit.predict2.diffusers import CLASS, check_same_network, read_diffusers
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
 from cosmos_lidar.models.stored_weights import StoredWeights
+from cosmos_lidar.models.weight_kinds import DIT, PREDICT2, other_kind
 from cosmos_lidar.models.wrapped_weights import read_named_weights, split_ema, unwrap
 
 
@@ -87,7 +88,10 @@ def _checked_state(network: nn.Module, path: Path, ema: bool) -> tuple[dict[str,
     state = {name: value for name, value in content.items() if name in own or not name.startswith(BESIDE)}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
-        problem = f"{len(missing)} weights missing ({missing[:2]}), {len(unknown)} unknown ({unknown[:2]})"
+        kind = PREDICT2 if isinstance(network, Predict2DiT) else DIT
+        problem = other_kind(content, kind) or (
+            f"{len(missing)} weights missing ({missing[:2]}), {len(unknown)} unknown ({unknown[:2]})"
+        )
         raise DataError(problem, file=path, wanted=wanted)
     other = next((name for name in own if own[name].shape != state[name].shape), None)
     if other:

@@ -16,6 +16,7 @@ from cosmos_lidar.models.sparse.kernel_map import Triple
 from cosmos_lidar.models.sparse.minkunet import STEM
 from cosmos_lidar.models.sparse.published_names import published_state
 from cosmos_lidar.models.sparse.second import KITTI_GRID
+from cosmos_lidar.models.weight_kinds import BACKBONE, other_kind
 from cosmos_lidar.models.wrapped_weights import read_named_weights
 
 WANTED = "weights of MinkUNet34, MinkUNet18, MinkUNet18SC, SPVCNN or SECOND"
@@ -69,7 +70,10 @@ def read_state(file: Path) -> dict[str, Tensor]:
     Raises:
         DataError: not a file of weights, a damaged one, or two networks in it.
     """
-    state = published_state(read_named_weights(file, WANTED), file)
+    named = read_named_weights(file, WANTED)
+    if other := other_kind(named, BACKBONE):
+        raise DataError(other, file=file, wanted=WANTED)
+    state = published_state(named, file)
     if state.unused:
         logger.info("%s: %d tensors of other parts are not used: %s", file, len(state.unused), _some(state.unused))
     return state.tensors

@@ -14,6 +14,7 @@ from cosmos_lidar.log import logger
 from cosmos_lidar.models.tokenizer.config import TokenizerConfig
 from cosmos_lidar.models.tokenizer.range_coding import BUFFER, coding_of
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
+from cosmos_lidar.models.weight_kinds import TOKENIZER, other_kind
 
 # Buffers that are computed, not learned; files may omit them.
 FIXED_BUFFERS = (".wavelets", "._arange", ".patch_size_buffer", "._levels", "._basis", ".implicit_codebook", BUFFER)
@@ -40,11 +41,14 @@ def infer_config(state: dict[str, Tensor], where: str) -> TokenizerConfig | Vide
     video = any(".conv3d." in key for key in state)
     missing = [name for name in _NEEDED if not any(_is_weight(key, name) for key in state)]
     if missing:
+        wanted = "tensors of an encoder and a decoder"
+        if other := other_kind(state, TOKENIZER):
+            raise DataError(other, file=where, wanted=f"{TOKENIZER}: {wanted}")
         own = f"{', '.join(sorted(state)[:4])}, …" if state else "no tensors"
         raise DataError(
             f"no tokenizer, or half of one: missing {', '.join(missing)}; it holds {own}",
             file=where,
-            wanted="tensors of an encoder and a decoder",
+            wanted=wanted,
         )
     try:
         return infer_video_config(state) if video else _config(state)

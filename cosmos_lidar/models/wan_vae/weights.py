@@ -14,6 +14,7 @@ from cosmos_lidar.models.wan_vae.config import CONFIGS, WanVAEConfig
 from cosmos_lidar.models.wan_vae.diffusers import CLASS, read_diffusers
 from cosmos_lidar.models.wan_vae.diffusers_names import published_name
 from cosmos_lidar.models.wan_vae.vae import WanVAE
+from cosmos_lidar.models.weight_kinds import VAE, other_kind
 from cosmos_lidar.models.wrapped_weights import read_named_weights, unwrap
 
 _FIRST = "encoder.conv1.weight"  # (width, 3, 3, 3, 3)
@@ -67,6 +68,8 @@ def _read(path: Path) -> tuple[WanVAEConfig, _State]:
     state = read_named_weights(path, _WANTED)
     if not state:
         raise DataError("holds no weights", file=path, wanted=_WANTED)
+    if other := other_kind(state, VAE):
+        raise DataError(other, file=path, wanted=_WANTED)
     state = unwrap(state, path)
     if _FIRST not in state:
         state = {published_name(name): value for name, value in state.items()}
