@@ -16,6 +16,7 @@ import sys
 from types import ModuleType
 
 from cosmos_lidar import __version__, commands
+from cosmos_lidar.arguments import Parser
 from cosmos_lidar.bounds import set_largest_item
 from cosmos_lidar.errors import UserError, advice_of
 from cosmos_lidar.extras import require_installed
@@ -30,7 +31,7 @@ GROUPS = {
 }
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(Parser):
     """Argument parser whose help lists sub-commands by group, and whose errors name the nearest sub-command."""
 
     groups: dict[str, list[str]]
@@ -85,7 +86,7 @@ def build_parser() -> CommandParser:
     size = "memory that one array, image or member of a file may take, such as 8GB (default: 1.1GB)"
     parser.add_argument("--largest-item", metavar="SIZE", help=size)
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug log lines")
-    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
+    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     modules = find_commands()
     parser.groups = group_commands(modules)
     for name, module in modules.items():

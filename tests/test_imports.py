@@ -28,6 +28,7 @@ ORDER = (
     ("sensors", "kernels", "diffusion"),
     (
         "errors",
+        "arguments",
         "bounds",
         "pickles",
         "torch_files",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.errors import UserError
 from cosmos_lidar.weights import file_of
 
@@ -89,7 +90,7 @@ def add_tokenizer_arguments(parser: argparse.ArgumentParser) -> None:
         help="precision of the network (default %(default)s; published bfloat16, which is less exact)",
     )
     add_flag(parser, "device", default="auto", help="cpu, cuda, cuda:1, or auto (default): CUDA if available")
-    add_flag(parser, "batch_size", type=int, default=1, help="frames per step (default %(default)s)")
+    add_flag(parser, "batch_size", type=whole(1), default=1, help="frames per step (default %(default)s)")
 
 
 def add_lidar_argument(parser: argparse.ArgumentParser) -> None:

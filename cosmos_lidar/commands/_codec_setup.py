@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import weights_name
 from cosmos_lidar.errors import UserError
 
@@ -30,10 +31,10 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", "--output_dir", dest="out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
     add("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on a GPU, float32 on a CPU")
-    add("--short-size", "--short_size", dest="short_size", type=int, default=0, metavar="N",
+    add("--short-size", "--short_size", dest="short_size", type=whole(0), default=0, metavar="N",
         help="scale the short side to N pixels first (default: as it is)")  # fmt: skip
-    add("--tile", type=int, metavar="N", help="encode overlapping tiles of N x N pixels, for large images")
-    add("--chunk", type=int, default=2, metavar="N", help="latent frames per chunk (default 2)")
+    add("--tile", type=whole(1), metavar="N", help="encode overlapping tiles of N x N pixels, for large images")
+    add("--chunk", type=whole(1), default=2, metavar="N", help="latent frames per chunk (default 2)")
     add("--temporal_window", type=int, help=argparse.SUPPRESS)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import decimal
 from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser, "vis_pcd", type=int, choices=(0, 1), default=1, help="1 (default) writes a video of the point clouds"
     )
-    add_flag(parser, "fps", type=float, default=10.0, help="frame rate of the videos (default 10)")
+    add_flag(parser, "fps", type=decimal(above=0), default=10.0, help="frame rate of the videos (default 10)")
     add_flag(
         parser, "colormap", default="Spectral", help="color map of the range maps: Spectral (default), turbo, viridis"
     )

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import weights_file
 
 GROUP = "checkpoints"
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=("segmentation", "openpcdet"),
                         help="flat weights, or model_state of OpenPCDet; default: openpcdet for second")  # fmt: skip
     parser.add_argument("--classifier", action="store_true", help="segmentation: keep the last linear layer")
-    parser.add_argument("--grid", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels of second's range")
+    parser.add_argument("--grid", type=whole(1), nargs=3, metavar=("X", "Y", "Z"), help="voxels of second's range")
 
 
 def run(args: argparse.Namespace) -> int:

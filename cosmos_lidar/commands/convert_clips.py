@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip", action="append", metavar="ID", help="only this clip (repeatable)")
     parser.add_argument("--frames", type=_span, metavar="[A:]B", help="frames A … B-1 of each clip (A: 0)")
     parser.add_argument("--caption", default="", metavar="TEXT", help="text about the clips, for layouts with captions")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--workers", type=whole(1), default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--resume", action="store_true", help="resume in DST, or fail if nothing was converted there")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

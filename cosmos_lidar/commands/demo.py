@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 GROUP = "training"
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=4,
         help="synthetic drives for the lidar tokenizer, at least 2 (default %(default)s)",
     )
-    parser.add_argument("--steps", type=int, help="most steps of each training (default: the recipes')")
+    parser.add_argument("--steps", type=whole(1), help="most steps of each training (default: the recipes')")
 
 
 def needs(args: argparse.Namespace) -> tuple[str, ...]:

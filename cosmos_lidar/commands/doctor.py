@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import decimal, whole
 from cosmos_lidar.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,16 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe", metavar="RECIPE", nargs="?", help="recipe, as for `train`; without: check the machine alone"
     )
     parser.add_argument("options", metavar="key=value", nargs="*", help="options of the recipe: recipe=NAME, key=value")
-    parser.add_argument("--processes", type=int, default=0, help="ranks of the run (default: as its mesh needs)")
+    parser.add_argument("--processes", type=whole(1), default=0, help="ranks of the run (default: as its mesh needs)")
     parser.add_argument(
-        "--memory-gb", type=float, default=0.0, help="memory of one device in GB (default: this machine's)"
+        "--memory-gb", type=decimal(above=0), default=0.0, help="memory of one device in GB (default: this machine's)"
     )
     parser.add_argument(
         "--machine", default="", metavar="NAME", help="predict the time of a step on h100-sxm, h100-nvl, h200 or b200"
     )
-    parser.add_argument("--nodes", type=int, default=0, help="number of these machines, of 8 GPUs each (default: 1)")
     parser.add_argument(
-        "--load-s", type=float, default=0.0, help="seconds one worker takes to load a sample (default: not counted)"
+        "--nodes", type=whole(1), default=0, help="number of these machines, of 8 GPUs each (default 1)"
+    )
+    parser.add_argument(
+        "--load-s",
+        type=decimal(0),
+        default=0.0,
+        help="seconds one worker takes to load a sample (default: uncounted)",
     )
     parser.add_argument("--no-data", action="store_true", help="do not check data.path, which is on another machine")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")

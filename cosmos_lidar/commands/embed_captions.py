@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -39,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="embed a sentence about where each camera looks: by itself in a guide's folder (default), before every "
         "caption beside shards (for captions=every; default: captions of the front view alone)",
     )  # fmt: skip
-    parser.add_argument("--max-length", type=int, default=512, help="tokens that are kept of a caption (default 512)")
-    parser.add_argument("--batch-size", type=int, default=8, help="captions at once (default 8)")
+    parser.add_argument("--max-length", type=whole(1), default=512, help="tokens kept of a caption (default 512)")
+    parser.add_argument("--batch-size", type=whole(1), default=8, help="captions at once (default 8)")
     parser.add_argument(
         "--weights", choices=("float32", "bfloat16"), default="float32", help="dtype of the encoder (default float32)"
     )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import (
     add_image_rule,
     add_lidar_argument,
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest time from the nearest image to the middle of the sweep (default 0.06 s)",
     )
     add_image_rule(parser)
-    add("--every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
+    add("--every", type=whole(1), default=1, metavar="N", help="take every N-th frame (default 1)")
     add(
         "--alignment", type=weights_file("small-backbone"), metavar="FILE",
         help="pre-trained lidar backbone (iter_N_backbone.safetensors, pretrained_backbone_also_*.ckpt): its features "
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", type=split_shares, default=(0.9, 0.1, 0.0), metavar="A,B,C",
         help="ratios of drives for train, val and test (default 0.9,0.1,0)",
     )  # fmt: skip
-    add("--samples-per-shard", type=int, default=64, metavar="N", help="samples per tar (default 64)")
+    add("--samples-per-shard", type=whole(1), default=64, metavar="N", help="samples per tar (default 64)")
     add(
         "--bad-budget",
         type=float,

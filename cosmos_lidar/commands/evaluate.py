@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the mean of all range images (mean)",
     )
     add_data_arguments(parser, max_frames=-1)
-    add_flag(parser, "max_clips", type=int, default=-1, help="first clips, -1 for all (default)")
+    add_flag(parser, "max_clips", type=whole(1, or_all=True), default=-1, help="first clips, -1 for all (default)")
     add_image_arguments(parser)
     add_flag(parser, "chamfer", type=int, choices=(0, 1), default=1, help="0 leaves out the point clouds (faster)")
     add_feature_arguments(parser)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_lidar_argument, weights_file
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="variant of also_semseg with voxels, inputs and classes; default: config.yaml beside the checkpoint",
     )  # fmt: skip
     parser.add_argument("--label-map", metavar="NAME_OR_FILE", help="classes, instead of those of the configuration")
-    parser.add_argument("--max-sweeps", type=int, default=-1, metavar="N", help="first sweeps, -1 for all (default)")
-    parser.add_argument("--shown", type=int, default=3, metavar="N", help="sweeps in the report (default 3)")
+    parser.add_argument(
+        "--max-sweeps", type=whole(1, or_all=True), default=-1, metavar="N", help="first sweeps, -1 for all (default)"
+    )
+    parser.add_argument("--shown", type=whole(0), default=3, metavar="N", help="sweeps in the report (default 3)")
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1; auto (default) takes a GPU if there is one"
     )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument, weights_file, weights_name
 from cosmos_lidar.commands._feature_arguments import add_feature_arguments, features_of, print_feature_problems
 
@@ -29,7 +30,7 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options: names and defaults of the published command, where it has them."""
     _add_inputs(parser)
-    add_flag(parser, "ddim_iters", "--steps", type=int, default=35, help="steps of the sampler (default 35)")
+    add_flag(parser, "ddim_iters", "--steps", type=whole(1), default=35, help="steps of the sampler (default 35)")
     add_flag(parser, "sampler", default="2ab", metavar="NAME[,OPTION=VALUE]", help=_samplers())
     add_flag(parser, "schedule", default="karras", help="noise schedule: karras (published, default), flow")
     add_flag(parser, "sigma_min", type=float, default=0.02, help="smallest noise level (default 0.02)")
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "device", default="auto", help="auto (default), cpu, cuda …")
     add_flag(parser, "save_dir", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s")
     add_flag(parser, "vis", type=int, choices=(0, 1), default=1, help="0 writes no figures and no page (default 1)")
-    add_flag(parser, "save_iter", type=int, default=1, metavar="N", help="figure of every N-th sweep (default 1)")
+    add_flag(parser, "save_iter", type=whole(1), default=1, metavar="N", help="figure of every N-th sweep (default 1)")
     add_flag(parser, "filter_outlier", action="store_true", help="remove statistical outliers from the point clouds")
     add_flag(
         parser,
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove pixels at range discontinuities above this ratio",
     )
     together = "ranks over which the tokens of each sweep are sharded (default 1)"
-    add_flag(parser, "context_parallel_size", type=int, default=1, metavar="N", help=together)
+    add_flag(parser, "context_parallel_size", type=whole(1), default=1, metavar="N", help=together)
     add_feature_arguments(parser)
     add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
 
@@ -94,9 +95,15 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "data", type=Path, metavar="PATH", help="recordings with cameras, instead of --images")
     add_flag(parser, "cameras", metavar="A,B,C", help="cameras of --data, in the order of the views (default: all)")
     add_flag(
-        parser, "n_views", type=int, metavar="N", help="cameras of a ray-conditioned network (default: as trained)"
+        parser, "n_views", type=whole(1), metavar="N", help="cameras of a ray-conditioned network (default: as trained)"
     )
-    add_flag(parser, "max_frames", type=int, default=-1, help="first frames of each clip of --data (default -1, all)")
+    add_flag(
+        parser,
+        "max_frames",
+        type=whole(1, or_all=True),
+        default=-1,
+        help="first frames of each clip of --data (default -1, all)",
+    )
     add_flag(parser, "clip", action="append", metavar="ID", help="only this clip of --data (repeatable)")
     add_flag(
         parser,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_lidar.arguments import decimal, whole
 from cosmos_lidar.commands._arguments import add_flag, weights_file
 
 if TYPE_CHECKING:
@@ -32,15 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options: names and defaults of the published program, where it has them."""
     _add_network(parser)
     _add_inputs(parser)
-    add_flag(parser, "guidance", type=float, default=7.0, help="g of c + g (c - u); 0 for none (default 7)")
-    add_flag(parser, "num_steps", "--steps", type=int, default=35, help="steps of the sampler (default 35)")
+    add_flag(parser, "guidance", type=decimal(), default=7.0, help="g of c + g (c - u); 0 for none (default 7)")
+    add_flag(parser, "num_steps", "--steps", type=whole(1), default=35, help="steps of the sampler (default 35)")
     add_flag(
         parser, "sampler", default="2ab", metavar="NAME", help="such as 2ab (default, published), heun, dpm_2m, ddim"
     )
     add_flag(parser, "sigma_max", type=float, default=200.0, help="noise level at the start (default 200)")
     add_flag(parser, "seed", type=int, default=0, help="seed of the noise (default 0)")
-    add_flag(parser, "fps", type=float, default=0.0, help="frame rate of network and videos (default: the clip's)")
-    add_flag(parser, "segments", type=int, default=1, metavar="N", help="clips chained to a long video (default 1)")
+    add_flag(parser, "fps", type=decimal(0), default=0.0, help="frame rate of network and videos (default: the clip's)")
+    add_flag(
+        parser, "segments", type=whole(1), default=1, metavar="N", help="clips chained to one video (default 1)"
+    )
     add_flag(parser, "save_path", type=Path, metavar="FILE", help="the video of all views, for a single input")
     add_flag(parser, "save_dir", type=Path, default=Path("views"), metavar="DIR", help="default %(default)s")
     add_flag(
@@ -48,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="video of all views: in a grid (default), or one above the other, as published",
     )  # fmt: skip
     add_flag(parser, "overwrite", action="store_true", help="replace videos that were made with other settings")
-    add_flag(parser, "tile", type=int, metavar="PIXELS", help="decode in tiles of this side, for less memory")
+    add_flag(parser, "tile", type=whole(1), metavar="PIXELS", help="decode in tiles of this side, for less memory")
     add_flag(parser, "device", default="auto", help="auto (default), cpu, cuda …")
     add_flag(
         parser,
@@ -58,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the network (auto: bf16 on CUDA)",
     )
     together = "ranks over which each clip is sharded (default 1); start as many by torchrun, or a multiple"
-    add_flag(parser, "context_parallel_size", "--num_gpus", type=int, default=1, metavar="N", help=together)
+    add_flag(parser, "context_parallel_size", "--num_gpus", type=whole(1), default=1, metavar="N", help=together)
     add_flag(parser, "dryrun", action="store_true", help="print the plan and exit")
     add_flag(
         parser, "benchmark", action="store_true",
@@ -103,7 +106,11 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_flag(parser, "aspect_ratio", default="", metavar="16:9", help="refuse images of another one than 16:9")
     add_flag(
-        parser, "n_views", type=int, metavar="N", help="views with ids 0 to N - 1, as published (default: the run's)"
+        parser,
+        "n_views",
+        type=whole(1),
+        metavar="N",
+        help="views with ids 0 to N - 1, as published (default: the run's)",
     )
 
 
@@ -112,7 +119,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         parser, "data", type=Path, metavar="DIR", help="shards of `prepare --task multiview`, or the guide's folder"
     )
     add_flag(parser, "split", default="val", help="split of --data (default %(default)s)")
-    add_flag(parser, "max_clips", type=int, metavar="N", help="first clips of --data (default: all)")
+    add_flag(parser, "max_clips", type=whole(1), metavar="N", help="first clips of --data (default: all)")
     add_flag(
         parser, "input_path", "--video", type=Path, nargs="+", default=[], metavar="FILE",
         help="instead of --data: a video of each view, or one that holds all views one after the other",

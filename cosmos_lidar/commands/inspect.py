@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lidar_argument(parser)
     parser.add_argument("--fast", action="store_true", help="read only times and poses, no sweeps and images")
     text = "read N sweeps per lidar, and what comes after each (default 3)"
-    parser.add_argument("--sweeps", type=int, default=3, metavar="N", help=text)
+    parser.add_argument("--sweeps", type=whole(0), default=3, metavar="N", help=text)
     text = "only these checks, such as clock,motion (an unknown name lists the valid ones)"
     parser.add_argument("--checks", metavar="A,B", help=text)
     parser.add_argument("--json", action="store_true", help="write a JSON document instead of a table")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_data_arguments, add_flag, add_tokenizer_arguments
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tokenizer_arguments(parser)
     add_data_arguments(parser, max_frames=-1)
     add_flag(parser, "images", "--pictures", action="store_true", help="DATA holds videos and images instead of lidar")
-    add_flag(parser, "short_size", type=int, default=0, metavar="N", help="scale the short side of images to N pixels")
-    add_flag(parser, "every", type=int, default=1, metavar="N", help="take every N-th frame (default 1)")
+    add_flag(
+        parser, "short_size", type=whole(0), default=0, metavar="N", help="scale the short side of images to N pixels"
+    )
+    add_flag(parser, "every", type=whole(1), default=1, metavar="N", help="take every N-th frame (default 1)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write, such as mean_std.pt")
 
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import whole
+
 GROUP = "training"
 HELP = "start a recipe with NeMo-Run (local, docker, SLURM), or print a batch script, cluster file or manifest"
 EXAMPLE = "cosmos-lidar launch --print slurm > train.sbatch"
@@ -15,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--print", dest="printed", metavar="NAME", help="print slurm, kubernetes or a cluster file")
     parser.add_argument("--cluster", type=Path, metavar="FILE", help="YAML file of the cluster (try --print example)")
-    parser.add_argument("--nodes", type=int, metavar="N", help="machines, instead of the file's")
-    parser.add_argument("--gpus", type=int, metavar="N", help="GPUs (ranks) per machine, instead of the file's")
+    parser.add_argument("--nodes", type=whole(1), metavar="N", help="machines, instead of the file's")
+    parser.add_argument("--gpus", type=whole(1), metavar="N", help="GPUs (ranks) per machine, instead of the file's")
     parser.add_argument("--name", help="name of the experiment (default: that of the recipe)")
     parser.add_argument("--dryrun", action="store_true", help="print the plan, such as the batch script, and exit")
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a recipe, as for `train`")

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import decimal
+
 GROUP = "checkpoints"
 HELP = "merge LoRA adapters into the weights that they were trained on"
 EXAMPLE = "cosmos-lidar merge-lora model.safetensors iter_000000500_ema_lora --out merged.safetensors"
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help=".safetensors or .pt to write")
     parser.add_argument("--ema", action="store_true", help="of a checkpoint with EMA weights (net_ema.), take these")
     parser.add_argument(
-        "--alpha", type=float, default=0.0,
+        "--alpha", type=decimal(0), default=0.0,
         help="scale times rank of adapters inside WEIGHTS, which do not record it (default: their rank)",
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import decimal, whole
 from cosmos_lidar.commands._arguments import PUBLISHED, add_image_rule, add_lidar_argument, split_or_name
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lidar_argument(parser)
     _add_split(parser)
     parser.add_argument(
-        "--frames-per-sample", type=int, metavar="N",
+        "--frames-per-sample", type=whole(1), metavar="N",
         help="frames per sample (default 10; multiview: as many as there are without a gap)",
     )  # fmt: skip
-    parser.add_argument("--samples-per-shard", type=int, default=64, metavar="N", help="samples per tar (default 64)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="worker processes (default 1)")
+    parser.add_argument(
+        "--samples-per-shard", type=whole(1), default=64, metavar="N", help="samples per tar (default 64)"
+    )
+    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="worker processes (default 1)")
     parser.add_argument(
         "--task", choices=TASKS,
         help="what to write: lidar sweeps as range maps (the usual), cameras as single videos, frames with images for "
@@ -65,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image size of views (default 704x1280) and multiview (default: as recorded)",
     )
     parser.add_argument(
-        "--tolerance", type=float, metavar="S",
+        "--tolerance", type=decimal(0), metavar="S",
         help="largest time from an image to the middle of the sweep (views, default 0.06), or to the instant of the "
         "clock (multiview, default three quarters of the camera's period), seconds",
     )  # fmt: skip
@@ -79,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="resume an interrupted run in OUT, or fail if there is none"
     )
     parser.add_argument(
-        "--bad-budget", type=float, default=0.001, metavar="SHARE",
+        "--bad-budget", type=decimal(0, most=1), default=0.001, metavar="SHARE",
         help="stop if more than this ratio of frames is unusable (default 0.001)",
     )  # fmt: skip
 
@@ -114,7 +117,10 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 def _add_multiview(parser: argparse.ArgumentParser) -> None:
     """Add the options of clips of several cameras: clock, files, captions."""
     parser.add_argument(
-        "--fps", type=float, default=0.0, help="multiview: rate of the common clock (default: that of the first camera)"
+        "--fps",
+        type=decimal(0),
+        default=0.0,
+        help="multiview: rate of the common clock (default: that of the first camera)",
     )
     parser.add_argument("--frames-as", choices=("mp4", "jpg"), default="mp4", help="multiview: a video, or JPEG files")
     parser.add_argument(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_lidar.arguments import decimal, whole
 from cosmos_lidar.commands._codec_setup import add_codec_arguments
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_codec_arguments(parser)
     parser.add_argument(
-        "--fps", "--output_fps", dest="fps", type=float, help="frame rate of the videos (default: that of the input)"
+        "--fps",
+        "--output_fps",
+        dest="fps",
+        type=decimal(above=0),
+        help="frame rate of the videos (default: that of the input)",
     )
     parser.add_argument("--save-input", "--save_input", dest="save_input", action="store_true", help="write NAME_input")
     parser.add_argument("--no-side-by-side", dest="side", action="store_false", help="do not write NAME_side_by_side")
@@ -40,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reconstruction FVD too: file of the TorchScript I3D (i3d_torchscript.pt), or r3d_18 of torchvision",
     )  # fmt: skip
     parser.add_argument(
-        "--fvd-frames", type=int, default=16, metavar="N", help="frames of each clip for --fvd (default 16)"
+        "--fvd-frames", type=whole(1), default=16, metavar="N", help="frames of each clip for --fvd (default 16)"
     )
     parser.add_argument("--mode", choices=("torch", "jit"), help=argparse.SUPPRESS)
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import whole
+
 GROUP = "training"
 HELP = "repeat a training step from the checkpoint before it, and compare it with the log"
 EXAMPLE = "cosmos-lidar replay checkpoints/posttraining/tokenizer/debug --step 17"
@@ -14,7 +16,7 @@ EXAMPLE = "cosmos-lidar replay checkpoints/posttraining/tokenizer/debug --step 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("folder", metavar="RUN", type=Path, help="run folder, with config.yaml and checkpoints/")
-    parser.add_argument("--step", metavar="K", type=int, required=True, help="step to repeat, counted from 1")
+    parser.add_argument("--step", metavar="K", type=whole(1), required=True, help="step to repeat, counted from 1")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the batch of the step (default RUN/dumps)")
 
 

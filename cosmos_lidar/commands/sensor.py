@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fit.add_argument("--format", metavar="NAME", help="reader, if it is not recognized")
     add_lidar_argument(fit)
-    fit.add_argument("--frames", type=int, default=10, metavar="N", help="sweeps used, spread evenly (default 10)")
+    fit.add_argument("--frames", type=whole(1), default=10, metavar="N", help="sweeps used, spread evenly (default 10)")
     fit.add_argument("--name", default="fitted", help="name of the sensor (default %(default)s)")
     fit.add_argument("--out", type=Path, metavar="FILE", help="sensor file to write (.yaml, or .json for NCore)")
-    fit.add_argument("--rows", type=int, metavar="N", help="number of beams, where it is known; checked")
+    fit.add_argument("--rows", type=whole(1), metavar="N", help="number of beams, where it is known; checked")
     fit.add_argument(
-        "--per_turn", "--per-turn", type=int, metavar="N", help="columns per turn (default: as the lidar fires)"
+        "--per_turn", "--per-turn", type=whole(1), metavar="N", help="columns per turn (default: as the lidar fires)"
     )
     fit.add_argument("--direction", choices=("cw", "ccw"), help="of the columns (default: as the lidar turns)")
     fit.add_argument(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cosmos_lidar.arguments import Parser
 from cosmos_lidar.errors import RESTART_STATUS, RanksMissingError, UserError, advice_of
 from cosmos_lidar.log import logger
 from cosmos_lidar.training.option_names import PREFIXES, REFUSED, names_of, translate
@@ -138,7 +139,8 @@ def recipe_main(
 
 
 def _parser(recipes: Mapping[str, Callable[[], Any]], aliases: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
+        advice="options of recipes are written key=value, such as recipe=debug",
         description="Train. Options are written key=value; the values shown are the defaults of the first variant.",
         epilog="\n".join(_option_lines(recipes, aliases)).replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
