@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "sigma_max", type=float, default=200.0, help="noise level at the start (default 200)")
     add_flag(parser, "seed", type=int, default=0, help="seed of the noise (default 0)")
     add_flag(parser, "fps", type=decimal(0), default=0.0, help="frame rate of network and videos (default: the clip's)")
-    add_flag(
-        parser, "segments", type=whole(1), default=1, metavar="N", help="clips chained to one video (default 1)"
-    )
+    add_flag(parser, "segments", type=whole(1), default=1, metavar="N", help="clips chained to one video (default 1)")
     add_flag(parser, "save_path", type=Path, metavar="FILE", help="the video of all views, for a single input")
     add_flag(parser, "save_dir", type=Path, default=Path("views"), metavar="DIR", help="default %(default)s")
     add_flag(
