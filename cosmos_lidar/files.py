@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import uuid
 import zipfile
@@ -30,6 +31,7 @@ os.umask(_UMASK)
 _PERMISSIONS = 0o666 & ~_UMASK  # of new files; safetensors makes its own for their owner alone
 _BLOCK = 1 << 22
 _LARGEST_CONFIG = 1 << 20
+_LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file: the limit of its library
 _LARGEST_TEXT = 1 << 28
 _MOST_NODES = 1_000_000
 
@@ -195,7 +197,22 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
     except Exception as error:  # of other kinds of files the readers make errors of any kind, IndexError too
         kind = "a safetensors file" if safe else "a checkpoint that is safe to read"
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        if _ends_early(path, safe):
+            reason = "it ends too early, as after an interrupted download or copy"
         raise DataError(f"not {kind} ({reason:.160})", file=path, wanted=wanted) from error
+
+
+def _ends_early(path: Path, safe: bool) -> bool:
+    """Whether a file that cannot be read begins as one of weights does, and its end is missing."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(8)
+        if not safe:
+            return start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path)
+        header = int.from_bytes(start, "little")
+        table = file.read(header) if header <= _LARGEST_HEADER else b""
+        ends = [int(end) for end in re.findall(rb'"data_offsets":\[\d+,(\d{1,18})\]', table)]
+        return len(start) < 8 or (table[:1] == b"{" and file.seek(0, os.SEEK_END) < 8 + header + max(ends, default=0))
+    return False
 
 
 def _is_plain_archive(path: Path) -> bool:

@@ -123,6 +123,25 @@ def test_checkpoints_run_no_code_and_damage_is_named(tmp_path: Path) -> None:
         read_tensors(tmp_path / "none.pt", "weights")
 
 
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
+def test_weights_that_end_too_early_are_told_from_other_files(tmp_path: Path, name: str) -> None:
+    path, tensors = tmp_path / name, {"x": torch.ones(300), "y": torch.ones(200)}
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
+    whole = path.read_bytes()
+    for size in (40, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="it ends too early, as after an interrupted download"):
+            read_tensors(path, "weights")
+    for other in (b"a text, which is no archive of tensors", b"\xff" * 8 + b"{", b"\1" + bytes(7) + b"["):
+        path.write_bytes(other)
+        with pytest.raises(DataError) as refused:
+            read_tensors(path, "weights")
+        assert "too early" not in str(refused.value)
+
+
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("name", ["a.pt", "old.pt", "a.safetensors"])
 def test_tensors_come_back(tmp_path: Path, name: str, mmap: bool) -> None:

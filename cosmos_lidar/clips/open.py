@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +18,8 @@ from cosmos_lidar.clips.recognition import Strength, look_alike, strength_of
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.sensors.sensor import Sensor, load_sensor
+
+_MOST_ENTRIES = 10_000  # of a folder, that a message counts
 
 
 def find_readers() -> dict[str, ModuleType]:
@@ -118,8 +122,23 @@ def _not_recognised(path: Path, format: str | None, asked: dict[str, ModuleType]
     dataset = look_alike(path)
     if dataset is not None:
         problem += f"; its names are those of {dataset}"
-    layouts = "\n".join(_layout(module) for module in asked.values())
-    return DataError(problem, file=path, wanted=f"one of these layouts\n{layouts}")
+    if format is not None:
+        return DataError(problem, file=path, wanted=f"this layout\n{_layout(asked[format])}")
+    formats = "\n".join(f"  {name}: {module.DESCRIPTION}" for name, module in asked.items())
+    wanted = f"one of these formats; with --format NAME the files that one has are listed\n{formats}"
+    return DataError(f"{problem}: it holds {_content(path)}", file=path, wanted=wanted)
+
+
+def _content(path: Path) -> str:
+    """Return what a folder holds, in a few words: the usual endings of its files, and the number of its folders."""
+    if not path.is_dir():
+        return f"no recording, a file {path.suffix or 'without an ending'}"
+    entries = list(islice(path.iterdir(), _MOST_ENTRIES))
+    folders = sum(entry.is_dir() for entry in entries)
+    endings = Counter(entry.suffix.lower() or "without an ending" for entry in entries if not entry.is_dir())
+    parts = [f"{count} files {ending}" if count > 1 else f"a file {ending}" for ending, count in endings.most_common(3)]
+    parts += ["a folder" if folders == 1 else f"{folders} folders"] * (folders > 0)
+    return ", ".join(parts) or "nothing"
 
 
 def _refuse_look_alike(path: Path, found: list[str]) -> None:

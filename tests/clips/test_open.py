@@ -30,11 +30,19 @@ def test_nothing_there(tmp_path):
         open_clips(tmp_path / "absent")
 
 
-def test_not_recognized_shows_the_layouts(tmp_path):
-    with pytest.raises(DataError, match="not recognized as a dataset") as caught:
+def test_not_recognized_tells_what_is_there_and_lists_the_formats(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not recognized as a dataset: it holds nothing") as caught:
         open_clips(tmp_path)
-    for part in ("kitti:", "velodyne/000000.bin", "nuscenes:", "sample_data.json", "release:", "metadata/<clip>.npz"):
+    assert len(str(caught.value).splitlines()) == 1 + len(find_readers())
+    for part in ("kitti: ", "nuscenes: ", "release: ", "--format NAME"):
         assert part in str(caught.value)
+    for name in ("1.png", "2.PNG", "LICENSE"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    with pytest.raises(DataError, match=r"it holds 2 files \.png, a file without an ending, a folder"):
+        open_clips(tmp_path)
+    with pytest.raises(DataError, match=r"it holds no recording, a file \.png"):
+        open_clips(tmp_path / "1.png")
 
 
 def test_not_recognized_as_what_was_asked_for(tmp_path):
@@ -42,6 +50,7 @@ def test_not_recognized_as_what_was_asked_for(tmp_path):
     with pytest.raises(DataError, match="not recognized as release") as caught:
         open_clips(tmp_path, format="release")
     assert "kitti" not in str(caught.value)
+    assert "metadata/<clip>.npz" in str(caught.value)
     with pytest.raises(UserError, match=f"unknown format 'waymoo': known are {', '.join(sorted(find_readers()))}"):
         open_clips(tmp_path, format="waymoo")
 
