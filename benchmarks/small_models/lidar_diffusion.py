@@ -60,10 +60,11 @@ def encode(args: argparse.Namespace, drives: Path) -> Path:
     ``encode-views`` deals drives to splits by share; drives that numbers are measured on are those of its ``val``.
     """
     latents, total = args.folder / "latents", args.train + args.held_out
+    aligned = ["--alignment", args.alignment] if args.alignment else []
     command(
         ["encode-views", str(drives), str(latents), "--lidar-tokenizer", args.lidar_tokenizer, "--image-tokenizer",
          args.image_tokenizer, "--image-size", "64x256", "--mirror", "--split",
-         f"{args.train / total},{args.held_out / total},0"]
+         f"{args.train / total},{args.held_out / total},0", *aligned]
     )  # fmt: skip
     return latents
 
@@ -147,6 +148,9 @@ def parse() -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
     add("--lidar-tokenizer", default="cosmos_lidar/small-lidar-tokenizer", help="default %(default)s")
     add("--image-tokenizer", default="cosmos_lidar/small-image-tokenizer", help="default %(default)s")
+    add(
+        "--alignment", metavar="FILE", help="lidar backbone whose features are encoded, too, for model.alignment.weight"
+    )
     add("--options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--out", type=Path, required=True, metavar="DIR", help="write the model here, such as cosmos_lidar/weights")

@@ -6,7 +6,8 @@ is x: so the last convolution is given c, and the whole network is linear. Resid
 training to go on from there. Latents are the components, scaled to mean 0 and deviation 1.
 
 The last convolution of the decoder is fitted to the latents of 3 x 3 positions: linear models of each pixel, whose
-losses are convex, by L-BFGS.
+losses are convex, by L-BFGS. Of its 32 groups the latents take 16; a residual block can fill the others with their
+magnitudes, z tanh(2 z), for what depends on the size of a latent and not on its sign, as errors do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from cosmos_lidar.models.tokenizer import Tokenizer
 
 SHAPE = {"patch_size": 8, "channels": 128, "channels_mult": (1,), "num_res_blocks": 1, "mid_attention": False}
 _GROUPS, _LARGE = 32, 64.0  # groups of the norm; B, in deviations of c
+_DEVIATION = ((1.0 + _LARGE**2) / 2) ** 0.5  # of the channels of a group: c has deviation 1
+_STEEPNESS = 4.0  # s of the magnitudes z tanh(s z / 2) = (swish(s z) + swish(-s z)) / s
 
 
 @torch.no_grad()
@@ -83,11 +86,10 @@ def _linear_out(conv: nn.Conv2d, matrix: Tensor, offset: Tensor) -> None:
         offset: (outputs,).
     """
     nn.init.zeros_(conv.weight)
-    size = ((1.0 + _LARGE**2) / 2) ** 0.5  # deviation of a group: c has deviation 1
     if matrix.ndim == 2:
         matrix = F.pad(matrix[:, :, None, None], (1, 1, 1, 1))
     channels = conv.weight.unflatten(1, (_GROUPS, 4))
-    channels[:, :, 0], channels[:, :, 1] = (matrix * size).float(), (-matrix * size).float()
+    channels[:, :, 0], channels[:, :, 1] = (matrix * _DEVIATION).float(), (-matrix * _DEVIATION).float()
     conv.bias.copy_(offset.float())
 
 
@@ -97,6 +99,34 @@ def context_of(network: Tokenizer, images: Iterable[Tensor]) -> Tensor:
     parts = [F.unfold(network.encode(image), 3, padding=1).transpose(1, 2).flatten(0, 1) for image in images]
     found = torch.cat(parts)
     return torch.cat((found, torch.ones(len(found), 1)), dim=1)
+
+
+def with_magnitudes(context: Tensor) -> Tensor:
+    """Return (N, 289): a context (N, 145) with the magnitudes of its latents before the 1."""
+    latents = context[:, :-1]
+    return torch.cat((latents, latents * torch.tanh(_STEEPNESS / 2 * latents), context[:, -1:]), dim=1)
+
+
+@torch.no_grad()
+def add_magnitudes(network: Tokenizer) -> None:
+    """Let the last residual block of a decoder give the magnitudes of the latents in the groups that are free.
+
+    Args:
+        network: that :func:`start_from_principal` has set; changed in place, its images stay the same.
+    """
+    block, count = network.decoder.up[0].block[-1], network.config.latent_channels
+    for conv in (block.conv1, block.conv2):
+        nn.init.zeros_(conv.weight)
+        nn.init.zeros_(conv.bias)
+    taken = torch.arange(count) * 4
+    for sign, channel in ((1.0, taken), (-1.0, taken + 1)):  # conv1 copies the latents' groups (c, -c, B, -B)
+        block.conv1.weight[channel, taken, 1, 1] = sign * _DEVIATION
+        block.conv1.weight[channel, taken + 1, 1, 1] = -sign * _DEVIATION
+        block.conv1.bias[channel + 2] = sign * _LARGE
+        block.norm2.weight[channel] = _STEEPNESS * _DEVIATION
+    for sign, channel in ((1.0, taken + 4 * count), (-1.0, taken + 4 * count + 1)):
+        block.conv2.weight[channel, taken, 1, 1] = sign / _STEEPNESS
+        block.conv2.weight[channel, taken + 1, 1, 1] = sign / _STEEPNESS
 
 
 def patches_of(values: Tensor) -> Tensor:
@@ -113,10 +143,10 @@ def least_squares(context: Tensor, target: Tensor, ridge: float = 1e-3) -> Tenso
 
 
 def fit(context: Tensor, loss: Callable[[Tensor], Tensor], weights: Tensor, iterations: int) -> Tensor:
-    """Return the weights (145, 64) of linear models with the least loss, by L-BFGS from given ones.
+    """Return the weights (K, 64) of linear models with the least loss, by L-BFGS from given ones.
 
     Args:
-        context: (N, 145), see :func:`context_of`.
+        context: (N, K), see :func:`context_of` and :func:`with_magnitudes`.
         loss: of the models' outputs (N, 64).
         weights: to start from.
         iterations: at most.
@@ -136,10 +166,17 @@ def fit(context: Tensor, loss: Callable[[Tensor], Tensor], weights: Tensor, iter
 
 @torch.no_grad()
 def set_decoder(network: Tokenizer, channels: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Let a decoder give linear models of its three channels, weights (145, 64) of the pixels of each."""
-    pixels = torch.stack(channels, dim=1).unflatten(2, (8, 8))  # (145, 3, 8, 8)
-    matrix = network.encoder.patcher(pixels)[:, :, 0, 0].T  # (patch channels, 145)
-    count = network.config.latent_channels
+    """Let a decoder give linear models of its three channels.
+
+    Args:
+        network: changed in place.
+        channels: weights of the pixels of each, (145, 64), or with :func:`add_magnitudes` (289, 64).
+    """
+    rows = max(len(weights) for weights in channels)
+    whole = [torch.cat((F.pad(one[:-1], (0, 0, 0, rows - len(one))), one[-1:])) for one in channels]
+    pixels = torch.stack(whole, dim=1).unflatten(2, (8, 8))  # (K, 3, 8, 8)
+    matrix = network.encoder.patcher(pixels)[:, :, 0, 0].T  # (patch channels, K)
     around = torch.zeros(len(matrix), _GROUPS, 3, 3)
-    around[:, :count] = matrix[:, :-1].unflatten(1, (count, 3, 3))
+    groups = (rows - 1) // 9
+    around[:, :groups] = matrix[:, :-1].unflatten(1, (groups, 3, 3))
     _linear_out(network.decoder.conv_out, around, matrix[:, -1])

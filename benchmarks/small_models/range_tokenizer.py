@@ -4,8 +4,10 @@
 
 The network has Haar patches of 8 x 8 pixels and no attention. Its encoder gives the principal components of the patches
 (``principal.py``): latents have mean 0 and deviation 1, and diffusion on them needs no ``mean_std.pt``. Its decoder is
-fitted by the losses of the recipe: L1 of ranges with a return, cross-entropy of validity, likelihood of the expected
-error. Residual blocks are there, as their shortcuts: post-training begins at the fit.
+fitted by the losses of the recipe: L1 of ranges with a return, cross-entropy of validity. The expected error is fitted
+to the latents and their magnitudes, by the deviance of Poisson's distribution: it is calibrated on average where it is
+large, too, which the likelihood of Laplace's is not for so simple a model. Residual blocks are there, all but one as
+their shortcuts: post-training begins at the fit.
 
 Maps are kept in the folder. ``benchmarks/range_codings.py`` compares the two codings with the same network and data.
 """
@@ -23,7 +25,17 @@ import torch.nn.functional as F
 from common import Card, add_cost, current_commit, held_out_seeds, parameters, train_seeds, write_card, write_weights
 from lidar_scores import Row, score_drives, table
 from lidar_sweeps import SENSORS, cast_drives, step_image
-from principal import SHAPE, context_of, fit, least_squares, patches_of, set_decoder, start_from_principal
+from principal import (
+    SHAPE,
+    add_magnitudes,
+    context_of,
+    fit,
+    least_squares,
+    patches_of,
+    set_decoder,
+    start_from_principal,
+    with_magnitudes,
+)
 from torch import Tensor
 
 from cosmos_lidar.models.tokenizer import Tokenizer, build_tokenizer, load_tokenizer
@@ -63,12 +75,27 @@ def fitted(coding: str, drives: dict[int, np.ndarray], iterations: int, seed: in
     start = least_squares(context, valid * 8 - 4)
     logits = fit(context, lambda made: F.binary_cross_entropy_with_logits(made, valid), start, iterations)
     logits[-1] += _LOGIT_SHIFT
-    error = (context @ ranges - target).abs()
-    start = torch.zeros_like(ranges)
-    start[-1] = _mean(error, valid).log()
-    scale = fit(context, lambda made: _mean(made + error * (-made).exp(), valid), start, iterations)
+    scale = fit_scale(with_magnitudes(context), (context @ ranges - target).abs(), valid, 2 * iterations)
+    add_magnitudes(network)
     set_decoder(network, raw_weights(ranges, logits, scale))
     return network
+
+
+def fit_scale(context: Tensor, error: Tensor, valid: Tensor, iterations: int) -> Tensor:
+    """Return the weights (K, 64) of linear models of the logarithm of the expected error, by Poisson's deviance.
+
+    At its minimum expected and measured errors have the same sum, weighted by each input: large errors count.
+
+    Args:
+        context: (N, K).
+        error: (N, 64), absolute errors that were measured.
+        valid: (N, 64), pixels that count.
+        iterations: of L-BFGS.
+    """
+    start = torch.zeros(context.shape[1], error.shape[1])
+    start[-1] = _mean(error, valid).log()
+    size = _mean(error, valid)  # the loss is of the order of 1
+    return fit(context, lambda made: _mean(made.exp() - error * made, valid) / size, start, iterations)
 
 
 def smooth_l1(made: Tensor, target: Tensor) -> Tensor:

@@ -177,7 +177,8 @@ def test_a_tokenizer_starts_as_principal_components(program) -> None:
     assert error.item() == pytest.approx(least.item(), rel=0.05)
 
 
-def test_fitted_channels_are_what_the_decoder_gives(program) -> None:
+@pytest.mark.parametrize("scale_inputs", [145, 289])
+def test_fitted_channels_are_what_the_decoder_gives(program, scale_inputs: int) -> None:
     from cosmos_lidar.models.tokenizer import build_tokenizer
 
     module, coder = program("principal"), program("range_tokenizer")
@@ -187,12 +188,33 @@ def test_fitted_channels_are_what_the_decoder_gives(program) -> None:
     image = (image + 0.02 * torch.randn(1, 1, 48, 64)).expand(-1, 3, -1, -1)
     module.start_from_principal(network, [image], (1.0, 1.0, 1.0))
     context = module.context_of(network, [image])
-    wanted = tuple(torch.randn(145, 64) * 0.02 for _ in range(3))
+    wanted = [torch.randn(count, 64) * 0.02 for count in (145, 145, scale_inputs)]
+    if scale_inputs > 145:
+        module.add_magnitudes(network)
+        assert torch.allclose(module.with_magnitudes(context), magnitudes_beside(context), atol=1e-5)
     module.set_decoder(network, coder.raw_weights(*wanted))
     with torch.no_grad():
         made = network.decode_channels(network.encode(image))
     for weights, channel in zip(wanted, made, strict=True):
-        assert torch.allclose(module.patches_of(channel), context @ weights, atol=2e-3)
+        inputs = context if len(weights) == 145 else magnitudes_beside(context)
+        assert torch.allclose(module.patches_of(channel), inputs @ weights, atol=2e-3)
+
+
+def magnitudes_beside(context: torch.Tensor) -> torch.Tensor:
+    """Return contexts with z tanh(2 z) of each latent before the constant."""
+    z = context[:, :144].double().numpy()
+    return torch.from_numpy(np.hstack([z, z * np.tanh(2 * z), np.ones((len(z), 1))])).float()
+
+
+def test_the_expected_error_has_the_sum_of_the_measured_one_weighted_by_each_input(program) -> None:
+    module = program("range_tokenizer")
+    generator = torch.Generator().manual_seed(3)
+    context = torch.cat((torch.randn(3000, 2, generator=generator), torch.ones(3000, 1)), dim=1)
+    error = torch.rand(3000, 64, generator=generator) * (0.1 + context[:, :1].abs())  # not log-linear in the context
+    valid = (torch.rand(3000, 64, generator=generator) > 0.3).float()
+    expected = (context @ module.fit_scale(context, error, valid, 60)).exp()
+    assert torch.allclose(context.T @ (expected * valid), context.T @ (error * valid), rtol=0.02, atol=20.0)
+    assert (expected * valid).sum() == pytest.approx(float((error * valid).sum()), rel=0.01)
 
 
 def test_least_squares_and_fit_agree_on_a_quadratic_loss(program) -> None:
