@@ -149,7 +149,7 @@ def parse() -> argparse.Namespace:
     add("--lidar-tokenizer", default="cosmos_lidar/small-lidar-tokenizer", help="default %(default)s")
     add("--image-tokenizer", default="cosmos_lidar/small-image-tokenizer", help="default %(default)s")
     add(
-        "--alignment", metavar="FILE", help="lidar backbone whose features are encoded, too, for model.alignment.weight"
+        "--alignment", metavar="FILE", help="lidar backbone, for model.alignment.weight"
     )
     add("--options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")
     add("--jobs", type=int, default=1, help="processes that render")
