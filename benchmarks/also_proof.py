@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/also_proof.py proof     # renders, pre-trains, fine-tunes, prints a table
 
-A small MinkUNet18 is pre-trained on all sweeps by occupancy (ALSO), by the contrast of two scans (BEVContrast) and by
-the sum of both, each once, then fine-tuned on some labeled sweeps of the same drives, for each seed others, which all
+A small MinkUNet18 is pre-trained on all sweeps by occupancy (ALSO), by the contrast of two scans (BEVContrast), by the
+sum of both, and by occupancy with queries of the sweeps before and after, each once, then fine-tuned on some labeled sweeps of the same drives, for each seed others, which all
 starts share. All trainings are those of the recipes. The score is the mIoU of all points of sweeps of other drives,
 after the last step. Linear probing trains the last layer alone.
 
@@ -53,13 +53,14 @@ STARTS: dict[str, tuple[str, list[str]]] = {  # name -> title, options of pre-tr
     "also": ("ALSO", []),
     "bevcontrast": ("BEVContrast", [*_CONTRAST, *_NO_OCCUPANCY]),
     "both": ("both", _CONTRAST),
+    "sweeps": ("ALSO, queries of 5 sweeps", ["data.sweeps=2"]),
 }
 FINE_TUNED, PROBED = "fine-tuned", "linear probing"
 _TINY = {
     "train": 3, "held_out": 1, "frames": 5, "sensor": "16x90", "width": 4, "labeled": [1, 2], "seeds": 2,
     "pretrain_steps": 2, "steps": 2,
 }  # fmt: skip
-_NOT_SETTINGS = ("folder", "json", "jobs", "tiny", "finished")
+_NOT_SETTINGS = ("folder", "json", "jobs", "tiny", "finished", "starts")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Cell:
 def cells(args: argparse.Namespace) -> Iterator[Cell]:
     """Yield the runs: fine-tuning first, one number of labeled sweeps after the other, seeds of a start in a row."""
     for task, labeled in itertools.product((FINE_TUNED, PROBED), args.labeled):
-        for start, seed in itertools.product(STARTS, range(args.seeds)):
+        for start, seed in itertools.product(args.starts, range(args.seeds)):
             if task == FINE_TUNED or start != SCRATCH:
                 yield Cell(task, start, labeled, seed)
 
@@ -203,7 +204,7 @@ def table(args: argparse.Namespace, results: dict[str, Any]) -> str:
     head = [f"{100 * count / total:.2g} % ({count} of {total} sweeps)" for count in args.labeled]
     lines = [table_head("start", "training", *head)]
     for task in (FINE_TUNED, PROBED):
-        for start in STARTS:
+        for start in args.starts:
             texts = [_cell_text(results["cells"], task, start, count, range(args.seeds)) for count in args.labeled]
             if any(texts):
                 lines.append(row(STARTS[start][0], task, *(text or "–" for text in texts)))
@@ -240,6 +241,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--sensor", default="16x256", metavar="BEAMSxCOLUMNS", help="the lidar (default %(default)s)")
     add("--width", type=int, default=8, help="channels of the network's first layer (default %(default)s)")
     add("--labeled", type=int, nargs="+", default=[5, 1, 48], help="numbers of labeled sweeps, in this order")
+    add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="only these (default: all)")
     add("--seeds", type=int, default=3, help="fine-tunings of each (default %(default)s)")
     add("--pretrain-steps", type=int, default=1200, help="of 4 sweeps (default %(default)s)")
     add("--steps", type=int, default=150, help="of fine-tuning, 2 sweeps each (default %(default)s)")
