@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/also_proof.py proof     # renders, pre-trains, fine-tunes, prints a table
 
 A small MinkUNet18 is pre-trained on all sweeps by occupancy (ALSO), by the contrast of two scans (BEVContrast), by the
-sum of both, and by occupancy with queries of the sweeps before and after, each once, then fine-tuned on some labeled sweeps of the same drives, for each seed others, which all
-starts share. All trainings are those of the recipes. The score is the mIoU of all points of sweeps of other drives,
-after the last step. Linear probing trains the last layer alone.
+sum of both, and by occupancy with queries of the sweeps before and after, each once, then fine-tuned on some labeled
+sweeps of the same drives, for each seed others, which all starts share. All trainings are those of the recipes. The
+score is the mIoU of all points of sweeps of other drives, after the last step. Linear probing trains the last layer
+alone.
 
 Drives and runs are kept in the folder; ``results.json`` of it has every run as soon as it has ended, and the same
 command line goes on where it was interrupted.
@@ -241,7 +242,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--sensor", default="16x256", metavar="BEAMSxCOLUMNS", help="the lidar (default %(default)s)")
     add("--width", type=int, default=8, help="channels of the network's first layer (default %(default)s)")
     add("--labeled", type=int, nargs="+", default=[5, 1, 48], help="numbers of labeled sweeps, in this order")
-    add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="only these (default: all)")
+    add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="default: all")
     add("--seeds", type=int, default=3, help="fine-tunings of each (default %(default)s)")
     add("--pretrain-steps", type=int, default=1200, help="of 4 sweeps (default %(default)s)")
     add("--steps", type=int, default=150, help="of fine-tuning, 2 sweeps each (default %(default)s)")

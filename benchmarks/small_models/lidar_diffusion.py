@@ -148,9 +148,7 @@ def parse() -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
     add("--lidar-tokenizer", default="cosmos_lidar/small-lidar-tokenizer", help="default %(default)s")
     add("--image-tokenizer", default="cosmos_lidar/small-image-tokenizer", help="default %(default)s")
-    add(
-        "--alignment", metavar="FILE", help="lidar backbone, for model.alignment.weight"
-    )
+    add("--alignment", metavar="FILE", help="lidar backbone, for model.alignment.weight")
     add("--options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--out", type=Path, required=True, metavar="DIR", help="write the model here, such as cosmos_lidar/weights")
