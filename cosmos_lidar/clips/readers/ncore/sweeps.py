@@ -12,10 +12,9 @@ from cosmos_lidar.clips.blocks import blocks
 from cosmos_lidar.clips.images import read_image
 from cosmos_lidar.clips.range_images import first_points, put_pixels, range_image_of_elements
 from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.sweep_times import after_start_us
 from cosmos_lidar.clips.zarr_store import ZarrStore, open_store
 from cosmos_lidar.errors import DataError
-
-_LONGEST_US = 10_000_000  # between the start of a sweep and one of its rays
 
 
 @dataclass(frozen=True)
@@ -117,16 +116,12 @@ class RaySweeps:
 
     def _times(self, store: ZarrStore, rays: str, count: int, index: int) -> np.ndarray:
         """Return (count,) int32 microseconds after the start of the sweep."""
-        stamps, time_us = self._array(store, f"{rays}/timestamp_us", "u8", (count,)), np.empty(count, np.int32)
-        first, last = (
-            (int(end) - int(self.times_us[index, 0]) for end in (stamps.min(), stamps.max())) if count else (0, 0)
-        )
-        if first < -_LONGEST_US or last > _LONGEST_US:
-            found = f"{first} to {last} us after the start of the sweep"
-            raise store.broken(found, f"{rays}/timestamp_us", "microseconds")
-        for part in blocks(count):
-            time_us[part] = stamps[part].astype(np.int64) - self.times_us[index, 0]
-        return time_us
+        key = f"{rays}/timestamp_us"
+        stamps = self._array(store, key, "u8", (count,))
+        try:
+            return after_start_us(stamps, int(self.times_us[index, 0]))
+        except ValueError as error:
+            raise store.broken(str(error), key, "microseconds") from None
 
     def _pixels(self, store: ZarrStore, element: np.ndarray, key: str) -> np.ndarray:
         rows, columns = self.shape or (0, 0)

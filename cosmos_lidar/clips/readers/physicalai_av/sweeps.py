@@ -13,10 +13,10 @@ from cosmos_lidar.clips.parquet import read_cell
 from cosmos_lidar.clips.range_images import image_of_values, range_image_of_elements
 from cosmos_lidar.clips.spans import FileSpan
 from cosmos_lidar.clips.sweep import Sweep
+from cosmos_lidar.clips.sweep_times import after_start_us
 from cosmos_lidar.errors import DataError
 
 CLOUD = "draco_encoded_pointcloud"
-_LONGEST_US = 10_000_000  # between the start of a sweep and one of its points
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,11 @@ class DracoSweeps:
         """Return (N,) int32 microseconds after the start of the sweep."""
         if stamps.dtype == np.uint32:  # DracoPy returns integers of 32 bits without their sign
             stamps = stamps.view(np.int32)
-        start_us, time_us = int(self.starts_us[index]), np.empty(len(stamps), np.int32)
-        if stamps.dtype.kind == "f" and not np.isfinite(stamps).all():
-            raise self._broken("NaN or infinite", "timestamp", index, "microseconds")
-        first, last = (int(end) - start_us for end in (stamps.min(), stamps.max()))
-        if first < -_LONGEST_US or last > _LONGEST_US:
-            found = f"{first} to {last} us after the start of the sweep"
-            raise self._broken(found, "timestamp", index, "microseconds, on the clock of spin_start_timestamp")
-        for part in blocks(len(stamps)):
-            time_us[part] = stamps[part].astype(np.int64) - start_us
-        return time_us
+        try:
+            return after_start_us(stamps, int(self.starts_us[index]))
+        except ValueError as error:
+            wanted = "microseconds, on the clock of spin_start_timestamp"
+            raise self._broken(str(error), "timestamp", index, wanted) from None
 
     def _broken(self, problem: str, key: str, index: int, wanted: str = "a cloud of the lidar") -> DataError:
         key = f"{key}, row {index}"
