@@ -1,11 +1,13 @@
-"""Command-line parser with errors of one line, and the types of its numbers, which are checked before anything runs."""
+"""Command-line parser with errors of one line; types of numbers and of places to write to, checked before a run."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -96,3 +98,34 @@ def decimal(least: float = -math.inf, above: float | None = None, most: float = 
         return number
 
     return convert
+
+
+def out_file(text: str) -> Path:
+    """Return the path of an option for a file to write; a folder, and a place that takes no files, are refused."""
+    return _writable(text, "a file to write", lambda path: "is a folder" if path.is_dir() else None)
+
+
+def out_folder(text: str) -> Path:
+    """Return the path of an option for a folder to write to; a file, and a place that takes no files, are refused."""
+    return _writable(text, "a folder to write to", lambda path: "is a file" if path.is_file() else None)
+
+
+def _writable(text: str, wanted: str, problem_of: Callable[[Path], str | None]) -> Path:
+    """Return a path whose nearest existing folder takes files.
+
+    Raises:
+        ArgumentTypeError: another one, or one with a problem of its own.
+    """
+    path = Path(text)
+    try:
+        problem = problem_of(path)
+        there = path if path.is_dir() else next(above for above in path.absolute().parents if above.exists())
+        if problem is None and not there.is_dir():
+            problem = f"{there} is a file"
+        if problem is None and not os.access(there, os.W_OK | os.X_OK):
+            problem = f"{there} cannot be written to"
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem is not None:
+        raise argparse.ArgumentTypeError(f"{text}: {problem}: expected {wanted}")
+    return path

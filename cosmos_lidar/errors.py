@@ -88,6 +88,8 @@ def advice_of(error: BaseException, memory: str) -> str | None:
     """
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
+    if isinstance(error, RuntimeError) and "inline_container" in str(error):  # torch.save and torch.jit.save
+        return f"a file of weights cannot be written: {str(error).strip().splitlines()[0][:200]}"
     cause: BaseException | None = error
     while cause is not None:  # taking a half-made network apart after it raises errors of its own
         if is_out_of_memory(cause):

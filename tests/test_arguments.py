@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from cosmos_lidar.arguments import Parser, decimal, whole
+from cosmos_lidar.arguments import Parser, decimal, out_file, out_folder, whole
 from cosmos_lidar.cli import main
 from cosmos_lidar.recipes.registry import find_family
 
@@ -63,6 +65,41 @@ def test_valid_numbers() -> None:
                           (whole(1), "1.0"), (whole(1), "-1"), (whole(1, or_all=True), "0")):  # fmt: skip
         with pytest.raises(argparse.ArgumentTypeError, match=text):
             convert(text)
+
+
+def test_places_to_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for text in ("new", "a/b/new", str(tmp_path / "new"), "../new"):
+        assert (out_file(text), out_folder(text)) == (Path(text), Path(text))
+    assert out_file("file") == Path("file")  # it is replaced
+    assert out_folder(".") == Path()
+    with pytest.raises(argparse.ArgumentTypeError, match="file: is a file: expected a folder to write to"):
+        out_folder("file")
+    with pytest.raises(argparse.ArgumentTypeError, match=".: is a folder: expected a file to write"):
+        out_file(".")
+    for kind in (out_file, out_folder):
+        with pytest.raises(argparse.ArgumentTypeError, match="file/below: .*file is a file"):
+            kind("file/below")
+        with pytest.raises(argparse.ArgumentTypeError, match="too long"):
+            kind("x" * 300)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests of root have all permissions
+    for kind in (out_file, out_folder):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"new/a: {tmp_path} cannot be written to"):
+            kind("new/a")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["prepare drives FILE", "evaluate --data d --output .", "evaluate-semseg --checkpoint c --data d --out FILE",
+     "generate-lidar --save_dir FILE", "view drives --out .", "tokenize d --out FILE", "convert-backbone b --out ."],
+)  # fmt: skip
+def test_commands_refuse_places_before_they_run(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    assert "to write" in refused(line.split(), main, capsys)
 
 
 def test_what_is_known_is_parsed_as_by_argparse() -> None:

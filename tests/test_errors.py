@@ -71,6 +71,9 @@ def test_files_that_are_refused_are_named_and_other_errors_keep_their_traceback(
     with pytest.raises(NotADirectoryError) as caught:
         (tmp_path / "file" / "below").mkdir()
     assert advice_of(caught.value, "") == f"{tmp_path / 'file' / 'below'}: Not a directory"
+    with pytest.raises(RuntimeError) as failed:
+        torch.save({"a": torch.ones(1)}, "/proc/none.pt")
+    assert (advice_of(failed.value, "") or "").startswith("a file of weights cannot be written: ")
     for error in (RuntimeError("shapes differ"), OSError("no file in it"), ValueError("out of memory")):
         assert advice_of(error, "") is None
 

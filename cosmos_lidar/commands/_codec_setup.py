@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import weights_name
 from cosmos_lidar.errors import UserError
 
@@ -28,7 +27,15 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="refuse the checkpoint if it is another tokenizer than this, such as CV8x8x8",
     )
-    add("--out", "--output_dir", dest="out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    add(
+        "--out",
+        "--output_dir",
+        dest="out",
+        type=out_folder,
+        required=True,
+        metavar="DIR",
+        help="folder for the results",
+    )
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 …")
     add("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on a GPU, float32 on a CPU")
     add("--short-size", "--short_size", dest="short_size", type=whole(0), default=0, metavar="N",

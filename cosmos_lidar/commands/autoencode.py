@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import decimal
+from cosmos_lidar.arguments import decimal, out_folder
 from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser, max_frames=20)
     add_image_arguments(parser)
     add_flag(parser, "output_folder", default="", metavar="NAME", help="folder of the results: OUTPUT_ROOT/NAME")
-    add_flag(parser, "output_root", default="dump_results/lidar_tokenizer", metavar="DIR", help="default %(default)s")
+    root = "dump_results/lidar_tokenizer"
+    add_flag(parser, "output_root", type=out_folder, default=root, metavar="DIR", help="default %(default)s")
     add_flag(
         parser, "vis_pcd", type=int, choices=(0, 1), default=1, help="1 (default) writes a video of the point clouds"
     )

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.commands._arguments import weights_file
+
 GROUP = "checkpoints"
 HELP = "convert a published tokenizer, or a folder of Diffusers, to safetensors or TorchScript"
 EXAMPLE = "cosmos-lidar convert checkpoints/Cosmos-Tokenizer-CI8x8-Lidar --out lidar_tokenizer.safetensors"
@@ -13,8 +15,8 @@ EXAMPLE = "cosmos-lidar convert checkpoints/Cosmos-Tokenizer-CI8x8-Lidar --out l
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("source", nargs="+", type=Path, metavar="SOURCE",
-                        help="tokenizer: a folder, a file, or both its files; or a folder of Diffusers")  # fmt: skip
+    parser.add_argument("source", nargs="+", type=weights_file("small-lidar-tokenizer"), metavar="SOURCE",
+                        help="tokenizer: a folder, a file, both its files, small, a folder of Diffusers")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True,
                         help="NAME.safetensors, or a folder for encoder.jit, decoder.jit, autoencoder.jit")  # fmt: skip
     parser.add_argument("--ema", action="store_true", help="use the EMA weights of a training checkpoint")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_file, whole
 from cosmos_lidar.commands._arguments import weights_file
 
 GROUP = "checkpoints"
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", type=weights_file("small-backbone"), metavar="SOURCE",
         help="file of weights, training checkpoint, or small, the embedded one",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="file to write: NAME.pth, or NAME.safetensors")
+    parser.add_argument("--out", type=out_file, required=True, help="file to write: NAME.pth, or NAME.safetensors")
     parser.add_argument("--to", choices=("segmentation", "openpcdet"),
                         help="flat weights, or model_state of OpenPCDet; default: openpcdet for second")  # fmt: skip
     parser.add_argument("--classifier", action="store_true", help="segmentation: keep the last linear layer")

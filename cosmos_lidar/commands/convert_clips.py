@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ _SHARDS = "shards"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("source", metavar="SRC", type=Path, help="recordings, in any format that `inspect` recognizes")
-    parser.add_argument("out", metavar="DST", type=Path, help="folder to write to; the same command resumes in it")
+    parser.add_argument(
+        "out", metavar="DST", type=out_folder, help="folder to write to; the same command resumes in it"
+    )
     parser.add_argument("--to", metavar="NAME", required=True, help="layout to write; an unknown name lists all")
     parser.add_argument("--format", metavar="NAME", help="reader to use (default: recognized from the files)")
     parser.add_argument("--sensor", metavar="NAME_OR_FILE", help="sensor, instead of the reader's choice")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 GROUP = "training"
@@ -15,7 +15,7 @@ EXAMPLE = "cosmos-lidar demo --out demo --data ~/kitti --format kitti"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options to ``parser``."""
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of all results (default demo)")
+    parser.add_argument("--out", type=out_folder, default=Path("demo"), help="folder of all results (default demo)")
     parser.add_argument("--data", type=Path, help="your recordings (default: synthetic drives)")
     parser.add_argument("--format", help="their reader, such as kitti, nuscenes or release (default: recognized)")
     add_lidar_argument(parser)

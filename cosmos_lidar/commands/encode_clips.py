@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from cosmos_lidar.arguments import out_folder
 from cosmos_lidar.commands._arguments import add_flag
 
 GROUP = "generation"
@@ -16,7 +16,7 @@ EXAMPLE = "cosmos-lidar encode-clips multiview_shards latents --vae wan2_1.pth"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("source", metavar="SRC", help="shards of `prepare --task multiview`, or the guide's folder")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the shards, empty or absent")
+    parser.add_argument("out", metavar="OUT", type=out_folder, help="folder for the shards, empty or absent")
     add_flag(parser, "vae", required=True, metavar="FILE", help="Wan2.1 VAE (tokenizer.pth)")
     add_flag(parser, "splits", default="train,val", metavar="A,B", help="splits to encode (default %(default)s)")
     recipe = "predict2_multiview_2b_720p_10fps_7views_29frames_waymo5views"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import (
     add_image_rule,
     add_lidar_argument,
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings with lidar and cameras, in any format that `inspect` recognizes",
     )
     text = "folder for the shards; the same command again resumes, and encodes what has changed"
-    add("out", metavar="OUT", type=Path, help=text)
+    add("out", metavar="OUT", type=out_folder, help=text)
     add("--format", help="reader to use (default: recognized from the files)")
     add("--sensor", help="name or file of the lidar, instead of the reader's choice")
     add_lidar_argument(parser)

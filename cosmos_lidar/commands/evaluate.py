@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_file, whole
 from cosmos_lidar.commands._arguments import (
     add_data_arguments,
     add_flag,
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser,
         "output",
+        type=out_file,
         default="dump_results/evaluation.json",
         metavar="FILE",
         help=f"JSON file, default %(default)s; metrics: {', '.join(metric_names('evaluate'))}",

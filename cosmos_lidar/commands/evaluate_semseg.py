@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import add_lidar_argument, weights_file
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", help="cpu, cuda, cuda:1; auto (default) takes a GPU if there is one"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("dump_results/semseg"), metavar="DIR",
+        "--out", type=out_folder, default=Path("dump_results/semseg"), metavar="DIR",
         help="folder for semseg.json, confusion.png and report.html (default %(default)s)",
     )  # fmt: skip
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import out_folder
+
 GROUP = "checkpoints"
 HELP = "export the weights of a checkpoint: .pt, .safetensors, TorchScript of tokenizers, folders of Diffusers"
 EXAMPLE = "cosmos-lidar export checkpoints/posttraining/tokenizer/debug/checkpoints/iter_000000030 --out exported"
@@ -17,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", metavar="CKPT", type=Path,
         help="folder iter_N of a run, or iter_N.pt; for Diffusers also published weights, or a model by its name",
     )  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the exported files")
+    parser.add_argument("--out", metavar="DIR", type=out_folder, required=True, help="folder of the exported files")
     parser.add_argument(
         "--format", choices=("published", "diffusers"), default="published",
         help="published (default): .pt, .safetensors, TorchScript; diffusers: config.json and safetensors of "

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument, weights_file, weights_name
 from cosmos_lidar.commands._feature_arguments import add_feature_arguments, features_of, print_feature_problems
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "seed", type=int, default=1, help="seed of the first sample (default 1)")
     add_flag(parser, "compile", action="store_true", help="torch.compile the network")
     add_flag(parser, "device", default="auto", help="auto (default), cpu, cuda …")
-    add_flag(parser, "save_dir", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s")
+    add_flag(parser, "save_dir", type=out_folder, default=Path("results"), metavar="DIR", help="default %(default)s")
     add_flag(parser, "vis", type=int, choices=(0, 1), default=1, help="0 writes no figures and no page (default 1)")
     add_flag(parser, "save_iter", type=whole(1), default=1, metavar="N", help="figure of every N-th sweep (default 1)")
     add_flag(parser, "filter_outlier", action="store_true", help="remove statistical outliers from the point clouds")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_lidar.arguments import decimal, whole
+from cosmos_lidar.arguments import decimal, out_file, out_folder, whole
 from cosmos_lidar.commands._arguments import add_flag, weights_file
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "seed", type=int, default=0, help="seed of the noise (default 0)")
     add_flag(parser, "fps", type=decimal(0), default=0.0, help="frame rate of network and videos (default: the clip's)")
     add_flag(parser, "segments", type=whole(1), default=1, metavar="N", help="clips chained to one video (default 1)")
-    add_flag(parser, "save_path", type=Path, metavar="FILE", help="the video of all views, for a single input")
-    add_flag(parser, "save_dir", type=Path, default=Path("views"), metavar="DIR", help="default %(default)s")
+    add_flag(parser, "save_path", type=out_file, metavar="FILE", help="the video of all views, for a single input")
+    add_flag(parser, "save_dir", type=out_folder, default=Path("views"), metavar="DIR", help="default %(default)s")
     add_flag(
         parser, "layout", choices=("grid", "stack"), default="grid",
         help="video of all views: in a grid (default), or one above the other, as published",

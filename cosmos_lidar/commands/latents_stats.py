@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_file, whole
 from cosmos_lidar.commands._arguments import add_data_arguments, add_flag, add_tokenizer_arguments
 
 if TYPE_CHECKING:
@@ -31,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "short_size", type=whole(0), default=0, metavar="N", help="scale the short side of images to N pixels"
     )
     add_flag(parser, "every", type=whole(1), default=1, metavar="N", help="take every N-th frame (default 1)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write, such as mean_std.pt")
+    parser.add_argument(
+        "--out", type=out_file, required=True, metavar="FILE", help="file to write, such as mean_std.pt"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cosmos_lidar.arguments import decimal
+from cosmos_lidar.arguments import decimal, out_file
 
 GROUP = "checkpoints"
 HELP = "merge LoRA adapters into the weights that they were trained on"
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "adapters", metavar="ADAPTER", type=Path, nargs="*",
         help="folder with adapter_model.safetensors and adapter_config.json, as training and PEFT write it",
     )  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help=".safetensors or .pt to write")
+    parser.add_argument("--out", metavar="FILE", type=out_file, required=True, help=".safetensors or .pt to write")
     parser.add_argument("--ema", action="store_true", help="of a checkpoint with EMA weights (net_ema.), take these")
     parser.add_argument(
         "--alpha", type=decimal(0), default=0.0,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import decimal, whole
+from cosmos_lidar.arguments import decimal, out_folder, whole
 from cosmos_lidar.commands._arguments import PUBLISHED, add_image_rule, add_lidar_argument, split_or_name
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ EXAMPLE = "cosmos-lidar prepare recordings/ shards/ --format kitti --split 0.9,0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("source", metavar="SRC", type=Path, help="recordings, in any format that `inspect` recognizes")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the shards; the same command resumes in it")
+    parser.add_argument(
+        "out", metavar="OUT", type=out_folder, help="folder for the shards; the same command resumes in it"
+    )
     parser.add_argument("--format", help="reader to use (default: recognized from the files)")
     parser.add_argument("--sensor", help="name or file of the sensor, instead of the reader's choice")
     add_lidar_argument(parser)

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cosmos_lidar.arguments import out_folder
+
 GROUP = "checkpoints"
 HELP = "upload a model to the Hugging Face Hub: safetensors, configuration, card with metrics, preview, license"
 EXAMPLE = "cosmos-lidar push checkpoints/iter_000000030 my-org/lidar-tokenizer --metrics results.json --dry-run"
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="ORG/NAME", help="repository of the Hub, made when absent")
     parser.add_argument("--dry-run", action="store_true", help="write the folder and upload nothing")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=out_folder, metavar="DIR",
         help="folder to write; default: NAME with --dry-run, else a temporary one",
     )  # fmt: skip
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_folder, whole
 
 GROUP = "training"
 HELP = "repeat a training step from the checkpoint before it, and compare it with the log"
@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("folder", metavar="RUN", type=Path, help="run folder, with config.yaml and checkpoints/")
     parser.add_argument("--step", metavar="K", type=whole(1), required=True, help="step to repeat, counted from 1")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the batch of the step (default RUN/dumps)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=out_folder, help="folder for the batch of the step (default RUN/dumps)"
+    )
 
 
 def needs(args: argparse.Namespace) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import out_file
+
 GROUP = "training"
 HELP = "compare the training runs below a folder: state, best metrics, options that differ, curves in one offline page"
 EXAMPLE = "cosmos-lidar runs checkpoints --html runs.html"
@@ -15,7 +17,7 @@ EXAMPLE = "cosmos-lidar runs checkpoints --html runs.html"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder of runs, such as that of log.root, or one run")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline page: table, curves, images")
+    parser.add_argument("--html", metavar="FILE", type=out_file, help="write one offline page: table, curves, images")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print a line per run as CSV instead of the table")
     form.add_argument("--json", action="store_true", help="print a JSON document instead, with all options of each run")

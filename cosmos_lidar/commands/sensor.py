@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.arguments import whole
+from cosmos_lidar.arguments import out_file, whole
 from cosmos_lidar.commands._arguments import add_lidar_argument
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lidar_argument(fit)
     fit.add_argument("--frames", type=whole(1), default=10, metavar="N", help="sweeps used, spread evenly (default 10)")
     fit.add_argument("--name", default="fitted", help="name of the sensor (default %(default)s)")
-    fit.add_argument("--out", type=Path, metavar="FILE", help="sensor file to write (.yaml, or .json for NCore)")
+    fit.add_argument("--out", type=out_file, metavar="FILE", help="sensor file to write (.yaml, or .json for NCore)")
     fit.add_argument("--rows", type=whole(1), metavar="N", help="number of beams, where it is known; checked")
     fit.add_argument(
         "--per_turn", "--per-turn", type=whole(1), metavar="N", help="columns per turn (default: as the lidar fires)"
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = verbs.add_parser("show", help="show a sensor, or convert it between sensor file (YAML) and NCore (json)")
     show.add_argument("sensor", metavar="NAME_OR_FILE", help="shipped name, sensor file (YAML), or NCore model (json)")
     show.add_argument("--to", choices=("yaml", "json"), help="print the whole sensor in this format")
-    show.add_argument("--out", type=Path, metavar="FILE", help="write it to a file instead")
+    show.add_argument("--out", type=out_file, metavar="FILE", help="write it to a file instead")
 
 
 def run(args: argparse.Namespace) -> int:

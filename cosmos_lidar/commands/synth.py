@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import out_folder
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.log import logger
 from cosmos_lidar.workers import end_with_parent
@@ -25,7 +25,7 @@ EXAMPLE = "cosmos-lidar synth drives --drives 8 --frames 50 --sensor pandar128 -
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder; complete drives in it are kept")
+    parser.add_argument("out", type=out_folder, metavar="OUT", help="dataset folder; complete drives in it are kept")
     parser.add_argument("--drives", type=int, default=8, help="number of drives (default 8)")
     parser.add_argument("--frames", type=int, default=50, help="sweeps per drive, 10 per second (default 50)")
     parser.add_argument(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_lidar.arguments import out_file
 from cosmos_lidar.commands._arguments import add_flag, add_lidar_argument
 from cosmos_lidar.errors import UserError
 
@@ -22,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("path", type=Path, help="file or folder of a dataset, or a folder of prepared shards")
     parser.add_argument(
-        "--html", type=Path, metavar="OUT.html",
+        "--html", "--out", dest="html", type=out_file, metavar="OUT.html",
         help="page to write; opens offline in any browser (default: the name of PATH, in this folder)",
     )  # fmt: skip
-    parser.add_argument("--rrd", type=Path, metavar="OUT.rrd", help="Rerun file to write, of the first clip shown")
+    parser.add_argument("--rrd", type=out_file, metavar="OUT.rrd", help="Rerun file to write, of the first clip shown")
     parser.add_argument("--format", help="reader, if it is not recognized (an unknown name lists the valid ones)")
     parser.add_argument("--sensor", help="sensor name or file, instead of the reader's choice")
     add_lidar_argument(parser)

@@ -70,7 +70,8 @@ def _download(name: str, revision: str | None, cache_dir: str | Path | None, sub
         try:
             return Path(hub.snapshot_download(**kept, local_files_only=True))
         except errors.LocalEntryNotFoundError:
-            reason = f"not in the cache, and the Hub is not reached ({error!s:.160})"
+            why = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else f"{' '.join(str(error).split()):.160}"
+            reason = f"not in the cache, and the Hub is not reached ({why})"
             raise DataError(reason, file=name, wanted=offline) from error
     try:
         return Path(hub.snapshot_download(**kept))

@@ -27,6 +27,14 @@ from cosmos_lidar.shards.metadataset import SUFFIXES, Blend, Reference, is_remot
 _OUR_SHARD = re.compile(r"(train|val|test)-\d{6}\.tar")
 
 DataPath = str | Path | Sequence[str | Path]
+_MADE_BY = {  # sample type -> command
+    "lidar": "cosmos-lidar prepare SRC OUT",
+    "points": "cosmos-lidar prepare SRC OUT --task points",
+    "video": "cosmos-lidar prepare SRC OUT --videos",
+    "views": "cosmos-lidar prepare SRC OUT --views all",
+    "multiview": "cosmos-lidar prepare SRC OUT --task multiview",
+    "latents": "cosmos-lidar encode-views",
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,8 @@ class Sources:
             if found is None:
                 logger.info("%s: dataset.yaml has no sample_type; reading %r samples", part.folder, sample_type)
             elif found not in (sample_type, *typed):
-                wanted = f"valid: {', '.join((sample_type, *typed))}"
+                made = f", as `{_MADE_BY[sample_type]}` writes them" if sample_type in _MADE_BY else ""
+                wanted = f"valid: {', '.join((sample_type, *typed))}{made}"
                 where = part.folder / ENERGON / part.reference.dataset_config
                 raise DataError(f"samples of type {found!r}", file=where, key="sample_type", wanted=wanted)
         return self

@@ -130,6 +130,8 @@ def test_folders_of_another_sample_type(
     index(folders / "films", dataset=images, train=2)
     with pytest.raises(DataError, match="samples of type 'ImageSample'.*valid: lidar"):
         resolve(folders / "films", "train").expect("lidar")
+    with pytest.raises(DataError, match="valid: points, as `cosmos-lidar prepare SRC OUT --task points` writes them"):
+        resolve(folders / "films", "train").expect("points")
     resolve(folders / "films", "train").expect("video", typed=["ImageSample"])
 
 

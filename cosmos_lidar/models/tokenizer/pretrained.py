@@ -64,4 +64,6 @@ def _download(name: str) -> Path:
             f"a folder of that name, or access to the hub (HF_TOKEN for licensed models), or files fetched elsewhere: "
             f"`hf download {name} --local-dir {name.rpartition('/')[2]}`, then give that folder"
         )
-        raise DataError(f"not on this disk, and not downloaded: {error!s:.200}", file=name, wanted=wanted) from error
+        offline = hub.constants.HF_HUB_OFFLINE
+        reason = "HF_HUB_OFFLINE is set" if offline else f"{' '.join(str(error).split()):.200}"
+        raise DataError(f"not on this disk, and not downloaded: {reason}", file=name, wanted=wanted) from error

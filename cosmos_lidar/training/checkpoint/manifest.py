@@ -116,10 +116,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
         content = manifest.read_bytes()
         expected = digest.read_bytes()
     except OSError as error:
+        if not manifest.exists() and not digest.exists():
+            raise DataError("no checkpoint of a run", file=path, wanted=_where(path)) from error
         raise DataError(f"cannot be read: {error}", file=error.filename, wanted=wanted) from error
     if expected != (hashlib.sha256(content).hexdigest() + "\n").encode():
         raise DataError(f"does not agree with {MANIFEST_SUM}", file=manifest, wanted=wanted)
     return parse_json(content)
+
+
+def _where(path: Path) -> str:
+    """Return what is expected of a path that is no checkpoint; of a run, its newest one."""
+    for folder in (path, path / "checkpoints"):
+        if found := sorted(one.parent for one in folder.glob(f"iter_*/{MANIFEST}")):
+            return f"one of its checkpoints, such as {found[-1]}"
+    return "a folder iter_N in the checkpoints of a run"
 
 
 def verify(path: Path) -> dict[str, Any]:

@@ -48,6 +48,22 @@ def test_the_newest_good_one_is_taken_and_the_others_are_told_of(tmp_path: Path)
     assert "state.pt" in told[0]
 
 
+def test_a_folder_that_is_no_checkpoint_names_those_in_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"no checkpoint of a run .*Expected: a folder iter_N in the checkpoints of a run"
+    ):
+        read_manifest(tmp_path)
+    for step in (1, 2):
+        newest = save(CheckpointStore(tmp_path / "checkpoints"), step)
+    for folder in (tmp_path, tmp_path / "checkpoints"):  # a run, and its checkpoints
+        with pytest.raises(DataError) as refused:
+            read_manifest(folder)
+        assert (refused.value.file, refused.value.wanted) == (folder, f"one of its checkpoints, such as {newest}")
+    (newest / "manifest.json").unlink()  # of a checkpoint that is damaged
+    with pytest.raises(DataError, match=r"cannot be read: .*manifest.json"):
+        read_manifest(newest)
+
+
 def test_a_manifest_of_another_folder_is_refused(tmp_path: Path) -> None:
     path = save(CheckpointStore(tmp_path), 1)
     (path / "manifest.sha256").write_text("0" * 64 + "\n")
