@@ -139,7 +139,8 @@ def _card(args: argparse.Namespace, seeds: range, others: range, rows: list[Row]
     training = (
         f"principal components of {IMAGES} range images of 128 x 512 pixels, 16 to 128 rows repeated 8 to 1 times, "
         f"turned, mirrored and scaled at random, then at most {args.iterations} steps of L-BFGS for each channel of "
-        f"the decoder, {2 * args.iterations} for the expected error; coding validity with scale, seed {args.seed}, {cpu_s:.0f} s of one core."
+        f"the decoder, {2 * args.iterations} for the expected error; coding validity with scale, seed {args.seed}, "
+        f"{cpu_s:.0f} s of one core."
     )
     metrics = [(f"{row.name}: {name}", f"{value:.4f}") for row in rows for name, value in row.values.items()]
     return Card(_WHAT, data, training, PROGRAM, metrics, _LIMITS)
