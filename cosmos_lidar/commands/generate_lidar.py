@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.inputs import Frame
     from cosmos_lidar.metrics.backbone_features import BackboneFeatures
     from cosmos_lidar.parallel.work_sharing import Share
+    from cosmos_lidar.sensors import Sensor
 
 GROUP = "generation"
 HELP = "sample lidar range maps and point clouds from camera images"
@@ -113,7 +114,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="largest time from the nearest image to the middle of the sweep, seconds",
     )
     add_image_rule(parser)
-    add_flag(parser, "sensor", metavar="NAME_OR_FILE", help="the lidar (default: that of --data)")
+    add_flag(
+        parser, "sensor", metavar="NAME_OR_FILE", help="the lidar (default: that of --data; of a model folder, its own)"
+    )
     add_lidar_argument(parser)
     lidar, image = weights_name("small-lidar-tokenizer"), weights_name("small-image-tokenizer")
     add_flag(parser, "lidar_tokenizer", type=lidar, required=True, metavar="PATH", help="CI tokenizer of range maps")
@@ -131,8 +134,6 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.images) == bool(args.data):
         raise UserError("give --images, in the order of the views, or --data, recordings with cameras")
-    if args.images and not args.sensor:
-        raise UserError("--images needs --sensor: the lidar whose range maps are generated")
     if args.feature_checkpoint and not args.data:
         raise UserError("--feature_checkpoint compares with recorded sweeps: give --data instead of --images")
     if args.save_iter < 1:
@@ -163,7 +164,7 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     clips = _open_recordings(args) if args.data else []
     generator = open_generator(
         args.checkpoint,
-        clips[0].sensor if clips else args.sensor,
+        clips[0].sensor if clips else _lidar(args),
         lidar_tokenizer=args.lidar_tokenizer,
         image_tokenizer=args.image_tokenizer,
         lidar_mean_std=args.lidar_mean_std,
@@ -178,6 +179,24 @@ def _prepare(args: argparse.Namespace, share: Share) -> tuple[LidarGenerator, li
     if args.data:
         return generator, clip_frames(clips, generator, cameras, args.tolerance, args.max_frames, args.image_rule)
     return generator, [frame_of_files(args.images, args.calibration, generator)]
+
+
+def _lidar(args: argparse.Namespace) -> str | Sensor:
+    """Return the lidar whose range maps are generated from images: of ``--sensor``, or that in the model's folder.
+
+    Raises:
+        UserError: neither.
+    """
+    from cosmos_lidar.errors import UserError
+    from cosmos_lidar.sensors.sensor import parse_sensor
+    from cosmos_lidar.weights import CONFIG, config_of
+
+    if args.sensor:
+        return args.sensor
+    text = config_of(args.checkpoint).get("sensor")
+    if not isinstance(text, str):
+        raise UserError("--images needs --sensor: the lidar whose range maps are generated")
+    return parse_sensor(text, args.checkpoint.with_name(CONFIG))
 
 
 def _configuration(args: argparse.Namespace) -> LidarGenTrainConfig:

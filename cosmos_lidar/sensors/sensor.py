@@ -199,6 +199,19 @@ def load_sensor(name_or_path: str | Path) -> Sensor:
     return _load_file(path, (status.st_ino, status.st_mtime_ns, status.st_size))
 
 
+def parse_sensor(text: str, file: str | Path) -> Sensor:
+    """Return the sensor of the text of a sensor file (YAML).
+
+    Args:
+        text: its content.
+        file: that holds it, for error messages.
+
+    Raises:
+        DataError: no sensor description; the message names the key.
+    """
+    return _parse(text, str(file))
+
+
 @lru_cache(maxsize=64)
 def _load_shipped(name: str) -> Sensor:
     shipped = resources.files("cosmos_lidar.sensors") / "data" / f"{name}.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from dataclasses import replace
@@ -14,8 +15,10 @@ import torch
 
 pytest.importorskip("nemo")
 
+from cosmos_lidar import weights
 from cosmos_lidar.clips import open_clips
 from cosmos_lidar.clips.video import write_mp4
+from cosmos_lidar.commands.generate_lidar import _lidar
 from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.families.lidargen.generate import OutputOptions, generate_clips, open_generator
 from cosmos_lidar.families.lidargen.generator import LidarGenerator, SamplingOptions, open_denoiser
@@ -25,7 +28,7 @@ from cosmos_lidar.models.sparse import build_backbone
 from cosmos_lidar.models.sparse.export import write_backbone
 from cosmos_lidar.models.tokenizer import build_tokenizer, load_tokenizer
 from cosmos_lidar.recipes import lidargen
-from cosmos_lidar.sensors import uniform_sensor
+from cosmos_lidar.sensors import Sensor, uniform_sensor
 from cosmos_lidar.sensors.range_image import cut_image
 from cosmos_lidar.sensors.sensor import RangeMapFormat
 from cosmos_lidar.training.overrides import apply_overrides
@@ -242,6 +245,16 @@ def test_cameras_without_calibration_make_sweeps_without_overlays(made: Path, ch
             frame.rays()
 
 
+def test_the_lidar_of_a_model_folder_is_its_own_where_none_is_named(tmp_path: Path) -> None:
+    given = argparse.Namespace(checkpoint=weights.find("small-lidargen") / weights.FILE, sensor=None)
+    own = _lidar(given)
+    assert isinstance(own, Sensor)
+    assert (own.name, own.shape, own.format.repeat_rows) == ("small32", (32, 256), 2)
+    assert _lidar(argparse.Namespace(checkpoint=given.checkpoint, sensor="pandar128")) == "pandar128"
+    with pytest.raises(UserError, match="--images needs --sensor"):
+        _lidar(argparse.Namespace(checkpoint=tmp_path / "model.pt", sensor=None))
+
+
 def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
     words = ["generate-lidar", "--checkpoint", checkpoint, *tokenizers(made), "--save_dir", made / "x"]
     write = made / "one.png"
@@ -254,7 +267,6 @@ def test_what_cannot_be_generated(made: Path, checkpoint: Path, capsys):
         "no such file": [*words[:2], made / "missing.pt", *words[3:], "--data", made / "drives"],
         "no camera rear": [*words, "--data", made / "drives", "--cameras", "camera_front_wide_120fov,rear"],
         "sensor uniform64": [*words, "--images", write, write, "--sensor", "uniform64"],
-        "0 steps": [*words, "--data", made / "drives", "--ddim_iters", 0],
         "2 processes for each piece of work, of 1": [*words, "--data", made / "drives", "--context_parallel_size", 2],
         "--experiment other: valid: text2world": [*words, "--data", made / "drives", "--experiment", "other"],
         "unknown option 'model.nname'": [*words, "--data", made / "drives", "--", "model.nname=faditv2_7b"],

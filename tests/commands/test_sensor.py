@@ -60,8 +60,9 @@ def test_what_cannot_be_fitted_names_file_and_reason(
 ) -> None:
     assert main(["sensor", "fit", str(scans), "--format", "kitti", "--rows", "64"]) == 2
     assert f"16 beams, by the order in the file, a turn per beam [file {scans}, key rows]" in capsys.readouterr().err
-    assert main(["sensor", "fit", str(scans), "--format", "kitti", "--frames", "0"]) == 2
-    assert "--frames 0: expected at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["sensor", "fit", str(scans), "--format", "kitti", "--frames", "0"])
+    assert "--frames: 0: expected a whole number, 1 or more" in capsys.readouterr().err
     assert main(["sensor", "fit", str(scans), "--format", "kitti", "--map", "64"]) == 2
     assert "--map 64: expected ROWSxCOLUMNS" in capsys.readouterr().err
     sensor = small_lidar()

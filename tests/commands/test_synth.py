@@ -133,7 +133,8 @@ def test_wrong_options(tmp_path, sensor_file, capsys, more, words):
 
 
 def test_output_that_is_a_file(tmp_path, sensor_file, capsys):
-    assert synth(sensor_file, sensor_file) == 2
+    with pytest.raises(SystemExit):
+        synth(sensor_file, sensor_file)
     assert "is a file: expected a folder" in capsys.readouterr().err
 
 

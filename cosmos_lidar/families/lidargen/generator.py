@@ -236,4 +236,6 @@ class LidarGenerator:
         columns = cut_columns(self.sensor.format, full, step) // step
         if (rows, columns) != layout.lidar:
             found = f"sensor {self.sensor.name}, whose range maps have {rows} x {columns} latents"
-            raise DataError(found, wanted=f"{layout.lidar}, which the checkpoint was trained for")
+            of = " x ".join(str(size) for size in layout.lidar)
+            wanted = f"the lidar that the checkpoint was trained for, {of} latents: --sensor NAME_OR_FILE"
+            raise DataError(found, wanted=wanted)
