@@ -108,11 +108,12 @@ def _nothing(args: argparse.Namespace) -> tuple[str, ...]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; exit status: 0 done, 1 the command found a problem, 2 wrong input, 130 interrupted."""
-    args = build_parser().parse_args(argv)
-    from cosmos_lidar.log import configure
-
-    configure(args.debug)
+    args = argparse.Namespace(command="", debug=False)
     try:
+        args = build_parser().parse_args(argv)
+        from cosmos_lidar.log import configure
+
+        configure(args.debug)
         if args.largest_item:
             set_largest_item(args.largest_item)
         require_installed(args.needs(args), f"cosmos-lidar {args.command}")
@@ -123,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cosmos-lidar {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"cosmos-lidar {args.command}: interrupted; finished results are kept", file=sys.stderr)
+        print(f"{f'cosmos-lidar {args.command}'.strip()}: interrupted; finished results are kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cosmos_lidar import commands
+from cosmos_lidar import cli, commands
 from cosmos_lidar.cli import GROUPS, build_parser, find_commands, group_commands, main
 
 COMMAND = """
@@ -92,3 +92,12 @@ def test_a_place_that_takes_no_files_and_memory_that_ends_are_told_in_a_line(tmp
     monkeypatch.setattr("cosmos_lidar.commands.completion.run", lambda args: bytearray(2**62))
     assert main(["completion", "bash"]) == 2
     assert capsys.readouterr().err.startswith("cosmos-lidar completion: out of memory (no message): less at once")
+
+
+def test_ctrl_c_before_the_command_is_known_has_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "build_parser", interrupted)
+    assert cli.main(["evaluate"]) == 130
+    assert capsys.readouterr().err == "cosmos-lidar: interrupted; finished results are kept\n"
