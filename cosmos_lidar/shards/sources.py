@@ -33,7 +33,7 @@ _MADE_BY = {  # sample type -> command
     "video": "cosmos-lidar prepare SRC OUT --videos",
     "views": "cosmos-lidar prepare SRC OUT --views all",
     "multiview": "cosmos-lidar prepare SRC OUT --task multiview",
-    "latents": "cosmos-lidar encode-views",
+    "latents": "cosmos-lidar encode-views` or `encode-clips",
 }
 
 

@@ -73,6 +73,7 @@ def replay(family: Family[Any], run: Any, folder: Path, step: int, dumps: Path) 
     if not 1 <= step <= run.trainer.max_steps:
         raise UserError(f"--step {step}: expected 1 to {run.trainer.max_steps}, trainer.max_steps of {folder}")
     run = family.load(options_at(folder, step))
+    family.check(run)
     start = newest_good(folder / "checkpoints", logger.warning, below=step)
     if start is not None:
         _check_processes(start, folder, step)
