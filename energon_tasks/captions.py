@@ -124,9 +124,9 @@ class _Finder:
                 return found, text or ""
         name = self.meta.cameras[front]
         if self._text(front) is None:
-            wanted = f"{name}{CAPTION}, an embedding of it, or captions=none"
+            wanted = f"{name}{CAPTION}, an embedding of it, or data.captions=none"
             raise DataError("no caption", clip=self.meta.clip_id, key=name, wanted=wanted)
-        wanted = f"`cosmos-lidar embed-captions` for this folder, {name}{EMBEDDING}, or captions=none"
+        wanted = f"`cosmos-lidar embed-captions` for this folder, {name}{EMBEDDING}, or data.captions=none"
         raise DataError("the caption has no embedding", clip=self.meta.clip_id, key=name, wanted=wanted)
 
     def prefixed(self, place: int) -> tuple[Tensor, str]:

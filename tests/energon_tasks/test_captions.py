@@ -106,7 +106,7 @@ def test_without_a_front_view_the_first_view_lends_its_caption_as_it_is_embedded
 @pytest.mark.parametrize(
     ("captions", "parts", "message"),
     [
-        ("front", {}, r"no caption \[clip a, key front\] Expected: front.txt, an embedding of it, or captions=none"),
+        ("front", {}, r"no caption \[clip a, key front\].*: front.txt, an embedding of it, or data.captions=none"),
         ("front", {"front.txt": b"rain"}, r"the caption has no embedding \[clip a, key front\].*embed-captions"),
         ("front", {"front.txt": b"\xff"}, r"not a readable caption.*front.txt"),
         ("front", {"front.text.npy": array_bytes(np.zeros((2, 9), np.float32))}, "of width 9.*width 4"),
