@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 
 logger = logging.getLogger("cosmos_lidar")
 
@@ -21,6 +22,7 @@ def configure(verbose: bool = False) -> None:
         logger.addHandler(handler)
         logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # set by Energon on machines without a GPU, too
 
 
 def warn_once_a_minute(topic: str, text: str, *values: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import add_lidar_argument, weights_file
+from cosmos_lidar.weights import name_of
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips.label_maps import LabelMap
@@ -163,7 +164,7 @@ def _write(
     document = {**names, **score.to_dict(), "protocol": {**protocol.to_dict(), "hash": protocol.hash}}
     write_json(args.out / "semseg.json", document)
     write_png(args.out / "confusion.png", confusion_image(score.every.counted, score.classes))
-    write_semseg_report(args.out / "report.html", score, shown, f"{args.checkpoint.name} on {args.data}")
+    write_semseg_report(args.out / "report.html", score, shown, f"{name_of(args.checkpoint)} on {args.data}")
 
 
 def _print_table(score: SemsegScore) -> None:

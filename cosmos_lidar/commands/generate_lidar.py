@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cosmos_lidar.arguments import out_folder, whole
 from cosmos_lidar.commands._arguments import add_flag, add_image_rule, add_lidar_argument, weights_file, weights_name
 from cosmos_lidar.commands._feature_arguments import add_feature_arguments, features_of, print_feature_problems
+from cosmos_lidar.weights import name_of
 
 if TYPE_CHECKING:
     from cosmos_lidar.clips import Clip
@@ -256,9 +257,8 @@ def _finish(
     if measurements:
         sys.stdout.write(f"{args.save_dir / 'metrics.json'}, metrics.csv\n")
     if args.vis:
-        facts = (
-            f"{args.checkpoint.name}, {args.sampler} with {args.ddim_iters} steps, seed {args.seed}{_images(frames)}"
-        )
+        steps = f"{args.sampler} with {args.ddim_iters} steps, seed {args.seed}"
+        facts = f"{name_of(args.checkpoint)}, {steps}{_images(frames)}"
         sys.stdout.write(f"{write_page(args.save_dir, frames, generator, measurements, facts)}\n")
     sys.stdout.write(f"sweeps, points and figures in {args.save_dir}\n")
     return 0

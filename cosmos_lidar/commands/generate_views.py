@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_lidar.arguments import decimal, out_file, out_folder, whole
 from cosmos_lidar.commands._arguments import add_flag, weights_file
+from cosmos_lidar.weights import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -187,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"no clip could be generated: {'; '.join(made.errors.values()) or 'no clips'}")
     names = [*made.kept, *made.written]
     if share.rank == 0:
-        facts = f"{args.checkpoint.name}, {args.sampler} with {args.num_steps} steps, seed {args.seed}"
+        facts = f"{name_of(args.checkpoint)}, {args.sampler} with {args.num_steps} steps, seed {args.seed}"
         sys.stdout.write(f"{write_page(folder, names, facts)}\n")
     sys.stdout.write(f"{len(made.written)} clips generated, {len(made.kept)} were there, in {folder}\n")
     for name, seconds in made.seconds.items():

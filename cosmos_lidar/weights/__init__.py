@@ -76,6 +76,11 @@ def file_of(given: str, name: str) -> str:
     return given
 
 
+def name_of(checkpoint: Path) -> str:
+    """Return the name of a model for its readers: of a folder's ``model.safetensors`` that of the folder."""
+    return checkpoint.resolve().parent.name if checkpoint.name == FILE else checkpoint.name
+
+
 def config_of(checkpoint: str | Path) -> dict[str, Any]:
     """Return the ``config.json`` in a model's folder, or beside a file of weights; empty where there is none.
 

@@ -130,6 +130,11 @@ def test_misspelled_names_of_embedded_models(given: str, meant: str, monkeypatch
         assert weights.file_of(given, "small-lidar-tokenizer") == given  # the user has a file of that name
 
 
+def test_names_for_readers(tmp_path: Path) -> None:
+    assert weights.name_of(weights.find("small-semseg") / weights.FILE) == "small-semseg"
+    assert weights.name_of(tmp_path / "iter_000000030_semseg.safetensors") == "iter_000000030_semseg.safetensors"
+
+
 def test_the_folder_of_a_model_means_its_weights(tmp_path: Path) -> None:
     assert weights.file_of(str(tmp_path), "small-backbone") == str(tmp_path)
     (tmp_path / weights.FILE).touch()
