@@ -120,7 +120,8 @@ def test_what_is_no_such_folder(t5: Path, tmp_path: Path, capsys: pytest.Capture
     write_sample(tmp_path / "waymo", clips=("a",))
     assert embed(tmp_path / "waymo", tmp_path / "nothing") == 2
     assert "config.json, weights and tokenizer of T5" in capsys.readouterr().err
-    assert embed(tmp_path / "waymo", t5, "--batch-size", "0") == 2
+    with pytest.raises(SystemExit):
+        embed(tmp_path / "waymo", t5, "--batch-size", "0")
     write_multiview([camera_clip("a", 2)], tmp_path / "out", MultiviewOptions(), PrepareOptions(split=(1.0,)))
     assert embed(tmp_path / "out", t5) == 2
     assert "no captions in the shards" in capsys.readouterr().err

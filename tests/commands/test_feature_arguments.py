@@ -74,5 +74,5 @@ def test_backbones_that_do_not_fit_are_refused(backbone: Path, tmp_path: Path):
     with pytest.raises(UserError, match="config.yaml is not there: give --feature_recipe"):
         features(alone)
     (tmp_path / "config.yaml").write_text("family: lidar_tokenizer\nmodel:\n  name: CI8x8\n")
-    with pytest.raises(UserError, match=r"model\.name"):
+    with pytest.raises(DataError, match="options of lidar_tokenizer .*Expected: those of a run of also_pretrain"):
         features(alone)
