@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.log import logger
 from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
 from cosmos_lidar.parallel.mesh import MeshSizes, mesh_sizes, process_count
 from cosmos_lidar.shards.sources import describe, resolve
@@ -109,6 +110,7 @@ def examine(
         report.findings += _checkpoint(run)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            logger.info("predicting a step on shapes")
             report.prediction = _predict(run, family, sizes)
             report.findings += _memory(run, family, sizes, report.prediction, memory_gb)
             report.findings += _time(report, run, family, sizes, where)
@@ -304,6 +306,7 @@ def _advice(run: Any, family: Any, sizes: MeshSizes, memory_gb: float) -> str:
     """Return the predicted memory with each option that saves memory."""
     lines = []
     for text, changed, changed_sizes in _savers(run, sizes):
+        logger.info("it does not fit; predicting it with %s", text)  # each takes as long as the first
         try:
             found = _predict(changed, family, changed_sizes)
         except UserError:

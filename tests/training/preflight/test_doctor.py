@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_lidar.errors import UserError
+from cosmos_lidar.log import logger
 from cosmos_lidar.parallel.mesh import mesh_sizes
 from cosmos_lidar.recipes import dit, lidar_tokenizer
 from cosmos_lidar.training.engine import resolved
@@ -29,6 +30,19 @@ def test_the_published_transformer_on_eight_gpus(tmp_path: Path) -> None:
     assert said["memory"].ok is False
     assert "parallel.recompute=full: " in said["advice"].text
     assert "16 processes with parallel.data_shard=16: " in said["advice"].text
+
+
+def test_each_prediction_is_told_before_it_is_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level("INFO", "cosmos_lidar"):
+        report = examine(dit.FAMILY, ["recipe=debug", f"log.root={tmp_path}"], processes=1, memory_gb=0.001)
+    (advice,) = (finding.text for finding in report.findings if finding.topic == "advice")
+    told = [record.message for record in caplog.records if "predicting" in record.message]
+    assert told[0] == "predicting a step on shapes"
+    assert "it does not fit; predicting it with parallel.recompute=full" in told
+    assert len(told) >= 1 + len(advice.split("; "))
 
 
 @pytest.mark.parametrize(
