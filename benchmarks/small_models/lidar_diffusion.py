@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/small_models/lidar_diffusion.py lidargen --out cosmos_lidar/weights
 
 A run of the recipe ``lidargen`` (``small``: ray-conditioned, rectified flow) on synthetic drives of one sweep each, of
-the lidar of ``benchmarks/small32.yaml`` and three cameras of 130 degrees. Latents are not normalized, so that
-``generate-lidar --checkpoint small --lidar_tokenizer small --image_tokenizer small`` needs no further file. Scored by
+the lidar of ``benchmarks/small32.yaml`` and three cameras of 130 degrees. Inner tokens are aligned with the features of
+``small-backbone`` (``--alignment ""``: not). Latents are not normalized, so that ``generate-lidar --checkpoint small
+--lidar_tokenizer small --image_tokenizer small`` needs no further file. Scored by
 ``benchmarks/lidargen_quality.py``, against the mean range map and retrieval. Drives, latents and the run are kept in
 the folder; the same command line goes on where it was interrupted.
 """
@@ -42,6 +43,7 @@ _BENCHMARKS = Path(__file__).parents[1]
 _SENSOR = _BENCHMARKS / "small32.yaml"
 _CAMERAS = "front,left,right"
 SAMPLING = "dpm++2m:5:flow:0.01"
+ALIGNMENT = {"weight": 0.5, "block": 2, "hidden": 128}
 _SHOWN = {"chamfer_mean_m": "Chamfer distance, m", "frechet_range_distance": "Frechet range distance",
           "ray_drop_f1": "F1 of returns"}  # fmt: skip
 
@@ -77,6 +79,8 @@ def train(args: argparse.Namespace, latents: Path) -> Result:
         "trainer.precision": "fp32", "trainer.seed": args.seed, "trainer.keep_last": 1, "log.tensorboard": "false",
         "log.root": args.folder / "runs", "log.name": NAME, "trainer.val_at_start": "false", "optim.lr": 0.002,
     }  # fmt: skip
+    if args.alignment:
+        values |= {f"model.alignment.{key}": value for key, value in ALIGNMENT.items()}
     options = [f"{key}={value}" for key, value in values.items()]
     return finished(lidargen.train, apply_overrides(lidargen.small(), [*options, *args.options]))
 
@@ -104,6 +108,7 @@ def main() -> int:
     state = load_file(result.export("ema_model.safetensors"))
     folder = args.out / NAME
     options = own_options(result.run)
+    options["model"].pop("alignment", None)  # its head is not in the weights
     write_weights(folder, state, {"family": "lidargen", "run": options, "sensor": _SENSOR.read_text()})
     rows = score(args, folder / "model.safetensors", drives, latents)
     metrics = [
@@ -118,7 +123,11 @@ def main() -> int:
         "(`benchmarks/small32.yaml`), three cameras of 130 degrees, 64 x 256 pixels; latents of "
         "`small-lidar-tokenizer` and `small-image-tokenizer`, not normalized."
     )
-    training = f"`recipes/lidargen.py` (`small`), {result.step} steps of 16 frames, seed {args.seed}, EMA weights, "
+    aligned = " ".join(f"model.alignment.{key}={value}" for key, value in ALIGNMENT.items())
+    aligned = f"aligned with `small-backbone` (`{aligned}`), " if args.alignment else ""
+    training = (
+        f"`recipes/lidargen.py` (`small`), {result.step} steps of 16 frames, {aligned}seed {args.seed}, EMA weights, "
+    )
     card = Card(_WHAT, data, training + f"{result.minutes}.", PROGRAM, metrics, _LIMITS)
     write_card(folder, card, result.cost, parameters(state))
     return 0
@@ -148,7 +157,7 @@ def parse() -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
     add("--lidar-tokenizer", default="cosmos_lidar/small-lidar-tokenizer", help="default %(default)s")
     add("--image-tokenizer", default="cosmos_lidar/small-image-tokenizer", help="default %(default)s")
-    add("--alignment", metavar="FILE", help="lidar backbone, for model.alignment.weight")
+    add("--alignment", metavar="FILE", default="small", help="lidar backbone; '': none (default: %(default)s)")
     add("--options", nargs="+", default=[], metavar="key=value", help="further options of the recipe")
     add("--jobs", type=int, default=1, help="processes that render")
     add("--out", type=Path, required=True, metavar="DIR", help="write the model here, such as cosmos_lidar/weights")
