@@ -22,6 +22,7 @@ def configure(verbose: bool = False) -> None:
         logger.addHandler(handler)
         logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # one process has no group
     warnings.filterwarnings("ignore", message=".*pin_memory.*")  # set by Energon on machines without a GPU, too
 
 

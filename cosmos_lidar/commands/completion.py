@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmos_lidar.arguments import out_file, out_folder
+
 GROUP = "other"
 HELP = "print the completion script of a shell: commands, options, choices, recipes and file names"
 EXAMPLE = "cosmos-lidar completion bash"
@@ -50,7 +52,7 @@ def _describe(action: argparse.Action) -> None:
 
     if action.dest == "recipe":
         action.choices = family_names()
-    elif action.metavar == "DIR":
+    elif action.metavar == "DIR" or action.type is out_folder:
         action.complete = shtab.DIRECTORY
-    elif action.type is Path or action.metavar in _FILES:
+    elif action.type in (Path, out_file) or action.metavar in _FILES:
         action.complete = shtab.FILE

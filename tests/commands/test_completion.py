@@ -66,3 +66,12 @@ def test_other_shells_list_every_command(script, shell):
     text = script(shell).read_text()
     for name in find_commands():
         assert name in text
+
+
+def test_places_to_write_to_are_completed(script, tmp_path, monkeypatch):
+    path = script("bash")
+    (tmp_path / "backbone.pth").touch()
+    (tmp_path / "backbones").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "backbone.pth" in complete(path, "cosmos-lidar convert-backbone x --out back")
+    assert [name.rstrip("/") for name in complete(path, "cosmos-lidar demo --out back")] == ["backbones"]
