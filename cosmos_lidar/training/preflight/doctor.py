@@ -114,7 +114,7 @@ def examine(
             report.prediction = _predict(run, family, sizes)
             report.findings += _memory(run, family, sizes, report.prediction, memory_gb)
             report.findings += _time(report, run, family, sizes, where)
-        report.findings += _disk(run, report.prediction)
+        report.findings += _disk(run, report.prediction, where)
     except UserError as error:
         report.findings.append(Finding("recipe", False, str(error)))
     return report
@@ -337,15 +337,21 @@ def _savers(run: Any, sizes: MeshSizes) -> Iterator[tuple[str, Any, MeshSizes]]:
         yield "trainer.precision=bf16", replace(run, trainer=replace(run.trainer, precision="bf16")), sizes
 
 
-def _disk(run: Any, found: Prediction) -> Iterator[Finding]:
+def _disk(run: Any, found: Prediction, where: Target | None) -> Iterator[Finding]:
+    """Compare the checkpoints that are kept with the disk; of another machine, only their size is known."""
     from cosmos_lidar.training.run_folder import run_folder
 
+    kept = run.trainer.keep_last + run.trainer.keep_best + 1 if run.trainer.keep_last else 0
+    size = f"{found.checkpoint / 1e9:.2f} GB per checkpoint"
+    if where is not None:
+        count = f"up to {kept} at once, {kept * found.checkpoint / 1e9:.1f} GB (trainer.keep_last)" if kept else ""
+        yield Finding("disk", None, f"{size}; {count or 'all are kept (trainer.keep_last=0)'}")
+        return
     folder = run_folder(run).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    kept = run.trainer.keep_last + run.trainer.keep_best + 1 if run.trainer.keep_last else 0
-    text = f"{found.checkpoint / 1e9:.2f} GB per checkpoint, {free / 1e9:.0f} GB free in {folder}"
+    text = f"{size}, {free / 1e9:.0f} GB free in {folder}"
     if kept:
         yield Finding("disk", free > kept * found.checkpoint, f"{text}; up to {kept} at once (trainer.keep_last)")
     else:

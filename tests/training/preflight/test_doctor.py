@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from cosmos_lidar.parallel.mesh import mesh_sizes
 from cosmos_lidar.recipes import dit, lidar_tokenizer
 from cosmos_lidar.training.engine import resolved
 from cosmos_lidar.training.preflight.doctor import examine
+from cosmos_lidar.training.preflight.launch_time import target
 
 pytest.importorskip("nemo")
 pytest.importorskip("megatron.energon")
@@ -43,6 +45,18 @@ def test_each_prediction_is_told_before_it_is_made(
     assert told[0] == "predicting a step on shapes"
     assert "it does not fit; predicting it with parallel.recompute=full" in told
     assert len(told) >= 1 + len(advice.split("; "))
+
+
+@pytest.mark.parametrize(("machine", "ok", "text"), [("", False, "0 GB free in"), ("h200", None, "up to 3 at once, ")])
+def test_the_disk_of_this_machine_counts_for_runs_on_it(
+    machine: str, ok: bool | None, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    options = ["recipe=debug", f"log.root={tmp_path}", "trainer.keep_last=1", "trainer.keep_best=1"]
+    report = examine(dit.FAMILY, options, processes=0, memory_gb=100.0, where=target(machine, bool(machine), 0, 0.0))
+    (disk,) = (finding for finding in report.findings if finding.topic == "disk")
+    assert disk.ok is ok
+    assert text in disk.text
 
 
 @pytest.mark.parametrize(
