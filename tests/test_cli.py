@@ -87,8 +87,17 @@ def test_unknown_command_and_wrong_input_exit_with_2():
 def test_a_place_that_takes_no_files_and_memory_that_ends_are_told_in_a_line(tmp_path, capsys, monkeypatch):
     out = tmp_path / "file" / "below"
     out.parent.write_text("")
-    assert main(["synth", str(out), "--drives", "1", "--frames", "1", "--sensor", "uniform64"]) == 2
-    assert capsys.readouterr().err == f"cosmos-lidar synth: {out}: Not a directory\n"
+    with pytest.raises(SystemExit, match="2"):
+        main(["synth", str(out), "--drives", "1", "--frames", "1", "--sensor", "uniform64"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cosmos-lidar synth: argument OUT: {out}: {out.parent} is a file: expected a folder")
+
+    def unwritable(args: object) -> None:
+        raise NotADirectoryError(20, "Not a directory", str(out))
+
+    monkeypatch.setattr("cosmos_lidar.commands.completion.run", unwritable)
+    assert main(["completion", "bash"]) == 2
+    assert capsys.readouterr().err == f"cosmos-lidar completion: {out}: Not a directory\n"
     monkeypatch.setattr("cosmos_lidar.commands.completion.run", lambda args: bytearray(2**62))
     assert main(["completion", "bash"]) == 2
     assert capsys.readouterr().err.startswith("cosmos-lidar completion: out of memory (no message): less at once")

@@ -102,7 +102,7 @@ def test_training_encodes_each_frame_once(made: Path):
 def test_sizes_that_do_not_fit_and_half_a_pair(made: Path):
     with pytest.raises(UserError, match=r"model.canvas.image=\[8,12\] contradicts the data, which has \[8,14\]"):
         train(made, "wrong", "model.canvas.image=[8,12]")
-    with pytest.raises(UserError, match="give both, for frames, or none, for latents"):
+    with pytest.raises(UserError, match="images, not latents: give data.tokenizers.lidar and data.tokenizers.image"):
         train(made, "half", "data.tokenizers.image=")
     assert load_tokenizer(made / "lidar.safetensors").config.family == "CI"
 

@@ -24,6 +24,7 @@ def some_run(root: Path, name: str, *options: str) -> LidarGenTrainConfig:
         (["model.canvas.image=[8]"], r"two sizes each"),
         (["data.text_shape=[8,64]"], r"camera-to-lidar diffusion takes no text"),
         (["synthetic_clips=0"], "data.path is empty"),
+        (["data.tokenizers.image=a.pt"], "give both, for frames, or none, for latents"),
     ],
 )
 def test_what_cannot_work_is_refused(options: list[str], message: str, tmp_path: Path) -> None:
