@@ -204,7 +204,7 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
 
 def _ends_early(path: Path, safe: bool) -> bool:
     """Whether a file that cannot be read begins as one of weights does, and its end is missing."""
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError, zipfile.BadZipFile), path.open("rb") as file:
         start = file.read(8)
         if not safe:
             return start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path)
@@ -215,9 +215,17 @@ def _ends_early(path: Path, safe: bool) -> bool:
     return False
 
 
+def is_zip(path: Path) -> bool:
+    """Return whether a file ends as a zip archive does; ``zipfile.is_zipfile`` raises for some broken ends."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
+
+
 def _is_plain_archive(path: Path) -> bool:
     """Whether a file is a zip archive whose members are not compressed, as torch writes it: it can be mapped."""
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())

@@ -31,6 +31,8 @@ from cosmos_lidar.files import (
     write_json,
     write_may_fail,
 )
+from cosmos_lidar.models.tokenizer import load_tokenizer
+from cosmos_lidar.models.wrapped_weights import read_named_weights
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -139,6 +141,24 @@ def test_weights_that_end_too_early_are_told_from_other_files(tmp_path: Path, na
         path.write_bytes(other)
         with pytest.raises(DataError) as refused:
             read_tensors(path, "weights")
+        assert "too early" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"PK\6\7" + bytes(12) + b"\2\0\0\0" + b"PK\5\6" + bytes(18),  # a second disk, which zipfile raises for
+        b"PK\5\6" + bytes(4) + b"\1\0\1\0" + b"\x2e\0\0\0" + bytes(6),  # a directory that is none
+    ],
+    ids=["disks", "directory"],
+)
+def test_archives_with_a_broken_end_are_refused_everywhere(tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"PK\3\4" + bytes(60) + end)
+    reads = (lambda: read_tensors(path, "w"), lambda: read_named_weights(path, "w"), lambda: load_tokenizer(path))
+    for read in reads:
+        with pytest.raises(DataError, match="a.pt") as refused:
+            read()
         assert "too early" not in str(refused.value)
 
 

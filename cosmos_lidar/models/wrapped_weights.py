@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import read_tensors
+from cosmos_lidar.files import is_zip, read_tensors
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.torchscript import mapped_pickle
 
@@ -40,7 +40,7 @@ def read_weights(path: Path, wanted: str) -> Any:
     try:
         return read_tensors(path, wanted, mmap=True)
     except DataError as error:
-        if path.suffix in (".safetensors", ".nemo") or not path.is_file() or not zipfile.is_zipfile(path):
+        if path.suffix in (".safetensors", ".nemo") or not path.is_file() or not is_zip(path):
             raise
         try:
             content, left_out = mapped_pickle(path)
@@ -80,7 +80,7 @@ def check_checksums(path: Path, wanted: str) -> None:
     Raises:
         DataError: a damaged file.
     """
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:

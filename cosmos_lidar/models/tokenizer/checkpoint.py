@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import read_tensors
+from cosmos_lidar.files import is_zip, read_tensors
 from cosmos_lidar.models.deferred import InitialWeights, build_deferred
 from cosmos_lidar.models.diffusers_folder import class_in
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
@@ -212,10 +212,13 @@ def _named_tensors(content: Mapping[Any, Any]) -> State:
 
 def is_torchscript(path: Path) -> bool:
     """Return whether a zipped checkpoint is TorchScript: ``autoencoder.pt`` may be either."""
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:  # whoever reads it has the message
+        return False
 
 
 def _read_jit(path: Path) -> State:
