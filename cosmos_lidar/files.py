@@ -182,7 +182,10 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
     import torch
     from safetensors.torch import load_file
 
-    from cosmos_lidar.torch_files import check_torch_file  # imports numpy, which commands that only answer do without
+    from cosmos_lidar.torch_files import (  # imports numpy, which commands that only answer do without
+        check_torch_file,
+        is_plain_archive,
+    )
 
     if not path.is_file():
         raise DataError("no such file", file=path, wanted=wanted)
@@ -193,7 +196,7 @@ def read_tensors(path: Path, wanted: str, mmap: bool = False) -> Any:
         if safe:
             return load_file(path)
         check_torch_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and _is_plain_archive(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_plain_archive(path))
     except Exception as error:  # of other kinds of files the readers make errors of any kind, IndexError too
         kind = "a safetensors file" if safe else "a checkpoint that is safe to read"
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
@@ -213,22 +216,6 @@ def _ends_early(path: Path, safe: bool) -> bool:
         ends = [int(end) for end in re.findall(rb'"data_offsets":\[\d+,(\d{1,18})\]', table)]
         return len(start) < 8 or (table[:1] == b"{" and file.seek(0, os.SEEK_END) < 8 + header + max(ends, default=0))
     return False
-
-
-def is_zip(path: Path) -> bool:
-    """Return whether a file ends as a zip archive does; ``zipfile.is_zipfile`` raises for some broken ends."""
-    try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:
-        return False
-
-
-def _is_plain_archive(path: Path) -> bool:
-    """Whether a file is a zip archive whose members are not compressed, as torch writes it: it can be mapped."""
-    if not is_zip(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
 
 
 def read_text(path: Path) -> str:

@@ -29,6 +29,22 @@ _PACKED_BY = 16  # members of an archive may be so many times larger than the ar
 _Refused = pickle.UnpicklingError
 
 
+def is_zip(path: Path) -> bool:
+    """Return whether a file ends as a zip archive does; ``zipfile.is_zipfile`` raises for some broken ends."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
+
+
+def is_plain_archive(path: Path) -> bool:
+    """Return whether a file is a zip archive whose members are not compressed, as torch writes it: it can be mapped."""
+    if not is_zip(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+
+
 def check_torch_file(path: Path) -> None:
     """Refuse a file that torch should not be given.
 
@@ -37,7 +53,7 @@ def check_torch_file(path: Path) -> None:
         DataError: it unpacks to more than the limit.
         Exception: of any other kind where the file is damaged.
     """
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         _check_zip(path)
     else:
         _check_old(path)

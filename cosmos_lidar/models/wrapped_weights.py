@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.files import is_zip, read_tensors
+from cosmos_lidar.files import read_tensors
 from cosmos_lidar.log import logger
 from cosmos_lidar.models.torchscript import mapped_pickle
+from cosmos_lidar.torch_files import is_zip
 
 PLACES = (  # of a checkpoint's weights
     "model", "state_dict", "model_state_dict", "model_state", "module", "network", "net", "weights",

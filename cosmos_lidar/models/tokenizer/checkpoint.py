@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cosmos_lidar.errors import DataError, UserError
-from cosmos_lidar.files import is_zip, read_tensors
+from cosmos_lidar.files import read_tensors
 from cosmos_lidar.models.deferred import InitialWeights, build_deferred
 from cosmos_lidar.models.diffusers_folder import class_in
 from cosmos_lidar.models.sharded_safetensors import files_of_index, index_in, is_index
@@ -29,6 +29,7 @@ from cosmos_lidar.models.tokenizer.range_coding import BUFFER, PUBLISHED
 from cosmos_lidar.models.tokenizer.video_config import VideoTokenizerConfig
 from cosmos_lidar.models.torchscript import mapped_torchscript
 from cosmos_lidar.models.wrapped_weights import check_checksums, read_weights, split_ema, unwrap, weights_of
+from cosmos_lidar.torch_files import is_zip
 
 State = dict[str, Tensor]
 _PAIR = ("encoder.jit", "decoder.jit")
