@@ -43,8 +43,6 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.clips.convert import REPORT, convert_clips
     from cosmos_lidar.clips.writers._contract import WriteOptions
 
-    if args.workers < 1:
-        raise _user_error(f"--workers {args.workers}: at least 1")
     _expect_layout(args.to)
     errors: dict[str, str] = {}
     clips = _chosen(args, errors)

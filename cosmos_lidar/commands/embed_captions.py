@@ -64,8 +64,6 @@ def run(args: argparse.Namespace) -> int:
     from cosmos_lidar.shards.embed_captions import embed_folder, embed_shards
     from cosmos_lidar.shards.multiview import DOCUMENT
 
-    if args.batch_size < 1:
-        raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
     if (args.folder / DOCUMENT).is_file():
         if args.prompt or args.prompt_file:
             raise UserError("--prompt: captions of shards are given to `cosmos-lidar prepare --task multiview`")

@@ -103,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
     clips = open_clips(args.source, format=args.format, sensor=args.sensor, lidar=args.lidar, columns=args.columns)
     cameras = tuple(args.cameras.split(",")) if args.cameras else tuple(clips[0].cameras)
-    if not cameras or args.every < 1:
-        raise UserError(f"{args.source} has no cameras" if not cameras else f"--every {args.every}: at least 1")
+    if not cameras:
+        raise UserError(f"{args.source} has no cameras")
     lidar = _space(args.lidar_tokenizer, args.lidar_mean_std, args.device)
     image = _space(args.image_tokenizer, args.image_mean_std, args.device)
     encoder = FrameEncoder(

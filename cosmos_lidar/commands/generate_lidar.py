@@ -137,8 +137,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("give --images, in the order of the views, or --data, recordings with cameras")
     if args.feature_checkpoint and not args.data:
         raise UserError("--feature_checkpoint compares with recorded sweeps: give --data instead of --images")
-    if args.save_iter < 1:
-        raise UserError(f"--save_iter {args.save_iter}: expected at least 1")
     with shared_work(args.context_parallel_size, choose_device(args.device).type) as share:
         generator, frames = _prepare(args, share)
         if args.dryrun:

@@ -40,13 +40,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from cosmos_lidar.commands._tokenizer_setup import tokenizer_of
-    from cosmos_lidar.errors import UserError
     from cosmos_lidar.files import atomic_write
     from cosmos_lidar.latents.statistics import LatentStatistics
     from cosmos_lidar.progress import Meter
 
-    if args.every < 1:
-        raise UserError(f"--every {args.every}: at least 1")
     tokenizer = tokenizer_of(args, any_kind=args.images)
     statistics, frames = LatentStatistics(), 0
     with Meter("latents-stats", "frames", 0) as meter:

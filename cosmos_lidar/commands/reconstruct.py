@@ -53,13 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct every input; returns 1 if an input was skipped."""
     from cosmos_lidar.commands._codec_setup import input_patterns, open_codec
-    from cosmos_lidar.errors import UserError, problem_of
+    from cosmos_lidar.errors import problem_of
     from cosmos_lidar.families.video_tokenizer.files import find_inputs, output_names
     from cosmos_lidar.log import logger
     from cosmos_lidar.progress import Meter
 
-    if args.fvd_frames < 1:
-        raise UserError(f"--fvd-frames {args.fvd_frames}: at least 1")
     files = find_inputs(input_patterns(args))
     codec, facts = open_codec(args)
     distance = _distance(args, codec)

@@ -102,10 +102,7 @@ def _shape(text: str) -> tuple[int, int]:
 def _read_sweeps(args: argparse.Namespace) -> tuple[list[Sweep], float, list[str]]:
     """Return sweeps as the lidar saw them, their rate, and remarks."""
     from cosmos_lidar.clips import open_clips
-    from cosmos_lidar.errors import UserError
 
-    if args.frames < 1:
-        raise UserError(f"--frames {args.frames}: expected at least 1")
     streams = []
     for path in args.sweeps:
         clips = open_clips(path, args.format, lidar=args.lidar, columns=args.columns)
