@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cosmos_lidar.arguments import whole
-from cosmos_lidar.errors import UserError
+from cosmos_lidar.errors import DataError, UserError
 from cosmos_lidar.weights import file_of
 
+_Run = TypeVar("_Run")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -184,3 +185,37 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="no return where the expected error is above this (flying points at edges); of a tokenizer with a scale",
     )
+
+
+def configuration_of(
+    checkpoint: Path, recipe: str | None, option: str, family: str, kind: type[_Run], aliases: Mapping[str, str]
+) -> _Run:
+    """Return the configuration of a run: of a recipe where one is named, else that beside a checkpoint.
+
+    Args:
+        checkpoint: file of weights.
+        recipe: variant of the family; None: ``config.yaml`` beside the checkpoint.
+        option: that names a recipe, for messages.
+        family: recipe file, such as ``also_pretrain``.
+        kind: class of its configuration.
+        aliases: published keys -> ours.
+
+    Raises:
+        DataError: there is no such checkpoint, or its configuration cannot be read.
+        UserError: neither recipe nor configuration, or no such recipe.
+    """
+    from cosmos_lidar.recipes.registry import find_family
+    from cosmos_lidar.training.overrides import config_beside, load_config
+
+    if not checkpoint.exists():
+        raise DataError("no such file", file=checkpoint, wanted=f"weights of {family}, or small, the embedded ones")
+    if recipe:
+        recipes = find_family(family).recipes
+        if recipe not in recipes:
+            raise UserError(f"{option} {recipe}: valid: {', '.join(recipes)}")
+        return recipes[recipe]()
+    beside = config_beside(checkpoint)
+    if beside is None:
+        missing = checkpoint.with_name("config.yaml")
+        raise UserError(f"{missing} is not there: give {option}, such as {option} nuscenes")
+    return load_config(kind, beside, dict(aliases))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lidar.commands._arguments import add_flag, weights_file
+from cosmos_lidar.commands._arguments import add_flag, configuration_of, weights_file
 
 if TYPE_CHECKING:
     import torch
@@ -102,20 +102,6 @@ def print_feature_problems(features: BackboneFeatures | None, sweeps: int) -> No
 
 def _configuration(checkpoint: Path, recipe: str | None, option: str) -> AlsoTrainConfig:
     """Return the configuration of a recipe, or that beside a checkpoint."""
-    from cosmos_lidar.errors import DataError, UserError
     from cosmos_lidar.families.also.config import PUBLISHED_KEYS, AlsoTrainConfig
-    from cosmos_lidar.recipes.registry import find_family
-    from cosmos_lidar.training.overrides import config_beside, load_config
 
-    if not checkpoint.exists():
-        raise DataError("no such file", file=checkpoint, wanted="weights of also_pretrain, or small, the embedded ones")
-    if recipe:
-        recipes = find_family("also_pretrain").recipes
-        if recipe not in recipes:
-            raise UserError(f"{option} {recipe}: valid: {', '.join(recipes)}")
-        return recipes[recipe]()
-    beside = config_beside(checkpoint)
-    if beside is None:
-        missing = checkpoint.with_name("config.yaml")
-        raise UserError(f"{missing} is not there: give {option}, such as {option} nuscenes")
-    return load_config(AlsoTrainConfig, beside, PUBLISHED_KEYS)
+    return configuration_of(checkpoint, recipe, option, "also_pretrain", AlsoTrainConfig, PUBLISHED_KEYS)

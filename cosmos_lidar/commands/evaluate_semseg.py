@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_lidar.arguments import out_folder, whole
-from cosmos_lidar.commands._arguments import add_lidar_argument, weights_file
+from cosmos_lidar.commands._arguments import add_lidar_argument, configuration_of, weights_file
 from cosmos_lidar.weights import name_of
 
 if TYPE_CHECKING:
@@ -93,25 +93,9 @@ def _configuration(args: argparse.Namespace) -> SemsegTrainConfig:
         DataError: there is no such checkpoint.
         UserError: neither, or no such recipe.
     """
-    from cosmos_lidar.errors import DataError, UserError
     from cosmos_lidar.families.also.semseg.config import PUBLISHED_KEYS, SemsegTrainConfig
-    from cosmos_lidar.recipes.registry import find_family
-    from cosmos_lidar.training.overrides import config_beside, load_config
 
-    if not args.checkpoint.exists():
-        raise DataError(
-            "no such file", file=args.checkpoint, wanted="weights of also_semseg, or small, the embedded ones"
-        )
-    if args.recipe:
-        recipes = find_family("also_semseg").recipes
-        if args.recipe not in recipes:
-            raise UserError(f"--recipe {args.recipe}: valid: {', '.join(recipes)}")
-        return recipes[args.recipe]()
-    beside = config_beside(args.checkpoint)
-    if beside is None:
-        missing = args.checkpoint.with_name("config.yaml")
-        raise UserError(f"{missing} is not there: give --recipe, such as --recipe nuscenes")
-    return load_config(SemsegTrainConfig, beside, PUBLISHED_KEYS)
+    return configuration_of(args.checkpoint, args.recipe, "--recipe", "also_semseg", SemsegTrainConfig, PUBLISHED_KEYS)
 
 
 def _network(args: argparse.Namespace, config: SemsegTrainConfig, label_map: LabelMap) -> SegmentationNetwork:
