@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import DitDataConfig, DitModelConfig, DitTrainConfig
 from cosmos_lidar.families.lidargen.canvas import CanvasLayout
 from cosmos_lidar.training.config import EFFECTIVE, refuse_below, setting
@@ -110,13 +110,7 @@ class LidarGenTrainConfig(DitTrainConfig):
         tokenizers = self.data.tokenizers
         if tokenizers.lidar and tokenizers.image:
             return canvas_of_frames(self)
-        try:
-            return canvas_of_latents(self)
-        except DataError as error:
-            if error.key == "sample_type" and "'views'" in error.problem:
-                encoders = "data.tokenizers.lidar and data.tokenizers.image"
-                raise UserError(f"data.path={self.data.path}: images, not latents: give {encoders}") from error
-            raise
+        return canvas_of_latents(self)
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.

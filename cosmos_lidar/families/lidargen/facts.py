@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from cosmos_lidar.families.lidargen.canvas import CanvasLayout
     from cosmos_lidar.families.lidargen.config import LidarGenTrainConfig
 
+_ENCODED_BY = {"views": "images, not latents: give data.tokenizers.lidar and data.tokenizers.image"}
+
 
 def canvas_of_latents(run: LidarGenTrainConfig) -> dict[str, DataFact]:
     """Return the canvas of the latents in ``data.path``, as ``encode-views`` recorded it.
@@ -21,7 +23,7 @@ def canvas_of_latents(run: LidarGenTrainConfig) -> dict[str, DataFact]:
         DataError: they are not on this machine, or cannot be read.
         UserError: folders whose latents differ, or latents without the rays or backbone features that are needed.
     """
-    found, where = latents_facts(run.data)
+    found, where = latents_facts(run.data, _ENCODED_BY)
     if run.model.rays and found.latent is not None and found.rays is None:
         hint = "`encode-views` writes them where calibrations are known; model.rays=false does without"
         raise UserError(f"model.rays=true contradicts the data, which has no rays ({where}): {hint}")

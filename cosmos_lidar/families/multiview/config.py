@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from cosmos_lidar.errors import DataError, UserError
+from cosmos_lidar.errors import UserError
 from cosmos_lidar.families.dit.config import LoraConfig
 from cosmos_lidar.training.config import EFFECTIVE, START, TRUST_HELP, EmaConfig, TrainConfig, refuse_below, setting
 from cosmos_lidar.training.data_facts import DataFact
@@ -199,13 +199,7 @@ class MultiviewTrainConfig(TrainConfig[MultiviewModelConfig, MultiviewDataConfig
             return {}
         from cosmos_lidar.families.multiview.facts import latents_of_views
 
-        try:
-            return latents_of_views(self.data, self.model.rays, self.model.control.kinds)
-        except DataError as error:
-            if error.key == "sample_type" and "'multiview'" in error.problem:
-                problem = f"data.path={self.data.path}: videos, not latents: give data.vae.checkpoint=vae.pth"
-                raise UserError(problem) from error
-            raise
+        return latents_of_views(self.data, self.model.rays, self.model.control.kinds)
 
     def check(self) -> None:
         """Refuse options that cannot work together, before anything is allocated.

@@ -12,6 +12,8 @@ from cosmos_lidar.training.data_facts import DataFact
 if TYPE_CHECKING:
     from cosmos_lidar.families.multiview.config import MultiviewDataConfig
 
+_ENCODED_BY = {"multiview": "videos, not latents: give data.vae.checkpoint=vae.pth"}
+
 
 def latents_of_views(
     data: MultiviewDataConfig, with_rays: bool = False, controls: Sequence[str] = ()
@@ -28,7 +30,7 @@ def latents_of_views(
         UserError: folders whose latents differ, lack rays or control videos that are wanted, or have frames or text
             that the views do not divide.
     """
-    found, where = latents_facts(data)
+    found, where = latents_facts(data, _ENCODED_BY)
     if found.latent is None:
         return {}
     channels, frames, height, width = found.latent
