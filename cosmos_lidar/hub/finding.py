@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos_lidar.bounds import describe_size
 from cosmos_lidar.errors import DataError
-from cosmos_lidar.models.tokenizer.pretrained import is_hub_name
+from cosmos_lidar.models.tokenizer.pretrained import is_hub_name, why_unreached
 from cosmos_lidar.weights import find, is_embedded
 from cosmos_lidar.weights import names as embedded_names
 
@@ -70,8 +70,7 @@ def _download(name: str, revision: str | None, cache_dir: str | Path | None, sub
         try:
             return Path(hub.snapshot_download(**kept, local_files_only=True))
         except errors.LocalEntryNotFoundError:
-            why = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else f"{' '.join(str(error).split()):.160}"
-            reason = f"not in the cache, and the Hub is not reached ({why})"
+            reason = f"not in the cache, and the Hub is not reached ({why_unreached(error):.160})"
             raise DataError(reason, file=name, wanted=offline) from error
     try:
         return Path(hub.snapshot_download(**kept))

@@ -64,6 +64,12 @@ def _download(name: str) -> Path:
             f"a folder of that name, or access to the hub (HF_TOKEN for licensed models), or files fetched elsewhere: "
             f"`hf download {name} --local-dir {name.rpartition('/')[2]}`, then give that folder"
         )
-        offline = hub.constants.HF_HUB_OFFLINE
-        reason = "HF_HUB_OFFLINE is set" if offline else f"{' '.join(str(error).split()):.200}"
-        raise DataError(f"not on this disk, and not downloaded: {reason}", file=name, wanted=wanted) from error
+        reason = f"not on this disk, and not downloaded: {why_unreached(error):.200}"
+        raise DataError(reason, file=name, wanted=wanted) from error
+
+
+def why_unreached(error: Exception) -> str:
+    """Return in one line why the Hugging Face Hub did not answer."""
+    from huggingface_hub import constants
+
+    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else " ".join(str(error).split())
