@@ -210,7 +210,7 @@ def _ends_early(path: Path, safe: bool) -> bool:
     with suppress(OSError, zipfile.BadZipFile), path.open("rb") as file:
         start = file.read(8)
         if not safe:
-            return start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path)
+            return start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path)  # raises for an end that is broken
         header = int.from_bytes(start, "little")
         table = file.read(header) if header <= _LARGEST_HEADER else b""
         ends = [int(end) for end in re.findall(rb'"data_offsets":\[\d+,(\d{1,18})\]', table)]

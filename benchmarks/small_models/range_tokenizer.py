@@ -92,10 +92,9 @@ def fit_scale(context: Tensor, error: Tensor, valid: Tensor, iterations: int) ->
         valid: (N, 64), pixels that count.
         iterations: of L-BFGS.
     """
-    start = torch.zeros(context.shape[1], error.shape[1])
-    start[-1] = _mean(error, valid).log()
-    size = _mean(error, valid)  # the loss is of the order of 1
-    return fit(context, lambda made: _mean(made.exp() - error * made, valid) / size, start, iterations)
+    start, mean = torch.zeros(context.shape[1], error.shape[1]), _mean(error, valid)
+    start[-1] = mean.log()
+    return fit(context, lambda made: _mean(made.exp() - error * made, valid) / mean, start, iterations)
 
 
 def smooth_l1(made: Tensor, target: Tensor) -> Tensor:
